@@ -1,0 +1,289 @@
+//! Frames: what two machines say to each other. Specified in `spec/frames.md`.
+
+use prost::Message;
+
+use crate::{
+    AccountId, DecodeError, Envelope, EnvelopeId, Expiry, Extension, Head, Kind, LogId, PublicKey,
+    Reference, wire,
+};
+
+/// One utterance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Chosen by whoever asks, echoed by whoever answers; 0 where no answer is expected.
+    pub request: u32,
+    /// What is said.
+    pub body: Body,
+}
+
+/// What can be said.
+#[expect(missing_docs, reason = "each variant's line speaks of its fields")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// First frame in each direction.
+    Hello(Hello),
+    /// Last frame in a direction: why this side closes.
+    Goodbye(Code),
+    /// I hold it durably, you may forget it: the request, or all of `handle` up to `sequence`.
+    Accepted { handle: u32, sequence: u64 },
+    /// I won't; nothing was stored. `newer` is the better record where the code is `Stale`.
+    Refused { code: Code, newer: Vec<u8> },
+    /// Opens a log.
+    Open(Open),
+    /// The log is open.
+    Opened { head: Cursor, position: u64 },
+    /// Forgets a handle.
+    Close { handle: u32 },
+    /// Stores an envelope in the log open as `handle`, whose log and write key it has.
+    Append { handle: u32, entry: Entry, signature: [u8; 64] },
+    /// Hands an envelope to a reader.
+    Deliver { handle: u32, entry: Entry },
+    /// Forwards something that is not stored.
+    Signal { handle: u32, ciphertext: Vec<u8> },
+    /// Asks for entries in timeline order.
+    Read(Read),
+    /// Asks for entries by name; unknown ones are left out of the page.
+    Fetch { handle: u32, references: Vec<Reference> },
+    /// Entries, and whether there are more in that direction.
+    Page { entries: Vec<Entry>, more: bool },
+    /// Stores an account's bundle.
+    PutBundle(Vec<u8>),
+    /// Asks for an account's bundle.
+    GetBundle(AccountId),
+    /// An account's bundle.
+    BundleIs(Vec<u8>),
+    /// Stores key packages of one device.
+    PutKeyPackages(PutKeyPackages),
+    /// Asks for one key package per device of the account whose inbox is open as `handle`.
+    TakeKeyPackages { handle: u32 },
+    /// Key packages, one per device; to their owner, how many one-time ones are left.
+    KeyPackages { packages: Vec<Vec<u8>>, left: u32 },
+    /// Lets `key` append to the inbox open as `handle`; with `uses` 0 no longer.
+    PutInvite { handle: u32, key: PublicKey, expires_s: u64, uses: u32 },
+}
+
+/// First frame in each direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The versions this side speaks, oldest and newest.
+    pub versions: (u32, u32),
+    /// Random, mixed into every proof of this connection.
+    pub nonce: [u8; 16],
+}
+
+/// Opens a log under a number of the opener's choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// What the opener will call it.
+    pub handle: u32,
+    /// Which log.
+    pub log: LogId,
+    /// A key that the log knows: a device of an inbox's owner, an invite, an epoch's write key.
+    pub key: PublicKey,
+    /// The key's signature over this connection and this log.
+    pub proof: [u8; 64],
+    /// The log's genesis, to create it if it does not exist.
+    pub genesis: Option<Vec<u8>>,
+    /// Deliver everything after this, and what is appended from now on.
+    pub tail: Option<Cursor>,
+}
+
+/// A place in the order in which one node received a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// Names this node's copy of the log; another copy has another order.
+    pub incarnation: u64,
+    /// Counts from 1; 0 is before the first.
+    pub sequence: u64,
+}
+
+/// Asks for entries in timeline order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The open log.
+    pub handle: u32,
+    /// Where to start, exclusive.
+    pub from: (u64, EnvelopeId),
+    /// Against timeline order.
+    pub backward: bool,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Stores key packages of one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutKeyPackages {
+    /// The owner's open inbox.
+    pub handle: u32,
+    /// Whose packages.
+    pub device: PublicKey,
+    /// Each handed out once.
+    pub one_time: Vec<Vec<u8>>,
+    /// Handed out when those have run out; empty keeps the old one.
+    pub last_resort: Vec<u8>,
+}
+
+/// An envelope without what the handle says: log and signature; `write_key` only where it differs
+/// from the key that the handle was opened with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number in the node's order; 0 from a writer.
+    pub sequence: u64,
+    /// As in [`Head`].
+    pub kind: Kind,
+    /// As in [`Head`].
+    pub expiry: Expiry,
+    /// As in [`Head`].
+    pub position: u64,
+    /// As in [`Head`].
+    pub extension: Extension,
+    /// As in [`Envelope`].
+    pub ciphertext: Vec<u8>,
+    /// As in [`Head`], if it isn't the handle's.
+    pub write_key: Option<PublicKey>,
+}
+
+impl Entry {
+    /// What goes over a handle of `key` for `envelope`.
+    pub fn from_envelope(envelope: &Envelope, sequence: u64, key: PublicKey) -> Self {
+        let Head { kind, expiry, position, log: _, write_key, extension } = &envelope.head;
+        Self {
+            sequence,
+            kind: *kind,
+            expiry: *expiry,
+            position: *position,
+            extension: extension.clone(),
+            ciphertext: envelope.ciphertext.clone(),
+            write_key: (*write_key != key).then_some(*write_key),
+        }
+    }
+
+    /// The envelope in `log` that this stands for on a handle of `key`. To a reader the signature
+    /// does not come along: what members check is inside the ciphertext.
+    pub fn into_envelope(self, log: LogId, key: PublicKey, signature: [u8; 64]) -> Envelope {
+        let head = Head {
+            kind: self.kind,
+            expiry: self.expiry,
+            position: self.position,
+            log,
+            write_key: self.write_key.unwrap_or(key),
+            extension: self.extension,
+        };
+        Envelope { head, ciphertext: self.ciphertext, signature }
+    }
+}
+
+/// Which stream of a connection a frame takes, so that bulk never holds up messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Opening, closing, accounts.
+    Control,
+    /// Appends, deliveries, acceptances, signals.
+    Messages,
+    /// Pages of history.
+    Bulk,
+}
+
+impl Frame {
+    /// A frame that expects no answer.
+    pub fn new(body: Body) -> Self {
+        Self { request: 0, body }
+    }
+
+    /// The stream it takes.
+    pub fn lane(&self) -> Lane {
+        match &self.body {
+            Body::Accepted { .. }
+            | Body::Refused { .. }
+            | Body::Append { .. }
+            | Body::Deliver { .. }
+            | Body::Signal { .. } => Lane::Messages,
+            Body::Read(_) | Body::Fetch { .. } | Body::Page { .. } => Lane::Bulk,
+            Body::Hello(_)
+            | Body::Goodbye(_)
+            | Body::Open(_)
+            | Body::Opened { .. }
+            | Body::Close { .. }
+            | Body::PutBundle(_)
+            | Body::GetBundle(_)
+            | Body::BundleIs(_)
+            | Body::PutKeyPackages(_)
+            | Body::TakeKeyPackages { .. }
+            | Body::KeyPackages { .. }
+            | Body::PutInvite { .. } => Lane::Control,
+        }
+    }
+
+    /// Reads one frame.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let wire = wire::Frame::decode(bytes)?;
+        let body = wire.body.ok_or(DecodeError::UnknownFrame(wire.request))?;
+        Ok(Self { request: wire.request, body: Body::try_from(body)? })
+    }
+}
+
+/// Why something was refused or a connection closed. Numbers are for ever: `spec/frames.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Code {
+    /// No particular reason: shutting down, moving on.
+    Done = 0,
+    /// Not a frame this version knows.
+    UnknownFrame = 1,
+    /// Not a frame at all, or one that breaks a limit.
+    Malformed = 2,
+    /// No protocol version in common.
+    Version = 3,
+    /// A frame out of turn: before Hello, on a handle that isn't open.
+    Unexpected = 4,
+    /// The key is not one of the log's, or the proof does not match.
+    Forbidden = 5,
+    /// No such log, account or package.
+    NotFound = 6,
+    /// A signature does not match.
+    BadSignature = 7,
+    /// A position that leaps too far, or none.
+    Position = 8,
+    /// The account's or the log's quota is used up.
+    Quota = 9,
+    /// The node's disk cap is reached.
+    Full = 10,
+    /// Too much at once; try again later.
+    Busy = 11,
+    /// A newer record is known; it comes along.
+    Stale = 12,
+    /// The record does not verify.
+    Invalid = 13,
+    /// This node does not take new accounts.
+    Closed = 14,
+    /// Another connection with the same key has taken this one's place.
+    Replaced = 15,
+}
+
+impl Code {
+    /// The code with this number; one of a later version reads as [`Code::Done`].
+    pub fn from_number(number: u32) -> Self {
+        CODES.into_iter().find(|code| *code as u32 == number).unwrap_or(Self::Done)
+    }
+}
+
+const CODES: [Code; 16] = [
+    Code::Done,
+    Code::UnknownFrame,
+    Code::Malformed,
+    Code::Version,
+    Code::Unexpected,
+    Code::Forbidden,
+    Code::NotFound,
+    Code::BadSignature,
+    Code::Position,
+    Code::Quota,
+    Code::Full,
+    Code::Busy,
+    Code::Stale,
+    Code::Invalid,
+    Code::Closed,
+    Code::Replaced,
+];
+
+mod convert;

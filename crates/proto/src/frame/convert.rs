@@ -1,0 +1,302 @@
+//! Between frames and their wire form.
+
+use crate::{
+    AccountId, Body, Code, Cursor, DecodeError, Entry, EnvelopeId, Expiry, Extension, Frame, Hello,
+    Kind, LogId, Open, PublicKey, PutKeyPackages, Read, Reference, limits, wire,
+};
+use wire::frame::Body as Wire;
+
+impl From<&Frame> for wire::Frame {
+    fn from(frame: &Frame) -> Self {
+        Self { request: frame.request, body: Some((&frame.body).into()) }
+    }
+}
+
+impl From<&Body> for Wire {
+    fn from(body: &Body) -> Self {
+        match body {
+            Body::Hello(hello) => Self::Hello(hello.into()),
+            Body::Goodbye(code) => Self::Goodbye(wire::Goodbye { code: *code as u32 }),
+            Body::Accepted { handle, sequence } => {
+                Self::Accepted(wire::Accepted { handle: *handle, sequence: *sequence })
+            }
+            Body::Refused { code, newer } => {
+                Self::Refused(wire::Refused { code: *code as u32, newer: newer.clone() })
+            }
+            Body::Open(open) => Self::Open(open.into()),
+            Body::Opened { head, position } => Self::Opened(wire::Opened {
+                incarnation: head.incarnation,
+                sequence: head.sequence,
+                position: *position,
+            }),
+            Body::Close { handle } => Self::Close(wire::Close { handle: *handle }),
+            Body::Append { handle, entry, signature } => {
+                Self::Append(append_to_wire(*handle, entry, signature))
+            }
+            Body::Deliver { handle, entry } => {
+                Self::Deliver(wire::Deliver { handle: *handle, entry: Some(entry.into()) })
+            }
+            Body::Signal { handle, ciphertext } => {
+                Self::Signal(wire::Signal { handle: *handle, ciphertext: ciphertext.clone() })
+            }
+            Body::Read(read) => Self::Read(read.into()),
+            Body::Fetch { handle, references } => Self::Fetch(wire::Fetch {
+                handle: *handle,
+                references: references.iter().map(|r| r.0.to_vec()).collect(),
+            }),
+            Body::Page { entries, more } => Self::Page(wire::Page {
+                entries: entries.iter().map(Into::into).collect(),
+                more: *more,
+            }),
+            Body::PutBundle(bundle) => Self::PutBundle(wire::PutBundle { bundle: bundle.clone() }),
+            Body::GetBundle(account) => {
+                Self::GetBundle(wire::GetBundle { account: account.0.to_vec() })
+            }
+            Body::BundleIs(bundle) => Self::BundleIs(wire::BundleIs { bundle: bundle.clone() }),
+            Body::PutKeyPackages(put) => Self::PutKeyPackages(put.into()),
+            Body::TakeKeyPackages { handle } => {
+                Self::TakeKeyPackages(wire::TakeKeyPackages { handle: *handle })
+            }
+            Body::KeyPackages { packages, left } => {
+                Self::KeyPackages(wire::KeyPackages { packages: packages.clone(), left: *left })
+            }
+            Body::PutInvite { handle, key, expires_s, uses } => Self::PutInvite(wire::PutInvite {
+                handle: *handle,
+                key: key.0.to_vec(),
+                expires_s: *expires_s,
+                uses: *uses,
+            }),
+        }
+    }
+}
+
+impl TryFrom<Wire> for Body {
+    type Error = DecodeError;
+
+    fn try_from(wire: Wire) -> Result<Self, DecodeError> {
+        Ok(match wire {
+            Wire::Hello(hello) => Self::Hello(hello.try_into()?),
+            Wire::Goodbye(goodbye) => Self::Goodbye(Code::from_number(goodbye.code)),
+            Wire::Accepted(wire::Accepted { handle, sequence }) => {
+                Self::Accepted { handle, sequence }
+            }
+            Wire::Refused(refused) => Self::Refused {
+                code: Code::from_number(refused.code),
+                newer: at_most(refused.newer, limits::BUNDLE_MAX)?,
+            },
+            Wire::Open(open) => Self::Open(open.try_into()?),
+            Wire::Opened(wire::Opened { incarnation, sequence, position }) => {
+                Self::Opened { head: Cursor { incarnation, sequence }, position }
+            }
+            Wire::Close(close) => Self::Close { handle: close.handle },
+            Wire::Append(append) => append_from_wire(append)?,
+            Wire::Deliver(deliver) => Self::Deliver {
+                handle: deliver.handle,
+                entry: deliver.entry.ok_or(DecodeError::Truncated)?.try_into()?,
+            },
+            Wire::Signal(signal) => Self::Signal {
+                handle: signal.handle,
+                ciphertext: at_most(signal.ciphertext, limits::SIGNAL_MAX)?,
+            },
+            Wire::Read(read) => Self::Read(read.try_into()?),
+            Wire::Fetch(fetch) => Self::Fetch {
+                handle: fetch.handle,
+                references: each(fetch.references, limits::FETCH_MAX, |reference| {
+                    Ok(Reference::try_from(reference.as_slice())?)
+                })?,
+            },
+            Wire::Page(page) => Self::Page {
+                entries: each(page.entries, limits::PAGE_MAX, Entry::try_from)?,
+                more: page.more,
+            },
+            Wire::PutBundle(put) => Self::PutBundle(at_most(put.bundle, limits::BUNDLE_MAX)?),
+            Wire::GetBundle(get) => Self::GetBundle(AccountId::try_from(get.account.as_slice())?),
+            Wire::BundleIs(is) => Self::BundleIs(at_most(is.bundle, limits::BUNDLE_MAX)?),
+            Wire::PutKeyPackages(put) => Self::PutKeyPackages(put.try_into()?),
+            Wire::TakeKeyPackages(take) => Self::TakeKeyPackages { handle: take.handle },
+            Wire::KeyPackages(packages) => Self::KeyPackages {
+                packages: each(packages.packages, limits::DEVICES_MAX, key_package)?,
+                left: packages.left,
+            },
+            Wire::PutInvite(put) => Self::PutInvite {
+                handle: put.handle,
+                key: PublicKey::try_from(put.key.as_slice())?,
+                expires_s: put.expires_s,
+                uses: put.uses,
+            },
+        })
+    }
+}
+
+impl From<&Hello> for wire::Hello {
+    fn from(hello: &Hello) -> Self {
+        let (min_version, max_version) = hello.versions;
+        Self { min_version, max_version, nonce: hello.nonce.to_vec() }
+    }
+}
+
+impl TryFrom<wire::Hello> for Hello {
+    type Error = DecodeError;
+
+    fn try_from(wire: wire::Hello) -> Result<Self, DecodeError> {
+        let nonce = wire.nonce.try_into().map_err(|_| DecodeError::Length)?;
+        Ok(Self { versions: (wire.min_version, wire.max_version), nonce })
+    }
+}
+
+impl From<&Open> for wire::Open {
+    fn from(open: &Open) -> Self {
+        let cursor = open.tail.unwrap_or_default();
+        Self {
+            handle: open.handle,
+            log: open.log.0.to_vec(),
+            key: open.key.0.to_vec(),
+            proof: open.proof.to_vec(),
+            genesis: open.genesis.clone().unwrap_or_default(),
+            tail: open.tail.is_some(),
+            incarnation: cursor.incarnation,
+            sequence: cursor.sequence,
+        }
+    }
+}
+
+impl TryFrom<wire::Open> for Open {
+    type Error = DecodeError;
+
+    fn try_from(wire: wire::Open) -> Result<Self, DecodeError> {
+        let cursor = Cursor { incarnation: wire.incarnation, sequence: wire.sequence };
+        let genesis = at_most(wire.genesis, limits::EXTENSION_MAX)?;
+        Ok(Self {
+            handle: wire.handle,
+            log: LogId::try_from(wire.log.as_slice())?,
+            key: PublicKey::try_from(wire.key.as_slice())?,
+            proof: wire.proof.try_into().map_err(|_| DecodeError::Length)?,
+            genesis: (!genesis.is_empty()).then_some(genesis),
+            tail: wire.tail.then_some(cursor),
+        })
+    }
+}
+
+impl From<&Read> for wire::Read {
+    fn from(read: &Read) -> Self {
+        Self {
+            handle: read.handle,
+            position: read.from.0,
+            id: read.from.1.0.to_vec(),
+            backward: read.backward,
+            limit: read.limit,
+        }
+    }
+}
+
+impl TryFrom<wire::Read> for Read {
+    type Error = DecodeError;
+
+    fn try_from(wire: wire::Read) -> Result<Self, DecodeError> {
+        let from = (wire.position, EnvelopeId::try_from(wire.id.as_slice())?);
+        Ok(Self { handle: wire.handle, from, backward: wire.backward, limit: wire.limit })
+    }
+}
+
+impl From<&PutKeyPackages> for wire::PutKeyPackages {
+    fn from(put: &PutKeyPackages) -> Self {
+        Self {
+            handle: put.handle,
+            device: put.device.0.to_vec(),
+            one_time: put.one_time.clone(),
+            last_resort: put.last_resort.clone(),
+        }
+    }
+}
+
+impl TryFrom<wire::PutKeyPackages> for PutKeyPackages {
+    type Error = DecodeError;
+
+    fn try_from(wire: wire::PutKeyPackages) -> Result<Self, DecodeError> {
+        Ok(Self {
+            handle: wire.handle,
+            device: PublicKey::try_from(wire.device.as_slice())?,
+            one_time: each(wire.one_time, limits::KEY_PACKAGES_MAX, key_package)?,
+            last_resort: key_package(wire.last_resort)?,
+        })
+    }
+}
+
+impl From<&Entry> for wire::Entry {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            sequence: entry.sequence,
+            kind: entry.kind as u32,
+            expiry: entry.expiry as u32,
+            position: entry.position,
+            extension: entry.extension.as_bytes().to_vec(),
+            ciphertext: entry.ciphertext.clone(),
+            write_key: entry.write_key.map(|key| key.0.to_vec()).unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<wire::Entry> for Entry {
+    type Error = DecodeError;
+
+    fn try_from(wire: wire::Entry) -> Result<Self, DecodeError> {
+        let write_key = match wire.write_key.as_slice() {
+            [] => None,
+            key => Some(PublicKey::try_from(key)?),
+        };
+        Ok(Self {
+            sequence: wire.sequence,
+            kind: Kind::try_from(wire.kind)?,
+            expiry: Expiry::try_from(wire.expiry)?,
+            position: wire.position,
+            extension: Extension::decode(&wire.extension)?,
+            ciphertext: at_most(wire.ciphertext, limits::ENVELOPE_MAX)?,
+            write_key,
+        })
+    }
+}
+
+fn append_to_wire(handle: u32, entry: &Entry, signature: &[u8; 64]) -> wire::Append {
+    wire::Append {
+        handle,
+        kind: entry.kind as u32,
+        expiry: entry.expiry as u32,
+        position: entry.position,
+        extension: entry.extension.as_bytes().to_vec(),
+        ciphertext: entry.ciphertext.clone(),
+        signature: signature.to_vec(),
+    }
+}
+
+fn append_from_wire(wire: wire::Append) -> Result<Body, DecodeError> {
+    let signature = wire.signature.try_into().map_err(|_| DecodeError::Length)?;
+    let entry = Entry {
+        sequence: 0,
+        kind: Kind::try_from(wire.kind)?,
+        expiry: Expiry::try_from(wire.expiry)?,
+        position: wire.position,
+        extension: Extension::decode(&wire.extension)?,
+        ciphertext: at_most(wire.ciphertext, limits::ENVELOPE_MAX)?,
+        write_key: None,
+    };
+    Ok(Body::Append { handle: wire.handle, entry, signature })
+}
+
+fn at_most(bytes: Vec<u8>, max: usize) -> Result<Vec<u8>, DecodeError> {
+    if bytes.len() > max { Err(DecodeError::TooLarge) } else { Ok(bytes) }
+}
+
+fn key_package(bytes: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
+    at_most(bytes, limits::KEY_PACKAGE_BYTES_MAX)
+}
+
+fn each<T, U>(
+    items: Vec<T>,
+    max: usize,
+    convert: impl Fn(T) -> Result<U, DecodeError>,
+) -> Result<Vec<U>, DecodeError> {
+    if items.len() > max {
+        return Err(DecodeError::TooLarge);
+    }
+    items.into_iter().map(convert).collect()
+}

@@ -1,0 +1,63 @@
+//! Limits that every member of the network keeps, each with its reason. Whatever a peer can make
+//! grow has one; local settings, which may differ between machines, are in their own crates.
+
+/// An envelope's signed bytes. Fits a page of text; anything larger is a blob.
+pub const ENVELOPE_MAX: usize = 64 * 1024;
+/// An envelope's extension: a few keys.
+pub const EXTENSION_MAX: usize = 1024;
+/// One frame: an envelope, or a page of them, and what the frame says around it.
+pub const FRAME_MAX: usize = 256 * 1024;
+/// Bytes of entries in one page: leaves room for the frame around it.
+pub const PAGE_BYTES_MAX: usize = 192 * 1024;
+/// Entries in one page: what a screen or two can show.
+pub const PAGE_MAX: usize = 256;
+/// Names in one request for missing envelopes.
+pub const FETCH_MAX: usize = 64;
+/// Dependencies of one message: more heads than that are merged by the next message.
+pub const DEPENDENCIES_MAX: usize = 8;
+/// How far an envelope may leap above the highest position of its log.
+pub const POSITION_LEAP_MAX: u64 = 4096;
+/// Devices of one account.
+pub const DEVICES_MAX: usize = 16;
+/// Nodes of a ranking.
+pub const RANKING_MAX: usize = 8;
+/// Addresses of one node: a few networks, both IP versions.
+pub const NODE_ADDRESSES_MAX: usize = 4;
+/// One-time key packages that a node holds for one device.
+pub const KEY_PACKAGES_MAX: usize = 100;
+/// One key package (about 300 bytes in suite 3).
+pub const KEY_PACKAGE_BYTES_MAX: usize = 4 * 1024;
+/// An account bundle. The X-Wing inbox key alone takes 1,216 bytes, 16 devices and 8 homes 1,300.
+pub const BUNDLE_MAX: usize = 4 * 1024;
+/// Rotations of the recovery key in one bundle.
+pub const ROTATIONS_MAX: usize = 8;
+/// Live write keys of a log: forked epochs.
+pub const WRITE_KEYS_MAX: usize = 64;
+/// Seconds for which the write key of a closed epoch may still write.
+pub const WRITE_KEY_GRACE_S: u64 = 24 * 3600;
+/// Invites of one account that are open at the same time.
+pub const INVITES_MAX: usize = 256;
+/// Logs that one connection has open.
+pub const HANDLES_MAX: usize = 4096;
+/// Entries delivered on one handle and not accepted yet.
+pub const DELIVER_WINDOW: u64 = 256;
+/// Entries whose dependencies are missing, per conversation.
+pub const DEFERRED_MAX: usize = 10_000;
+/// Epochs of a conversation that are not final.
+pub const EPOCHS_OPEN_MAX: usize = 64;
+/// An MLS commit.
+pub const COMMIT_MAX: usize = 1024 * 1024;
+/// A signal (typing, call set-up).
+pub const SIGNAL_MAX: usize = 4 * 1024;
+/// A reaction: one emoji with its modifiers.
+pub const EMOJI_MAX: usize = 64;
+/// A name in a contact request.
+pub const NAME_MAX: usize = 64;
+/// Frames waiting for one peer.
+pub const QUEUE_FRAMES_MAX: usize = 256;
+/// Bytes waiting for one peer.
+pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// Streams of one connection.
+pub const STREAMS_MAX: u32 = 16;
+/// Handshakes a node starts per second: each costs about half a millisecond of CPU.
+pub const HANDSHAKES_PER_S_MAX: u32 = 500;

@@ -1,0 +1,100 @@
+//! The one shape of every protocol part: a value fed with inputs and drained of outputs.
+
+use std::{fmt, net::SocketAddr};
+
+use crate::{Frame, Instant, PublicKey, Rows, WriteBatch};
+
+/// A protocol part. It has no clock, socket, disk, thread or randomness of its own.
+///
+/// The contract: after each [`handle`](Self::handle), drain [`poll_output`](Self::poll_output) to
+/// `None` and carry the outputs out in order. **A `Commit` is durable before any later output
+/// leaves**; the driver may merge the commits of many inputs into one disk sync as long as it
+/// holds back what follows them. Rows show a commit as soon as it was carried out, durable or not.
+///
+/// A machine can't fail: bad input is dropped and counted, a refused command becomes an event.
+pub trait Machine: Sized {
+    /// Local settings.
+    type Config;
+    /// What the application asks.
+    type Command;
+    /// A hint that rows changed; never the data itself.
+    type Event;
+
+    /// Opens the machine from rows alone: start-up and recovery from a crash are the same.
+    /// `seed` must be fresh: it is the machine's only source of randomness.
+    fn open(
+        config: Self::Config,
+        seed: Seed,
+        now: Instant,
+        rows: &dyn Rows,
+    ) -> Result<Self, OpenError>;
+
+    /// Takes one input in.
+    fn handle(&mut self, input: Input<Self::Command>, now: Instant, rows: &dyn Rows);
+
+    /// Returns the next output; see the contract above.
+    fn poll_output(&mut self) -> Option<Output<Self::Event>>;
+
+    /// Returns when [`Input::Timeout`] is due next.
+    fn poll_timeout(&self) -> Option<Instant>;
+}
+
+/// What a machine is fed with.
+#[derive(Debug)]
+pub enum Input<C> {
+    /// The application asks for something.
+    Command(C),
+    /// A peer is connected and authenticated; frames may flow.
+    Connected(Peer),
+    /// A peer said something.
+    Frame(Peer, Frame),
+    /// A peer is gone; what was not accepted may be lost.
+    Disconnected(Peer),
+    /// The time that [`Machine::poll_timeout`] named has come.
+    Timeout,
+}
+
+/// What a machine wants done.
+#[derive(Debug)]
+pub enum Output<E> {
+    /// Make these changes, all or none.
+    Commit(WriteBatch),
+    /// Keep a connection to this peer, at one of these addresses.
+    Connect(Peer, Vec<SocketAddr>),
+    /// Close the connection to this peer after what was transmitted before.
+    Disconnect(Peer),
+    /// Say this. Dropped if there is no connection.
+    Transmit(Peer, Frame),
+    /// Tell the application.
+    Event(E),
+}
+
+/// The other end of a connection, known by the Ed25519 key it has proved to hold: a node's
+/// [`NodeId`](crate::NodeId), or the key that a device uses towards this one node.
+pub type Peer = PublicKey;
+
+/// Thirty-two fresh random bytes from the driver.
+#[derive(Clone)]
+pub struct Seed(pub [u8; 32]);
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seed(..)")
+    }
+}
+
+/// The rows can't be opened by this machine. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// They were written by a newer version.
+    #[error("the data was written by a newer version (layout {found}, this one knows {known})")]
+    Newer {
+        /// Layout of the rows.
+        found: u32,
+        /// Newest layout this build knows.
+        known: u32,
+    },
+    /// A row that must be there is missing or does not parse.
+    #[error("the data is damaged: {0}")]
+    Damaged(&'static str),
+}
