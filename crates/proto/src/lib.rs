@@ -30,7 +30,7 @@ pub use envelope::{Envelope, Expiry, Extension, Head, Kind, LogGenesis};
 pub use frame::{Body, Code, Cursor, Entry, Frame, Hello, Lane, Open, PutKeyPackages, Read};
 pub use id::{AccountId, EnvelopeId, LogId, NodeAddress, NodeId, ParseError, PublicKey, Reference};
 pub use machine::{Input, Machine, OpenError, Output, Peer, Seed};
-pub use rows::{Direction, Draft, Rows, Table, WriteBatch};
+pub use rows::{Direction, Draft, Rows, Table, Visit, WriteBatch};
 pub use time::Instant;
 
 /// The protocol versions this build speaks, oldest and newest.

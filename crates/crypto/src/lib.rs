@@ -1,0 +1,1 @@
+//! Every key and every ciphertext: identity, envelopes, groups, history keys, recovery.
