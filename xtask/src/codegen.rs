@@ -5,14 +5,15 @@
 
 use std::{error::Error, fs};
 
-const SOURCES: [&str; 3] = ["records.proto", "frames.proto", "content.proto"];
-const INCLUDE: &str = "spec/proto";
-const TARGET: &str = "crates/proto/src/wire.rs";
-
 /// Writes the generated module.
-pub fn write() -> Result<(), Box<dyn Error>> {
+pub(crate) fn write() -> Result<(), Box<dyn Error>> {
     fs::write(TARGET, generate()?)?;
     Ok(())
+}
+
+/// Tells whether the committed module is what the schema generates.
+pub(crate) fn is_current() -> Result<bool, Box<dyn Error>> {
+    Ok(fs::read_to_string(TARGET)? == generate()?)
 }
 
 fn generate() -> Result<String, Box<dyn Error>> {
@@ -27,5 +28,10 @@ fn generate() -> Result<String, Box<dyn Error>> {
     Ok(format!("{HEAD}{body}"))
 }
 
+/// The generated module.
+pub(crate) const TARGET: &str = "crates/proto/src/wire.rs";
+
+const SOURCES: [&str; 3] = ["records.proto", "frames.proto", "content.proto"];
+const INCLUDE: &str = "spec/proto";
 const HEAD: &str =
     "//! Generated from `spec/proto` by `cargo xtask codegen`; not to be edited.\n\n";

@@ -1,15 +1,21 @@
 //! House tasks, run as `cargo xtask NAME`.
 
-use std::process::ExitCode;
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
+use std::{error::Error, path::Path, process::ExitCode};
+
+mod ci;
 mod codegen;
+mod tidy;
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1).unwrap_or_default();
-    let result = match task.as_str() {
+    let result = enter_root().and_then(|()| match task.as_str() {
+        "ci" => ci::run(),
         "codegen" => codegen::write(),
-        _ => Err("usage: cargo xtask codegen".into()),
-    };
+        "tidy" => tidy::run(),
+        _ => Err(USAGE.into()),
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -18,3 +24,15 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Tasks name files from the root of the repository, wherever they are called from.
+fn enter_root() -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no parent directory")?;
+    Ok(std::env::set_current_dir(root)?)
+}
+
+const USAGE: &str = "usage: cargo xtask TASK
+
+  ci       all that must pass before a change goes in
+  tidy     the house rules that the compiler does not know
+  codegen  writes crates/proto/src/wire.rs from spec/proto";
