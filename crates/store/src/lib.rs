@@ -1,1 +1,59 @@
-//! Rows on disk.
+//! Rows on disk: one trait, three stores.
+//!
+//! | store | for | files |
+//! |---|---|---|
+//! | [`Memory`] | tests and the simulator | none; [`Memory::crash`] drops what was not synced |
+//! | [`Fjall`] | nodes | a directory: `lock`, and fjall's files in `rows/`, a keyspace `t{n}` per table |
+//! | [`Sqlite`] | clients | `<path>` encrypted with SQLCipher, `<path>-wal`, and `<path>-lock` |
+//!
+//! A batch is visible and atomic when [`Store::apply`] returns and durable when the next
+//! [`Store::sync`] does, so a driver makes many batches durable with one disk sync. **Any error is
+//! final**: after a failed sync nobody knows what the disk holds, so the store refuses all further
+//! work until it is opened again, and what it says then is the truth.
+//!
+//! Both disk stores carry the name and version of their [`Layout`]: fjall in the keyspace
+//! `layout`, SQLite in the table `layout`; the rows themselves are in its table
+//! `rows(t, k, v, PRIMARY KEY(t, k))`. Opening an older version migrates it one version at a time,
+//! each step in one durable batch; a newer version or another name is refused untouched.
+
+mod layout;
+mod memory;
+
+use proto::{Rows, WriteBatch};
+
+pub use layout::{Layout, Migration, OpenError};
+pub use memory::Memory;
+
+/// Rows with one writer.
+pub trait Store: Rows + Send {
+    /// Makes the changes, all or none. Rows show them at once; they are durable after the next
+    /// [`sync`](Self::sync).
+    fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError>;
+
+    /// Makes everything applied so far durable, with one disk sync.
+    fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// The error that a read met, for [`Rows`] can't return one. A driver that finds one here
+    /// stops and carries out nothing that was concluded from those reads.
+    fn fault(&self) -> Option<StoreError>;
+
+    /// Bytes the store takes on disk now.
+    fn disk_bytes(&self) -> u64;
+
+    /// The rows as they are now.
+    fn as_rows(&self) -> &dyn Rows;
+}
+
+/// The store can't go on. It is final: every later call fails too, until the store is opened again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// There is no space left.
+    #[error("the disk is full: {0}")]
+    Full(String),
+    /// The disk refused to read, write or sync.
+    #[error("the disk failed: {0}")]
+    Io(String),
+    /// What the disk holds is not what was written.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}
