@@ -1,0 +1,200 @@
+//! Any value that has a wire form.
+
+use proptest::{collection::vec, option, prelude::*};
+use proto::{
+    AccountId, Body, Code, Content, ContentBody, Cursor, Entry, Envelope, EnvelopeId, Expiry,
+    Extension, Frame, Head, Hello, Kind, LogGenesis, LogId, NodeAddress, NodeId, Open, PublicKey,
+    PutKeyPackages, Read, Receipt, Reference, limits,
+};
+
+pub(crate) fn frame() -> impl Strategy<Value = Frame> {
+    (any::<u32>(), body()).prop_map(|(request, body)| Frame { request, body })
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    prop_oneof![messages(), connections(), accounts(), reads()]
+}
+
+fn messages() -> impl Strategy<Value = Body> {
+    let handle = any::<u32>;
+    prop_oneof![
+        (handle(), any::<u64>()).prop_map(|(handle, sequence)| Body::Accepted { handle, sequence }),
+        (code(), bytes(64)).prop_map(|(code, newer)| Body::Refused { code, newer }),
+        (handle(), entry(), any::<[u8; 64]>()).prop_map(|(handle, entry, signature)| {
+            let entry = Entry { sequence: 0, write_key: None, ..entry };
+            Body::Append { handle, entry, signature }
+        }),
+        (handle(), entry()).prop_map(|(handle, entry)| Body::Deliver { handle, entry }),
+        (handle(), bytes(limits::SIGNAL_MAX))
+            .prop_map(|(handle, ciphertext)| Body::Signal { handle, ciphertext }),
+    ]
+}
+
+fn connections() -> impl Strategy<Value = Body> {
+    let hello = (any::<(u32, u32)>(), any::<[u8; 16]>());
+    prop_oneof![
+        hello.prop_map(|(versions, nonce)| Body::Hello(Hello { versions, nonce })),
+        code().prop_map(Body::Goodbye),
+        open().prop_map(Body::Open),
+        (cursor(), any::<u64>()).prop_map(|(head, position)| Body::Opened { head, position }),
+        any::<u32>().prop_map(|handle| Body::Close { handle }),
+    ]
+}
+
+fn accounts() -> impl Strategy<Value = Body> {
+    let packages = || vec(bytes(300), 0..4);
+    prop_oneof![
+        bytes(limits::BUNDLE_MAX).prop_map(Body::PutBundle),
+        any::<[u8; 32]>().prop_map(|account| Body::GetBundle(AccountId(account))),
+        bytes(limits::BUNDLE_MAX).prop_map(Body::BundleIs),
+        (any::<u32>(), key(), packages(), bytes(300)).prop_map(
+            |(handle, device, one_time, last_resort)| {
+                Body::PutKeyPackages(PutKeyPackages { handle, device, one_time, last_resort })
+            }
+        ),
+        any::<u32>().prop_map(|handle| Body::TakeKeyPackages { handle }),
+        (packages(), any::<u32>())
+            .prop_map(|(packages, left)| Body::KeyPackages { packages, left }),
+        (any::<u32>(), key(), any::<u64>(), any::<u32>()).prop_map(
+            |(handle, key, expires_s, uses)| Body::PutInvite { handle, key, expires_s, uses }
+        ),
+    ]
+}
+
+fn reads() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        (any::<(u32, u64, bool, u32)>(), any::<[u8; 32]>()).prop_map(
+            |((handle, position, backward, limit), id)| {
+                Body::Read(Read { handle, from: (position, EnvelopeId(id)), backward, limit })
+            }
+        ),
+        (any::<u32>(), references(limits::FETCH_MAX))
+            .prop_map(|(handle, references)| Body::Fetch { handle, references }),
+        (vec(entry(), 0..5), any::<bool>())
+            .prop_map(|(entries, more)| Body::Page { entries, more }),
+    ]
+}
+
+fn open() -> impl Strategy<Value = Open> {
+    let ids = (any::<u32>(), any::<[u8; 32]>(), key(), any::<[u8; 64]>());
+    let genesis = option::of(vec(any::<u8>(), 1..100));
+    (ids, genesis, option::of(cursor())).prop_map(|((handle, log, key, proof), genesis, tail)| {
+        Open { handle, log: LogId(log), key, proof, genesis, tail }
+    })
+}
+
+fn cursor() -> impl Strategy<Value = Cursor> {
+    any::<(u64, u64)>().prop_map(|(incarnation, sequence)| Cursor { incarnation, sequence })
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let fixed = (any::<u64>(), kind(), expiry(), any::<u64>());
+    (fixed, extension(), bytes(400), option::of(key())).prop_map(
+        |((sequence, kind, expiry, position), extension, ciphertext, write_key)| Entry {
+            sequence,
+            kind,
+            expiry,
+            position,
+            extension,
+            ciphertext,
+            write_key,
+        },
+    )
+}
+
+pub(crate) fn envelope() -> impl Strategy<Value = Envelope> {
+    let fixed = (kind(), expiry(), any::<u64>(), any::<[u8; 32]>(), key());
+    (fixed, extension(), bytes(400), any::<[u8; 64]>()).prop_map(
+        |((kind, expiry, position, log, write_key), extension, ciphertext, signature)| {
+            let log = LogId(log);
+            let head = Head { kind, expiry, position, log, write_key, extension };
+            Envelope { head, ciphertext, signature }
+        },
+    )
+}
+
+/// With or without a key, with or without fields of a later version.
+pub(crate) fn extension() -> impl Strategy<Value = Extension> {
+    (option::of(key()), unknown_fields()).prop_map(|(key, unknown)| {
+        let known = key.map(Extension::next_key).unwrap_or_default();
+        let bytes = [known.as_bytes(), &unknown].concat();
+        Extension::decode(&bytes).expect("well-formed")
+    })
+}
+
+/// A varint as field 15 or bytes as field 99, or neither.
+pub(crate) fn unknown_fields() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        Just(Vec::new()),
+        (0..128_u8).prop_map(|number| vec![15 << 3, number]),
+        vec(any::<u8>(), 0..100).prop_map(|bytes| {
+            let length = u8::try_from(bytes.len()).expect("short");
+            [&[0x9a, 0x06, length], bytes.as_slice()].concat()
+        }),
+    ]
+}
+
+pub(crate) fn genesis() -> impl Strategy<Value = LogGenesis> {
+    prop_oneof![
+        any::<[u8; 32]>().prop_map(|account| LogGenesis::Inbox(AccountId(account))),
+        (key(), any::<[u8; 16]>())
+            .prop_map(|(write_key, salt)| LogGenesis::Conversation { write_key, salt }),
+    ]
+}
+
+pub(crate) fn content() -> impl Strategy<Value = Content> {
+    let fixed = (references(limits::DEPENDENCIES_MAX), any::<u64>(), option::of(any::<[u8; 32]>()));
+    (fixed, content_body()).prop_map(|((dependencies, sent_at_s, bundle_seen), body)| Content {
+        dependencies,
+        sent_at_s,
+        body,
+        bundle_seen,
+    })
+}
+
+fn content_body() -> impl Strategy<Value = ContentBody> {
+    let target = || any::<[u8; 16]>().prop_map(Reference);
+    prop_oneof![
+        (".{1,200}", option::of(target()))
+            .prop_map(|(text, reply_to)| ContentBody::Text { text, reply_to }),
+        (target(), ".{0,200}").prop_map(|(target, text)| ContentBody::Edit { target, text }),
+        target().prop_map(|target| ContentBody::Delete { target }),
+        (target(), ".{0,8}").prop_map(|(target, emoji)| ContentBody::Reaction { target, emoji }),
+        (references(limits::DEPENDENCIES_MAX), references(limits::DEPENDENCIES_MAX))
+            .prop_map(|(delivered, read)| ContentBody::Receipt(Receipt { delivered, read })),
+        bytes(limits::BUNDLE_MAX).prop_map(|bundle| ContentBody::Accept { bundle }),
+        Just(ContentBody::Unknown),
+    ]
+}
+
+pub(crate) fn node_address() -> impl Strategy<Value = NodeAddress> {
+    let addresses = vec(any::<(std::net::IpAddr, u16)>(), 1..=limits::NODE_ADDRESSES_MAX);
+    (any::<[u8; 32]>(), addresses).prop_map(|(node, addresses)| NodeAddress {
+        node: NodeId(node),
+        addresses: addresses.into_iter().map(Into::into).collect(),
+    })
+}
+
+pub(crate) fn key() -> impl Strategy<Value = PublicKey> {
+    any::<[u8; 32]>().prop_map(PublicKey)
+}
+
+fn references(max: usize) -> impl Strategy<Value = Vec<Reference>> {
+    vec(any::<[u8; 16]>().prop_map(Reference), 0..=max)
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![Just(Kind::Entry), Just(Kind::KeyChange)]
+}
+
+fn expiry() -> impl Strategy<Value = Expiry> {
+    (0..4_u32).prop_map(|expiry| Expiry::try_from(expiry).expect("known"))
+}
+
+fn code() -> impl Strategy<Value = Code> {
+    (0..16_u32).prop_map(Code::from_number)
+}
+
+fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..=max)
+}

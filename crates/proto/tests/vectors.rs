@@ -1,0 +1,158 @@
+//! Test vectors: `spec/vectors/frames.txt` and `spec/vectors/contents.txt` hold one value of each
+//! kind, so that another implementation can check itself and ours can't change unnoticed.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use proto::{
+    AccountId, Body, Code, Content, ContentBody, Cursor, Entry, EnvelopeId, Expiry, Extension,
+    Frame, FrameReader, Hello, Kind, LogId, Open, PublicKey, PutKeyPackages, Read, Receipt,
+    Reference, write_frame,
+};
+
+#[test]
+fn frames_are_encoded_as_specified() {
+    let specified = include_str!("../../../spec/vectors/frames.txt");
+    let lines = frames().map(|(name, body)| {
+        let mut bytes = Vec::new();
+        write_frame(&Frame { request: 7, body }, &mut bytes);
+        format!("{name} {}", hex(&bytes))
+    });
+    compare(specified, &lines);
+}
+
+#[test]
+fn specified_frames_are_read() {
+    let specified = include_str!("../../../spec/vectors/frames.txt");
+    for ((name, body), line) in frames().into_iter().zip(vectors(specified)) {
+        let (_, digits) = line.split_once(' ').unwrap();
+        let mut reader = FrameReader::default();
+        reader.push(&unhex(digits));
+        let (frame, _) = reader.next_frame().unwrap().unwrap();
+        assert_eq!(frame, Frame { request: 7, body }, "{name}");
+    }
+}
+
+#[test]
+fn there_is_a_vector_of_every_frame() {
+    let schema = include_str!("../../../spec/proto/frames.proto");
+    let (_, oneof) = schema.split_once("oneof body {").unwrap();
+    let (oneof, _) = oneof.split_once('}').unwrap();
+    let named: BTreeSet<_> =
+        oneof.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    let tested: BTreeSet<_> = frames().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(tested, named);
+}
+
+#[test]
+fn contents_are_encoded_as_specified() {
+    let specified = include_str!("../../../spec/vectors/contents.txt");
+    let lines = contents().map(|(name, body)| {
+        let content = Content {
+            dependencies: vec![Reference([0xd1; 16]), Reference([0xd2; 16])],
+            sent_at_s: 1_900_000_000,
+            body,
+            bundle_seen: Some([0xb5; 32]),
+        };
+        assert_eq!(Content::decode(&content.encode()), Ok(content.clone()), "{name}");
+        format!("{name} {}", hex(&content.encode()))
+    });
+    compare(specified, &lines);
+}
+
+fn frames() -> [(&'static str, Body); 20] {
+    let handle = 3;
+    let (key, log) = (PublicKey([0x11; 32]), LogId([0x22; 32]));
+    let head = Cursor { incarnation: 0x1234_5678, sequence: 41 };
+    let entry = Entry {
+        sequence: 42,
+        kind: Kind::Entry,
+        expiry: Expiry::Never,
+        position: 9,
+        extension: Extension::default(),
+        ciphertext: b"ciphertext".to_vec(),
+        write_key: None,
+    };
+    let change = Entry {
+        kind: Kind::KeyChange,
+        expiry: Expiry::Day,
+        extension: Extension::next_key(PublicKey([0x33; 32])),
+        write_key: Some(key),
+        ..entry.clone()
+    };
+    let appended = Entry { sequence: 0, ..entry.clone() };
+    let open = Open {
+        handle,
+        log,
+        key,
+        proof: [0x44; 64],
+        genesis: Some(b"genesis".to_vec()),
+        tail: Some(head),
+    };
+    let put = PutKeyPackages {
+        handle,
+        device: key,
+        one_time: vec![b"one".to_vec(), b"two".to_vec()],
+        last_resort: b"last".to_vec(),
+    };
+    let from = (8, EnvelopeId([0x55; 32]));
+    [
+        ("accepted", Body::Accepted { handle, sequence: 42 }),
+        ("refused", Body::Refused { code: Code::Stale, newer: b"newer".to_vec() }),
+        ("append", Body::Append { handle, entry: appended, signature: [0x66; 64] }),
+        ("deliver", Body::Deliver { handle, entry: change.clone() }),
+        ("signal", Body::Signal { handle, ciphertext: b"signal".to_vec() }),
+        ("hello", Body::Hello(Hello { versions: (1, 2), nonce: [0x77; 16] })),
+        ("goodbye", Body::Goodbye(Code::Version)),
+        ("open", Body::Open(open)),
+        ("opened", Body::Opened { head, position: 9 }),
+        ("close", Body::Close { handle }),
+        ("read", Body::Read(Read { handle, from, backward: true, limit: 50 })),
+        ("fetch", Body::Fetch { handle, references: vec![Reference([0x88; 16])] }),
+        ("page", Body::Page { entries: vec![entry, change], more: true }),
+        ("put_bundle", Body::PutBundle(b"bundle".to_vec())),
+        ("get_bundle", Body::GetBundle(AccountId([0x99; 32]))),
+        ("bundle_is", Body::BundleIs(b"bundle".to_vec())),
+        ("put_key_packages", Body::PutKeyPackages(put)),
+        ("take_key_packages", Body::TakeKeyPackages { handle }),
+        ("key_packages", Body::KeyPackages { packages: vec![b"one".to_vec()], left: 99 }),
+        ("put_invite", Body::PutInvite { handle, key, expires_s: 1_900_000_000, uses: 1 }),
+    ]
+}
+
+fn contents() -> [(&'static str, ContentBody); 8] {
+    let target = Reference([0xaa; 16]);
+    let receipt =
+        Receipt { delivered: vec![Reference([0xd1; 16])], read: vec![Reference([0xd2; 16])] };
+    [
+        ("text", ContentBody::Text { text: "Grüezi".to_owned(), reply_to: None }),
+        ("reply", ContentBody::Text { text: "你好".to_owned(), reply_to: Some(target) }),
+        ("edit", ContentBody::Edit { target, text: "edited".to_owned() }),
+        ("delete", ContentBody::Delete { target }),
+        ("reaction", ContentBody::Reaction { target, emoji: "👍".to_owned() }),
+        ("receipt", ContentBody::Receipt(receipt)),
+        ("accept", ContentBody::Accept { bundle: b"bundle".to_vec() }),
+        ("unknown", ContentBody::Unknown),
+    ]
+}
+
+fn compare(specified: &str, lines: &[String]) {
+    let same = vectors(specified).eq(lines.iter().map(String::as_str));
+    assert!(same, "the vectors should be\n{}", lines.join("\n"));
+}
+
+/// The lines of a file of vectors that aren't comments.
+fn vectors(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn unhex(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
