@@ -1,6 +1,8 @@
 //! Test vectors: `spec/vectors/frames.txt` and `spec/vectors/contents.txt` hold one value of each
 //! kind, so that another implementation can check itself and ours can't change unnoticed.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use proto::{
