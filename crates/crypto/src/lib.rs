@@ -13,9 +13,18 @@
 #![deny(clippy::expect_used)]
 
 mod envelope;
+mod identity;
+mod inbox;
+mod request;
 mod signing;
 #[cfg(test)]
 mod vectors;
 
 pub use envelope::{sign_envelope, verify_envelope};
+pub use identity::{
+    Authority, Bundle, BundleError, DelegateError, Device, Genesis, Phrase, PhraseError,
+    RecordDraft, Standing, rotate,
+};
+pub use inbox::{InboxKey, SealError, seal_to_inbox};
+pub use request::{OpenedRequest, RequestError, open_request, seal_request};
 pub use signing::{BadSignature, OPEN_CONTEXT, SigningKey, derive_key, open_proof_message, verify};

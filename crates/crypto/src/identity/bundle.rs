@@ -1,0 +1,166 @@
+//! Bundles: everything that others need to know, and to believe, about an account.
+
+use std::{cmp::Ordering, fmt};
+
+use prost::Message;
+use proto::{AccountId, NodeAddress, PublicKey, limits, wire};
+use sha2::{Digest, Sha256};
+
+use super::{
+    chain::Chain,
+    record::{self, Device, RecordDraft},
+};
+
+/// A verified bundle, with the bytes it came in.
+///
+/// Of two bundles of one account the one of the higher [`rank`](Self::rank) wins, always and
+/// everywhere. Two different ones of equal rank prove that whoever holds the keys misbehaved:
+/// [`Standing::Forked`].
+#[derive(Clone, PartialEq)]
+pub struct Bundle {
+    pub(super) chain: Chain,
+    record: RecordDraft,
+    bytes: Vec<u8>,
+}
+
+impl Bundle {
+    /// Checks every signature, serial and limit. The caller compares
+    /// [`account`](Self::account) with the account it asked for.
+    pub fn verify(bytes: &[u8]) -> Result<Self, BundleError> {
+        if bytes.len() > limits::BUNDLE_MAX {
+            return Err(BundleError::TooLarge);
+        }
+        let wire = wire::Bundle::decode(bytes).map_err(|_| BundleError::Malformed)?;
+        // No signature covers the frame around the statements. If it could be written in two ways,
+        // anyone could make a fork out of an honest bundle.
+        if wire.encode_to_vec() != bytes {
+            return Err(BundleError::Malformed);
+        }
+        let chain = Chain::verify(&wire)?;
+        let signed = wire.record.as_ref().ok_or(BundleError::Malformed)?;
+        let record = record::open(signed, &chain.authority, chain.account, chain.serial)?;
+        Ok(Self { chain, record, bytes: bytes.to_vec() })
+    }
+
+    /// Whose bundle it is.
+    pub fn account(&self) -> AccountId {
+        self.chain.account
+    }
+
+    /// The bytes that were verified, fields of later versions included.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// SHA-256 of the bytes: how contacts tell each other which bundle they know.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(&self.bytes).into()
+    }
+
+    /// The number of rotations, the delegation's serial and the record's version, compared in this
+    /// order.
+    pub fn rank(&self) -> (u64, u64, u64) {
+        (self.chain.rotation_count(), self.chain.serial, self.record.version)
+    }
+
+    /// The account's devices: 1 to [`limits::DEVICES_MAX`].
+    pub fn devices(&self) -> &[Device] {
+        &self.record.devices
+    }
+
+    /// Tells whether a device belongs to the account.
+    pub fn has_device(&self, key: &PublicKey) -> bool {
+        self.record.devices.iter().any(|device| device.key == *key)
+    }
+
+    /// The home set: 1 to [`limits::RANKING_MAX`] nodes in order of preference.
+    pub fn homes(&self) -> &[NodeAddress] {
+        &self.record.homes
+    }
+
+    /// The X-Wing public key that contact requests are sealed to.
+    pub fn inbox_key(&self) -> &[u8] {
+        &self.record.inbox_key
+    }
+
+    /// The key that signs the account's records.
+    pub fn authority(&self) -> PublicKey {
+        self.chain.authority
+    }
+
+    /// A draft of the next record, to be changed and signed.
+    pub fn next_draft(&self) -> RecordDraft {
+        let version = self.record.version.saturating_add(1);
+        RecordDraft { version, ..self.record.clone() }
+    }
+
+    /// How this bundle stands to another one of the same account.
+    pub fn compare(&self, other: &Self) -> Standing {
+        match self.rank().cmp(&other.rank()) {
+            // Never let another account's bundle take this one's place, nor accuse anyone.
+            _ if self.account() != other.account() => Standing::Older,
+            Ordering::Greater => Standing::Newer,
+            Ordering::Less => Standing::Older,
+            Ordering::Equal if self.bytes == other.bytes => Standing::Same,
+            Ordering::Equal => Standing::Forked,
+        }
+    }
+
+    /// Tells whether this bundle takes the place of `held`: if it is newer, or forked and of the
+    /// lower hash, so that everyone goes on with the same one until a higher rank ends the fork.
+    pub fn replaces(&self, held: &Self) -> bool {
+        match self.compare(held) {
+            Standing::Newer => true,
+            Standing::Forked => self.hash() < held.hash(),
+            Standing::Same | Standing::Older => false,
+        }
+    }
+}
+
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bundle({:?}, {:?})", self.account(), self.rank())
+    }
+}
+
+/// How one bundle stands to another one of the same account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It wins.
+    Newer,
+    /// It is the other.
+    Same,
+    /// It loses.
+    Older,
+    /// Equal rank, other content: a proof of misbehaviour, to be kept and shown.
+    Forked,
+}
+
+/// Why bytes are no valid bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BundleError {
+    /// More bytes or rotations than the limits allow.
+    #[error("the bundle is larger than allowed")]
+    TooLarge,
+    /// Not the one encoding of a bundle, a part is missing, or a key is of the wrong length.
+    #[error("not a bundle of this version")]
+    Malformed,
+    /// A statement about another account.
+    #[error("a statement in the bundle is about another account")]
+    Account,
+    /// A signature is missing or not by the key that the chain demands.
+    #[error("a signature in the bundle is not valid")]
+    Signature,
+    /// Rotations out of order, a record of another delegation, or a count that begins with 0.
+    #[error("the statements of the bundle don't follow one another")]
+    Serial,
+    /// None, too many, one twice, or no key.
+    #[error("the bundle's devices are not valid")]
+    Devices,
+    /// None, too many, one twice, or no address.
+    #[error("the bundle's home set is not valid")]
+    Homes,
+    /// Not an X-Wing public key.
+    #[error("the bundle's inbox key is not valid")]
+    InboxKey,
+}

@@ -1,0 +1,104 @@
+//! Account record: what the authority says about the account, version after version.
+
+use std::collections::BTreeSet;
+
+use proto::{AccountId, NodeAddress, PublicKey, limits, wire};
+
+use super::{BundleError, statement};
+use crate::{SigningKey, inbox};
+
+/// What the next record is to say. Everyone refuses a record beyond these bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordDraft {
+    /// From 1; of two records of one delegation the larger wins.
+    pub version: u64,
+    /// 1 to [`limits::DEVICES_MAX`] devices, each once.
+    pub devices: Vec<Device>,
+    /// The home set: 1 to [`limits::RANKING_MAX`] nodes, each once, in order of preference.
+    pub homes: Vec<NodeAddress>,
+    /// The X-Wing public key that contact requests are sealed to.
+    pub inbox_key: Vec<u8>,
+}
+
+/// One installation of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The key it signs with.
+    pub key: PublicKey,
+    /// When it was added, in seconds since the Unix epoch, by the clock of whoever added it.
+    pub added_s: u64,
+}
+
+/// Signs a record.
+pub(super) fn sign(
+    authority: &SigningKey,
+    account: AccountId,
+    delegation_serial: u64,
+    draft: RecordDraft,
+) -> wire::Signed {
+    let device =
+        |device: &Device| wire::Device { key: device.key.0.to_vec(), added_s: device.added_s };
+    let record = wire::AccountRecord {
+        account: account.0.to_vec(),
+        delegation_serial,
+        version: draft.version,
+        devices: draft.devices.iter().map(device).collect(),
+        homes: draft.homes.iter().map(wire::NodeAddress::from).collect(),
+        inbox_key: draft.inbox_key,
+    };
+    statement::sign(authority, CONTEXT, &record)
+}
+
+/// Checks a record and returns what it says.
+pub(super) fn open(
+    signed: &wire::Signed,
+    authority: &PublicKey,
+    account: AccountId,
+    delegation_serial: u64,
+) -> Result<RecordDraft, BundleError> {
+    let record: wire::AccountRecord = statement::open(signed, CONTEXT, authority)?;
+    if record.account != account.0 {
+        return Err(BundleError::Account);
+    }
+    if record.delegation_serial != delegation_serial || record.version == 0 {
+        return Err(BundleError::Serial);
+    }
+    if !inbox::is_public_key(&record.inbox_key) {
+        return Err(BundleError::InboxKey);
+    }
+    Ok(RecordDraft {
+        version: record.version,
+        devices: devices(&record.devices)?,
+        homes: homes(&record.homes)?,
+        inbox_key: record.inbox_key,
+    })
+}
+
+fn devices(wire: &[wire::Device]) -> Result<Vec<Device>, BundleError> {
+    if wire.is_empty() || wire.len() > limits::DEVICES_MAX {
+        return Err(BundleError::Devices);
+    }
+    let device = |device: &wire::Device| {
+        let key = PublicKey::try_from(device.key.as_slice()).map_err(|_| BundleError::Devices)?;
+        Ok(Device { key, added_s: device.added_s })
+    };
+    let devices = wire.iter().map(device).collect::<Result<Vec<_>, BundleError>>()?;
+    if devices.iter().map(|device| device.key).collect::<BTreeSet<_>>().len() < devices.len() {
+        return Err(BundleError::Devices);
+    }
+    Ok(devices)
+}
+
+fn homes(wire: &[wire::NodeAddress]) -> Result<Vec<NodeAddress>, BundleError> {
+    if wire.is_empty() || wire.len() > limits::RANKING_MAX {
+        return Err(BundleError::Homes);
+    }
+    let homes = wire.iter().map(NodeAddress::try_from);
+    let homes = homes.collect::<Result<Vec<_>, _>>().map_err(|_| BundleError::Homes)?;
+    if homes.iter().map(|home| home.node).collect::<BTreeSet<_>>().len() < homes.len() {
+        return Err(BundleError::Homes);
+    }
+    Ok(homes)
+}
+
+const CONTEXT: &[u8] = b"siskin1 record\x01";
