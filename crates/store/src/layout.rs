@@ -1,8 +1,13 @@
 //! What the rows of a store mean: a name and a version, and the way from the older versions.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use proto::{Rows, WriteBatch};
+
+use crate::{Store, StoreError};
 
 /// What the rows of a store mean.
 #[derive(Clone, Copy, Debug)]
@@ -97,4 +102,65 @@ pub enum OpenError {
         /// What doesn't fit.
         what: String,
     },
+}
+
+impl OpenError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.into(), source }
+    }
+
+    pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.into(), what: what.into() }
+    }
+
+    /// What a store error means while opening.
+    pub(crate) fn store(path: &Path, error: StoreError) -> Self {
+        match error {
+            StoreError::Damaged(what) => Self::damaged(path, what),
+            StoreError::Full(what) => {
+                Self::io(path, io::Error::new(io::ErrorKind::StorageFull, what))
+            }
+            StoreError::Io(what) | StoreError::Oversized(what) => {
+                Self::io(path, io::Error::other(what))
+            }
+        }
+    }
+}
+
+/// A store that keeps the name and version of its layout beside its rows.
+pub(crate) trait Versioned: Store {
+    /// Applies the batch and the version as one, durable on return.
+    fn apply_version(&mut self, batch: &WriteBatch, version: u32) -> Result<(), StoreError>;
+}
+
+/// Brings a store from the layout it has to the one this build knows, or refuses it untouched.
+pub(crate) fn migrate(
+    store: &mut impl Versioned,
+    path: &Path,
+    found: (&str, u32),
+    layout: &Layout,
+) -> Result<(), OpenError> {
+    let (name, found) = found;
+    let known = layout.version;
+    if name != layout.name {
+        let found = format!("the store of a {name}");
+        return Err(OpenError::Foreign { path: path.into(), found, wanted: layout.name });
+    }
+    if found > known {
+        return Err(OpenError::Newer { path: path.into(), found, known });
+    }
+    let step = |from| layout.migrations.iter().find(|migration| migration.from == from);
+    if (found..known).any(|from| step(from).is_none()) {
+        return Err(OpenError::Older { path: path.into(), found, known });
+    }
+    for migration in (found..known).filter_map(step) {
+        let batch = (migration.run)(store.as_rows());
+        let outcome = match store.fault() {
+            Some(fault) => Err(fault),
+            None => store.apply_version(&batch, migration.from.saturating_add(1)),
+        };
+        outcome.map_err(|error| OpenError::store(path, error))?;
+        tracing::info!(path = %path.display(), from = migration.from, "layout migrated");
+    }
+    Ok(())
 }

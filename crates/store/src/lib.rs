@@ -16,13 +16,20 @@
 //! `rows(t, k, v, PRIMARY KEY(t, k))`. Opening an older version migrates it one version at a time,
 //! each step in one durable batch; a newer version or another name is refused untouched.
 
+mod disk;
+mod fjall;
 mod layout;
 mod memory;
+#[cfg(any(feature = "vendored", feature = "system-sqlcipher"))]
+mod sqlite;
 
 use proto::{Rows, WriteBatch};
 
+pub use fjall::Fjall;
 pub use layout::{Layout, Migration, OpenError};
 pub use memory::Memory;
+#[cfg(any(feature = "vendored", feature = "system-sqlcipher"))]
+pub use sqlite::Sqlite;
 
 /// Rows with one writer.
 pub trait Store: Rows + Send {
@@ -56,4 +63,24 @@ pub enum StoreError {
     /// What the disk holds is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// A row is larger than any store holds; see [`KEY_MAX`] and [`VALUE_MAX`].
+    #[error("the row is too large to store: {0}")]
+    Oversized(String),
+}
+
+/// Bytes of a key.
+pub const KEY_MAX: usize = 32 * 1024;
+/// Bytes of a value.
+pub const VALUE_MAX: usize = 256 * 1024 * 1024;
+
+/// Refuses what one of the stores couldn't hold, so that they all behave alike.
+fn check(batch: &WriteBatch) -> Result<(), StoreError> {
+    for (table, key, value) in batch.iter() {
+        let value = value.map_or(0, <[u8]>::len);
+        if key.len() > KEY_MAX || value > VALUE_MAX {
+            let sizes = format!("table {}, key {}, value {value} bytes", table.0, key.len());
+            return Err(StoreError::Oversized(sizes));
+        }
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 
 use proto::{Direction, Rows, Table, Visit, WriteBatch};
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, check};
 
 /// Rows in memory. What [`crash`](Self::crash) leaves is what a disk would hold.
 #[derive(Clone, Default)]
@@ -66,6 +66,7 @@ impl Rows for Memory {
 
 impl Store for Memory {
     fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError> {
+        check(batch)?;
         for (table, key, value) in batch.iter() {
             let before = self.set(table, key, value.map(<[u8]>::to_vec));
             self.synced.entry((table, key.to_vec())).or_insert(before);

@@ -1,0 +1,82 @@
+//! A draft shows what the rows will be: reading over it equals applying its batch first.
+
+use std::ops::ControlFlow;
+
+use proptest::{collection::vec, prelude::*, sample::select};
+use proto::{Direction, Draft, Rows, Table, WriteBatch};
+use store::{Memory, Store};
+
+type Change = (Table, Vec<u8>, Option<Vec<u8>>);
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_draft_shows_what_its_batch_will_do(
+        before in vec(change(), 0..24),
+        drafted in vec(change(), 0..24),
+        (from, to, stop) in (key(), key(), 1..8usize),
+    ) {
+        let mut memory = Memory::new();
+        memory.apply(&batch(before)).unwrap();
+        let mut draft = Draft::new(&memory);
+        for (table, key, value) in drafted.clone() {
+            match value {
+                Some(value) => draft.put(table, key, value),
+                None => draft.delete(table, key),
+            }
+        }
+        let mut applied = memory.clone();
+        applied.apply(&batch(drafted.clone())).unwrap();
+        for table in TABLES {
+            prop_assert_eq!(draft.get(table, &from), applied.get(table, &from));
+            for direction in [Direction::Forward, Direction::Backward] {
+                for (from, to) in [(&from[..], &to[..]), (b"", &[0xff; 5])] {
+                    prop_assert_eq!(
+                        scan(&draft, table, from, to, direction, stop),
+                        scan(&applied, table, from, to, direction, stop)
+                    );
+                }
+            }
+        }
+        prop_assert_eq!(draft.into_batch(), batch(drafted));
+    }
+}
+
+const TABLES: [Table; 3] = [Table(0), Table(1), Table(255)];
+
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    vec(select(vec![0, 1, 0xfe, 0xff]), 0..3)
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    (select(TABLES.to_vec()), key(), proptest::option::of(vec(any::<u8>(), 0..3)))
+}
+
+fn batch(changes: Vec<Change>) -> WriteBatch {
+    let mut batch = WriteBatch::default();
+    for (table, key, value) in changes {
+        match value {
+            Some(value) => batch.put(table, key, value),
+            None => batch.delete(table, key),
+        }
+    }
+    batch
+}
+
+fn scan(
+    rows: &dyn Rows,
+    table: Table,
+    from: &[u8],
+    to: &[u8],
+    direction: Direction,
+    stop: usize,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    rows.scan(table, from, to, direction, &mut |key, value| {
+        assert!(found.len() < stop, "visited after a break");
+        found.push((key.to_vec(), value.to_vec()));
+        if found.len() == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found
+}

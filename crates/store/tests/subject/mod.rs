@@ -1,0 +1,118 @@
+//! The stores under test.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::{fs, path::Path};
+
+use store::{Fjall, Layout, Memory, OpenError, Sqlite, Store};
+use tempfile::TempDir;
+
+pub const LAYOUT: Layout = Layout { name: "test", version: 1, migrations: &[] };
+pub const KEY: [u8; 32] = [0x5a; 32];
+
+/// A store that can be closed and opened, or lose its power.
+pub trait Subject {
+    type Store: Store;
+    /// Whether a restart leaves what was synced and nothing more.
+    const EXACT: bool;
+    fn new() -> Self;
+    fn store(&mut self) -> &mut Self::Store;
+    fn crash(&mut self);
+    fn reopen(&mut self);
+}
+
+pub struct Ephemeral(Memory);
+
+impl Subject for Ephemeral {
+    type Store = Memory;
+    const EXACT: bool = true;
+
+    fn new() -> Self {
+        Self(Memory::new())
+    }
+
+    fn store(&mut self) -> &mut Memory {
+        &mut self.0
+    }
+
+    fn crash(&mut self) {
+        self.0 = std::mem::take(&mut self.0).crash();
+    }
+
+    fn reopen(&mut self) {
+        self.crash();
+    }
+}
+
+/// How to open a store in a directory.
+pub trait Engine {
+    type Store: Store;
+    const NAME: &str;
+    fn open(directory: &Path, layout: &Layout) -> Result<Self::Store, OpenError>;
+}
+
+pub struct FjallDisk;
+
+impl Engine for FjallDisk {
+    type Store = Fjall;
+    const NAME: &str = "fjall";
+
+    fn open(directory: &Path, layout: &Layout) -> Result<Fjall, OpenError> {
+        Fjall::open(&directory.join("store"), layout)
+    }
+}
+
+pub struct SqliteDisk;
+
+impl Engine for SqliteDisk {
+    type Store = Sqlite;
+    const NAME: &str = "sqlite";
+
+    fn open(directory: &Path, layout: &Layout) -> Result<Sqlite, OpenError> {
+        Sqlite::open(&directory.join("store").join("db"), &KEY, layout)
+    }
+}
+
+pub struct Disk<E: Engine> {
+    store: Option<E::Store>,
+    directory: TempDir,
+}
+
+impl<E: Engine> Subject for Disk<E> {
+    type Store = E::Store;
+    const EXACT: bool = false;
+
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { store: Some(E::open(directory.path(), &LAYOUT).unwrap()), directory }
+    }
+
+    fn store(&mut self) -> &mut E::Store {
+        self.store.as_mut().unwrap()
+    }
+
+    /// Goes on with a copy of the files as they are while the store is open.
+    fn crash(&mut self) {
+        let copy = tempfile::tempdir().unwrap();
+        copy_files(self.directory.path(), copy.path());
+        self.store = Some(E::open(copy.path(), &LAYOUT).unwrap());
+        self.directory = copy;
+    }
+
+    fn reopen(&mut self) {
+        self.store = None;
+        self.store = Some(E::open(self.directory.path(), &LAYOUT).unwrap());
+    }
+}
+
+pub fn copy_files(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy_files(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
