@@ -1,1 +1,33 @@
-//! One service node.
+//! One service node: it keeps inboxes and conversation logs for people whose names, contacts and
+//! words it can't know, hands them to whoever proves a key of theirs, and refuses the rest.
+//!
+//! [`Node`] is a [`proto::Machine`]: frames in, frames and rows out. It only routes; each concern
+//! is a module:
+//!
+//! ```text
+//!  Frame ─▶ session   who is this, which log is that handle, which key was proved
+//!             ├─▶ account, key_package, invite    what an account keeps here
+//!             ├─▶ log        check, store, read      ─▶ Commit   ─▶ Accepted
+//!             │    └─▶ quota what it may cost
+//!             └─▶ tail       who follows, how far    ─▶ Deliver
+//! ```
+//!
+//! Specified in `spec/frames.md` and `spec/logs.md`.
+
+mod account;
+mod cache;
+mod config;
+mod counters;
+mod invite;
+mod key_package;
+mod layout;
+mod log;
+mod node;
+mod quota;
+mod session;
+mod tail;
+
+pub use config::{NodeConfig, Registration};
+pub use counters::{Counters, Dropped};
+pub use layout::{LAYOUT_NAME, LAYOUT_VERSION};
+pub use node::{Node, NodeCommand, NodeEvent};

@@ -1,0 +1,96 @@
+//! Accounts: the bundles of this node's own users. An account is here once its bundle is; with the
+//! bundle comes the inbox.
+
+use crypto::{Bundle, Standing};
+use proto::{AccountId, Code, Draft, LogGenesis, PublicKey, Rows, limits};
+
+use crate::{
+    NodeConfig, Registration, key_package,
+    layout::BUNDLES,
+    log::{LOG_CHARGE, Logs},
+    quota::Quota,
+};
+
+/// What a bundle that was taken in changed.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Nothing: it is the one that is here.
+    None,
+    /// There is a new account.
+    Registered(AccountId),
+    /// An account has these devices now, whose inbox has this number.
+    Devices(u64, Vec<PublicKey>),
+}
+
+/// A record is refused, perhaps because of a better one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) newer: Vec<u8>,
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self { code, newer: Vec::new() }
+    }
+}
+
+/// Stores a bundle if it verifies and wins over the one that is here.
+pub(crate) fn put_bundle(
+    draft: &mut Draft<'_>,
+    config: &NodeConfig,
+    logs: &mut Logs,
+    quota: &mut Quota,
+    bytes: &[u8],
+    incarnation: u64,
+) -> Result<Change, Refusal> {
+    let bundle = Bundle::verify(bytes).map_err(|_| Code::Invalid)?;
+    let account = bundle.account();
+    let devices: Vec<PublicKey> = bundle.devices().iter().map(|device| device.key).collect();
+    let Some(stored) = draft.get(BUNDLES, &account.0) else {
+        if config.registration == Registration::Closed {
+            return Err(Code::Closed.into());
+        }
+        if bundle.homes().iter().all(|home| home.node != config.node) {
+            return Err(Code::Forbidden.into());
+        }
+        quota.admit_on_disk(ACCOUNT_CHARGE)?;
+        draft.put(BUNDLES, account.0, bytes);
+        let inbox = logs.create_inbox(draft, account, devices.into_iter(), incarnation);
+        quota.charge(draft, inbox, ACCOUNT_CHARGE);
+        return Ok(Change::Registered(account));
+    };
+    if stored == bytes {
+        return Ok(Change::None);
+    }
+    // What does not verify any more is worth less than anything that does.
+    match Bundle::verify(&stored).map_or(Standing::Newer, |stored| bundle.compare(&stored)) {
+        Standing::Newer => {}
+        Standing::Same => return Ok(Change::None),
+        Standing::Older | Standing::Forked => {
+            return Err(Refusal { code: Code::Stale, newer: stored });
+        }
+    }
+    let inbox = LogGenesis::Inbox(account).id();
+    let (inbox, log) = logs.find(draft, &inbox).ok_or(Code::NotFound)?;
+    // Never refused for want of room, which registration has reserved: it may take a stolen
+    // device's rights away.
+    draft.put(BUNDLES, account.0, bytes);
+    let gone: Vec<PublicKey> =
+        log.row.keys.iter().map(|known| known.key).filter(|key| !devices.contains(key)).collect();
+    for device in gone {
+        key_package::remove(draft, quota, inbox, &device);
+    }
+    logs.set_devices(draft, inbox, devices.iter().copied());
+    Ok(Change::Devices(inbox, devices))
+}
+
+/// The bundle of one of this node's accounts.
+pub(crate) fn bundle(rows: &dyn Rows, account: AccountId) -> Result<Vec<u8>, Code> {
+    rows.get(BUNDLES, &account.0).ok_or(Code::NotFound)
+}
+
+/// What an account is charged for being here: the largest bundle, its inbox and all its invites,
+/// so that none of these can fail for want of room later.
+pub(crate) const ACCOUNT_CHARGE: u64 =
+    LOG_CHARGE + limits::BUNDLE_MAX as u64 + limits::INVITES_MAX as u64 * 64;

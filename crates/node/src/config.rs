@@ -1,0 +1,53 @@
+//! Local settings of a node.
+
+use proto::{NodeId, limits};
+
+/// Local settings; each may differ from node to node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// This node's own name: the key its connections prove.
+    pub node: NodeId,
+    /// Who may register an account here. Open by default: a network without entry has no members,
+    /// and the caps below bound what strangers can take.
+    pub registration: Registration,
+    /// Bytes on disk at which the node stores nothing more. 8 GiB by default: fits the smallest
+    /// rented machine with room for its system.
+    pub disk_cap_bytes: u64,
+    /// Bytes that one account may take: its inbox and the conversations it created. 512 MiB by
+    /// default: about a million messages.
+    pub account_quota_bytes: u64,
+    /// Conversations that one account may create. [`limits::HANDLES_MAX`] by default: as many as
+    /// one device can have open.
+    pub account_logs_max: u64,
+    /// Bytes that one log may take. 128 MiB by default: one loud conversation leaves its creator
+    /// room for others.
+    pub log_quota_bytes: u64,
+    /// Signals that one connection may send a second. 32 by default: typing in a few
+    /// conversations takes one or two.
+    pub signals_per_s_max: u32,
+}
+
+/// Who may register an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Registration {
+    /// Everyone whose bundle names this node as a home.
+    #[default]
+    Open,
+    /// Nobody; accounts that are here stay.
+    Closed,
+}
+
+impl NodeConfig {
+    /// The defaults for `node`.
+    pub fn new(node: NodeId) -> Self {
+        Self {
+            node,
+            registration: Registration::Open,
+            disk_cap_bytes: 8 << 30,
+            account_quota_bytes: 512 << 20,
+            account_logs_max: limits::HANDLES_MAX as u64,
+            log_quota_bytes: 128 << 20,
+            signals_per_s_max: 32,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What the node counts: everything it did, refused or dropped.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proto::{Code, Instant};
+
+/// What happened since the machine was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Envelopes stored.
+    pub appended: u64,
+    /// Envelopes accepted again that were stored already.
+    pub duplicates: u64,
+    /// Entries handed to readers that follow a log.
+    pub delivered: u64,
+    /// Pages of history handed out.
+    pub pages: u64,
+    /// Signals forwarded, counted once for each reader.
+    pub signals: u64,
+    /// Envelopes removed because their time was over.
+    pub expired: u64,
+    /// Bytes that all accounts together are charged for.
+    pub charged_bytes: u64,
+    /// Requests refused, by code.
+    pub refused: BTreeMap<Code, u64>,
+    /// Inputs dropped without an answer, by reason.
+    pub dropped: BTreeMap<Dropped, u64>,
+}
+
+/// Why an input got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dropped {
+    /// A frame of a peer that is not connected.
+    NotConnected,
+    /// An `Accepted` for a handle that follows nothing.
+    NotFollowing,
+    /// An `Accepted` beyond what was delivered; what was delivered counts as accepted.
+    AcceptedAhead,
+    /// A `Refused`, for a node asks nothing.
+    Unasked,
+}
+
+/// Counts, and says when the application should be told.
+#[derive(Debug, Default)]
+pub(crate) struct Counting {
+    pub(crate) counters: Counters,
+    told: Counters,
+    due: Option<Instant>,
+}
+
+impl Counting {
+    pub(crate) fn refused(&mut self, code: Code) {
+        increment(self.counters.refused.entry(code).or_default());
+    }
+
+    pub(crate) fn dropped(&mut self, reason: Dropped) {
+        increment(self.counters.dropped.entry(reason).or_default());
+    }
+
+    /// Notices changes after an input; returns the counters if it is time to tell them.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Counters> {
+        match self.due {
+            Some(due) if due <= now => {
+                self.due = None;
+                self.told = self.counters.clone();
+                Some(self.counters.clone())
+            }
+            None if self.counters != self.told => {
+                self.due = Some(now.after(TELL_EVERY));
+                None
+            }
+            Some(_) | None => None,
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+}
+
+/// Adds one.
+pub(crate) fn increment(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}
+
+/// Often enough for a graph, rare enough to cost nothing.
+const TELL_EVERY: Duration = Duration::from_secs(10);

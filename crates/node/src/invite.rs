@@ -1,0 +1,78 @@
+//! Invites: keys by which others than the owner may append to an inbox.
+
+use std::ops::ControlFlow;
+
+use proto::{Code, Direction, Draft, Instant, PublicKey, Rows, limits};
+
+use crate::layout::{self, INVITES, InviteRow};
+
+/// Sets what `key` may do, or takes it back with `uses` 0.
+pub(crate) fn put(
+    draft: &mut Draft<'_>,
+    inbox: u64,
+    key: &PublicKey,
+    expires_s: u64,
+    uses: u32,
+    now: Instant,
+) -> Result<(), Code> {
+    let row_key = layout::public_key_key(inbox, key);
+    if uses == 0 {
+        draft.delete(INVITES, row_key);
+        return Ok(());
+    }
+    if expires_s <= now.as_secs() {
+        return Err(Code::Invalid);
+    }
+    if draft.get(INVITES, &row_key).is_none() {
+        make_room(draft, inbox, now)?;
+    }
+    draft.put(INVITES, row_key, InviteRow { expires_s, uses, takes: uses }.encode());
+    Ok(())
+}
+
+/// The invite that `key` is, unless its time is over. It may be used up: whoever stored an
+/// envelope with it and missed the answer must be able to ask again.
+pub(crate) fn get(rows: &dyn Rows, inbox: u64, key: &PublicKey, now: Instant) -> Option<InviteRow> {
+    let row = rows.get(INVITES, &layout::public_key_key(inbox, key))?;
+    InviteRow::decode(&row).filter(|invite| now.as_secs() < invite.expires_s)
+}
+
+/// Notes that `invite` stored an envelope.
+pub(crate) fn use_up(draft: &mut Draft<'_>, inbox: u64, key: &PublicKey, invite: InviteRow) {
+    let invite = InviteRow { uses: invite.uses.saturating_sub(1), ..invite };
+    draft.put(INVITES, layout::public_key_key(inbox, key), invite.encode());
+}
+
+/// Notes that `invite` took key packages. One-time ones go as often as it may store, so that
+/// nobody drains them; then the last resort.
+pub(crate) fn take(draft: &mut Draft<'_>, inbox: u64, key: &PublicKey, invite: InviteRow) {
+    if let Some(takes) = invite.takes.checked_sub(1) {
+        let row = InviteRow { takes, ..invite };
+        draft.put(INVITES, layout::public_key_key(inbox, key), row.encode());
+    }
+}
+
+/// Drops what is over or used up if there are too many invites.
+fn make_room(draft: &mut Draft<'_>, inbox: u64, now: Instant) -> Result<(), Code> {
+    let (mut count, mut over) = (0usize, Vec::new());
+    let (from, to) = (layout::number_key(inbox), layout::number_end(inbox));
+    draft.scan(INVITES, &from, &to, Direction::Forward, &mut |key, row| {
+        count = count.saturating_add(1);
+        let is_live = InviteRow::decode(row)
+            .is_some_and(|invite| invite.uses > 0 && now.as_secs() < invite.expires_s);
+        if !is_live {
+            over.push(key.to_vec());
+        }
+        ControlFlow::Continue(())
+    });
+    if count < limits::INVITES_MAX {
+        return Ok(());
+    }
+    if over.is_empty() {
+        return Err(Code::Quota);
+    }
+    for key in over {
+        draft.delete(INVITES, key);
+    }
+    Ok(())
+}

@@ -1,0 +1,486 @@
+//! The machine: it takes an input apart, asks the concerned modules, and puts what they changed
+//! into one batch that comes before every answer.
+
+use std::collections::VecDeque;
+
+use proto::{
+    AccountId, Body, Code, Cursor, Draft, Entry, Frame, Hello, Input, Instant, LogGenesis, Machine,
+    Open, OpenError, Output, Peer, PublicKey, Rows, Seed, VERSIONS, limits,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+
+use crate::{
+    Counters, Dropped, NodeConfig,
+    account::{self, Change, Refusal},
+    counters::{Counting, increment},
+    invite, key_package,
+    log::{Appended, LOG_CHARGE, Log, Logs},
+    quota::Quota,
+    session::{Handle, Role, Sessions},
+    tail::Tails,
+};
+
+/// One service node.
+#[derive(Debug)]
+pub struct Node {
+    config: NodeConfig,
+    rng: ChaCha20Rng,
+    sessions: Sessions,
+    tails: Tails,
+    logs: Logs,
+    quota: Quota,
+    counting: Counting,
+    /// Answers to the input in hand, held back until its commit is queued.
+    replies: VecDeque<Output<NodeEvent>>,
+    outputs: VecDeque<Output<NodeEvent>>,
+}
+
+/// What the application tells the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeCommand {
+    /// The store takes this many bytes on disk. To be said now and then; between times the node
+    /// adds what it stores.
+    DiskUsed(u64),
+}
+
+/// What the node tells the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeEvent {
+    /// There is a new account.
+    Registered(AccountId),
+    /// What was counted so far; said every ten seconds at most, and only if it changed.
+    Counters(Counters),
+}
+
+impl Node {
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counting.counters
+    }
+}
+
+impl Machine for Node {
+    type Config = NodeConfig;
+    type Command = NodeCommand;
+    type Event = NodeEvent;
+
+    fn open(
+        config: NodeConfig,
+        seed: Seed,
+        _now: Instant,
+        rows: &dyn Rows,
+    ) -> Result<Self, OpenError> {
+        let quota = Quota::open(&config, rows)?;
+        let mut counting = Counting::default();
+        counting.counters.charged_bytes = quota.charged();
+        Ok(Self {
+            rng: ChaCha20Rng::from_seed(seed.0),
+            sessions: Sessions::default(),
+            tails: Tails::default(),
+            logs: Logs::open(config.log_quota_bytes, rows)?,
+            quota,
+            counting,
+            replies: VecDeque::new(),
+            outputs: VecDeque::new(),
+            config,
+        })
+    }
+
+    fn handle(&mut self, input: Input<NodeCommand>, now: Instant, rows: &dyn Rows) {
+        let mut draft = Draft::new(rows);
+        match input {
+            Input::Command(NodeCommand::DiskUsed(bytes)) => self.quota.report_disk(bytes),
+            Input::Connected(peer) => self.connected(peer),
+            Input::Frame(peer, frame) => self.frame(peer, frame, &mut draft, now),
+            Input::Disconnected(peer) => self.disconnected(peer),
+            Input::Timeout => {
+                let expired = self.logs.sweep(&mut draft, &mut self.quota, now);
+                let counters = &mut self.counting.counters;
+                counters.expired = counters.expired.saturating_add(expired);
+            }
+        }
+        let batch = draft.into_batch();
+        if !batch.is_empty() {
+            self.outputs.push_back(Output::Commit(batch));
+        }
+        self.outputs.append(&mut self.replies);
+        self.counting.counters.charged_bytes = self.quota.charged();
+        if let Some(counters) = self.counting.poll(now) {
+            self.outputs.push_back(Output::Event(NodeEvent::Counters(counters)));
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output<NodeEvent>> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let timeouts = [self.logs.poll_timeout(), self.counting.poll_timeout()];
+        timeouts.into_iter().flatten().min()
+    }
+}
+
+/// Connections.
+impl Node {
+    fn connected(&mut self, peer: Peer) {
+        // A new connection takes the place of one whose end was not noticed.
+        self.disconnected(peer);
+        let mut nonce = [0; 16];
+        self.rng.fill_bytes(&mut nonce);
+        self.sessions.connected(peer, nonce);
+        self.transmit(peer, Frame::new(Body::Hello(Hello { versions: VERSIONS, nonce })));
+    }
+
+    fn disconnected(&mut self, peer: Peer) {
+        for (number, handle) in self.sessions.disconnected(peer) {
+            self.tails.close((handle.log, peer, number));
+        }
+        self.tails.disconnected(peer);
+    }
+
+    fn hello(&mut self, peer: Peer, hello: &Hello) -> Result<(), Code> {
+        let result = self.sessions.hello(peer, hello);
+        if result == Err(Code::Version) {
+            self.transmit(peer, Frame::new(Body::Goodbye(Code::Version)));
+            self.goodbye(peer);
+        }
+        result
+    }
+
+    fn goodbye(&mut self, peer: Peer) {
+        self.disconnected(peer);
+        self.replies.push_back(Output::Disconnect(peer));
+    }
+
+    fn transmit(&mut self, peer: Peer, frame: Frame) {
+        self.replies.push_back(Output::Transmit(peer, frame));
+    }
+}
+
+/// Frames.
+impl Node {
+    fn frame(&mut self, peer: Peer, frame: Frame, draft: &mut Draft<'_>, now: Instant) {
+        if !self.sessions.is_connected(peer) {
+            self.counting.dropped(Dropped::NotConnected);
+            return;
+        }
+        let Frame { request, body } = frame;
+        match self.route(peer, body, draft, now) {
+            Ok(Some(answer)) if request != 0 => {
+                self.transmit(peer, Frame { request, body: answer });
+            }
+            Ok(_) => {}
+            Err(Refusal { code, newer }) => {
+                self.counting.refused(code);
+                if request != 0 && code != Code::Version {
+                    self.transmit(peer, Frame { request, body: Body::Refused { code, newer } });
+                }
+            }
+        }
+        self.pull(peer, draft);
+    }
+
+    /// Does what a frame asks and returns the answer.
+    fn route(
+        &mut self,
+        peer: Peer,
+        body: Body,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Result<Option<Body>, Refusal> {
+        if !matches!(body, Body::Hello(_) | Body::Goodbye(_)) {
+            self.sessions.check_greeted(peer)?;
+        }
+        let answer = match body {
+            Body::Hello(hello) => return Ok(self.hello(peer, &hello).map(|()| None)?),
+            Body::Goodbye(_) => {
+                self.goodbye(peer);
+                return Ok(None);
+            }
+            Body::Accepted { handle, sequence } => {
+                self.accepted(peer, handle, sequence);
+                return Ok(None);
+            }
+            // Never answered: two that refuse each other's refusals would go on for ever.
+            Body::Refused { .. } => {
+                self.counting.dropped(Dropped::Unasked);
+                return Ok(None);
+            }
+            Body::Open(open) => self.open_log(peer, &open, draft, now)?,
+            Body::Close { handle } => self.close(peer, handle)?,
+            Body::Append { handle, entry, signature } => {
+                self.append(peer, handle, entry, signature, draft, now)?
+            }
+            Body::Signal { handle, ciphertext } => {
+                self.signal(peer, handle, &ciphertext, draft, now)?;
+                return Ok(None);
+            }
+            Body::Read(read) => {
+                let handle = self.reading(peer, read.handle)?;
+                self.page(self.logs.read(draft, handle.log, handle.key, &read))
+            }
+            Body::Fetch { handle, references } => {
+                let handle = self.reading(peer, handle)?;
+                self.page(self.logs.fetch(draft, handle.log, handle.key, &references))
+            }
+            Body::PutBundle(bundle) => self.put_bundle(draft, &bundle)?,
+            Body::GetBundle(account) => Body::BundleIs(account::bundle(draft, account)?),
+            Body::PutKeyPackages(put) => {
+                let inbox = self.owned(peer, put.handle)?;
+                let left = key_package::put(draft, &mut self.logs, &mut self.quota, inbox, &put)?;
+                Body::KeyPackages { packages: Vec::new(), left }
+            }
+            Body::TakeKeyPackages { handle } => self.take_packages(peer, handle, draft, now)?,
+            Body::PutInvite { handle, key, expires_s, uses } => {
+                let inbox = self.owned(peer, handle)?;
+                invite::put(draft, inbox, &key, expires_s, uses, now)?;
+                Body::Accepted { handle, sequence: 0 }
+            }
+            // What only nodes say.
+            Body::Opened { .. }
+            | Body::Deliver { .. }
+            | Body::Page { .. }
+            | Body::BundleIs(_)
+            | Body::KeyPackages { .. } => return Err(Code::Unexpected.into()),
+        };
+        Ok(Some(answer))
+    }
+
+    fn open_log(
+        &mut self,
+        peer: Peer,
+        open: &Open,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Result<Body, Code> {
+        self.sessions.check_proof(peer, self.config.node, open)?;
+        let genesis = open.genesis.as_deref().map(LogGenesis::decode);
+        let genesis = genesis.transpose().map_err(|_| Code::Invalid)?;
+        if genesis.is_some_and(|genesis| genesis.id() != open.log) {
+            return Err(Code::Invalid);
+        }
+        let (number, role) = match (self.logs.find(draft, &open.log), genesis) {
+            (Some((number, log)), _) => {
+                (number, role_of(log, number, &open.key, draft, now).ok_or(Code::Forbidden)?)
+            }
+            (None, Some(LogGenesis::Conversation { write_key, salt: _ })) => {
+                (self.create(peer, open, write_key, draft)?, Role::Member)
+            }
+            (None, Some(LogGenesis::Inbox(_)) | None) => return Err(Code::NotFound),
+        };
+        if open.tail.is_some() && !role.reads() {
+            return Err(Code::Forbidden);
+        }
+        let _ = self.close(peer, open.handle);
+        self.sessions.open(peer, open.handle, Handle { log: number, key: open.key, role });
+        let log = self.logs.get(draft, number).ok_or(Code::NotFound)?;
+        if !role.reads() {
+            // A guest learns nothing about what is there.
+            return Ok(Body::Opened { head: Cursor::default(), position: 0 });
+        }
+        let (incarnation, head) = (log.row.incarnation, log.state.last_sequence);
+        if let Some(cursor) = open.tail {
+            let after =
+                if cursor.incarnation == incarnation { cursor.sequence.min(head) } else { 0 };
+            self.tails.open((number, peer, open.handle), open.key, after);
+        }
+        let position = log.state.highest_position;
+        Ok(Body::Opened { head: Cursor { incarnation, sequence: head }, position })
+    }
+
+    fn create(
+        &mut self,
+        peer: Peer,
+        open: &Open,
+        write_key: PublicKey,
+        draft: &mut Draft<'_>,
+    ) -> Result<u64, Code> {
+        if open.key != write_key {
+            return Err(Code::Forbidden);
+        }
+        let account = self.sessions.own_account(peer).ok_or(Code::Forbidden)?;
+        self.quota.admit_log(draft, account, LOG_CHARGE)?;
+        self.quota.charge_log(draft, account, LOG_CHARGE);
+        let incarnation = self.incarnation();
+        Ok(self.logs.create_conversation(draft, open.log, write_key, account, incarnation))
+    }
+
+    fn close(&mut self, peer: Peer, handle: u32) -> Result<Body, Code> {
+        let closed = self.sessions.close(peer, handle).ok_or(Code::Unexpected)?;
+        self.tails.close((closed.log, peer, handle));
+        Ok(Body::Accepted { handle, sequence: 0 })
+    }
+
+    fn append(
+        &mut self,
+        peer: Peer,
+        number: u32,
+        entry: Entry,
+        signature: [u8; 64],
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Result<Body, Code> {
+        let handle = self.sessions.handle(peer, number)?;
+        let log = self.logs.get(draft, handle.log).ok_or(Code::NotFound)?;
+        // A writer can't speak for a key other than the one it proved.
+        let entry = Entry { write_key: None, ..entry };
+        let envelope = entry.into_envelope(log.row.id, handle.key, signature);
+        let invite = match handle.role {
+            Role::Guest => {
+                let invite = invite::get(draft, handle.log, &handle.key, now);
+                Some(invite.ok_or(Code::Forbidden)?)
+            }
+            Role::Owner | Role::Member => None,
+        };
+        let may_write = invite.is_none_or(|invite| invite.uses > 0);
+        let (logs, quota) = (&mut self.logs, &mut self.quota);
+        let sequence = match logs.append(draft, quota, handle.log, &envelope, may_write, now)? {
+            Appended::Before(sequence) => {
+                increment(&mut self.counting.counters.duplicates);
+                sequence
+            }
+            Appended::New(sequence) => {
+                increment(&mut self.counting.counters.appended);
+                if let Some(invite) = invite {
+                    invite::use_up(draft, handle.log, &handle.key, invite);
+                }
+                let delivered = &mut self.counting.counters.delivered;
+                self.tails.appended(handle.log, peer, sequence, &envelope, |reader, frame| {
+                    increment(delivered);
+                    self.replies.push_back(Output::Transmit(reader, frame));
+                });
+                sequence
+            }
+        };
+        let sequence = if handle.role.reads() { sequence } else { 0 };
+        Ok(Body::Accepted { handle: number, sequence })
+    }
+
+    fn signal(
+        &mut self,
+        peer: Peer,
+        number: u32,
+        ciphertext: &[u8],
+        draft: &Draft<'_>,
+        now: Instant,
+    ) -> Result<(), Code> {
+        let handle = self.reading(peer, number)?;
+        if ciphertext.len() > limits::SIGNAL_MAX {
+            return Err(Code::Malformed);
+        }
+        let log = self.logs.get(draft, handle.log).ok_or(Code::NotFound)?;
+        if !log.admits(&handle.key, now) {
+            return Err(Code::Forbidden);
+        }
+        self.sessions.signal(peer, now.as_secs(), self.config.signals_per_s_max)?;
+        let mut last = peer;
+        for (reader, handle) in self.sessions.readers(handle.log) {
+            // Once to each connection; readers come in the order of their names.
+            if reader == peer || reader == last {
+                continue;
+            }
+            last = reader;
+            increment(&mut self.counting.counters.signals);
+            let body = Body::Signal { handle, ciphertext: ciphertext.to_vec() };
+            self.replies.push_back(Output::Transmit(reader, Frame::new(body)));
+        }
+        Ok(())
+    }
+
+    fn accepted(&mut self, peer: Peer, number: u32, sequence: u64) {
+        let accepted = match self.sessions.handle(peer, number) {
+            Ok(handle) => self.tails.accepted((handle.log, peer, number), sequence),
+            Err(_) => Err(Dropped::NotFollowing),
+        };
+        if let Err(reason) = accepted {
+            self.counting.dropped(reason);
+        }
+    }
+
+    /// Delivers what follows to a connection that has room for it.
+    fn pull(&mut self, peer: Peer, draft: &Draft<'_>) {
+        let Self { tails, logs, counting, replies, .. } = self;
+        let last_sequence = |log| logs.get(draft, log).map_or(0, |log| log.state.last_sequence);
+        tails.pull(peer, draft, last_sequence, |reader, frame| {
+            increment(&mut counting.counters.delivered);
+            replies.push_back(Output::Transmit(reader, frame));
+        });
+    }
+
+    fn page(&mut self, (entries, more): (Vec<Entry>, bool)) -> Body {
+        increment(&mut self.counting.counters.pages);
+        Body::Page { entries, more }
+    }
+
+    fn put_bundle(&mut self, draft: &mut Draft<'_>, bundle: &[u8]) -> Result<Body, Refusal> {
+        let incarnation = self.incarnation();
+        let (logs, quota) = (&mut self.logs, &mut self.quota);
+        match account::put_bundle(draft, &self.config, logs, quota, bundle, incarnation)? {
+            Change::None => {}
+            Change::Registered(account) => {
+                self.replies.push_back(Output::Event(NodeEvent::Registered(account)));
+            }
+            Change::Devices(inbox, devices) => {
+                for (peer, handle) in self.sessions.strangers(inbox, &devices) {
+                    // The handle is there: it was just found.
+                    let _ = self.close(peer, handle);
+                }
+            }
+        }
+        Ok(Body::Accepted { handle: 0, sequence: 0 })
+    }
+
+    fn take_packages(
+        &mut self,
+        peer: Peer,
+        number: u32,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Result<Body, Code> {
+        let handle = self.sessions.handle(peer, number)?;
+        let invite = match handle.role {
+            Role::Owner => None,
+            Role::Guest => {
+                let invite = invite::get(draft, handle.log, &handle.key, now);
+                Some(invite.filter(|invite| invite.uses > 0).ok_or(Code::Forbidden)?)
+            }
+            Role::Member => return Err(Code::Forbidden),
+        };
+        let one_time = invite.is_none_or(|invite| invite.takes > 0);
+        let (logs, quota) = (&mut self.logs, &mut self.quota);
+        let packages = key_package::take(draft, logs, quota, handle.log, one_time)?;
+        if let Some(invite) = invite {
+            invite::take(draft, handle.log, &handle.key, invite);
+        }
+        Ok(Body::KeyPackages { packages, left: 0 })
+    }
+
+    /// A handle that may read.
+    fn reading(&self, peer: Peer, number: u32) -> Result<Handle, Code> {
+        let handle = self.sessions.handle(peer, number)?;
+        if handle.role.reads() { Ok(handle) } else { Err(Code::Forbidden) }
+    }
+
+    /// The inbox that the connection has open as `number`, as its owner.
+    fn owned(&self, peer: Peer, number: u32) -> Result<u64, Code> {
+        let handle = self.sessions.handle(peer, number)?;
+        if handle.role == Role::Owner { Ok(handle.log) } else { Err(Code::Forbidden) }
+    }
+
+    /// A name for a new log's copy; never 0, which is the cursor of whoever has none.
+    fn incarnation(&mut self) -> u64 {
+        self.rng.next_u64().max(1)
+    }
+}
+
+/// What a key is to a log, if anything.
+fn role_of(log: &Log, number: u64, key: &PublicKey, rows: &dyn Rows, now: Instant) -> Option<Role> {
+    if log.row.inbox_of.is_none() {
+        return log.knows(rows, number, key).then_some(Role::Member);
+    }
+    if log.has(key) {
+        return Some(Role::Owner);
+    }
+    invite::get(rows, number, key, now).map(|_| Role::Guest)
+}

@@ -1,0 +1,127 @@
+//! Quotas: what each account is charged for, and the disk cap that holds at all times.
+
+use std::ops::ControlFlow;
+
+use proto::{Code, Direction, Draft, OpenError, Rows};
+
+use crate::{
+    NodeConfig,
+    cache::Cache,
+    layout::{self, USAGES, UsageRow},
+};
+
+/// Charges of all accounts, each known by the number of its inbox.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    disk_cap_bytes: u64,
+    account_quota_bytes: u64,
+    account_logs_max: u64,
+    usages: Cache<UsageRow>,
+    /// Sum of all charges.
+    charged: u64,
+    /// What the disk held when the driver last looked.
+    reported: u64,
+    /// What was charged since. Nothing is taken off for what was freed: a store gives its space
+    /// back when it likes, and the next report shows it.
+    since_report: u64,
+}
+
+impl Quota {
+    pub(crate) fn open(config: &NodeConfig, rows: &dyn Rows) -> Result<Self, OpenError> {
+        let mut charged = Some(0u64);
+        rows.scan(USAGES, &[], &[0xFF; 9], Direction::Forward, &mut |_, row| {
+            charged =
+                charged.zip(UsageRow::decode(row)).map(|(sum, row)| sum.saturating_add(row.bytes));
+            if charged.is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        Ok(Self {
+            disk_cap_bytes: config.disk_cap_bytes,
+            account_quota_bytes: config.account_quota_bytes,
+            account_logs_max: config.account_logs_max,
+            usages: Cache::new(USAGES_CACHED_MAX),
+            charged: charged.ok_or(OpenError::Damaged("a usage row"))?,
+            reported: 0,
+            since_report: 0,
+        })
+    }
+
+    /// Notes how much the store takes on disk.
+    pub(crate) fn report_disk(&mut self, bytes: u64) {
+        self.reported = bytes;
+        self.since_report = 0;
+    }
+
+    /// Sum of all charges.
+    pub(crate) fn charged(&self) -> u64 {
+        self.charged
+    }
+
+    /// Tells whether `added` bytes may be stored at all.
+    pub(crate) fn admit_on_disk(&self, added: u64) -> Result<(), Code> {
+        let used = self.charged.max(self.reported.saturating_add(self.since_report));
+        if used.saturating_add(added) > self.disk_cap_bytes { Err(Code::Full) } else { Ok(()) }
+    }
+
+    /// Tells whether `account` may be charged for `added` more bytes.
+    pub(crate) fn admit(&mut self, rows: &dyn Rows, account: u64, added: u64) -> Result<(), Code> {
+        self.admit_on_disk(added)?;
+        let usage = self.usage(rows, account);
+        if usage.bytes.saturating_add(added) > self.account_quota_bytes {
+            return Err(Code::Quota);
+        }
+        Ok(())
+    }
+
+    /// Tells whether `account` may create a log that takes `added` bytes.
+    pub(crate) fn admit_log(
+        &mut self,
+        rows: &dyn Rows,
+        account: u64,
+        added: u64,
+    ) -> Result<(), Code> {
+        self.admit(rows, account, added)?;
+        if self.usage(rows, account).logs >= self.account_logs_max {
+            return Err(Code::Quota);
+        }
+        Ok(())
+    }
+
+    /// Charges `account` for bytes that were admitted.
+    pub(crate) fn charge(&mut self, draft: &mut Draft<'_>, account: u64, added: u64) {
+        self.charged = self.charged.saturating_add(added);
+        self.since_report = self.since_report.saturating_add(added);
+        self.change(draft, account, |usage| usage.bytes = usage.bytes.saturating_add(added));
+    }
+
+    /// Charges `account` for a log that was admitted.
+    pub(crate) fn charge_log(&mut self, draft: &mut Draft<'_>, account: u64, added: u64) {
+        self.charge(draft, account, added);
+        self.change(draft, account, |usage| usage.logs = usage.logs.saturating_add(1));
+    }
+
+    /// Takes bytes that are gone off an account's charge.
+    pub(crate) fn free(&mut self, draft: &mut Draft<'_>, account: u64, freed: u64) {
+        self.charged = self.charged.saturating_sub(freed);
+        self.change(draft, account, |usage| usage.bytes = usage.bytes.saturating_sub(freed));
+    }
+
+    fn usage(&mut self, rows: &dyn Rows, account: u64) -> UsageRow {
+        let load = || Some(load(rows, account));
+        self.usages.get(account, load).map(|usage| *usage).unwrap_or_default()
+    }
+
+    fn change(&mut self, draft: &mut Draft<'_>, account: u64, by: impl FnOnce(&mut UsageRow)) {
+        if let Some(usage) = self.usages.get(account, || Some(load(draft, account))) {
+            by(usage);
+            draft.put(USAGES, layout::number_key(account), usage.encode());
+        }
+    }
+}
+
+fn load(rows: &dyn Rows, account: u64) -> UsageRow {
+    let row = rows.get(USAGES, &layout::number_key(account));
+    row.and_then(|row| UsageRow::decode(&row)).unwrap_or_default()
+}
+
+/// Accounts whose usage is kept at hand: 3 MiB.
+const USAGES_CACHED_MAX: usize = 65_536;
