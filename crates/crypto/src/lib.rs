@@ -13,18 +13,27 @@
 #![deny(clippy::expect_used)]
 
 mod envelope;
+mod epoch;
 mod identity;
 mod inbox;
+mod key_tree;
+mod message;
 mod request;
 mod signing;
 #[cfg(test)]
 mod vectors;
 
 pub use envelope::{sign_envelope, verify_envelope};
+pub use epoch::{CommitId, Epoch};
 pub use identity::{
     Authority, Bundle, BundleError, DelegateError, Device, Genesis, Phrase, PhraseError,
     RecordDraft, Standing, rotate,
 };
 pub use inbox::{InboxKey, SealError, seal_to_inbox};
+pub use key_tree::{KeyTree, NotATree};
+pub use message::{
+    OpenError, Opened, SealedBy, Unsealable, open, open_signal, seal_commit, seal_message,
+    seal_signal,
+};
 pub use request::{OpenedRequest, RequestError, open_request, seal_request};
 pub use signing::{BadSignature, OPEN_CONTEXT, SigningKey, derive_key, open_proof_message, verify};

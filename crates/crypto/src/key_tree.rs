@@ -1,0 +1,201 @@
+//! The key tree of an epoch: one key for each message, each reachable in 48 steps and each
+//! deletable for ever. Specified in `spec/encryption.md`, section 4.
+//!
+//! ```text
+//!                 root                     a node derives its children, never the other way:
+//!            ┌─────┴─────┐                 whoever holds a node holds its leaves and nothing else
+//!           "0"         "1"
+//!         ┌──┴──┐     ┌──┴──┐              48 levels: 20 bits say which leaf of the MLS tree (a
+//!        "00" "01"   "10" "11"             device) sends, 28 bits count what it sends
+//! ```
+//!
+//! The tree is kept as the set of the highest nodes still held. Taking a key replaces its ancestor
+//! by the siblings of the path down to it, so what is left derives everything but that key.
+
+use std::{collections::BTreeMap, fmt, ops::Range};
+
+use zeroize::Zeroizing;
+
+use crate::signing::derive_key;
+
+/// The keys of an epoch that are held: all of them, or what deletion or a grant left.
+///
+/// Keys are named by their path, see [`KeyTree::path`]. Ranges of paths include the first and leave
+/// out the last.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct KeyTree(BTreeMap<u64, Node>);
+
+impl KeyTree {
+    /// The tree of all keys below `root`.
+    pub fn new(root: Zeroizing<[u8; 32]>) -> Self {
+        Self(BTreeMap::from([(0, Node { depth: 0, secret: root })]))
+    }
+
+    /// The path of message `counter` of the device at `leaf`, unless one of the two is beyond what
+    /// an epoch has keys for.
+    pub fn path(leaf: u32, counter: u32) -> Option<u64> {
+        (leaf < LEAF_MAX && counter < COUNTER_MAX)
+            .then_some((u64::from(leaf) << COUNTER_BITS) | u64::from(counter))
+    }
+
+    /// The key at `path`, if it is held.
+    pub fn get(&self, path: u64) -> Option<Zeroizing<[u8; 32]>> {
+        let (mut first, mut node) = self.covering(path)?;
+        while let Some([left, right]) = node.children(first) {
+            (first, node) = if path < right.0 { left } else { right };
+        }
+        Some(node.secret)
+    }
+
+    /// The key at `path`, if it is held; from then on neither this tree nor any grant from it
+    /// derives that key.
+    pub fn take(&mut self, path: u64) -> Option<Zeroizing<[u8; 32]>> {
+        let key = self.get(path)?;
+        self.erase_range(path..path.saturating_add(1));
+        Some(key)
+    }
+
+    /// Deletes all keys in `range`. What is outside stays.
+    pub fn erase_range(&mut self, range: Range<u64>) {
+        for (first, node) in self.overlapping(&range) {
+            self.0.remove(&first);
+            split(first, node, &range, Part::Outside, &mut self.0);
+        }
+    }
+
+    /// The fewest secrets that derive the keys in `range` which are still held, and no other.
+    pub fn grant(&self, range: Range<u64>) -> Self {
+        let mut granted = BTreeMap::new();
+        for (first, node) in self.overlapping(&range) {
+            split(first, node, &range, Part::Inside, &mut granted);
+        }
+        Self(granted)
+    }
+
+    /// Reads a grant that somebody else encoded.
+    pub fn from_grant(bytes: &[u8]) -> Result<Self, NotATree> {
+        if bytes.len() > GRANT_NODES_MAX.saturating_mul(NODE_LEN) {
+            return Err(NotATree);
+        }
+        Self::decode(bytes)
+    }
+
+    /// The nodes in order, 39 bytes each: depth, path of the first leaf below (6 bytes,
+    /// big-endian), secret.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(self.0.len().saturating_mul(NODE_LEN));
+        for (first, node) in &self.0 {
+            let [_, _, path @ ..] = first.to_be_bytes();
+            bytes.push(node.depth);
+            bytes.extend(path);
+            bytes.extend(*node.secret);
+        }
+        Zeroizing::new(bytes)
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote, and nothing else: nodes must be in order and may
+    /// not overlap.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NotATree> {
+        let (nodes, rest) = bytes.as_chunks::<NODE_LEN>();
+        if !rest.is_empty() {
+            return Err(NotATree);
+        }
+        let (mut tree, mut free_from) = (BTreeMap::new(), 0);
+        for &[depth, a, b, c, d, e, f, ref secret @ ..] in nodes {
+            let first = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+            let node = Node { depth, secret: Zeroizing::new(*secret) };
+            if depth > DEPTH_MAX || !first.is_multiple_of(node.width()) || first < free_from {
+                return Err(NotATree);
+            }
+            free_from = first.saturating_add(node.width());
+            tree.insert(first, node);
+        }
+        Ok(Self(tree))
+    }
+
+    /// The node held above `path`, and its first leaf.
+    fn covering(&self, path: u64) -> Option<(u64, Node)> {
+        let (first, node) = self.0.range(..=path).next_back()?;
+        node.leaves(*first).contains(&path).then(|| (*first, node.clone()))
+    }
+
+    fn overlapping(&self, range: &Range<u64>) -> Vec<(u64, Node)> {
+        if range.is_empty() {
+            return Vec::new();
+        }
+        let from = self.covering(range.start).map_or(range.start, |(first, _)| first);
+        let nodes = self.0.range(from..range.end.max(from));
+        nodes.map(|(first, node)| (*first, node.clone())).collect()
+    }
+}
+
+impl fmt::Debug for KeyTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyTree").field("nodes", &self.0.len()).finish_non_exhaustive()
+    }
+}
+
+/// The bytes are not a key tree as [`KeyTree::encode`] writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a key tree")]
+pub struct NotATree;
+
+#[derive(Clone, PartialEq, Eq)]
+struct Node {
+    depth: u8,
+    secret: Zeroizing<[u8; 32]>,
+}
+
+impl Node {
+    /// How many leaves are below.
+    fn width(&self) -> u64 {
+        1 << DEPTH_MAX.saturating_sub(self.depth)
+    }
+
+    fn leaves(&self, first: u64) -> Range<u64> {
+        first..first.saturating_add(self.width())
+    }
+
+    /// Both children with their first leaves, or nothing if this is a leaf.
+    fn children(&self, first: u64) -> Option<[(u64, Self); 2]> {
+        let depth = self.depth.checked_add(1).filter(|depth| *depth <= DEPTH_MAX)?;
+        let child = |bit| Self { depth, secret: derive_key(&self.secret, "tree", &[bit]) };
+        let (left, right) = (child(0), child(1));
+        let middle = first.saturating_add(left.width());
+        Some([(first, left), (middle, right)])
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Inside,
+    Outside,
+}
+
+/// Puts into `kept` the fewest nodes below `node` that derive its leaves inside or outside of
+/// `range`, and no other leaf.
+fn split(first: u64, node: Node, range: &Range<u64>, part: Part, kept: &mut BTreeMap<u64, Node>) {
+    let leaves = node.leaves(first);
+    let inside = range.start <= leaves.start && leaves.end <= range.end;
+    let outside = leaves.end <= range.start || range.end <= leaves.start;
+    if inside || outside {
+        if inside == (part == Part::Inside) {
+            kept.insert(first, node);
+        }
+        return;
+    }
+    for (first, child) in node.children(first).into_iter().flatten() {
+        split(first, child, range, part, kept);
+    }
+}
+
+const COUNTER_BITS: u32 = 28;
+const LEAF_MAX: u32 = 1 << 20;
+const COUNTER_MAX: u32 = 1 << COUNTER_BITS;
+const DEPTH_MAX: u8 = 48;
+const NODE_LEN: usize = 39;
+/// A grant of any range has at most 94 nodes; more come from states with many holes.
+const GRANT_NODES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests;

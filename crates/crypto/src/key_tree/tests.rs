@@ -1,0 +1,186 @@
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+fn tree() -> KeyTree {
+    KeyTree::new(Zeroizing::new([1; 32]))
+}
+
+/// Paths around which ranges and holes meet: near each other, at both ends, across devices.
+fn near() -> impl Strategy<Value = u64> {
+    prop_oneof![0..40_u64, (PATHS - 40)..PATHS, ((1 << 28) - 20_u64)..((1 << 28) + 20), 0..PATHS,]
+}
+
+fn range() -> impl Strategy<Value = Range<u64>> {
+    (near(), near()).prop_map(|(a, b)| a.min(b)..a.max(b))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_grant_covers_its_range_and_nothing_else(
+        range in range(), probes in vec(near(), 1..16),
+    ) {
+        let (tree, grant) = (tree(), tree().grant(range.clone()));
+        let ends = [range.start, range.end.wrapping_sub(1), range.end, range.start.wrapping_sub(1)];
+        for path in probes.into_iter().chain(ends) {
+            let expected = tree.get(path).filter(|_| range.contains(&path));
+            prop_assert_eq!(grant.get(path), expected, "path {}", path);
+        }
+        prop_assert!(grant.0.len() <= 94);
+        let covered: u64 = grant.0.values().map(Node::width).sum();
+        prop_assert_eq!(Some(covered), range.end.checked_sub(range.start));
+    }
+
+    #[test]
+    fn taken_keys_are_gone_and_all_others_stay(
+        taken in vec(near(), 0..24), probes in vec(near(), 1..24),
+    ) {
+        let (whole, mut punctured) = (tree(), tree());
+        for path in &taken {
+            let key = punctured.take(*path);
+            prop_assert!(key.is_none() || key == whole.get(*path));
+            prop_assert_eq!(punctured.take(*path), None);
+        }
+        for path in probes.iter().chain(&taken) {
+            let expected = whole.get(*path).filter(|_| !taken.contains(path));
+            prop_assert_eq!(punctured.get(*path), expected, "path {}", path);
+        }
+    }
+
+    #[test]
+    fn the_order_of_taking_does_not_matter(mut taken in vec(near(), 0..24)) {
+        let take_all = |paths: &[u64]| {
+            let mut tree = tree();
+            for path in paths {
+                tree.take(*path);
+            }
+            tree
+        };
+        let one = take_all(&taken);
+        taken.reverse();
+        prop_assert_eq!(&one, &take_all(&taken));
+        taken.sort_unstable();
+        prop_assert_eq!(&one, &take_all(&taken));
+    }
+
+    #[test]
+    fn erasing_a_range_is_taking_each_of_it(start in near(), length in 0..40_u64) {
+        let range = start..start.saturating_add(length).min(PATHS);
+        let (mut erased, mut taken) = (tree(), tree());
+        erased.erase_range(range.clone());
+        for path in range {
+            taken.take(path);
+        }
+        prop_assert_eq!(erased, taken);
+    }
+
+    #[test]
+    fn a_grant_never_brings_back_what_was_erased(
+        erased in vec(range(), 0..6), granted in range(), probes in vec(near(), 1..16),
+    ) {
+        let (whole, mut punctured) = (tree(), tree());
+        for range in &erased {
+            punctured.erase_range(range.clone());
+        }
+        let grant = punctured.grant(granted.clone());
+        let ends = erased.iter().flat_map(|range| [range.start, range.end.wrapping_sub(1)]);
+        for path in probes.into_iter().chain(ends) {
+            let expected = whole.get(path).filter(|_| {
+                granted.contains(&path) && !erased.iter().any(|range| range.contains(&path))
+            });
+            prop_assert_eq!(grant.get(path), expected, "path {}", path);
+        }
+    }
+
+    #[test]
+    fn a_tree_survives_its_encoding(erased in vec(range(), 0..6)) {
+        let mut tree = tree();
+        for range in erased {
+            tree.erase_range(range);
+        }
+        prop_assert_eq!(KeyTree::decode(&tree.encode()), Ok(tree));
+    }
+
+    #[test]
+    fn decoding_never_panics(bytes in vec(any::<u8>(), 0..400)) {
+        if let Ok(tree) = KeyTree::decode(&bytes) {
+            prop_assert_eq!(&*tree.encode(), &bytes);
+        }
+    }
+}
+
+#[test]
+fn paths_end_where_the_tree_does() {
+    assert_eq!(KeyTree::path(0, 0), Some(0));
+    assert_eq!(KeyTree::path(1, 0), Some(1 << 28));
+    assert_eq!(KeyTree::path((1 << 20) - 1, (1 << 28) - 1), Some(PATHS - 1));
+    assert_eq!(KeyTree::path(1 << 20, 0), None);
+    assert_eq!(KeyTree::path(0, 1 << 28), None);
+    assert_eq!(tree().get(PATHS), None);
+    assert_eq!(tree().get(u64::MAX), None);
+}
+
+#[test]
+fn ranges_beyond_the_tree_and_reversed_ranges_are_harmless() {
+    let mut tree = tree();
+    tree.erase_range(PATHS..u64::MAX);
+    #[expect(clippy::reversed_empty_ranges, reason = "that is the test")]
+    tree.erase_range(9..3);
+    assert_eq!(tree.grant(0..u64::MAX), tree);
+    tree.erase_range(0..u64::MAX);
+    assert_eq!(tree, KeyTree::default());
+}
+
+#[test]
+fn a_tree_consumed_in_order_stays_small() {
+    let mut tree = tree();
+    for path in 0..1000 {
+        assert!(tree.take(path).is_some());
+        assert!(tree.0.len() <= 48);
+    }
+}
+
+#[test]
+fn trees_out_of_order_or_overlapping_are_refused() {
+    let nodes = tree().grant(5..1000).encode();
+    let mut swapped = nodes.to_vec();
+    swapped.rotate_left(NODE_LEN);
+    assert_eq!(KeyTree::decode(&swapped), Err(NotATree));
+    let twice = [&nodes[..NODE_LEN], &nodes[..]].concat();
+    assert_eq!(KeyTree::decode(&twice), Err(NotATree));
+    let below_another = [&tree().encode()[..], &nodes].concat();
+    assert_eq!(KeyTree::decode(&below_another), Err(NotATree));
+
+    let mut misaligned = tree().grant(0..2).encode();
+    misaligned[6] = 1;
+    assert_eq!(KeyTree::decode(&misaligned), Err(NotATree));
+    let mut too_deep = tree().grant(0..1).encode();
+    too_deep[0] = 49;
+    assert_eq!(KeyTree::decode(&too_deep), Err(NotATree));
+    let mut beyond = tree().encode();
+    beyond[1] = 1;
+    assert_eq!(KeyTree::decode(&beyond), Err(NotATree));
+}
+
+#[test]
+fn grants_of_unreasonable_size_are_refused() {
+    let mut tree = tree();
+    for path in (0..8200).step_by(2) {
+        tree.take(path);
+    }
+    let odd = tree.grant(0..8200).encode();
+    assert_eq!(KeyTree::from_grant(&odd), Err(NotATree));
+    let fewer = tree.grant(0..8000);
+    assert_eq!(KeyTree::from_grant(&fewer.encode()), Ok(fewer));
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let mut tree = tree();
+    tree.take(0);
+    assert_eq!(format!("{tree:?}"), "KeyTree { nodes: 48, .. }");
+}
+
+const PATHS: u64 = 1 << 48;
