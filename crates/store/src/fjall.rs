@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs, io,
     ops::ControlFlow,
+    panic,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -56,18 +57,19 @@ impl Fjall {
         if !rows.join("version").is_file() {
             return Err(OpenError::damaged(directory, "the file rows/version is missing"));
         }
-        let database = open_database(&rows, cache_bytes)
-            .map_err(|error| OpenError::store(directory, store_error(&error)))?;
-        if !database.keyspace_exists(LAYOUT) {
-            return Err(OpenError::damaged(directory, "its layout is missing"));
-        }
-        let (tables, found, keyspace) = recover(&database)
-            .map_err(|error| OpenError::store(directory, store_error(&error)))?;
-        let broken = OnceCell::new();
-        let mut store = Self { broken, tables, layout: keyspace, database, rows, _lock: lock };
-        let Some((name, version)) = found else {
+        // Fjall asserts much of what it finds on disk, before it has verified it.
+        let recovered = panic::catch_unwind(|| recover(&rows, cache_bytes));
+        let Ok(recovered) = recovered else {
+            return Err(OpenError::damaged(directory, "fjall can't read its files"));
+        };
+        let recovered =
+            recovered.map_err(|error| OpenError::store(directory, store_error(&error)))?;
+        let Some(Recovered { database, tables, layout: keyspace, name, version }) = recovered
+        else {
             return Err(OpenError::damaged(directory, "its layout is missing"));
         };
+        let broken = OnceCell::new();
+        let mut store = Self { broken, tables, layout: keyspace, database, rows, _lock: lock };
         migrate(&mut store, directory, (&name, version), layout)?;
         Ok(store)
     }
@@ -237,10 +239,21 @@ fn options() -> KeyspaceCreateOptions {
         .with_kv_separation(Some(large))
 }
 
-type Recovered = (BTreeMap<Table, Keyspace>, Option<(String, u32)>, Keyspace);
+struct Recovered {
+    database: Database,
+    tables: BTreeMap<Table, Keyspace>,
+    layout: Keyspace,
+    name: String,
+    version: u32,
+}
 
-/// Opens every table there is, so that reading never has to.
-fn recover(database: &Database) -> Result<Recovered, Error> {
+/// Opens the database and every table there is, so that reading never has to; nothing if there is
+/// no layout.
+fn recover(rows: &Path, cache_bytes: u64) -> Result<Option<Recovered>, Error> {
+    let database = open_database(rows, cache_bytes)?;
+    if !database.keyspace_exists(LAYOUT) {
+        return Ok(None);
+    }
     let mut tables = BTreeMap::new();
     for name in database.list_keyspace_names() {
         if let Some(Ok(table)) = name.strip_prefix('t').map(str::parse) {
@@ -248,10 +261,12 @@ fn recover(database: &Database) -> Result<Recovered, Error> {
         }
     }
     let layout = database.keyspace(LAYOUT, options)?;
-    let version = layout.get(VERSION)?.and_then(|bytes| bytes.as_ref().try_into().ok());
-    let name = layout.get(NAME)?.map(|name| String::from_utf8_lossy(&name).into_owned());
-    let found = name.zip(version.map(u32::from_be_bytes));
-    Ok((tables, found, layout))
+    let (Some(name), Some(version)) = (layout.get(NAME)?, layout.get(VERSION)?) else {
+        return Ok(None);
+    };
+    let name = String::from_utf8_lossy(&name).into_owned();
+    let Ok(version) = version.as_ref().try_into().map(u32::from_be_bytes) else { return Ok(None) };
+    Ok(Some(Recovered { database, tables, layout, name, version }))
 }
 
 /// Waits until the background threads have caught up with the writer.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use proto::{Direction, Rows, Table, Visit, WriteBatch};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension, ffi, params};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -77,7 +77,7 @@ impl Sqlite {
     }
 
     /// Remembers the first error and returns it ever after. What was not synced is lost.
-    fn fail(&self, error: &rusqlite::Error) -> StoreError {
+    fn fail(&self, error: &Error) -> StoreError {
         let error = self.broken.get_or_init(|| store_error(error));
         tracing::error!(%error, "the store stops");
         if self.writing.replace(false) && !self.connection.is_autocommit() {
@@ -114,6 +114,25 @@ impl Sqlite {
         Ok(())
     }
 
+    /// Refuses a value that was read from a damaged page.
+    ///
+    /// SQLCipher hands out zeros for a page whose authentication fails, and an error only for the
+    /// page after it. SQLite notices that by itself unless the page is the end of a large value.
+    fn verify(&self, value: &[u8]) -> rusqlite::Result<()> {
+        if value.len() < OVERFLOW_BYTES {
+            return Ok(());
+        }
+        // Answered while it is prepared, so this must not be a cached statement.
+        let status = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        match self.connection.query_row("PRAGMA cipher_status", [], status) {
+            Ok(status) if status == "0" => {
+                Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None))
+            }
+            Ok(_) | Err(Error::QueryReturnedNoRows) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Visits rows and returns whether all could be read.
     fn visit(
         &self,
@@ -128,8 +147,9 @@ impl Sqlite {
         })?;
         let mut rows = select.query(params![table.0, range.0, range.1])?;
         while let Some(row) = rows.next()? {
-            let (key, value) = (row.get_ref(0)?, row.get_ref(1)?);
-            if let ControlFlow::Break(()) = visit(key.as_blob()?, value.as_blob()?) {
+            let (key, value) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+            self.verify(value)?;
+            if let ControlFlow::Break(()) = visit(key, value) {
                 break;
             }
         }
@@ -139,9 +159,11 @@ impl Sqlite {
 
 impl Rows for Sqlite {
     fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
-        let get = || {
+        let get = || -> rusqlite::Result<Option<Vec<u8>>> {
             let mut select = self.connection.prepare_cached(GET)?;
-            select.query_row(params![table.0, key], |row| row.get(0)).optional()
+            let value = select.query_row(params![table.0, key], |row| row.get(0)).optional()?;
+            self.verify(value.as_deref().unwrap_or_default())?;
+            Ok(value)
         };
         get().inspect_err(|error| drop(self.fail(error))).ok().flatten()
     }
@@ -235,7 +257,7 @@ fn connect(file: &Path, key: &[u8; 32]) -> rusqlite::Result<Connection> {
 }
 
 /// What an error while opening means. The SQL is never shown: the first of it holds the key.
-fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
+fn open_error(path: &Path, error: &Error) -> OpenError {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::WrongKey { path: path.into() },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -246,7 +268,7 @@ fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is the system's refusal")]
-fn store_error(error: &rusqlite::Error) -> StoreError {
+fn store_error(error: &Error) -> StoreError {
     let Some(sqlite) = error.sqlite_error() else {
         return StoreError::Damaged("a row has another form than was written".into());
     };
@@ -265,6 +287,9 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
 }
 
 const PAGE_BYTES: u64 = 4096;
+/// A shorter value is in one page with its key, whatever the key's length leaves of it: 479 bytes of
+/// a row stay in place at least.
+const OVERFLOW_BYTES: usize = 479;
 
 /// One connection has the file for itself, so the index of the write-ahead log needs no file.
 /// Reading fails here first if the key is wrong.

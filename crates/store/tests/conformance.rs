@@ -333,9 +333,8 @@ impl<S: Subject> Run<S> {
                 let low = (table, from.clone());
                 let high = (table, to.clone());
                 let range = || (low < high).then(|| now.range(low.clone()..high.clone()));
-                let pair = |((_, key), value): (&(Table, Vec<u8>), &Vec<u8>)| {
-                    (key.clone(), value.clone())
-                };
+                let pair =
+                    |((_, key), value): (&(Table, Vec<u8>), &Vec<u8>)| (key.clone(), value.clone());
                 let forward: Vec<_> = range().into_iter().flatten().map(pair).take(stop).collect();
                 let backward = range().into_iter().flatten().rev().map(pair).take(stop);
                 let backward: Vec<_> = backward.collect();

@@ -1,5 +1,5 @@
 //! The stores under test.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use std::{fs, path::Path};
 
