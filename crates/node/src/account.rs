@@ -1,7 +1,7 @@
 //! Accounts: the bundles of this node's own users. An account is here once its bundle is; with the
 //! bundle comes the inbox.
 
-use crypto::{Bundle, Standing};
+use crypto::Bundle;
 use proto::{AccountId, Code, Draft, LogGenesis, PublicKey, Rows, limits};
 
 use crate::{
@@ -64,12 +64,10 @@ pub(crate) fn put_bundle(
         return Ok(Change::None);
     }
     // What does not verify any more is worth less than anything that does.
-    match Bundle::verify(&stored).map_or(Standing::Newer, |stored| bundle.compare(&stored)) {
-        Standing::Newer => {}
-        Standing::Same => return Ok(Change::None),
-        Standing::Older | Standing::Forked => {
-            return Err(Refusal { code: Code::Stale, newer: stored });
-        }
+    if let Ok(held) = Bundle::verify(&stored)
+        && !bundle.replaces(&held)
+    {
+        return Err(Refusal { code: Code::Stale, newer: stored });
     }
     let inbox = LogGenesis::Inbox(account).id();
     let (inbox, log) = logs.find(draft, &inbox).ok_or(Code::NotFound)?;

@@ -464,8 +464,8 @@ fn charge_of(stored: usize) -> u64 {
 pub(crate) const LOG_CHARGE: u64 = 256;
 /// What an entry takes besides its bytes: its rows in the three indexes.
 const ENTRY_CHARGE: u64 = 128;
-/// What a key takes.
-const KEY_CHARGE: u64 = 64;
+/// What a key takes: its row, and its place in the log's.
+const KEY_CHARGE: u64 = 80;
 /// Signed bytes and signature.
 const STORED_MAX: usize = limits::ENVELOPE_MAX + 64;
 /// Logs whose state is kept at hand: about 16 MiB.

@@ -1,0 +1,19 @@
+//! The node through its inputs and outputs, over rows in memory, with devices that sign for real.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may panic"
+)]
+
+mod accounts;
+mod delivery;
+mod durability;
+mod logs;
+mod quotas;
+mod refusals;
+mod world;
