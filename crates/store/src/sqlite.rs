@@ -42,38 +42,19 @@ impl Sqlite {
         disk::private_directory(directory).map_err(io)?;
         let lock = disk::Lock::take(&beside(&file, "-lock"), path)?;
         if !fs::exists(&file).map_err(io)? {
-            // Made here for its mode, which SQLite gives to the files beside it too.
-            disk::private_file(&file).and_then(|file| file.sync_all()).map_err(io)?;
-            disk::sync_directory(directory).map_err(io)?;
+            create(&file, path, key, layout)?;
         }
         refuse_plain(&file, path, layout)?;
         let connection = connect(&file, key).map_err(|error| open_error(path, &error))?;
-        let (broken, writing) = (OnceCell::new(), Cell::new(false));
-        let mut store = Self { broken, connection, writing, path: file, _lock: lock };
-        let found = store.layout(layout).map_err(|error| open_error(path, &error))?;
+        let found = found_layout(&connection).map_err(|error| open_error(path, &error))?;
         let Some((name, version)) = found else {
             let found = "a database of something else".into();
             return Err(OpenError::Foreign { path: path.into(), found, wanted: layout.name });
         };
+        let (broken, writing) = (OnceCell::new(), Cell::new(false));
+        let mut store = Self { broken, connection, writing, path: file, _lock: lock };
         migrate(&mut store, path, (&name, version), layout)?;
         Ok(store)
-    }
-
-    /// The layout it has, which is the wanted one if the file is new; nothing if it isn't ours.
-    fn layout(&self, wanted: &Layout) -> rusqlite::Result<Option<(String, u32)>> {
-        let count = "SELECT count(*), count(*) FILTER (WHERE name = 'layout') FROM sqlite_schema";
-        let counts = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let (all, ours): (u32, u32) = self.connection.query_row(count, [], counts)?;
-        if all == 0 {
-            self.connection.execute_batch(CREATE)?;
-            let insert = "INSERT INTO layout (name, version) VALUES (?1, ?2)";
-            self.connection.execute(insert, params![wanted.name, wanted.version])?;
-            self.connection.execute_batch("COMMIT")?;
-        } else if ours == 0 {
-            return Ok(None);
-        }
-        let select = "SELECT name, version FROM layout";
-        self.connection.query_row(select, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()
     }
 
     /// Remembers the first error and returns it ever after. What was not synced is lost.
@@ -114,12 +95,12 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Refuses a value that was read from a damaged page.
+    /// Refuses a row that was read from a damaged page.
     ///
     /// SQLCipher hands out zeros for a page whose authentication fails, and an error only for the
-    /// page after it. SQLite notices that by itself unless the page is the end of a large value.
-    fn verify(&self, value: &[u8]) -> rusqlite::Result<()> {
-        if value.len() < OVERFLOW_BYTES {
+    /// page after it. SQLite notices that by itself unless the page is the end of a large row.
+    fn verify(&self, key: &[u8], value: &[u8]) -> rusqlite::Result<()> {
+        if key.len().saturating_add(value.len()) < OVERFLOW_BYTES {
             return Ok(());
         }
         // Answered while it is prepared, so this must not be a cached statement.
@@ -148,7 +129,7 @@ impl Sqlite {
         let mut rows = select.query(params![table.0, range.0, range.1])?;
         while let Some(row) = rows.next()? {
             let (key, value) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
-            self.verify(value)?;
+            self.verify(key, value)?;
             if let ControlFlow::Break(()) = visit(key, value) {
                 break;
             }
@@ -162,7 +143,7 @@ impl Rows for Sqlite {
         let get = || -> rusqlite::Result<Option<Vec<u8>>> {
             let mut select = self.connection.prepare_cached(GET)?;
             let value = select.query_row(params![table.0, key], |row| row.get(0)).optional()?;
-            self.verify(value.as_deref().unwrap_or_default())?;
+            self.verify(key, value.as_deref().unwrap_or_default())?;
             Ok(value)
         };
         get().inspect_err(|error| drop(self.fail(error))).ok().flatten()
@@ -220,6 +201,49 @@ impl fmt::Debug for Sqlite {
     }
 }
 
+/// Makes a new store beside its place and moves it there, so that the file is whole whenever it
+/// exists.
+fn create(file: &Path, path: &Path, key: &[u8; 32], layout: &Layout) -> Result<(), OpenError> {
+    let io = |error| OpenError::io(path, error);
+    if fs::exists(beside(file, "-wal")).map_err(io)? {
+        return Err(OpenError::damaged(path, "the file is gone, but its -wal is there"));
+    }
+    let (making, log) = (beside(file, "-new"), beside(file, "-new-wal"));
+    for left in [&log, &making] {
+        if fs::exists(left).map_err(io)? {
+            fs::remove_file(left).map_err(io)?;
+        }
+    }
+    // Made here for its mode, which SQLite gives to the files beside it too.
+    disk::private_file(&making).map_err(io)?;
+    let write = || -> rusqlite::Result<()> {
+        let connection = connect(&making, key)?;
+        connection.execute_batch(CREATE)?;
+        let insert = "INSERT INTO layout (name, version) VALUES (?1, ?2)";
+        connection.execute(insert, params![layout.name, layout.version])?;
+        connection.execute_batch("COMMIT")?;
+        connection.close().map_err(|(_, error)| error)
+    };
+    write().map_err(|error| open_error(path, &error))?;
+    // Closing moves everything into the file and removes the log, but keeps quiet if it can't.
+    if fs::exists(&log).map_err(io)? {
+        return Err(OpenError::io(path, io::Error::other("the new file can't be written")));
+    }
+    fs::rename(&making, file).map_err(io)?;
+    disk::sync_directory(file.parent().unwrap_or(file)).map_err(io)
+}
+
+/// The layout of an open database; nothing if it isn't a store.
+fn found_layout(connection: &Connection) -> rusqlite::Result<Option<(String, u32)>> {
+    let select = "SELECT count(*) FROM sqlite_schema WHERE name IN ('layout', 'rows')";
+    let tables: u32 = connection.query_row(select, [], |row| row.get(0))?;
+    if tables != 2 {
+        return Ok(None);
+    }
+    let select = "SELECT name, version FROM layout";
+    connection.query_row(select, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+}
+
 /// Refuses what a wrong key would otherwise be blamed for.
 fn refuse_plain(file: &Path, path: &Path, layout: &Layout) -> Result<(), OpenError> {
     let io = |error| OpenError::io(path, error);
@@ -234,7 +258,7 @@ fn refuse_plain(file: &Path, path: &Path, layout: &Layout) -> Result<(), OpenErr
         return Err(OpenError::Foreign { path: path.into(), found, wanted: layout.name });
     }
     let length = reader.metadata().map_err(io)?.len();
-    if (1..PAGE_BYTES).contains(&length) {
+    if length < PAGE_BYTES {
         return Err(OpenError::damaged(path, format!("it ends after {length} bytes")));
     }
     Ok(())
@@ -287,9 +311,8 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
 }
 
 const PAGE_BYTES: u64 = 4096;
-/// A shorter value is in one page with its key, whatever the key's length leaves of it: 479 bytes of
-/// a row stay in place at least.
-const OVERFLOW_BYTES: usize = 479;
+/// A row shorter than this is in one page, of which a row may take a quarter.
+const OVERFLOW_BYTES: usize = 900;
 
 /// One connection has the file for itself, so the index of the write-ahead log needs no file.
 /// Reading fails here first if the key is wrong.

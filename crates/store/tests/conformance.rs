@@ -1,4 +1,13 @@
 //! What every store must do, run over all three.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "these are tests"
+)]
 
 mod subject;
 

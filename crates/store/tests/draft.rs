@@ -1,4 +1,13 @@
 //! A draft shows what the rows will be: reading over it equals applying its batch first.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "these are tests"
+)]
 
 use std::ops::ControlFlow;
 

@@ -1,4 +1,14 @@
 //! Opening: new and old layouts, other things in the place, wrong keys, damage, secrecy.
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "these are tests"
+)]
 
 mod subject;
 

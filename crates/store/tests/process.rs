@@ -1,6 +1,15 @@
 //! What needs other processes: kill -9 while writing, two openers, a kill within a migration.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "a watchdog reads the other process's output")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "these are tests"
+)]
 
 mod subject;
 

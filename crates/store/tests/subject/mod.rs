@@ -1,5 +1,14 @@
 //! The stores under test.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "these are tests"
+)]
 
 use std::{fs, path::Path};
 
