@@ -1,0 +1,183 @@
+//! Sockets, and how QUIC is set up on them.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use noq::{
+    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig,
+    VarInt, crypto::rustls::QuicClientConfig,
+};
+use proto::Peer;
+use ring::hmac;
+
+use crate::{Identity, Keys, Settings, StartError, lock::lock, tls};
+
+/// The sockets of one driver.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    listening: Vec<Endpoint>,
+    /// For dialling where no listening socket is of the right family; opened at need.
+    dialling: Mutex<Vec<Endpoint>>,
+    transport: Arc<TransportConfig>,
+}
+
+impl Endpoints {
+    /// Binds what is to listen. Nothing is accepted before [`Self::listening`] is polled.
+    pub(crate) fn bind(settings: &Settings) -> Result<Self, StartError> {
+        let mut listening = Vec::new();
+        for address in settings.listen.iter().flatten() {
+            let Keys::One(identity) = &settings.keys else { return Err(StartError::NoIdentity) };
+            let mut config = noq::ServerConfig::with_crypto(Arc::new(tls::server(identity)?));
+            config
+                .transport_config(Arc::new(transport(settings, None)))
+                .max_incoming(INCOMING_MAX)
+                .incoming_buffer_size(16 * 1024);
+            let endpoint = open(*address, Some(config), Some(identity))
+                .map_err(|error| StartError::Bind(*address, error))?;
+            listening.push(endpoint);
+        }
+        let transport = Arc::new(transport(settings, Some(settings.keep_alive)));
+        Ok(Self { listening, dialling: Mutex::default(), transport })
+    }
+
+    pub(crate) fn listening(&self) -> &[Endpoint] {
+        &self.listening
+    }
+
+    /// Begins a handshake with `peer` at `address`.
+    pub(crate) fn connect(
+        &self,
+        identity: &Identity,
+        peer: Peer,
+        address: SocketAddr,
+    ) -> io::Result<noq::Connecting> {
+        let crypto: QuicClientConfig = tls::client(identity, peer).map_err(io::Error::other)?;
+        let mut config = noq::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::clone(&self.transport));
+        let endpoint = self.towards(address)?;
+        endpoint.connect_with(config, address, "siskin.invalid").map_err(io::Error::other)
+    }
+
+    /// Closes all connections at once and accepts no more.
+    pub(crate) fn close(&self) {
+        for endpoint in self.all() {
+            endpoint.close(VarInt::from_u32(0), b"");
+        }
+    }
+
+    /// Waits until every peer was told of the close.
+    pub(crate) async fn closed(&self) {
+        for endpoint in self.all() {
+            endpoint.wait_all_draining().await;
+        }
+    }
+
+    fn all(&self) -> Vec<Endpoint> {
+        self.listening.iter().chain(lock(&self.dialling).iter()).cloned().collect()
+    }
+
+    fn towards(&self, address: SocketAddr) -> io::Result<Endpoint> {
+        let suits = |endpoint: &&Endpoint| {
+            endpoint.local_addr().is_ok_and(|local| local.is_ipv4() == address.is_ipv4())
+        };
+        let mut dialling = lock(&self.dialling);
+        if let Some(endpoint) = self.listening.iter().chain(dialling.iter()).find(suits) {
+            return Ok(endpoint.clone());
+        }
+        let any = if address.is_ipv4() {
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
+        } else {
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+        };
+        let endpoint = open(any, None, None)?;
+        dialling.push(endpoint.clone());
+        Ok(endpoint)
+    }
+}
+
+fn open(
+    address: SocketAddr,
+    server: Option<noq::ServerConfig>,
+    identity: Option<&Identity>,
+) -> io::Result<Endpoint> {
+    let socket = UdpSocket::bind(address)?;
+    let state = noq::udp::UdpSocketState::new((&socket).into())?;
+    // As much as the system gives: a burst of many peers must not overflow the socket.
+    let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
+    let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
+    let mut config = EndpointConfig::default();
+    config
+        .cid_generator(Arc::new(|| Box::new(ShortIds)))
+        .min_reset_interval(Duration::from_millis(1));
+    if let Some(identity) = identity {
+        // Derived, so that a node which lost its connections in a crash can tell its peers so.
+        let key = hmac::Key::new(hmac::HMAC_SHA256, identity.seed());
+        let key = hmac::sign(&key, b"siskin1 stateless reset");
+        config.reset_key(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())));
+    }
+    Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
+}
+
+/// What QUIC does on a connection. Tuned for many that idle: small windows, nothing but the
+/// keep-alive while nobody speaks, and few pure acknowledgements while somebody does.
+fn transport(settings: &Settings, keep_alive: Option<Duration>) -> TransportConfig {
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY));
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(LANES))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(SEND_WINDOW)
+        .keep_alive_interval(keep_alive)
+        .max_idle_timeout(IdleTimeout::try_from(settings.idle_timeout).ok())
+        // Probes of 1,452 bytes every ten minutes alone would be half of an idle connection's cost.
+        .mtu_discovery_config(None)
+        .ack_frequency_config(Some(acks))
+        .allow_spin(false)
+        .send_observed_address_reports(false)
+        .receive_observed_address_reports(false);
+    config
+}
+
+/// Four bytes tell apart what one socket carries, and each message is four bytes smaller than with
+/// the usual eight.
+struct ShortIds;
+
+impl noq::ConnectionIdGenerator for ShortIds {
+    fn generate_cid(&mut self) -> noq::ConnectionId {
+        let mut id = [0; ID_BYTES];
+        // Without randomness the id is a collision, which is drawn again.
+        let _ = getrandom::fill(&mut id);
+        noq::ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// One stream per lane, for the life of the connection.
+const LANES: u32 = 3;
+/// The largest frame, so that one may be on its way while another is read.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// More than all lanes together, so that a lane which stands still never holds up another.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What may be unacknowledged: 10 MB/s at 100 ms.
+const SEND_WINDOW: u64 = 1024 * 1024;
+/// Every tenth packet is acknowledged at once, the others within 25 ms or with the next answer.
+const ACK_EVERY: u32 = 9;
+const ID_BYTES: usize = 4;
+/// Handshakes that wait for the accepting task.
+const INCOMING_MAX: usize = 4096;
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;

@@ -1,0 +1,277 @@
+//! The machine's thread: feeds the machine, commits, and lets nothing leave too early.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+};
+
+use proto::{Body, Code, Frame, Input, Machine, Output, Peer, Rows};
+use store::{Store, StoreError};
+use tokio::sync::mpsc;
+
+use crate::{
+    clock::Clock,
+    events::EventQueue,
+    hub::Hub,
+    link::{Ending, Left, Link},
+};
+
+/// Something the application wants to know of the rows.
+pub(crate) type Question = Box<dyn FnOnce(&dyn Rows) + Send>;
+
+/// A machine and all it touches.
+pub(crate) struct Engine<M: Machine, S> {
+    pub(crate) machine: M,
+    pub(crate) store: S,
+    pub(crate) clock: Clock,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) commands: mpsc::Receiver<M::Command>,
+    pub(crate) questions: mpsc::Receiver<Question>,
+    pub(crate) events: Arc<EventQueue<M::Event>>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) work: Work<M::Event>,
+}
+
+/// What the thread has under way.
+pub(crate) struct Work<E> {
+    /// Links that the machine knows as connected.
+    links: BTreeMap<Peer, Arc<Link>>,
+    /// Links with something newly queued.
+    touched: BTreeMap<Peer, Arc<Link>>,
+    /// What follows a commit that is not durable yet.
+    held: Vec<Output<E>>,
+    uncommitted: bool,
+    inputs: u64,
+}
+
+impl<E> Default for Work<E> {
+    fn default() -> Self {
+        let (links, touched) = (BTreeMap::new(), BTreeMap::new());
+        Self { links, touched, held: Vec::new(), uncommitted: false, inputs: 0 }
+    }
+}
+
+/// How much of a batch may still be handled before its sync.
+struct Room {
+    inputs: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn take(&mut self, bytes: usize) {
+        self.inputs = self.inputs.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    fn is_left(&self) -> bool {
+        self.inputs > 0 && self.bytes > 0
+    }
+}
+
+impl<M: Machine, S: Store> Engine<M, S> {
+    /// Runs until asked to stop, or until the store fails.
+    pub(crate) fn run(mut self) -> Result<(), StoreError> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        // What the machine wants before its first input, such as connections.
+        self.drain()?;
+        self.settle()?;
+        loop {
+            let stopping = self.stop.load(Ordering::Acquire);
+            let busy = self.answer(&mut cx) | self.batch(&mut cx)?;
+            if stopping {
+                self.say_goodbye();
+                return Ok(());
+            }
+            if !busy {
+                self.rest();
+            }
+        }
+    }
+
+    /// Handles what waits, makes it durable, and lets out what followed.
+    fn batch(&mut self, cx: &mut Context<'_>) -> Result<bool, StoreError> {
+        let before = self.work.inputs;
+        let mut room = Room { inputs: BATCH_INPUTS_MAX, bytes: BATCH_BYTES_MAX };
+        if self.machine.poll_timeout().is_some_and(|due| due <= self.clock.now()) {
+            self.input(Input::Timeout)?;
+        }
+        while room.is_left() {
+            let commands = self.take_commands(&mut room, cx)?;
+            let frames = !self.events.is_full() && self.take_frames(&mut room)?;
+            if !commands && !frames {
+                break;
+            }
+        }
+        self.settle()?;
+        Ok(self.work.inputs != before)
+    }
+
+    fn take_commands(&mut self, room: &mut Room, cx: &mut Context<'_>) -> Result<bool, StoreError> {
+        for taken in 0..TURN_MAX {
+            let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) else {
+                return Ok(taken > 0);
+            };
+            room.take(0);
+            self.input(Input::Command(command))?;
+        }
+        Ok(true)
+    }
+
+    /// Gives the next link its turn.
+    fn take_frames(&mut self, room: &mut Room) -> Result<bool, StoreError> {
+        let Some(link) = self.hub.next_ready() else { return Ok(false) };
+        if link.is_new() {
+            if self.work.links.insert(link.peer, Arc::clone(&link)).is_some() {
+                self.input(Input::Disconnected(link.peer))?;
+            }
+            self.input(Input::Connected(link.peer))?;
+        }
+        let current =
+            self.work.links.get(&link.peer).is_some_and(|known| Arc::ptr_eq(known, &link));
+        let mut frames = Vec::new();
+        let left = link.take(TURN_MAX.min(room.inputs), &mut frames);
+        if current {
+            for (frame, size) in frames {
+                room.take(size);
+                self.input(Input::Frame(link.peer, frame))?;
+            }
+        }
+        match left {
+            Left::Frames => self.hub.stays_ready(link),
+            Left::Ended if current => {
+                self.work.links.remove(&link.peer);
+                self.input(Input::Disconnected(link.peer))?;
+            }
+            Left::Nothing | Left::Ended => {}
+        }
+        Ok(true)
+    }
+
+    fn input(&mut self, input: Input<M::Command>) -> Result<(), StoreError> {
+        self.work.inputs = self.work.inputs.saturating_add(1);
+        self.machine.handle(input, self.clock.now(), self.store.as_rows());
+        self.drain()
+    }
+
+    /// Carries out what the machine wants, as far as it may leave already.
+    fn drain(&mut self) -> Result<(), StoreError> {
+        // Nothing concluded from rows that could not be read is carried out.
+        if let Some(fault) = self.store.fault() {
+            return Err(fault);
+        }
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Commit(batch) => {
+                    self.store.apply(&batch)?;
+                    self.hub.tally.commits.add(1);
+                    self.work.uncommitted = true;
+                }
+                Output::Connect(..)
+                | Output::Disconnect(_)
+                | Output::Transmit(..)
+                | Output::Event(_) => {
+                    if self.work.uncommitted {
+                        self.work.held.push(output);
+                    } else {
+                        self.carry_out(output);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a batch: one sync for all its commits, then what they held back.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        self.send();
+        let handled = std::mem::take(&mut self.work.inputs);
+        self.hub.tally.inputs.add(handled);
+        if self.work.uncommitted {
+            self.store.sync()?;
+            self.work.uncommitted = false;
+            self.hub.tally.syncs.add(1);
+            self.hub.tally.inputs_synced.add(handled);
+            for output in std::mem::take(&mut self.work.held) {
+                self.carry_out(output);
+            }
+            self.send();
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, output: Output<M::Event>) {
+        match output {
+            Output::Transmit(peer, frame) => {
+                if let Some(link) = self.work.links.get(&peer) {
+                    link.queue(&frame, &self.hub.tally);
+                    self.work.touched.entry(peer).or_insert_with(|| Arc::clone(link));
+                }
+            }
+            Output::Connect(peer, addresses) => self.hub.dial(peer, addresses),
+            Output::Disconnect(peer) => self.hub.hang_up(&peer),
+            Output::Event(event) => self.events.push(event),
+            // Applied where it came out; see `drain`.
+            Output::Commit(_) => {}
+        }
+    }
+
+    /// Wakes the tasks of all links with something new.
+    fn send(&mut self) {
+        while let Some((_, link)) = self.work.touched.pop_first() {
+            link.wake();
+        }
+    }
+
+    /// Lets the application read rows, all of them durable.
+    fn answer(&mut self, cx: &mut Context<'_>) -> bool {
+        for answered in 0..TURN_MAX {
+            let Poll::Ready(Some(question)) = self.questions.poll_recv(cx) else {
+                return answered > 0;
+            };
+            question(self.store.as_rows());
+        }
+        true
+    }
+
+    /// Sleeps until somebody wakes this thread or the machine's time has come.
+    fn rest(&self) {
+        match self.machine.poll_timeout() {
+            Some(due) => thread::park_timeout(due.since(self.clock.now())),
+            None => thread::park(),
+        }
+    }
+
+    fn say_goodbye(&self) {
+        self.hub.dial_no_more();
+        for link in self.work.links.values() {
+            link.queue(&Frame::new(Body::Goodbye(Code::Done)), &self.hub.tally);
+            link.end(Ending::Flushed(Code::Done));
+        }
+    }
+}
+
+/// Wakes a parked thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Inputs before a sync: more would make the first wait noticeably longer than its sync takes.
+const BATCH_INPUTS_MAX: usize = 1024;
+/// Bytes of frames before a sync, likewise.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Inputs from one source before the next has its turn.
+const TURN_MAX: usize = 64;

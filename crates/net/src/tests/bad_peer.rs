@@ -1,0 +1,228 @@
+//! Peers that are not who they should be, talk nonsense, flood, or don't listen.
+
+use noq::{ApplicationClose, Connection, ConnectionError, RecvStream, SendStream};
+use proto::{AccountId, Body, Code, Frame, FrameReader, Peer, limits, write_frame};
+use store::Memory;
+
+use super::harness::*;
+use crate::{Identity, endpoint::Endpoints};
+
+/// A peer without a driver.
+struct Raw {
+    connection: Connection,
+    lanes: Vec<(SendStream, RecvStream)>,
+    _endpoints: Endpoints,
+}
+
+impl Raw {
+    async fn connect(node: &Side, seed: u8) -> Self {
+        let endpoints = Endpoints::bind(&device(seed)).unwrap();
+        let identity = Identity::from_seed([seed; 32]);
+        let connecting = endpoints.connect(&identity, node.key, node.address()).unwrap();
+        let connection = within(connecting).await.unwrap();
+        Self { connection, lanes: Vec::new(), _endpoints: endpoints }
+    }
+
+    async fn with_lanes(node: &Side, seed: u8) -> Self {
+        let mut raw = Self::connect(node, seed).await;
+        for number in 0..3 {
+            raw.open(&[number]).await;
+        }
+        raw
+    }
+
+    async fn open(&mut self, first: &[u8]) {
+        let (mut send, recv) = within(self.connection.open_bi()).await.unwrap();
+        send.write_all(first).await.unwrap();
+        self.lanes.push((send, recv));
+    }
+
+    async fn frame(&mut self, lane: usize) -> Frame {
+        let mut reader = FrameReader::default();
+        loop {
+            let chunk = within(self.lanes[lane].1.read_chunk(1024)).await.unwrap().unwrap();
+            reader.push(&chunk);
+            if let Some((frame, _)) = reader.next_frame().unwrap() {
+                return frame;
+            }
+        }
+    }
+
+    async fn closed(&self) -> Option<Code> {
+        match within(self.connection.closed()).await {
+            ConnectionError::ApplicationClosed(ApplicationClose { error_code, .. }) => {
+                Some(Code::from_number(u32::try_from(error_code.into_inner()).unwrap()))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn key(seed: u8) -> Peer {
+    Identity::from_seed([seed; 32]).public()
+}
+
+#[tokio::test]
+async fn a_node_with_another_key_is_refused() {
+    let mut node = start(node(1, 0), Memory::new()).await;
+    let mut device = start(device(2), Memory::new()).await;
+    device.tell(Tell::Connect(key(9), vec![node.address()])).await;
+    until(|| device.running.counters().refused_handshakes > 0).await;
+    until(|| node.running.counters().refused_handshakes > 0).await;
+    assert!(device.events.try_recv().is_none() && node.events.try_recv().is_none());
+    // With the right key the same address is fine.
+    device.connect(&mut node).await;
+}
+
+#[tokio::test]
+async fn nonsense_is_answered_counted_and_ends_where_the_place_is_lost() {
+    enum Then {
+        Refused(u32, Code),
+        Closed,
+    }
+    let unknown = [&[0x08, 42][..], &[0xfa, 0x3f, 1, 7]].concat();
+    let mut huge = Vec::new();
+    huge.extend([0x81, 0x80, 0x10]);
+    let cases: [(&str, Vec<u8>, Then); 8] = [
+        ("an unknown frame", delimited(&unknown), Then::Refused(42, Code::UnknownFrame)),
+        ("no frame at all", delimited(&[]), Then::Refused(0, Code::UnknownFrame)),
+        ("not protobuf", delimited(&[0xff; 20]), Then::Refused(0, Code::Malformed)),
+        ("cut short inside", delimited(&[0x12, 0x7f, 1]), Then::Refused(0, Code::Malformed)),
+        ("a key of 3 bytes", delimited(&short_bundle_request()), Then::Refused(0, Code::Malformed)),
+        ("longer than allowed", huge, Then::Closed),
+        ("an endless length", vec![0xff; 11], Then::Closed),
+        ("a length of 2^63", [vec![0x80; 9], vec![1]].concat(), Then::Closed),
+    ];
+    let mut node = start(node(1, 0), Memory::new()).await;
+    for (seed, (name, bytes, then)) in (10..).zip(cases) {
+        let before = node.running.counters().malformed_frames;
+        let mut raw = Raw::with_lanes(&node, seed).await;
+        assert_eq!(node.connected().await, key(seed));
+        raw.lanes[1].0.write_all(&bytes).await.unwrap();
+        match then {
+            Then::Refused(request, code) => {
+                let body = Body::Refused { code, newer: Vec::new() };
+                assert_eq!(raw.frame(1).await, Frame { request, body }, "{name}");
+                let mut next = Vec::new();
+                write_frame(&Frame { request: 5, body: append(10) }, &mut next);
+                raw.lanes[1].0.write_all(&next).await.unwrap();
+                assert_eq!(raw.frame(1).await.request, 5, "{name}: what follows is read");
+            }
+            Then::Closed => {
+                assert_eq!(raw.frame(0).await.body, Body::Goodbye(Code::Malformed), "{name}");
+                assert_eq!(node.disconnected().await, key(seed));
+            }
+        }
+        assert_eq!(node.running.counters().malformed_frames, before + 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn who_talks_nothing_but_nonsense_is_let_go() {
+    let mut node = start(node(1, 0), Memory::new()).await;
+    let mut raw = Raw::with_lanes(&node, 2).await;
+    node.connected().await;
+    raw.lanes[2].0.write_all(&delimited(&[0xff; 3]).repeat(100)).await.unwrap();
+    assert_eq!(raw.frame(0).await.body, Body::Goodbye(Code::Malformed));
+    node.disconnected().await;
+    assert_eq!(node.running.counters().malformed_frames, 17);
+}
+
+#[tokio::test]
+async fn lanes_that_are_none_or_double_are_refused() {
+    let node = start(node(1, 0), Memory::new()).await;
+    for (seed, numbers) in [(2, [0, 1, 3]), (3, [0, 1, 1])] {
+        let before = node.running.counters().refused_handshakes;
+        let mut raw = Raw::connect(&node, seed).await;
+        for number in numbers {
+            raw.open(&[number]).await;
+        }
+        within(raw.connection.closed()).await;
+        assert_eq!(node.running.counters().refused_handshakes, before + 1);
+    }
+    let raw = Raw::with_lanes(&node, 4).await;
+    let fourth =
+        tokio::time::timeout(std::time::Duration::from_millis(50), raw.connection.open_bi());
+    assert!(fourth.await.is_err(), "a fourth stream was allowed");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_listen_loses_its_connection_and_nobody_else_notices() {
+    let mut node = start(node(1, 0), Memory::new()).await;
+    let deaf = Raw::with_lanes(&node, 2).await;
+    assert_eq!(node.connected().await, key(2));
+    let mut device = start(device(3), Memory::new()).await;
+    device.connect(&mut node).await;
+    for request in 0..1_000 {
+        node.say(key(2), 0, Body::Deliver { handle: 1, entry: entry(60_000) }).await;
+        if request % 100 == 0 {
+            device.say(node.key, request, Body::GetBundle(AccountId([3; 32]))).await;
+            assert_eq!(device.frame().await.request, request);
+        }
+        if node.running.counters().dropped_frames > 0 {
+            break;
+        }
+    }
+    assert_eq!(node.running.counters().dropped_frames, 1);
+    assert_eq!(deaf.closed().await, Some(Code::Busy));
+    assert_eq!(node.disconnected().await, key(2));
+    let most = 256 * (limits::ENVELOPE_MAX + 1024) + (2 << 20);
+    assert!(node.running.counters().bytes_out < most as u64);
+}
+
+#[tokio::test]
+async fn a_lane_that_stands_still_holds_up_no_other() {
+    let mut node = start(node(1, 0), Memory::new()).await;
+    let mut raw = Raw::with_lanes(&node, 2).await;
+    let peer = node.connected().await;
+    // More than the stream's window, less than what may wait: bulk stands still.
+    for _ in 0..10 {
+        node.say(peer, 0, page(BULK_BYTES)).await;
+    }
+    for request in 1..=100 {
+        let mut bytes = Vec::new();
+        write_frame(&Frame { request, body: append(300) }, &mut bytes);
+        raw.lanes[1].0.write_all(&bytes).await.unwrap();
+        assert_eq!(raw.frame(1).await.request, request);
+    }
+    // And it goes on where it stood.
+    let mut reader = FrameReader::default();
+    let mut pages = 0;
+    while pages < 10 {
+        let chunk = within(raw.lanes[2].1.read_chunk(1 << 20)).await.unwrap().unwrap();
+        reader.push(&chunk);
+        while let Some((frame, _)) = reader.next_frame().unwrap() {
+            assert_eq!(frame.body, page(BULK_BYTES));
+            pages += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn too_many_connections_of_one_address_are_refused() {
+    let settings = crate::Settings { connections_per_ip_max: 2, ..node(1, 0) };
+    let node = start(settings, Memory::new()).await;
+    let _two = [Raw::with_lanes(&node, 2).await, Raw::with_lanes(&node, 3).await];
+    let endpoints = Endpoints::bind(&device(4)).unwrap();
+    let third = endpoints.connect(&Identity::from_seed([4; 32]), node.key, node.address()).unwrap();
+    assert!(within(third).await.is_err());
+    assert_eq!(node.running.counters().refused_handshakes, 1);
+}
+
+fn delimited(body: &[u8]) -> Vec<u8> {
+    [&[u8::try_from(body.len()).unwrap()], body].concat()
+}
+
+/// `GetBundle` of an account whose name has three bytes.
+fn short_bundle_request() -> Vec<u8> {
+    let mut whole = Vec::new();
+    write_frame(&Frame::new(Body::GetBundle(AccountId([3; 32]))), &mut whole);
+    // Length of all, tag and length of the body, tag and length of the field.
+    let at = whole.iter().position(|byte| *byte == 3).unwrap();
+    let mut body = whole[1..at + 3].to_vec();
+    let last = body.len() - 3;
+    body[last - 1] = 3;
+    let tag = body.len() - 3 - 3;
+    body[tag] = u8::try_from(body.len() - tag - 1).unwrap();
+    body
+}
