@@ -99,3 +99,63 @@ pub enum SealError {
 
 const INFO: &[u8] = b"siskin1 inbox";
 const ENCAPSULATED_LEN: usize = 1120;
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+    use super::*;
+    use crate::vectors::{hex, read, unhex};
+
+    #[test]
+    fn opens_what_another_implementation_sealed() {
+        let vectors = read(include_str!("../../../spec/vectors/inbox.txt"));
+        let key = InboxKey::from_seed(unhex(vectors["seed"]).try_into().unwrap());
+        assert_eq!(hex(key.public()), vectors["public_key"]);
+        let opened = key.open(&unhex(vectors["aad"]), &unhex(vectors["ciphertext"]));
+        assert_eq!(hex(opened.unwrap().as_slice()), vectors["plaintext"]);
+    }
+
+    #[test]
+    fn only_the_right_key_and_head_open() {
+        let (key, other) = (InboxKey::from_seed([1; 32]), InboxKey::from_seed([2; 32]));
+        let mut rng = ChaCha20Rng::from_seed([3; 32]);
+        let sealed = seal_to_inbox(&key.public(), b"head", b"text", &mut rng).unwrap();
+
+        assert_eq!(key.open(b"head", &sealed).as_deref().map(Vec::as_slice), Ok(&b"text"[..]));
+        assert_eq!(key.open(b"heap", &sealed), Err(SealError::Open));
+        assert_eq!(other.open(b"head", &sealed), Err(SealError::Open));
+        for length in [0, 1119, 1120, 1135, sealed.len() - 1] {
+            assert_eq!(key.open(b"head", &sealed[..length]), Err(SealError::Open), "{length}");
+        }
+        for i in 0..sealed.len() {
+            let mut broken = sealed.clone();
+            broken[i] ^= 1;
+            assert_eq!(key.open(b"head", &broken), Err(SealError::Open), "byte {i}");
+        }
+    }
+
+    #[test]
+    fn each_sealing_is_another_one() {
+        let public = InboxKey::from_seed([1; 32]).public();
+        let mut rng = ChaCha20Rng::from_seed([3; 32]);
+        let mut seal = || seal_to_inbox(&public, b"", b"text", &mut rng).unwrap();
+        assert_ne!(seal()[..1120], seal()[..1120]);
+    }
+
+    #[test]
+    fn there_is_no_sealing_to_a_bad_key() {
+        let mut rng = ChaCha20Rng::from_seed([3; 32]);
+        let public = InboxKey::from_seed([1; 32]).public();
+        let mut unreduced = public.clone();
+        unreduced[..1152].fill(0xff);
+        for key in [&[][..], &public[1..], &unreduced] {
+            assert_eq!(seal_to_inbox(key, b"", b"text", &mut rng), Err(SealError::Key));
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert_eq!(format!("{:?}", InboxKey::from_seed([0xab; 32])), "InboxKey(..)");
+    }
+}

@@ -135,3 +135,6 @@ pub enum RequestError {
 }
 
 const CONTEXT: &[u8] = b"siskin1 request\x01";
+
+#[cfg(test)]
+mod tests;
