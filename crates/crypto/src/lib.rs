@@ -12,17 +12,22 @@
 //! peer sends is checked once, into types that can't hold what was not checked.
 #![deny(clippy::expect_used)]
 
+mod cgka;
 mod envelope;
 mod epoch;
 mod identity;
 mod inbox;
 mod key_tree;
 mod message;
+mod mls;
 mod request;
 mod signing;
 #[cfg(test)]
 mod vectors;
 
+pub use cgka::{
+    Allowed, Cgka, CgkaError, Committed, Created, EpochOut, Joined, Member, Processed,
+};
 pub use envelope::{sign_envelope, verify_envelope};
 pub use epoch::{CommitId, Epoch};
 pub use identity::{
@@ -35,5 +40,7 @@ pub use message::{
     OpenError, Opened, SealedBy, Unsealable, open, open_signal, seal_commit, seal_message,
     seal_signal,
 };
+pub use mls::Mls;
+pub use proto::wire::CommitLink;
 pub use request::{OpenedRequest, RequestError, open_request, seal_request};
 pub use signing::{BadSignature, OPEN_CONTEXT, SigningKey, derive_key, open_proof_message, verify};

@@ -129,7 +129,7 @@ pub enum Opened {
         /// By the device over header, commitment, head and content.
         signature: [u8; 64],
     },
-    /// A commit, to be given to `Cgka::process`.
+    /// A commit, to be given to [`Cgka::process`](crate::Cgka::process).
     Commit {
         /// What MLS wrote.
         mls: Vec<u8>,

@@ -1,0 +1,503 @@
+use mls_rs::identity::basic::BasicIdentityProvider;
+use mls_rs_crypto_rustcrypto::RustCryptoProvider;
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+#[derive(Clone)]
+struct Device {
+    account: AccountId,
+    key: SigningKey,
+    rng: ChaCha20Rng,
+}
+
+impl Device {
+    fn new(number: u8) -> Self {
+        Self {
+            account: AccountId([number; 32]),
+            key: SigningKey::from_seed([number; 32]),
+            rng: ChaCha20Rng::from_seed([number; 32]),
+        }
+    }
+
+    fn key_package(&mut self) -> (Vec<u8>, Zeroizing<Vec<u8>>) {
+        Mls.key_package(&self.key, &self.account, &mut self.rng).unwrap()
+    }
+
+    fn create(&mut self, invited: &[Vec<u8>], allowed: &Allowed) -> Result<Created, CgkaError> {
+        Mls.create(&self.key, &self.account, invited, allowed, &mut self.rng)
+    }
+
+    fn join(
+        &mut self,
+        welcome: &[u8],
+        packages: &[Zeroizing<Vec<u8>>],
+        allowed: &Allowed,
+    ) -> Result<Joined, CgkaError> {
+        Mls.join(&self.key, &self.account, welcome, packages, allowed, &mut self.rng)
+    }
+
+    fn commit(&mut self, parent: &[u8], allowed: &Allowed) -> Committed {
+        let link = link(parent);
+        Mls.commit(parent, &self.key, &link, allowed, &mut self.rng).unwrap()
+    }
+
+    fn process(
+        &mut self,
+        parent: &[u8],
+        mls: &[u8],
+        allowed: &Allowed,
+    ) -> Result<Processed, CgkaError> {
+        Mls.process(parent, &self.key, mls, allowed, &mut self.rng)
+    }
+}
+
+fn allowed(devices: &[&Device]) -> Allowed {
+    devices.iter().map(|device| (device.account, device.key.public())).collect()
+}
+
+fn link(parent: &[u8]) -> CommitLink {
+    CommitLink {
+        parent: parent[..32].to_vec(),
+        intents: Vec::new(),
+        dependencies: vec![vec![7; 16]],
+        position: 9,
+        expiry: 0,
+    }
+}
+
+/// Two devices that share the first epoch of a group.
+struct Pair {
+    alice: Device,
+    bob: Device,
+    allowed: Allowed,
+    created: Created,
+    joined: Joined,
+}
+
+fn pair() -> Pair {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    let allowed = allowed(&[&alice, &bob]);
+    let (public, secret) = bob.key_package();
+    let (_, unused) = bob.key_package();
+    let created = alice.create(&[public], &allowed).unwrap();
+    let joined = bob.join(&created.welcome, &[unused, secret], &allowed).unwrap();
+    Pair { alice, bob, allowed, created, joined }
+}
+
+#[test]
+fn creator_and_joiner_share_the_first_epoch() {
+    let Pair { alice, bob, created, joined, .. } = pair();
+    assert_eq!(created.out.epoch, joined.out.epoch);
+    assert_eq!(created.out.epoch.commit(), CommitId::first(created.out.epoch.tag()));
+    assert_eq!(created.out.members, joined.out.members);
+    assert_eq!((created.out.own_leaf, joined.out.own_leaf, joined.used), (0, 1, 1));
+    let member = |leaf, device: &Device| Member {
+        account: device.account,
+        device: device.key.public(),
+        leaf,
+    };
+    assert_eq!(created.out.members, [member(0, &alice), member(1, &bob)]);
+}
+
+#[test]
+fn several_devices_join_with_one_welcome() {
+    let (mut alice, mut bob, mut tablet) = (Device::new(1), Device::new(2), Device::new(3));
+    tablet.account = bob.account;
+    let allowed = allowed(&[&alice, &bob, &tablet]);
+    let (one, two) = (bob.key_package(), tablet.key_package());
+    let created = alice.create(&[one.0, two.0], &allowed).unwrap();
+    let bob = bob.join(&created.welcome, &[one.1], &allowed).unwrap();
+    let tablet = tablet.join(&created.welcome, &[two.1], &allowed).unwrap();
+    assert_eq!(bob.out.epoch, created.out.epoch);
+    assert_eq!(tablet.out.epoch, created.out.epoch);
+    assert_eq!(tablet.out.members.len(), 3);
+}
+
+#[test]
+fn either_side_rekeys() {
+    let Pair { mut alice, mut bob, allowed, created, joined } = pair();
+    let first = alice.commit(&created.snapshot, &allowed);
+    assert_eq!(first.id, CommitId::of(&first.mls));
+    assert_eq!(Mls.link(&first.mls), Ok(link(&created.snapshot)));
+    let followed = bob.process(&joined.snapshot, &first.mls, &allowed).unwrap();
+    assert_eq!(followed.out.epoch, first.out.epoch);
+    assert_eq!((followed.id, followed.committer), (first.id, 0));
+    assert_eq!(followed.link, link(&created.snapshot));
+    assert_ne!(first.out.epoch.tag(), created.out.epoch.tag());
+    assert_ne!(first.out.epoch.write_key().public(), created.out.epoch.write_key().public());
+
+    let second = bob.commit(&followed.snapshot, &allowed);
+    let followed = alice.process(&first.snapshot, &second.mls, &allowed).unwrap();
+    assert_eq!(followed.out.epoch, second.out.epoch);
+    assert_eq!(followed.out.members, created.out.members);
+    assert_eq!(followed.committer, 1);
+}
+
+#[test]
+fn commits_made_at_the_same_time_are_all_followed() {
+    let Pair { mut alice, mut bob, allowed, created, joined } = pair();
+    let hers = alice.commit(&created.snapshot, &allowed);
+    let his = bob.commit(&joined.snapshot, &allowed);
+    assert_ne!(hers.id, his.id);
+    let followed = alice.process(&created.snapshot, &his.mls, &allowed).unwrap();
+    assert_eq!(followed.out.epoch, his.out.epoch);
+    let followed = bob.process(&joined.snapshot, &hers.mls, &allowed).unwrap();
+    assert_eq!(followed.out.epoch, hers.out.epoch);
+
+    let another = alice.commit(&created.snapshot, &allowed);
+    let followed = bob.process(&joined.snapshot, &another.mls, &allowed).unwrap();
+    assert_eq!(followed.out.epoch, another.out.epoch);
+}
+
+#[test]
+fn a_commit_follows_its_parent_only() {
+    let Pair { mut alice, mut bob, allowed, created, joined } = pair();
+    let first = alice.commit(&created.snapshot, &allowed);
+    let second = alice.commit(&first.snapshot, &allowed);
+    let early = bob.process(&joined.snapshot, &second.mls, &allowed);
+    assert_eq!(early.unwrap_err(), CgkaError::Refused);
+
+    let elsewhere = link(&[9; 32]);
+    let misled = Mls.commit(&created.snapshot, &alice.key, &elsewhere, &allowed, &mut alice.rng);
+    assert_eq!(misled.unwrap_err(), CgkaError::WrongParent);
+
+    // The same MLS state under another name, as a liar would have it who names a wrong parent.
+    let mut renamed = joined.snapshot.to_vec();
+    renamed[0] ^= 1;
+    let followed = bob.process(&renamed, &first.mls, &allowed);
+    assert_eq!(followed.unwrap_err(), CgkaError::WrongParent);
+}
+
+#[test]
+fn one_s_own_commit_can_not_be_processed() {
+    let Pair { mut alice, allowed, created, .. } = pair();
+    let commit = alice.commit(&created.snapshot, &allowed);
+    let processed = alice.process(&created.snapshot, &commit.mls, &allowed);
+    assert_eq!(processed.unwrap_err(), CgkaError::Refused);
+}
+
+#[test]
+fn no_snapshot_exports_the_root_again() {
+    let Pair { mut alice, mut bob, allowed, created, joined } = pair();
+    let committed = alice.commit(&created.snapshot, &allowed);
+    let processed = bob.process(&joined.snapshot, &committed.mls, &allowed).unwrap();
+    let snapshots = [
+        (&alice, created.snapshot),
+        (&alice, committed.snapshot),
+        (&bob, joined.snapshot),
+        (&bob, processed.snapshot),
+    ];
+    for (device, snapshot) in snapshots {
+        let (key, mut rng) = (&device.key, device.rng.clone());
+        let (_, group) = Stores::default().load(&snapshot, key, &allowed, &mut rng).unwrap();
+        for label in [ROOT_LABEL, TAG_LABEL] {
+            let exported = group.export_secret(label, b"", 32);
+            assert!(matches!(exported, Err(MlsError::ExporterDeleted)));
+        }
+    }
+}
+
+#[test]
+fn only_allowed_devices_get_in() {
+    let Pair { mut alice, mut bob, created, joined, allowed: both } = pair();
+    let mut mallory = Device::new(3);
+    let (public, secret) = mallory.key_package();
+    let created_with = alice.create(std::slice::from_ref(&public), &both);
+    assert_eq!(created_with.unwrap_err(), CgkaError::NotAllowed);
+
+    // Mallory's group, to which Bob has to say no because she is in it.
+    let (package, his) = bob.key_package();
+    let hers = mallory.create(&[package], &allowed(&[&mallory, &bob])).unwrap();
+    let joined_hers = bob.join(&hers.welcome, &[his], &both);
+    assert_eq!(joined_hers.unwrap_err(), CgkaError::NotAllowed);
+
+    // Alice's group, with a device that Bob doesn't know to be hers.
+    let (package, his) = bob.key_package();
+    let with_mallory = allowed(&[&alice, &mallory, &bob]);
+    let crowd = alice.create(&[package, public], &with_mallory).unwrap();
+    let joined_crowd = bob.join(&crowd.welcome, &[his], &both);
+    assert_eq!(joined_crowd.unwrap_err(), CgkaError::NotAllowed);
+    assert!(mallory.join(&crowd.welcome, &[secret], &with_mallory).is_ok());
+
+    // A commit by a device that has been taken off the list since.
+    let commit = alice.commit(&created.snapshot, &both);
+    let followed = bob.process(&joined.snapshot, &commit.mls, &allowed(&[&bob]));
+    assert_eq!(followed.unwrap_err(), CgkaError::NotAllowed);
+}
+
+#[test]
+fn the_same_device_of_another_account_is_another_device() {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    let known = allowed(&[&alice, &bob]);
+    bob.account = AccountId([9; 32]);
+    let (public, _) = bob.key_package();
+    assert_eq!(alice.create(&[public], &known).unwrap_err(), CgkaError::NotAllowed);
+}
+
+#[test]
+fn key_packages_are_checked() {
+    let mut bob = Device::new(2);
+    let (public, _) = bob.key_package();
+    assert_eq!(Mls.key_package_owner(&public), Ok((bob.account, bob.key.public())));
+    for i in 0..public.len() {
+        let mut broken = public.clone();
+        broken[i] ^= 1;
+        assert!(Mls.key_package_owner(&broken).is_err(), "byte {i}");
+    }
+    let longer = [&public[..], &[0]].concat();
+    assert_eq!(Mls.key_package_owner(&longer), Err(CgkaError::Malformed));
+}
+
+#[test]
+fn a_key_package_must_be_signed_by_the_device_that_it_names() {
+    let mut alice = Device::new(1);
+    let (bob, mallory) = (Device::new(2), Device::new(3));
+    // All is in order with her key package, but for the credential that names Bob's device.
+    let stores = Stores::default();
+    let (secret, public) = signature_keys(&mallory.key);
+    let credential = credential(&bob.account, &bob.key.public()).into_credential();
+    let identity = SigningIdentity::new(credential, public);
+    let client = ClientBuilder::new()
+        .key_package_repo(stores.packages)
+        .identity_provider(BasicIdentityProvider)
+        .crypto_provider(Seeded::new(&mut alice.rng))
+        .signing_identity(identity, secret, SUITE)
+        .build();
+    let none = ExtensionList::default;
+    let package = client.generate_key_package_message(none(), none(), None).unwrap();
+    let package = package.to_bytes().unwrap();
+    assert_eq!(Mls.key_package_owner(&package), Err(CgkaError::NotAllowed));
+    let created = alice.create(&[package], &allowed(&[&alice, &bob, &mallory]));
+    assert_eq!(created.unwrap_err(), CgkaError::NotAllowed);
+}
+
+#[test]
+fn a_welcome_needs_the_key_package_that_it_is_for() {
+    let Pair { mut bob, allowed, created, .. } = pair();
+    let (_, other) = bob.key_package();
+    let joined = bob.join(&created.welcome, &[], &allowed);
+    assert_eq!(joined.unwrap_err(), CgkaError::NotInvited);
+    let joined = bob.join(&created.welcome, &[other], &allowed);
+    assert_eq!(joined.unwrap_err(), CgkaError::NotInvited);
+}
+
+#[test]
+fn a_last_resort_key_package_serves_twice() {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    let allowed = allowed(&[&alice, &bob]);
+    let (public, secret) = bob.key_package();
+    for _ in 0..2 {
+        let created = alice.create(std::slice::from_ref(&public), &allowed).unwrap();
+        let joined = bob.join(&created.welcome, std::slice::from_ref(&secret), &allowed).unwrap();
+        assert_eq!(joined.out.epoch, created.out.epoch);
+    }
+}
+
+#[test]
+fn any_changed_byte_of_a_commit_is_noticed() {
+    let Pair { mut alice, mut bob, allowed, created, joined } = pair();
+    let commit = alice.commit(&created.snapshot, &allowed);
+    for i in 0..commit.mls.len() {
+        let mut broken = commit.mls.clone();
+        broken[i] ^= 1;
+        assert!(bob.process(&joined.snapshot, &broken, &allowed).is_err(), "byte {i}");
+    }
+    let longer = [&commit.mls[..], &[0]].concat();
+    let processed = bob.process(&joined.snapshot, &longer, &allowed);
+    assert_eq!(processed.unwrap_err(), CgkaError::Malformed);
+}
+
+#[test]
+fn commits_are_encrypted_and_renew_keys() {
+    let Pair { mut alice, allowed, created, .. } = pair();
+    let commit = alice.commit(&created.snapshot, &allowed);
+    assert_eq!(commit.mls[..4], [0, 1, 0, 2], "MLS 1.0, a private message");
+
+    // Even one that only adds, which MLS would let pass without.
+    let mut rng = alice.rng.clone();
+    let client = Stores::default().client(&alice.key, &alice.account, Guard(None), &mut rng);
+    let (package, _) = Device::new(2).key_package();
+    let mut group = new_group(&client).unwrap();
+    let builder = group.commit_builder().add_member(read_key_package(&package).unwrap()).unwrap();
+    assert!(builder.build_detached().unwrap().0.contains_update_path);
+}
+
+#[test]
+fn commits_that_change_members_are_not_followed_yet() {
+    let Pair { alice, mut bob, created, joined, allowed: both } = pair();
+    let mut mallory = Device::new(3);
+    let (package, _) = mallory.key_package();
+    let all = allowed(&[&alice, &bob, &mallory]);
+    let load = || {
+        let mut rng = alice.rng.clone();
+        Stores::default().load(&created.snapshot, &alice.key, &all, &mut rng).unwrap().1
+    };
+    let link = link(&created.snapshot).encode_to_vec();
+
+    let mut group = load();
+    let builder = group.commit_builder().authenticated_data(link.clone());
+    let add = builder.add_member(read_key_package(&package).unwrap()).unwrap().build().unwrap();
+    let add = add.commit_message().to_bytes().unwrap();
+    let followed = bob.process(&joined.snapshot, &add, &all);
+    assert_eq!(followed.unwrap_err(), CgkaError::UnknownChange);
+    let followed = bob.process(&joined.snapshot, &add, &both);
+    assert_eq!(followed.unwrap_err(), CgkaError::NotAllowed);
+
+    let mut group = load();
+    let builder = group.commit_builder().authenticated_data(link);
+    let remove = builder.remove_member(1).unwrap().build().unwrap();
+    let remove = remove.commit_message().to_bytes().unwrap();
+    let followed = bob.process(&joined.snapshot, &remove, &all);
+    assert_eq!(followed.unwrap_err(), CgkaError::UnknownChange);
+}
+
+#[test]
+fn a_snapshot_is_of_one_device() {
+    let Pair { alice, mut bob, allowed, created, .. } = pair();
+    let link = link(&created.snapshot);
+    let others = Mls.commit(&created.snapshot, &bob.key, &link, &allowed, &mut bob.rng);
+    assert_eq!(others.unwrap_err(), CgkaError::Snapshot);
+    let cut = &created.snapshot[..created.snapshot.len() / 2];
+    let broken = Mls.commit(cut, &alice.key, &link, &allowed, &mut bob.rng);
+    assert_eq!(broken.unwrap_err(), CgkaError::Snapshot);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let run = || {
+        let Pair { mut alice, mut bob, allowed, created, joined } = pair();
+        let commit = alice.commit(&created.snapshot, &allowed);
+        let processed = bob.process(&joined.snapshot, &commit.mls, &allowed).unwrap();
+        let bytes = [
+            created.welcome,
+            created.snapshot.to_vec(),
+            joined.snapshot.to_vec(),
+            commit.mls,
+            commit.snapshot.to_vec(),
+            processed.snapshot.to_vec(),
+        ];
+        (bytes, alice.key_package(), bob.key_package())
+    };
+    assert!(run() == run());
+}
+
+/// An MLS client as others would build it: RustCrypto's suite, randomness of the system, handshakes
+/// in the clear.
+macro_rules! plain_client {
+    ($device:expr) => {{
+        let (secret, public) = signature_keys(&$device.key);
+        let credential = credential(&$device.account, &$device.key.public()).into_credential();
+        ClientBuilder::new()
+            .identity_provider(BasicIdentityProvider)
+            .crypto_provider(RustCryptoProvider::new())
+            .mls_rules(
+                DefaultMlsRules::new()
+                    .with_encryption_options(EncryptionOptions::new(true, PaddingMode::None)),
+            )
+            .signing_identity(SigningIdentity::new(credential, public), secret, SUITE)
+            .build()
+    }};
+}
+
+/// The epoch that a plain client is in.
+macro_rules! plain_epoch {
+    ($group:expr, $id:expr) => {{
+        let tag = $group.export_secret(TAG_LABEL, b"", 32).unwrap();
+        let root = $group.export_secret(ROOT_LABEL, b"", 32).unwrap();
+        let tag: [u8; 32] = tag.as_bytes().try_into().unwrap();
+        let id: fn(&[u8; 32]) -> CommitId = $id;
+        Epoch::from_root(id(&tag), tag, root.as_bytes().try_into().unwrap())
+    }};
+}
+
+#[test]
+fn a_plain_client_joins_and_is_followed() {
+    let (mut alice, bob) = (Device::new(1), Device::new(2));
+    let allowed = allowed(&[&alice, &bob]);
+    let client = plain_client!(bob);
+    let none = ExtensionList::default;
+    let package = client.generate_key_package_message(none(), none(), None).unwrap();
+    let created = alice.create(&[package.to_bytes().unwrap()], &allowed).unwrap();
+    let welcome = MlsMessage::from_bytes(&created.welcome).unwrap();
+    let (mut group, _) = client.join_group(None, &welcome, None).unwrap();
+    assert_eq!(plain_epoch!(group, CommitId::first), created.out.epoch);
+
+    let commit = alice.commit(&created.snapshot, &allowed);
+    let message = MlsMessage::from_bytes(&commit.mls).unwrap();
+    group.process_incoming_message(message).unwrap();
+    let followed = plain_epoch!(group, |_| CommitId::default());
+    assert_eq!(followed.write_key().public(), commit.out.epoch.write_key().public());
+
+    let link = link(&commit.snapshot).encode_to_vec();
+    let his = group.commit(link).unwrap();
+    group.apply_pending_commit().unwrap();
+    let his = his.commit_message().to_bytes().unwrap();
+    let followed = alice.process(&commit.snapshot, &his, &allowed).unwrap();
+    let theirs = plain_epoch!(group, |_| CommitId::default());
+    assert_eq!(followed.out.epoch.key_tree(), theirs.key_tree());
+}
+
+#[test]
+fn a_plain_client_s_group_is_joined() {
+    let (alice, mut bob) = (Device::new(1), Device::new(2));
+    let allowed = allowed(&[&alice, &bob]);
+    let (public, secret) = bob.key_package();
+    let none = ExtensionList::default;
+    let mut group = plain_client!(alice).create_group(none(), none(), None).unwrap();
+    let builder = group.commit_builder().add_member(MlsMessage::from_bytes(&public).unwrap());
+    let output = builder.unwrap().build().unwrap();
+    group.apply_pending_commit().unwrap();
+    let welcome = output.welcome_messages()[0].to_bytes().unwrap();
+    let joined = bob.join(&welcome, &[secret], &allowed).unwrap();
+    assert_eq!(plain_epoch!(group, CommitId::first), joined.out.epoch);
+
+    let commit = bob.commit(&joined.snapshot, &allowed);
+    group.process_incoming_message(MlsMessage::from_bytes(&commit.mls).unwrap()).unwrap();
+    let followed = plain_epoch!(group, |_| CommitId::default());
+    assert_eq!(followed.tag(), commit.out.epoch.tag());
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let Pair { mut alice, mut bob, allowed, created, joined } = pair();
+    let committed = alice.commit(&created.snapshot, &allowed);
+    let processed = bob.process(&joined.snapshot, &committed.mls, &allowed).unwrap();
+    let shown = [
+        (format!("{:?}", Created { welcome: Vec::new(), ..created.clone() }), &created.out),
+        (format!("{joined:?}"), &joined.out),
+        (format!("{:?}", Committed { mls: Vec::new(), ..committed.clone() }), &committed.out),
+        (format!("{processed:?}"), &processed.out),
+    ];
+    for (shown, out) in shown {
+        assert!(shown.contains(&format!("out: {out:?}")) && shown.ends_with(", .. }"), "{shown}");
+        assert!(!shown.contains("snapshot"), "{shown}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nothing_that_peers_send_panics(bytes in vec(any::<u8>(), 0..400), format in 0..6_u8) {
+        let Pair { mut bob, allowed, joined, .. } = pair();
+        let (_, secret) = bob.key_package();
+        for bytes in [&bytes[..], &[&[0, 1, 0, format], &bytes[..]].concat()] {
+            prop_assert!(Mls.key_package_owner(bytes).is_err());
+            prop_assert!(bob.join(bytes, std::slice::from_ref(&secret), &allowed).is_err());
+            prop_assert!(bob.process(&joined.snapshot, bytes, &allowed).is_err());
+            let _ = Mls.link(bytes);
+        }
+    }
+
+    #[test]
+    fn no_changed_welcome_panics(place in any::<prop::sample::Index>(), change in 1..=255_u8) {
+        let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+        let allowed = allowed(&[&alice, &bob]);
+        let (public, secret) = bob.key_package();
+        let mut welcome = alice.create(&[public], &allowed).unwrap().welcome;
+        let place = place.index(welcome.len());
+        welcome[place] ^= change;
+        prop_assert!(bob.join(&welcome, &[secret], &allowed).is_err());
+    }
+}
