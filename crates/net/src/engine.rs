@@ -96,7 +96,6 @@ impl<M: Machine, S: Store> Engine<M, S> {
 
     /// Handles what waits, makes it durable, and lets out what followed.
     fn batch(&mut self, cx: &mut Context<'_>) -> Result<bool, StoreError> {
-        let before = self.work.inputs;
         let mut room = Room { inputs: BATCH_INPUTS_MAX, bytes: BATCH_BYTES_MAX };
         if self.machine.poll_timeout().is_some_and(|due| due <= self.clock.now()) {
             self.input(Input::Timeout)?;
@@ -108,8 +107,9 @@ impl<M: Machine, S: Store> Engine<M, S> {
                 break;
             }
         }
+        let busy = self.work.inputs > 0;
         self.settle()?;
-        Ok(self.work.inputs != before)
+        Ok(busy)
     }
 
     fn take_commands(&mut self, room: &mut Room, cx: &mut Context<'_>) -> Result<bool, StoreError> {

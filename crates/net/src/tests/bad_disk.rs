@@ -107,7 +107,7 @@ async fn nothing_that_follows_a_commit_leaves_before_the_sync() {
     let held = node.running.counters();
     assert_eq!((held.frames_out, held.commits, held.syncs), (1, 1, 0));
     while let Some(told) = node.events.try_recv() {
-        assert!(!matches!(told, Told::Frame(_, frame) if frame.request > 1), "an event left early");
+        assert!(!matches!(told, Told::Frame(frame) if frame.request > 1), "an event left early");
     }
 
     knobs.open();
@@ -122,7 +122,7 @@ async fn nothing_that_follows_a_commit_leaves_before_the_sync() {
 
 #[tokio::test]
 async fn a_failed_sync_stops_everything() {
-    let (node, mut device, knobs) = pair().await;
+    let (node, device, knobs) = pair().await;
     knobs.close();
     knobs.sync_fails.store(true, SeqCst);
     device.say(node.key, 1, append(300)).await;

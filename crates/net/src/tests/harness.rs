@@ -24,7 +24,7 @@ pub(super) struct Echo {
 pub(super) enum Told {
     Connected(Peer),
     Disconnected(Peer),
-    Frame(Peer, Frame),
+    Frame(Frame),
 }
 
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Machine for Echo {
                     let request = if matches!(body, Body::Signal { .. }) { 0 } else { request };
                     outputs.push_back(Output::Transmit(peer, Frame { request, body }));
                 }
-                outputs.push_back(Output::Event(Told::Frame(peer, frame)));
+                outputs.push_back(Output::Event(Told::Frame(frame)));
             }
             Input::Timeout => {}
         }
@@ -115,9 +115,7 @@ pub(super) async fn start(settings: Settings, store: impl Store + 'static) -> Si
         Keys::One(identity) => identity.public(),
         Keys::PerPeer(_) => Peer::default(),
     };
-    let mut running = Driver::<Echo>::start(settings, Vec::new(), store).await.unwrap();
-    let events = running.take_events().unwrap();
-    Side { running, events, key }
+    Side::new(Driver::<Echo>::start(settings, Vec::new(), store).await.unwrap(), key)
 }
 
 pub(super) fn node(seed: u8, port: u16) -> Settings {
@@ -131,6 +129,11 @@ pub(super) fn device(seed: u8) -> Settings {
 }
 
 impl Side {
+    pub(super) fn new(mut running: Running<Echo>, key: Peer) -> Self {
+        let events = running.take_events().unwrap();
+        Self { running, events, key }
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         self.running.local_addresses()[0]
     }
@@ -173,7 +176,7 @@ impl Side {
     /// Skips to the next frame.
     pub(super) async fn frame(&mut self) -> Frame {
         loop {
-            if let Told::Frame(_, frame) = self.told().await {
+            if let Told::Frame(frame) = self.told().await {
                 return frame;
             }
         }
