@@ -325,7 +325,8 @@ fn export(group: &Group<Config>, label: &[u8]) -> Result<Zeroizing<[u8; 32]>, Cg
 
 /// Reads a message of one kind, of which there is one encoding only.
 fn read(bytes: &[u8], format: WireFormat) -> Result<MlsMessage, CgkaError> {
-    if bytes.len() > limits::COMMIT_MAX {
+    // MLS itself doesn't look at the version around a key package.
+    if bytes.len() > limits::COMMIT_MAX || !bytes.starts_with(&MLS_10) {
         return Err(CgkaError::Malformed);
     }
     let message = MlsMessage::from_bytes(bytes)?;
@@ -360,6 +361,7 @@ const ROOT_LABEL: &[u8] = b"siskin1 root";
 const TAG_LABEL: &[u8] = b"siskin1 epoch-id";
 /// Number 0 has the creator only.
 const FIRST_SHARED_EPOCH: u64 = 1;
+const MLS_10: [u8; 2] = [0, 1];
 const REFERENCE_LEN: usize = 32;
 /// Leaves are good from 1970 on and don't expire: which devices are good is for bundles to say, and
 /// there is no clock here.

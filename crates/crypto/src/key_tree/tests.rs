@@ -1,6 +1,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::vectors::{hex, read, unhex};
 
 fn tree() -> KeyTree {
     KeyTree::new(Zeroizing::new([1; 32]))
@@ -174,6 +175,37 @@ fn grants_of_unreasonable_size_are_refused() {
     assert_eq!(KeyTree::from_grant(&odd), Err(NotATree));
     let fewer = tree.grant(0..8000);
     assert_eq!(KeyTree::from_grant(&fewer.encode()), Ok(fewer));
+}
+
+#[test]
+fn agrees_with_the_known_answers() {
+    let vectors = read(include_str!("../../../../spec/vectors/key_tree.txt"));
+    let secret = |name| Zeroizing::new(<[u8; 32]>::try_from(unhex(vectors[name])).unwrap());
+    let x = derive_key(&secret("x_secret"), vectors["x_label"], &unhex(vectors["x_context"]));
+    assert_eq!(hex(*x), vectors["x_result"]);
+
+    let tree = KeyTree::new(secret("root"));
+    let [leaf, counter] = ["leaf", "counter"].map(|name| vectors[name].parse().unwrap());
+    let path = KeyTree::path(leaf, counter).unwrap();
+    assert_eq!(hex(&path.to_be_bytes()[2..]), vectors["path"]);
+    for depth in [1, 20, 48] {
+        let width = 1_u64 << (48 - depth);
+        let first = path / width * width;
+        let node = tree.grant(first..first + width).encode();
+        assert_eq!(hex(&node), vectors[format!("node_at_depth_{depth}").as_str()]);
+    }
+    assert_eq!(hex(*tree.get(path).unwrap()), vectors["leaf_key"]);
+
+    let middle = 1 << 27;
+    for range in [0..1, 5..1000, middle - 1..middle + 1] {
+        let name = format!("grant_{}_{}", range.start, range.end);
+        assert_eq!(hex(tree.grant(range).encode()), vectors[name.as_str()]);
+    }
+    let mut taken = tree;
+    for path in 0..100 {
+        taken.take(path).unwrap();
+    }
+    assert_eq!(hex(taken.encode()), vectors["after_taking_0_to_99"]);
 }
 
 #[test]

@@ -4,7 +4,11 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::*;
-use crate::{epoch::CommitId, key_tree::KeyTree};
+use crate::{
+    epoch::CommitId,
+    key_tree::KeyTree,
+    vectors::{hex, read, unhex},
+};
 
 fn rng() -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(1)
@@ -206,6 +210,68 @@ fn signals_open_for_their_log_and_epoch() {
     let large = seal_signal(&epoch(1), &log, 7, &[0; limits::SIGNAL_MAX], &mut rng());
     assert_eq!(large, Err(Unsealable::TooLarge));
 }
+
+#[test]
+fn agrees_with_the_known_answers() {
+    let vectors = read(include_str!("../../../../spec/vectors/message.txt"));
+    let bytes = |name| <[u8; 32]>::try_from(unhex(vectors[name])).unwrap();
+    let commit = CommitId::of(&unhex(vectors["mls"]));
+    assert_eq!(hex(commit.0), vectors["commit_id"]);
+    assert_eq!(hex(CommitId::first(&bytes("epoch_tag")).0), vectors["first_commit_id"]);
+    let epoch = Epoch::from_root(commit, bytes("epoch_tag"), &bytes("root"));
+    assert_eq!(hex(epoch.envelope_key()), vectors["envelope_key"]);
+    assert_eq!(hex(epoch.signal_key()), vectors["signal_key"]);
+    assert_eq!(hex(*epoch.write_key().to_seed()), vectors["write_seed"]);
+    assert_eq!(hex(epoch.write_public()), vectors["write_key"]);
+    assert_eq!(hex(&epoch.key_tree().encode()[7..]), vectors["tree_root"]);
+
+    let device = SigningKey::from_seed(bytes("device_seed"));
+    let [leaf, counter] = ["leaf", "counter"].map(|name| vectors[name].parse().unwrap());
+    let head = Head { log: LogId(bytes("log")), write_key: epoch.write_public(), ..head() };
+    assert_eq!(hex(head.encode()), vectors["head"]);
+    let ciphertext = unhex(vectors["ciphertext"]);
+    let salt = *ciphertext.first_chunk::<16>().unwrap();
+    assert_eq!(hex(salt), vectors["salt"]);
+    let keys = MessageKeys::new(&epoch, &head.log, leaf, counter, &salt).unwrap();
+    assert_eq!(hex(&keys.header), vectors["header"]);
+    assert_eq!(hex(*keys.key), vectors["key"]);
+    assert_eq!(hex(*keys.commitment), vectors["commitment"]);
+
+    let device_of = |at| (at == leaf).then(|| device.public());
+    let opened = open(&epoch, &head, &ciphertext, &device_of).unwrap();
+    let Opened::Message { content, signature, .. } = opened else { panic!("a message") };
+    assert_eq!(hex(&*content), vectors["content"]);
+    assert_eq!(hex(signature), vectors["signature"]);
+    // Salts are drawn first and nothing else is.
+    let mut rng = FixedSalt(salt);
+    let by = SealedBy { epoch: &epoch, leaf, counter, device: &device };
+    let sealed = seal_message(by, &head, &content, &mut rng).unwrap();
+    assert_eq!(hex(sealed), vectors["ciphertext"]);
+    let sealed = seal_commit(&epoch, &head, &unhex(vectors["mls"]), &mut rng).unwrap();
+    assert_eq!(hex(sealed), vectors["commit_ciphertext"]);
+}
+
+/// A generator that draws one salt, again and again.
+struct FixedSalt([u8; 16]);
+
+impl rand_core::TryRng for FixedSalt {
+    type Error = core::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        panic!("not a salt")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        panic!("not a salt")
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        bytes.copy_from_slice(&self.0);
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for FixedSalt {}
 
 #[test]
 fn debug_shows_no_secret() {

@@ -64,7 +64,7 @@ fn all_randomness_is_the_seed_s() {
     let draw = |seed| {
         let suite = suite(seed);
         let (_, public) = suite.kem_generate().unwrap();
-        let sealed = suite.hpke_seal(&public, b"", None, b"").unwrap();
+        let sealed = suite.hpke_seal(&public, b"", None, b"x").unwrap();
         let (_, signing) = suite.signature_key_generate().unwrap();
         (public, sealed.kem_output, signing, suite.random_bytes_vec(32).unwrap())
     };
