@@ -30,10 +30,15 @@ macro_rules! replay {
 }
 
 replay! {
+    bundle 1_000,
     content 5_000,
     envelope 5_000,
     frame 5_000,
     frame_reader 5_000,
+    inbox_item 400,
+    kept_secrets 5_000,
+    message_open 1_000,
+    node_machine 2_000,
     records 5_000,
 }
 
