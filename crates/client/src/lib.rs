@@ -1,1 +1,37 @@
-//! One device.
+//! One device of an account: a [`Machine`](proto::Machine) that sends, takes in, orders and keeps
+//! conversations, and the views that an application reads from its rows.
+//!
+//! ```text
+//!  Command ─▶ speech ─▶ conversation (seal) ─▶ timeline + outbox ─▶ Commit, then Append ─▶ node
+//!                         contact, account ─▶ link                                          │
+//!  Event ◀─ timeline ◀─ conversation (open) ◀─ sync (dependencies first) ◀──── Deliver ◀────┘
+//!                └─▶ rows ─▶ view
+//! ```
+//!
+//! Every input leads to one commit, and what is said to nodes leaves after it: a message is in the
+//! outbox before it is sent, and in the timeline before its node hears that it has arrived.
+
+mod account;
+mod command;
+mod contact;
+mod conversation;
+mod invite_link;
+mod link;
+mod machine;
+mod outbox;
+mod schema;
+mod speech;
+mod step;
+mod sync;
+mod timeline;
+pub mod view;
+
+pub use command::{Action, Command, CommandError, ContactState, Event, Mark, Reply};
+pub use invite_link::{InviteLink, LinkError};
+pub use link::transport_seed;
+pub use machine::{Client, Config, Counters};
+pub use schema::Place;
+pub use speech::TEXT_MAX;
+
+/// The layout of a device's rows, for whoever opens the store.
+pub const LAYOUT: (&str, u32) = ("client", 1);

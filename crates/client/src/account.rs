@@ -1,0 +1,363 @@
+//! The own account: making it, bringing it back, and keeping its home node supplied with the
+//! record, key packages and invites. Specified in `spec/accounts.md`.
+
+use std::ops::ControlFlow;
+
+use crypto::{Authority, Bundle, Cgka, InboxKey, Mls, Phrase, RecordDraft, SigningKey, Standing};
+use prost::Message;
+use proto::{
+    AccountId, Body, Code, LogGenesis, LogId, NodeAddress, NodeId, PublicKey, PutKeyPackages, Rows,
+    limits,
+};
+use rand_core::Rng;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    CommandError, Event, InviteLink, Reply,
+    invite_link::invite_key,
+    link::{Ask, Links, Opening, Purpose},
+    schema::{self, ACCOUNT, INVITES, KEY_PACKAGES},
+    step::Step,
+};
+
+/// The account of this device.
+pub(crate) struct Me {
+    pub(crate) account: AccountId,
+    pub(crate) device: SigningKey,
+    pub(crate) inbox: InboxKey,
+    pub(crate) bundle: Bundle,
+    row: schema::Account,
+}
+
+/// An account that is being brought back: its bundle is being asked for.
+pub(crate) struct Recovery {
+    pub(crate) ticket: u64,
+    phrase: Phrase,
+    name: String,
+    homes: Vec<NodeAddress>,
+}
+
+impl Me {
+    pub(crate) fn load(rows: &dyn Rows) -> Option<Self> {
+        let row: schema::Account = schema::load(rows, ACCOUNT, b"")?;
+        let bundle = Bundle::verify(&row.bundle).ok()?;
+        Some(Self {
+            account: bundle.account(),
+            device: SigningKey::from_seed(row.device_seed.as_slice().try_into().ok()?),
+            inbox: InboxKey::from_seed(row.inbox_seed.as_slice().try_into().ok()?),
+            bundle,
+            row,
+        })
+    }
+
+    /// Makes a new account, its first device and its first record.
+    pub(crate) fn create(
+        step: &mut Step<'_>,
+        phrase: &Phrase,
+        name: String,
+        homes: Vec<NodeAddress>,
+    ) -> Result<Self, CommandError> {
+        check_new(&name, &homes)?;
+        let authority = Authority::create(phrase, &mut step.rng);
+        Self::settle(step, &authority, 1, name, homes)
+    }
+
+    /// Signs a record whose only device is this one, and keeps all of it.
+    fn settle(
+        step: &mut Step<'_>,
+        authority: &Authority,
+        version: u64,
+        name: String,
+        homes: Vec<NodeAddress>,
+    ) -> Result<Self, CommandError> {
+        let (mut device_seed, mut inbox_seed) = ([0; 32], [0; 32]);
+        step.rng.fill_bytes(&mut device_seed);
+        step.rng.fill_bytes(&mut inbox_seed);
+        let (device, inbox) = (SigningKey::from_seed(device_seed), InboxKey::from_seed(inbox_seed));
+        let bundle = authority
+            .sign_record(RecordDraft {
+                version,
+                devices: vec![crypto::Device { key: device.public(), added_s: step.now.as_secs() }],
+                homes,
+                inbox_key: inbox.public(),
+            })
+            .map_err(|_| CommandError::BadRequest("its record would be too large"))?;
+        let row = schema::Account {
+            authority: authority.encode().to_vec(),
+            device_seed: device_seed.to_vec(),
+            inbox_seed: inbox_seed.to_vec(),
+            bundle: bundle.as_bytes().to_vec(),
+            name,
+            superseded_by: Vec::new(),
+            trouble: String::new(),
+        };
+        step.draft.put(ACCOUNT, b"", row.encode_to_vec());
+        let me = Self { account: bundle.account(), device, inbox, bundle, row };
+        me.make_key_packages(step, limits::KEY_PACKAGES_MAX / 4, true);
+        step.event(Event::Account);
+        Ok(me)
+    }
+
+    /// A newer bundle than this device's was published: it is locked out.
+    pub(crate) fn locked_out(&self) -> bool {
+        !self.row.superseded_by.is_empty()
+    }
+
+    /// Remembers why the home node does not serve the account, if it doesn't.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other codes are shown as they are")]
+    pub(crate) fn set_trouble(&mut self, step: &mut Step<'_>, code: Option<Code>) {
+        let trouble = match code {
+            None => String::new(),
+            Some(Code::Closed) => "the home node takes no new accounts".to_owned(),
+            Some(Code::Full | Code::Quota) => "the home node is full".to_owned(),
+            Some(Code::Stale) => "a newer record of the account is out".to_owned(),
+            Some(refused) => format!("the home node refused ({refused:?})"),
+        };
+        if self.row.trouble != trouble {
+            self.row.trouble = trouble;
+            step.draft.put(ACCOUNT, b"", self.row.encode_to_vec());
+            step.event(Event::Account);
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.row.name
+    }
+
+    pub(crate) fn home(&self) -> Option<&NodeAddress> {
+        self.bundle.homes().first()
+    }
+
+    pub(crate) fn is_home(&self, node: &NodeId) -> bool {
+        self.home().is_some_and(|home| home.node == *node)
+    }
+
+    pub(crate) fn inbox_log(&self) -> LogId {
+        LogGenesis::Inbox(self.account).id()
+    }
+
+    /// The home node is there: first it must know the account's newest bundle.
+    pub(crate) fn home_is_up(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
+        if !self.locked_out() {
+            let bundle = self.bundle.as_bytes().to_vec();
+            links.ask(step, node, Ask::PutBundle, Body::PutBundle(bundle));
+        }
+    }
+
+    /// The home node knows the bundle: open the inbox.
+    pub(crate) fn bundle_is_known(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
+        let log = self.inbox_log();
+        let cursor = crate::sync::cursor(&step.draft, node, &log);
+        let opening = Opening {
+            log,
+            key: &self.device,
+            purpose: Purpose::Home,
+            genesis: None,
+            tail: Some(cursor),
+        };
+        links.open(step, node, opening);
+    }
+
+    /// The inbox is open: hand in whatever the home node lacks.
+    pub(crate) fn inbox_is_open(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
+        self.upload_key_packages(step, links, node);
+        for (key, invite) in schema::load_all::<schema::Invite>(&step.draft, INVITES, b"") {
+            if let (Ok(key), false) = (PublicKey::try_from(key.as_slice()), invite.registered) {
+                self.register_invite(step, links, node, key, &invite);
+            }
+        }
+    }
+
+    /// The home node refused the bundle because it knows a better one.
+    pub(crate) fn superseded(&mut self, step: &mut Step<'_>, newer: &[u8]) {
+        let Ok(newer) = Bundle::verify(newer) else { return };
+        let ours = newer.account() == self.account;
+        if ours && self.bundle.compare(&newer) == Standing::Older {
+            self.row.superseded_by = newer.as_bytes().to_vec();
+            step.draft.put(ACCOUNT, b"", self.row.encode_to_vec());
+            step.event(Event::Account);
+        }
+    }
+
+    pub(crate) fn invite(
+        &self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        uses: u32,
+        valid_s: u64,
+    ) -> Result<Reply, CommandError> {
+        let now_s = step.now.as_secs();
+        let mut open = 0_usize;
+        for (key, invite) in schema::load_all::<schema::Invite>(&step.draft, INVITES, b"") {
+            if invite.expires_s <= now_s {
+                step.draft.delete(INVITES, key);
+            } else {
+                open = open.saturating_add(1);
+            }
+        }
+        if open >= limits::INVITES_MAX {
+            return Err(CommandError::TooMany(limits::INVITES_MAX));
+        }
+        let mut token = [0; 16];
+        step.rng.fill_bytes(&mut token);
+        let invite = schema::Invite {
+            token: token.to_vec(),
+            expires_s: now_s.saturating_add(valid_s),
+            uses: uses.max(1),
+            registered: false,
+        };
+        let key = invite_key(&token).public();
+        step.draft.put(INVITES, key.0, invite.encode_to_vec());
+        let home = self.home().ok_or(CommandError::NoHome)?;
+        self.register_invite(step, links, &home.node, key, &invite);
+        let nodes = self.bundle.homes().iter().take(2).cloned().collect();
+        Ok(Reply::Link(InviteLink { account: self.account, nodes, token }))
+    }
+
+    pub(crate) fn invite_is_registered(step: &mut Step<'_>, key: &PublicKey) {
+        if let Some(mut invite) = schema::load::<schema::Invite>(&step.draft, INVITES, &key.0) {
+            invite.registered = true;
+            step.draft.put(INVITES, key.0, invite.encode_to_vec());
+        }
+    }
+
+    /// The home node holds these key packages and has `left` one-time ones.
+    pub(crate) fn key_packages_are_up(
+        &self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        hashes: Vec<Vec<u8>>,
+        left: u32,
+    ) {
+        for hash in hashes {
+            let package = schema::load::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, &hash);
+            if let Some(mut package) = package {
+                package.uploaded = true;
+                step.draft.put(KEY_PACKAGES, hash, package.encode_to_vec());
+            }
+        }
+        let wanted = limits::KEY_PACKAGES_MAX / 4;
+        let lacking = wanted.saturating_sub(usize::try_from(left).unwrap_or(wanted));
+        if lacking > wanted / 2 {
+            self.make_key_packages(step, lacking, false);
+            self.upload_key_packages(step, links, node);
+        }
+    }
+
+    fn make_key_packages(&self, step: &mut Step<'_>, count: usize, last_resort: bool) {
+        for i in 0..count.saturating_add(usize::from(last_resort)) {
+            let Ok((public, secret)) = Mls.key_package(&self.device, &self.account, &mut step.rng)
+            else {
+                return;
+            };
+            let hash = Sha256::digest(&public);
+            let package = schema::KeyPackage {
+                public,
+                secret: secret.to_vec(),
+                last_resort: last_resort && i == count,
+                uploaded: false,
+            };
+            step.draft.put(KEY_PACKAGES, hash.to_vec(), package.encode_to_vec());
+        }
+    }
+
+    /// Hands in what the node does not have, in one frame. Asking without packages only asks how
+    /// many are left.
+    fn upload_key_packages(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
+        let log = self.inbox_log();
+        let Some(handle) = links.find(node, |handle| handle.log == log) else { return };
+        let mut put = PutKeyPackages {
+            handle,
+            device: self.device.public(),
+            one_time: Vec::new(),
+            last_resort: Vec::new(),
+        };
+        let mut hashes = Vec::new();
+        let all = schema::load_all::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, b"");
+        for (hash, package) in all.into_iter().filter(|(_, package)| !package.uploaded) {
+            hashes.push(hash);
+            if package.last_resort {
+                put.last_resort = package.public;
+            } else {
+                put.one_time.push(package.public);
+            }
+        }
+        links.ask(step, node, Ask::PutKeyPackages(hashes), Body::PutKeyPackages(put));
+    }
+
+    fn register_invite(
+        &self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        key: PublicKey,
+        invite: &schema::Invite,
+    ) {
+        let log = self.inbox_log();
+        let Some(handle) = links.find(node, |handle| handle.log == log) else { return };
+        let (expires_s, uses) = (invite.expires_s, invite.uses);
+        let body = Body::PutInvite { handle, key, expires_s, uses };
+        links.ask(step, node, Ask::PutInvite(key), body);
+    }
+}
+
+impl Recovery {
+    pub(crate) fn begin(
+        step: &mut Step<'_>,
+        links: &mut Links,
+        ticket: u64,
+        (phrase, name, homes): (Phrase, String, Vec<NodeAddress>),
+    ) -> Result<Self, CommandError> {
+        check_new(&name, &homes)?;
+        let recovery = Self { ticket, phrase, name, homes };
+        for home in &recovery.homes {
+            links.want(step, home);
+            if links.is_up(&home.node) {
+                recovery.node_is_up(step, links, &home.node);
+            }
+        }
+        Ok(recovery)
+    }
+
+    pub(crate) fn node_is_up(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
+        let account = self.account();
+        links.ask(step, node, Ask::GetBundle(account), Body::GetBundle(account));
+    }
+
+    pub(crate) fn account(&self) -> AccountId {
+        self.phrase.genesis().account()
+    }
+
+    /// The account's newest bundle is here: delegate anew, which locks out every device it had.
+    pub(crate) fn finish(self, step: &mut Step<'_>, bundle: &[u8]) -> Result<Me, CommandError> {
+        let old = Bundle::verify(bundle)
+            .ok()
+            .filter(|bundle| bundle.account() == self.account())
+            .ok_or(CommandError::UnknownAccount)?;
+        let authority = Authority::delegate(&self.phrase, Some(&old), &mut step.rng)
+            .map_err(|_| CommandError::UnknownAccount)?;
+        let version = old.rank().2.saturating_add(1);
+        Me::settle(step, &authority, version, self.name, self.homes)
+    }
+}
+
+fn check_new(name: &str, homes: &[NodeAddress]) -> Result<(), CommandError> {
+    if name.len() > limits::NAME_MAX {
+        return Err(CommandError::TooLong(limits::NAME_MAX));
+    }
+    if homes.is_empty() || homes.len() > limits::RANKING_MAX {
+        return Err(CommandError::NoHome);
+    }
+    Ok(())
+}
+
+/// The secrets of all key packages, to find the one that a Welcome is for.
+pub(crate) fn key_package_secrets(rows: &dyn Rows) -> Vec<(Vec<u8>, schema::KeyPackage)> {
+    let mut all = Vec::new();
+    schema::each(rows, KEY_PACKAGES, b"", &mut |hash, row| {
+        all.extend(schema::KeyPackage::decode(row).ok().map(|package| (hash.to_vec(), package)));
+        ControlFlow::Continue(())
+    });
+    all
+}

@@ -1,0 +1,422 @@
+//! Conversations: the epochs of a group, and sealing and opening under them.
+//!
+//! The state of every epoch is kept under the id of the commit that made it, so that two commits
+//! made at the same time can both be followed. This device sends on the head: from the first epoch
+//! on it goes, wherever several commits leave an epoch, to the one with the lowest id. Specified
+//! in `spec/encryption.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crypto::{
+    Allowed, Cgka, CommitId, CommitLink, EpochOut, Mls, Opened, SealedBy, SigningKey, sign_envelope,
+};
+use prost::Message;
+use proto::{
+    AccountId, Content, ContentBody, Envelope, EnvelopeId, Expiry, Extension, Head, Kind, LogId,
+    NodeAddress, PublicKey, Reference, Rows, limits, wire,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    schema::{self, CONVERSATIONS, COUNTERS, EPOCHS, FRONTIERS, Place, SNAPSHOTS, join},
+    step::Step,
+};
+
+/// One conversation, as rows have it.
+pub(crate) struct Conversation {
+    pub(crate) log: LogId,
+    pub(crate) contact: AccountId,
+    pub(crate) ranking: Vec<NodeAddress>,
+    /// Present until the log exists at its node.
+    pub(crate) genesis: Option<Vec<u8>>,
+    pub(crate) frontier: Frontier,
+    /// What entries wait for, a reference or a write key, and who waits.
+    pub(crate) waiting: BTreeMap<Vec<u8>, BTreeSet<EnvelopeId>>,
+    /// The last outbox number that was handed to the link since it is up.
+    pub(crate) sent: u64,
+    /// The last outbox number in use.
+    pub(crate) queued: u64,
+    epochs: BTreeMap<CommitId, LiveEpoch>,
+    by_key: BTreeMap<PublicKey, CommitId>,
+    head: CommitId,
+}
+
+/// The edge of what is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Frontier {
+    /// Shown entries on which nothing shown depends.
+    pub(crate) heads: BTreeSet<Place>,
+    pub(crate) arrivals: u64,
+    /// Up to where the user has read.
+    pub(crate) read: Place,
+    /// Something arrived of which the author has not been told.
+    pub(crate) unacknowledged: bool,
+}
+
+struct LiveEpoch {
+    secrets: crypto::Epoch,
+    write_key: SigningKey,
+    parent: CommitId,
+    own_leaf: u32,
+    counter: u32,
+    members: BTreeMap<u32, (AccountId, PublicKey)>,
+}
+
+/// What an envelope of a conversation opens to.
+pub(crate) enum Entry {
+    /// Somebody says something.
+    Said { author: AccountId, content: Content, bytes: Zeroizing<Vec<u8>>, counted: Counted },
+    /// Somebody gave the group a new state.
+    Changed { mls: Vec<u8>, link: CommitLink },
+}
+
+/// Which key an entry used: no device may use one twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) commit: CommitId,
+    pub(crate) leaf: u32,
+    pub(crate) counter: u32,
+}
+
+/// Why an envelope can't be shown.
+pub(crate) enum Unopened {
+    /// The epoch of this write key is not known yet.
+    UnknownEpoch(PublicKey),
+    /// It is not what a member may send.
+    Bad,
+}
+
+impl Conversation {
+    /// Starts a conversation from its first epoch.
+    pub(crate) fn found(
+        step: &mut Step<'_>,
+        (log, genesis): (LogId, Option<Vec<u8>>),
+        contact: AccountId,
+        ranking: Vec<NodeAddress>,
+        (out, snapshot): (EpochOut, &[u8]),
+    ) -> Self {
+        let head = out.epoch.commit();
+        let mut conversation = Self {
+            log,
+            contact,
+            ranking,
+            genesis,
+            frontier: Frontier::default(),
+            waiting: BTreeMap::new(),
+            sent: 0,
+            queued: 0,
+            epochs: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            head,
+        };
+        conversation.add_epoch(step, out, head, snapshot);
+        conversation.save(step);
+        conversation.save_frontier(step);
+        conversation
+    }
+
+    pub(crate) fn load(rows: &dyn Rows, log: LogId) -> Option<Self> {
+        let row: schema::Conversation = schema::load(rows, CONVERSATIONS, &log.0)?;
+        let frontier: schema::Frontier = schema::load(rows, FRONTIERS, &log.0)?;
+        let mut conversation = Self {
+            log,
+            contact: AccountId::try_from(row.contact.as_slice()).ok()?,
+            ranking: row
+                .ranking
+                .iter()
+                .map(NodeAddress::try_from)
+                .collect::<Result<_, _>>()
+                .ok()?,
+            genesis: (!row.genesis.is_empty()).then_some(row.genesis),
+            frontier: Frontier::from_row(&frontier),
+            waiting: BTreeMap::new(),
+            sent: 0,
+            queued: 0,
+            epochs: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            head: CommitId(row.head.as_slice().try_into().ok()?),
+        };
+        for (commit, row) in schema::load_all::<schema::Epoch>(rows, EPOCHS, &log.0) {
+            let counter = rows.get(COUNTERS, &join(&log, &commit));
+            let epoch = LiveEpoch::from_row(&row, counter.as_deref())?;
+            conversation.by_key.insert(epoch.write_key.public(), epoch.secrets.commit());
+            conversation.epochs.insert(epoch.secrets.commit(), epoch);
+        }
+        for (id, row) in schema::load_all::<schema::Deferred>(rows, schema::DEFERRED, &log.0) {
+            let id = EnvelopeId::try_from(id.as_slice()).ok()?;
+            conversation.wait(id, row.missing);
+        }
+        conversation.queued = crate::outbox::last_number(rows, &log);
+        Some(conversation)
+    }
+
+    pub(crate) fn save(&self, step: &mut Step<'_>) {
+        let row = schema::Conversation {
+            contact: self.contact.0.to_vec(),
+            ranking: self.ranking.iter().map(Into::into).collect(),
+            genesis: self.genesis.clone().unwrap_or_default(),
+            head: self.head.0.to_vec(),
+        };
+        step.draft.put(CONVERSATIONS, self.log.0, row.encode_to_vec());
+    }
+
+    pub(crate) fn save_frontier(&self, step: &mut Step<'_>) {
+        step.draft.put(FRONTIERS, self.log.0, self.frontier.to_row().encode_to_vec());
+    }
+
+    /// The node that holds the log.
+    pub(crate) fn node(&self) -> Option<&NodeAddress> {
+        self.ranking.first()
+    }
+
+    /// The write key of the epoch that this device sends on.
+    pub(crate) fn write_key(&self) -> Option<&SigningKey> {
+        self.epochs.get(&self.head).map(|epoch| &epoch.write_key)
+    }
+
+    /// The write key whose public half is `public`.
+    pub(crate) fn key(&self, public: &PublicKey) -> Option<&SigningKey> {
+        let epoch = self.epochs.get(self.by_key.get(public)?)?;
+        Some(&epoch.write_key)
+    }
+
+    /// Remembers that `id` waits for `missing`.
+    pub(crate) fn wait(&mut self, id: EnvelopeId, missing: Vec<Vec<u8>>) {
+        for missing in missing {
+            self.waiting.entry(missing).or_default().insert(id);
+        }
+    }
+
+    /// Seals what this device says next and moves on to the next key. The caller places it in the
+    /// timeline and queues it, in the same commit.
+    pub(crate) fn say(
+        &mut self,
+        step: &mut Step<'_>,
+        device: &SigningKey,
+        body: ContentBody,
+        bundle_seen: Option<[u8; 32]>,
+    ) -> Option<(Place, Envelope, Content, Vec<u8>)> {
+        let (position, dependencies) = self.next_place();
+        let content = Content { dependencies, sent_at_s: step.now.as_secs(), body, bundle_seen };
+        let bytes = content.encode();
+        let log = self.log;
+        let epoch = self.epochs.get_mut(&self.head)?;
+        let (leaf, counter) = (epoch.own_leaf, epoch.counter);
+        epoch.counter = counter.checked_add(1)?;
+        let head = Head {
+            kind: Kind::Entry,
+            expiry: Expiry::Never,
+            position,
+            log,
+            write_key: epoch.write_key.public(),
+            extension: Extension::default(),
+        };
+        let by = SealedBy { epoch: &epoch.secrets, leaf, counter, device };
+        let ciphertext = crypto::seal_message(by, &head, &bytes, &mut step.rng).ok()?;
+        let envelope = sign_envelope(&epoch.write_key, head, ciphertext);
+        step.draft.put(COUNTERS, join(&log, self.head.0), epoch.counter.to_be_bytes());
+        Some((Place { position, id: envelope.id() }, envelope, content, bytes))
+    }
+
+    /// Gives the group a new state and goes there. The caller places and queues the envelope.
+    pub(crate) fn rekey(
+        &mut self,
+        step: &mut Step<'_>,
+        device: &SigningKey,
+        allowed: &Allowed,
+    ) -> Option<(Place, Envelope, Content)> {
+        let (position, dependencies) = self.next_place();
+        let link = CommitLink {
+            parent: self.head.0.to_vec(),
+            intents: Vec::new(),
+            dependencies: dependencies.iter().map(|reference| reference.0.to_vec()).collect(),
+            position,
+            expiry: Expiry::Never as u32,
+        };
+        let parent = self.head;
+        let snapshot = Zeroizing::new(step.draft.get(SNAPSHOTS, &join(&self.log, parent.0))?);
+        let committed = Mls.commit(&snapshot, device, &link, allowed, &mut step.rng).ok()?;
+        let epoch = self.epochs.get(&parent)?;
+        let head = Head {
+            kind: Kind::KeyChange,
+            expiry: Expiry::Never,
+            position,
+            log: self.log,
+            write_key: epoch.write_key.public(),
+            extension: Extension::next_key(committed.out.epoch.write_key().public()),
+        };
+        let ciphertext =
+            crypto::seal_commit(&epoch.secrets, &head, &committed.mls, &mut step.rng).ok()?;
+        let envelope = sign_envelope(&epoch.write_key, head, ciphertext);
+        self.add_epoch(step, committed.out, parent, &committed.snapshot);
+        let content = Content { dependencies, ..Content::default() };
+        Some((Place { position, id: envelope.id() }, envelope, content))
+    }
+
+    /// Opens an envelope and checks all that needs no other entry.
+    pub(crate) fn open(&self, envelope: &Envelope) -> Result<Entry, Unopened> {
+        let head = &envelope.head;
+        let commit =
+            self.by_key.get(&head.write_key).ok_or(Unopened::UnknownEpoch(head.write_key))?;
+        let epoch = self.epochs.get(commit).ok_or(Unopened::Bad)?;
+        let device_of = |leaf: u32| epoch.members.get(&leaf).map(|(_, device)| *device);
+        match crypto::open(&epoch.secrets, head, &envelope.ciphertext, &device_of) {
+            Ok(Opened::Message { leaf, counter, content: bytes, .. }) => {
+                if head.kind != Kind::Entry {
+                    return Err(Unopened::Bad);
+                }
+                let content = Content::decode(&bytes).map_err(|_| Unopened::Bad)?;
+                let (author, _) = epoch.members.get(&leaf).ok_or(Unopened::Bad)?;
+                let counted = Counted { commit: *commit, leaf, counter };
+                Ok(Entry::Said { author: *author, content, bytes, counted })
+            }
+            Ok(Opened::Commit { mls }) => {
+                let link = Mls.link(&mls).map_err(|_| Unopened::Bad)?;
+                let fits = link.parent == commit.0
+                    && link.position == head.position
+                    && link.expiry == head.expiry as u32
+                    && head.kind == Kind::KeyChange;
+                if fits { Ok(Entry::Changed { mls, link }) } else { Err(Unopened::Bad) }
+            }
+            Err(_) => Err(Unopened::Bad),
+        }
+    }
+
+    /// Seals something that is forwarded and not stored.
+    pub(crate) fn seal_activity(
+        &self,
+        step: &mut Step<'_>,
+        activity: wire::Activity,
+    ) -> Option<Vec<u8>> {
+        let plaintext = activity.encode_to_vec();
+        let LiveEpoch { secrets, own_leaf, .. } = self.epochs.get(&self.head)?;
+        crypto::seal_signal(secrets, &self.log, *own_leaf, &plaintext, &mut step.rng).ok()
+    }
+
+    pub(crate) fn open_activity(&self, ciphertext: &[u8]) -> Option<wire::Activity> {
+        let epoch = self.epochs.get(&self.head)?;
+        let (_, plaintext) = crypto::open_signal(&epoch.secrets, &self.log, ciphertext).ok()?;
+        wire::Activity::decode(plaintext.as_slice()).ok()
+    }
+
+    /// Follows another member's change. Returns who made it.
+    pub(crate) fn follow(
+        &mut self,
+        step: &mut Step<'_>,
+        device: &SigningKey,
+        (envelope, mls): (&Envelope, &[u8]),
+        allowed: &Allowed,
+    ) -> Option<AccountId> {
+        let parent = *self.by_key.get(&envelope.head.write_key)?;
+        if self.epochs.contains_key(&CommitId::of(mls)) {
+            // Published a second time, in another envelope; one's own can't be processed anyway.
+            return Some(self.contact);
+        }
+        let snapshot = Zeroizing::new(step.draft.get(SNAPSHOTS, &join(&self.log, parent.0))?);
+        let processed = Mls.process(&snapshot, device, mls, allowed, &mut step.rng).ok()?;
+        let announced = envelope.head.extension.announced_key()?;
+        if processed.out.epoch.write_key().public() != announced {
+            return None;
+        }
+        let author = self.epochs.get(&parent)?.members.get(&processed.committer)?.0;
+        self.add_epoch(step, processed.out, parent, &processed.snapshot);
+        Some(author)
+    }
+
+    /// 1 + the largest position of the heads, and the heads to depend on.
+    fn next_place(&self) -> (u64, Vec<Reference>) {
+        let heads = self.frontier.heads.iter().rev().take(limits::DEPENDENCIES_MAX);
+        let position = self.frontier.heads.last().map_or(0, |place| place.position);
+        (position.saturating_add(1), heads.map(|place| place.id.reference()).collect())
+    }
+
+    fn add_epoch(&mut self, step: &mut Step<'_>, out: EpochOut, parent: CommitId, snapshot: &[u8]) {
+        let commit = out.epoch.commit();
+        let epoch = LiveEpoch::new(out, parent);
+        step.draft.put(EPOCHS, join(&self.log, commit.0), epoch.to_row().encode_to_vec());
+        step.draft.put(SNAPSHOTS, join(&self.log, commit.0), snapshot);
+        self.by_key.insert(epoch.write_key.public(), commit);
+        self.epochs.insert(commit, epoch);
+        self.head = self.head_of(self.root());
+        self.save(step);
+    }
+
+    fn root(&self) -> CommitId {
+        let root = self.epochs.iter().find(|(commit, epoch)| epoch.parent == **commit);
+        root.map_or(self.head, |(commit, _)| *commit)
+    }
+
+    /// The head below a commit: where several leave an epoch, the lowest id.
+    fn head_of(&self, mut commit: CommitId) -> CommitId {
+        let next = |from: CommitId| {
+            let children = self.epochs.iter().filter(move |(_, epoch)| epoch.parent == from);
+            children.map(|(child, _)| *child).find(|child| *child != from)
+        };
+        while let Some(child) = next(commit) {
+            commit = child;
+        }
+        commit
+    }
+}
+
+impl LiveEpoch {
+    fn new(out: EpochOut, parent: CommitId) -> Self {
+        let members = out.members.into_iter();
+        Self {
+            write_key: out.epoch.write_key(),
+            secrets: out.epoch,
+            parent,
+            own_leaf: out.own_leaf,
+            counter: 0,
+            members: members.map(|member| (member.leaf, (member.account, member.device))).collect(),
+        }
+    }
+
+    fn from_row(row: &schema::Epoch, counter: Option<&[u8]>) -> Option<Self> {
+        let secrets = crypto::Epoch::decode(&row.secrets).ok()?;
+        let member =
+            |member: &schema::Member| Some((member.leaf, (member.account()?, member.device()?)));
+        Some(Self {
+            write_key: secrets.write_key(),
+            secrets,
+            parent: CommitId(row.parent.as_slice().try_into().ok()?),
+            own_leaf: row.own_leaf,
+            counter: counter.map_or(Some(0), |c| c.try_into().ok().map(u32::from_be_bytes))?,
+            members: row.members.iter().map(member).collect::<Option<_>>()?,
+        })
+    }
+
+    fn to_row(&self) -> schema::Epoch {
+        let member = |(leaf, (account, device)): (&u32, &(AccountId, PublicKey))| schema::Member {
+            leaf: *leaf,
+            account: account.0.to_vec(),
+            device: device.0.to_vec(),
+        };
+        schema::Epoch {
+            secrets: self.secrets.encode().to_vec(),
+            parent: self.parent.0.to_vec(),
+            own_leaf: self.own_leaf,
+            members: self.members.iter().map(member).collect(),
+        }
+    }
+}
+
+impl Frontier {
+    pub(crate) fn from_row(row: &schema::Frontier) -> Self {
+        Self {
+            heads: row.heads.iter().filter_map(|head| Place::decode(head)).collect(),
+            arrivals: row.arrivals,
+            read: Place::decode(&row.read).unwrap_or_default(),
+            unacknowledged: row.unacknowledged,
+        }
+    }
+
+    fn to_row(&self) -> schema::Frontier {
+        schema::Frontier {
+            heads: self.heads.iter().map(|place| place.encode()).collect(),
+            arrivals: self.arrivals,
+            read: self.read.encode(),
+            unacknowledged: self.unacknowledged,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Links: what this device has going on with each node it talks to.
+//!
+//! A link forgets everything when its connection ends; what must survive is in rows, and is asked
+//! for again when the link is up. Specified in `spec/frames.md`.
+
+use std::collections::BTreeMap;
+
+use crypto::{OPEN_CONTEXT, SigningKey, derive_key, open_proof_message};
+use proto::{
+    AccountId, Body, Code, Cursor, Frame, Hello, LogId, NodeAddress, NodeId, Open, PublicKey,
+    VERSIONS, limits, negotiate,
+};
+use rand_core::Rng;
+use zeroize::Zeroizing;
+
+use crate::step::Step;
+
+/// The links of this device.
+pub(crate) struct Links {
+    links: BTreeMap<NodeId, Link>,
+    transport: Zeroizing<[u8; 32]>,
+}
+
+/// Why a log is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The own inbox: read, and the door to everything an account does at its home.
+    Home,
+    /// A conversation: read, and written in the epoch of the handle's key.
+    Read,
+    /// A conversation: written in a later epoch.
+    Write,
+    /// The inbox of someone who gave an invite.
+    Invited(AccountId),
+}
+
+/// A log that is open, or is being opened, on a link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handle {
+    pub(crate) log: LogId,
+    pub(crate) key: PublicKey,
+    pub(crate) purpose: Purpose,
+    pub(crate) open: bool,
+}
+
+/// A question whose answer is awaited.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Open(u32),
+    Append(LogId, u64),
+    PutBundle,
+    GetBundle(AccountId),
+    TakeKeyPackages(AccountId),
+    PutKeyPackages(Vec<Vec<u8>>),
+    PutInvite(PublicKey),
+    Fetch(LogId, PublicKey),
+}
+
+/// What to open.
+pub(crate) struct Opening<'a> {
+    pub(crate) log: LogId,
+    pub(crate) key: &'a SigningKey,
+    pub(crate) purpose: Purpose,
+    pub(crate) genesis: Option<Vec<u8>>,
+    pub(crate) tail: Option<Cursor>,
+}
+
+#[derive(Default)]
+struct Link {
+    our_nonce: [u8; 16],
+    /// Present once the node has said Hello.
+    node_nonce: Option<[u8; 16]>,
+    handles: BTreeMap<u32, Handle>,
+    handles_made: u32,
+    asks: BTreeMap<u32, Ask>,
+    asks_made: u32,
+}
+
+impl Links {
+    /// `transport` is the secret from which the driver derives this device's key for each node.
+    pub(crate) fn new(transport: Zeroizing<[u8; 32]>) -> Self {
+        Self { links: BTreeMap::new(), transport }
+    }
+
+    /// Keeps a link to a node from now on.
+    pub(crate) fn want(&mut self, step: &mut Step<'_>, address: &NodeAddress) {
+        self.links.entry(address.node).or_insert_with(|| {
+            step.connect(address);
+            Link::default()
+        });
+    }
+
+    /// Gives up a link.
+    pub(crate) fn drop_link(&mut self, step: &mut Step<'_>, node: &NodeId) {
+        if self.links.remove(node).is_some() {
+            step.disconnect(node);
+        }
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.links.keys().copied().collect()
+    }
+
+    /// Greets a node that was reached.
+    pub(crate) fn connected(&mut self, step: &mut Step<'_>, node: &NodeId) {
+        let Some(link) = self.links.get_mut(node) else { return step.disconnect(node) };
+        *link = Link::default();
+        step.rng.fill_bytes(&mut link.our_nonce);
+        let hello = Hello { versions: VERSIONS, nonce: link.our_nonce };
+        step.transmit(node, Frame::new(Body::Hello(hello)));
+    }
+
+    /// Forgets what was going on; answers will not come.
+    pub(crate) fn disconnected(&mut self, node: &NodeId) {
+        if let Some(link) = self.links.get_mut(node) {
+            *link = Link::default();
+        }
+    }
+
+    /// Takes a node's greeting in; tells whether the link is up with it.
+    pub(crate) fn greeted(&mut self, step: &mut Step<'_>, node: &NodeId, hello: Hello) -> bool {
+        let Some(link) = self.links.get_mut(node) else { return false };
+        if negotiate(VERSIONS, hello.versions).is_none() {
+            step.transmit(node, Frame::new(Body::Goodbye(Code::Version)));
+            step.disconnect(node);
+            return false;
+        }
+        link.node_nonce.replace(hello.nonce).is_none()
+    }
+
+    pub(crate) fn is_up(&self, node: &NodeId) -> bool {
+        self.links.get(node).is_some_and(|link| link.node_nonce.is_some())
+    }
+
+    /// Asks a node to open a log; a handle of the same log and key is not opened twice.
+    pub(crate) fn open(&mut self, step: &mut Step<'_>, node: &NodeId, opening: Opening<'_>) {
+        let Opening { log, key, purpose, genesis, tail } = opening;
+        let peer = self.peer(node);
+        let Some(link) = self.links.get_mut(node) else { return };
+        let Some(node_nonce) = link.node_nonce else { return };
+        let public = key.public();
+        let same = |handle: &Handle| handle.log == log && handle.key == public;
+        if link.handles.values().any(same) || link.handles.len() >= limits::HANDLES_MAX {
+            return;
+        }
+        link.handles_made = link.handles_made.saturating_add(1);
+        let handle = link.handles_made;
+        link.handles.insert(handle, Handle { log, key: public, purpose, open: false });
+        let message = open_proof_message(&node_nonce, &link.our_nonce, &peer, node, &log, handle);
+        let proof = key.sign(OPEN_CONTEXT, &message);
+        let open = Open { handle, log, key: public, proof, genesis, tail };
+        self.ask(step, node, Ask::Open(handle), Body::Open(open));
+    }
+
+    /// Says something that wants an answer.
+    pub(crate) fn ask(&mut self, step: &mut Step<'_>, node: &NodeId, ask: Ask, body: Body) {
+        let Some(link) = self.links.get_mut(node) else { return };
+        link.asks_made = link.asks_made.checked_add(1).unwrap_or(1);
+        link.asks.insert(link.asks_made, ask);
+        step.transmit(node, Frame { request: link.asks_made, body });
+    }
+
+    /// Returns the question to which `request` is the answer.
+    pub(crate) fn answered(&mut self, node: &NodeId, request: u32) -> Option<Ask> {
+        self.links.get_mut(node)?.asks.remove(&request)
+    }
+
+    /// Remembers that a handle is open.
+    pub(crate) fn opened(&mut self, node: &NodeId, handle: u32) -> Option<Handle> {
+        let handle = self.links.get_mut(node)?.handles.get_mut(&handle)?;
+        handle.open = true;
+        Some(*handle)
+    }
+
+    /// Forgets a handle that could not be opened.
+    pub(crate) fn refused(&mut self, node: &NodeId, handle: u32) -> Option<Handle> {
+        self.links.get_mut(node)?.handles.remove(&handle)
+    }
+
+    pub(crate) fn handle(&self, node: &NodeId, handle: u32) -> Option<Handle> {
+        self.links.get(node)?.handles.get(&handle).copied()
+    }
+
+    /// Finds the number of an open handle that fits.
+    pub(crate) fn find(&self, node: &NodeId, fits: impl Fn(&Handle) -> bool) -> Option<u32> {
+        let handles = &self.links.get(node)?.handles;
+        handles.iter().find(|(_, handle)| handle.open && fits(handle)).map(|(number, _)| *number)
+    }
+
+    /// How many answers are awaited that fit.
+    pub(crate) fn awaited(&self, node: &NodeId, fits: impl Fn(&Ask) -> bool) -> usize {
+        self.links.get(node).map_or(0, |link| link.asks.values().filter(|ask| fits(ask)).count())
+    }
+
+    /// The key by which this node knows this device.
+    fn peer(&self, node: &NodeId) -> PublicKey {
+        SigningKey::from_seed(*transport_seed(&self.transport, &PublicKey(node.0))).public()
+    }
+}
+
+/// The seed of the key that a device uses towards one node, so that nodes can't tell that they
+/// talk to the same device.
+pub fn transport_seed(secret: &[u8; 32], node: &PublicKey) -> Zeroizing<[u8; 32]> {
+    derive_key(secret, "transport", &node.0)
+}

@@ -1,0 +1,481 @@
+//! The machine of one device: it only routes; each concern is a module beside this one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
+    fmt,
+};
+
+use crypto::Phrase;
+use proto::{
+    AccountId, Body, Code, Frame, Input, Instant, LogId, Machine, NodeAddress, NodeId, OpenError,
+    Output, Rows, Seed, limits,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use zeroize::Zeroizing;
+
+use crate::{
+    Action, Command, CommandError, Event, Reply,
+    account::{Me, Recovery},
+    contact,
+    conversation::Conversation,
+    link::{Ask, Handle, Links, Purpose},
+    schema::{self, CONVERSATIONS},
+    step::Step,
+    sync::{self, Unaccepted},
+};
+
+/// What a device needs to know before it opens.
+pub struct Config {
+    /// The secret from which its transport keys are derived, see
+    /// [`transport_seed`](crate::transport_seed).
+    pub transport: Zeroizing<[u8; 32]>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { transport: _ } = self;
+        f.write_str("Config(..)")
+    }
+}
+
+/// One device: outbox, sync, timeline, conversations and contacts of one account.
+pub struct Client {
+    pub(crate) me: Option<Me>,
+    pub(crate) links: Links,
+    pub(crate) conversations: BTreeMap<LogId, Conversation>,
+    pub(crate) unaccepted: BTreeMap<(NodeId, u32), Unaccepted>,
+    pub(crate) inbox_positions: BTreeMap<AccountId, u64>,
+    pub(crate) counters: Counters,
+    recovery: Option<Recovery>,
+    timers: BTreeSet<(Instant, Timer)>,
+    armed: BTreeMap<Timer, Instant>,
+    outputs: VecDeque<Output<Event>>,
+    rng: ChaCha20Rng,
+}
+
+/// What was dropped and why, since the device was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames and envelopes that are not what a peer may send.
+    pub dropped: u64,
+    /// Messages whose device used one key twice.
+    pub equivocations: u64,
+}
+
+/// What is due later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// Tell a node how far its deliveries have come.
+    Accept(NodeId),
+    /// Tell the contact what has arrived.
+    Receipt(LogId),
+    /// Send what is in the outbox again.
+    Retry(LogId),
+    /// Ask again for what is missing.
+    Refetch(LogId),
+}
+
+impl fmt::Debug for Client {
+    /// Most of a device is secret, so only its size is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({} conversations, {:?})", self.conversations.len(), self.counters)
+    }
+}
+
+impl Machine for Client {
+    type Config = Config;
+    type Command = Command;
+    type Event = Event;
+
+    fn open(config: Config, seed: Seed, now: Instant, rows: &dyn Rows) -> Result<Self, OpenError> {
+        let mut client = Self {
+            me: Me::load(rows),
+            links: Links::new(config.transport),
+            conversations: BTreeMap::new(),
+            unaccepted: BTreeMap::new(),
+            inbox_positions: BTreeMap::new(),
+            counters: Counters::default(),
+            recovery: None,
+            timers: BTreeSet::new(),
+            armed: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            rng: ChaCha20Rng::from_seed(seed.0),
+        };
+        for (log, _) in schema::load_all::<schema::Conversation>(rows, CONVERSATIONS, b"") {
+            let log = LogId::try_from(log.as_slice())
+                .map_err(|_| OpenError::Damaged("the key of a conversation"))?;
+            let conversation = Conversation::load(rows, log)
+                .ok_or(OpenError::Damaged("the rows of a conversation"))?;
+            client.conversations.insert(log, conversation);
+        }
+        client.step(rows, now, |client, step| client.opened(step));
+        Ok(client)
+    }
+
+    fn handle(&mut self, input: Input<Command>, now: Instant, rows: &dyn Rows) {
+        self.step(rows, now, |client, step| match input {
+            Input::Command(Command { ticket, action }) => client.command(step, ticket, action),
+            Input::Connected(peer) => client.links.connected(step, &NodeId(peer.0)),
+            Input::Frame(peer, frame) => client.frame(step, &NodeId(peer.0), frame),
+            Input::Disconnected(peer) => client.disconnected(step, &NodeId(peer.0)),
+            Input::Timeout => client.timeout(step),
+        });
+    }
+
+    fn poll_output(&mut self) -> Option<Output<Event>> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+}
+
+impl Client {
+    /// What was dropped and why.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub(crate) fn count_dropped(&mut self) {
+        self.counters.dropped = self.counters.dropped.saturating_add(1);
+    }
+
+    /// The account, if this device may act for it.
+    pub(crate) fn active(&self) -> Result<&Me, CommandError> {
+        let me = self.me.as_ref().ok_or(CommandError::NoAccount)?;
+        if me.locked_out() { Err(CommandError::LockedOut) } else { Ok(me) }
+    }
+
+    /// Sets a timer; one that is set already keeps its time.
+    pub(crate) fn arm(&mut self, due: Instant, timer: Timer) {
+        if let Entry::Vacant(vacant) = self.armed.entry(timer) {
+            vacant.insert(due);
+            self.timers.insert((due, timer));
+        }
+    }
+
+    fn step(&mut self, rows: &dyn Rows, now: Instant, act: impl FnOnce(&mut Self, &mut Step<'_>)) {
+        let rng = ChaCha20Rng::from_rng(&mut self.rng);
+        let mut step = Step::new(rows, now, rng);
+        act(self, &mut step);
+        self.outputs.extend(step.into_outputs());
+    }
+
+    /// Wants the links that the rows ask for, and takes up what a crash interrupted.
+    fn opened(&mut self, step: &mut Step<'_>) {
+        for node in &self.needed_nodes(step) {
+            self.links.want(step, node);
+        }
+        let due = self.conversations.values().filter(|c| c.frontier.unacknowledged);
+        for log in due.map(|c| c.log).collect::<Vec<_>>() {
+            self.arm(step.now, Timer::Receipt(log));
+        }
+    }
+
+    /// Gives up links that nothing needs any more.
+    pub(crate) fn drop_idle_links(&mut self, step: &mut Step<'_>) {
+        let needed = self.needed_nodes(step);
+        for node in self.links.nodes() {
+            if !needed.iter().any(|address| address.node == node) {
+                self.links.drop_link(step, &node);
+            }
+        }
+    }
+
+    fn needed_nodes(&self, step: &Step<'_>) -> Vec<NodeAddress> {
+        let Some(me) = self.me.as_ref().filter(|me| !me.locked_out()) else { return Vec::new() };
+        let mut nodes: Vec<NodeAddress> = me.home().cloned().into_iter().collect();
+        let contacts = schema::load_all::<schema::Contact>(&step.draft, schema::CONTACTS, b"");
+        let adding = contacts.iter().filter_map(|(_, contact)| contact::adding(contact));
+        nodes.extend(adding.flat_map(|link| link.nodes));
+        nodes.extend(self.conversations.values().filter_map(|c| c.node().cloned()));
+        nodes
+    }
+
+    fn timeout(&mut self, step: &mut Step<'_>) {
+        while let Some((due, timer)) = self.timers.first().copied()
+            && due <= step.now
+        {
+            self.timers.remove(&(due, timer));
+            self.armed.remove(&timer);
+            match timer {
+                Timer::Accept(node) => self.accept_deliveries(step, &node),
+                Timer::Receipt(log) => self.send_receipt(step, &log, false),
+                Timer::Retry(log) => self.retry(step, &log),
+                Timer::Refetch(log) => self.ask_for_missing(step, &log),
+            }
+        }
+    }
+
+    fn disconnected(&mut self, step: &mut Step<'_>, node: &NodeId) {
+        self.links.disconnected(node);
+        self.unaccepted.retain(|(at, _), _| at != node);
+        step.event(Event::Link(*node, false));
+    }
+
+    fn node_is_up(&mut self, step: &mut Step<'_>, node: &NodeId) {
+        step.event(Event::Link(*node, true));
+        if let Some(recovery) = &self.recovery {
+            recovery.node_is_up(step, &mut self.links, node);
+        }
+        if let Some(me) = &self.me {
+            if me.locked_out() {
+                return;
+            }
+            if me.is_home(node) {
+                // Conversations are opened once the node knows whose they are.
+                me.home_is_up(step, &mut self.links, node);
+            } else {
+                self.open_conversations(step, node);
+            }
+            self.knock(step, node);
+        }
+    }
+
+    fn open_conversations(&mut self, step: &mut Step<'_>, node: &NodeId) {
+        for log in self.conversations_at(node) {
+            self.open_conversation(step, &log);
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else a node says is an answer")]
+    fn frame(&mut self, step: &mut Step<'_>, node: &NodeId, frame: Frame) {
+        let Frame { request, body } = frame;
+        if let Body::Hello(hello) = body {
+            if self.links.greeted(step, node, hello) {
+                self.node_is_up(step, node);
+            }
+            return;
+        }
+        if !self.links.is_up(node) {
+            return self.count_dropped();
+        }
+        match body {
+            Body::Deliver { handle: number, entry } => match self.links.handle(node, number) {
+                Some(handle) => self.delivered(step, node, (number, handle), entry),
+                None => self.count_dropped(),
+            },
+            Body::Signal { handle, ciphertext } => {
+                self.signalled(step, node, handle, &ciphertext);
+            }
+            Body::Goodbye(_) => {}
+            answer => match self.links.answered(node, request) {
+                Some(ask) => self.answered(step, node, ask, answer),
+                None => self.count_dropped(),
+            },
+        }
+    }
+
+    fn answered(&mut self, step: &mut Step<'_>, node: &NodeId, ask: Ask, answer: Body) {
+        match (ask, answer) {
+            (ask, Body::Refused { code, newer }) => self.refused(step, node, ask, code, &newer),
+            (Ask::Open(number), Body::Opened { head, position }) => {
+                if let Some(handle) = self.links.opened(node, number) {
+                    sync::opened(step, node, &handle.log, head);
+                    self.log_is_open(step, node, handle, position);
+                }
+            }
+            (Ask::Append(log, number), Body::Accepted { .. }) => {
+                if number == u64::MAX {
+                    self.request_answered(step, &log, None);
+                } else {
+                    self.append_accepted(step, &log, number);
+                }
+            }
+            (Ask::PutBundle, Body::Accepted { .. }) => {
+                if let Some(me) = &mut self.me {
+                    me.set_trouble(step, None);
+                    me.bundle_is_known(step, &mut self.links, node);
+                }
+            }
+            (Ask::GetBundle(account), Body::BundleIs(bundle)) => {
+                self.bundle_is(step, node, &account, &bundle);
+            }
+            (Ask::TakeKeyPackages(account), Body::KeyPackages { packages, .. }) => {
+                self.key_packages_arrived(step, &account, &packages);
+            }
+            (Ask::PutKeyPackages(hashes), Body::KeyPackages { left, .. }) => {
+                if let Some(me) = &self.me {
+                    me.key_packages_are_up(step, &mut self.links, node, hashes, left);
+                }
+            }
+            (Ask::PutInvite(key), Body::Accepted { .. }) => Me::invite_is_registered(step, &key),
+            (Ask::Fetch(log, key), Body::Page { entries, .. }) => {
+                self.fetched(step, &log, key, entries);
+            }
+            _ => self.count_dropped(),
+        }
+    }
+
+    fn log_is_open(&mut self, step: &mut Step<'_>, node: &NodeId, handle: Handle, position: u64) {
+        match handle.purpose {
+            Purpose::Home => {
+                if let Some(me) = &self.me {
+                    me.inbox_is_open(step, &mut self.links, node);
+                }
+                self.open_conversations(step, node);
+            }
+            Purpose::Read => {
+                let Some(conversation) = self.conversations.get_mut(&handle.log) else { return };
+                let contact = conversation.contact;
+                if conversation.genesis.take().is_some() {
+                    conversation.save(step);
+                    self.send_request(step, &contact);
+                }
+                self.pump(step, &handle.log);
+                self.ask_for_missing(step, &handle.log);
+            }
+            Purpose::Write => self.pump(step, &handle.log),
+            Purpose::Invited(account) => self.inbox_is_open(step, node, account, position),
+        }
+    }
+
+    fn refused(&mut self, step: &mut Step<'_>, node: &NodeId, ask: Ask, code: Code, newer: &[u8]) {
+        match ask {
+            Ask::Append(log, u64::MAX) => self.request_answered(step, &log, Some(code)),
+            Ask::Append(log, number) => self.append_refused(step, &log, number, code),
+            Ask::Open(number) => {
+                let Some(handle) = self.links.refused(node, number) else { return };
+                match handle.purpose {
+                    Purpose::Invited(account) => Self::adding_failed(step, &account, code),
+                    Purpose::Read | Purpose::Write => self.retry_later(step, &handle.log),
+                    Purpose::Home => self.home_refused(step, code),
+                }
+            }
+            Ask::PutBundle => {
+                if let (Code::Stale, Some(me)) = (code, &mut self.me) {
+                    me.superseded(step, newer);
+                }
+                self.home_refused(step, code);
+            }
+            Ask::GetBundle(account) => {
+                let lost = self.recovery.take_if(|recovery| recovery.account() == account);
+                match lost {
+                    Some(recovery) => {
+                        step.done(recovery.ticket, Err(CommandError::UnknownAccount));
+                    }
+                    None => Self::adding_failed(step, &account, code),
+                }
+            }
+            Ask::TakeKeyPackages(account) => Self::adding_failed(step, &account, code),
+            Ask::PutKeyPackages(_) | Ask::PutInvite(_) | Ask::Fetch(..) => {}
+        }
+    }
+
+    fn home_refused(&mut self, step: &mut Step<'_>, code: Code) {
+        if let Some(me) = &mut self.me {
+            me.set_trouble(step, Some(code));
+        }
+    }
+
+    fn bundle_is(
+        &mut self,
+        step: &mut Step<'_>,
+        node: &NodeId,
+        account: &AccountId,
+        bundle: &[u8],
+    ) {
+        let Some(recovery) = self.recovery.take_if(|recovery| recovery.account() == *account)
+        else {
+            return self.bundle_arrived(step, node, account, bundle);
+        };
+        let ticket = recovery.ticket;
+        match recovery.finish(step, bundle) {
+            Ok(me) => {
+                step.done(ticket, Ok(Reply::Account(me.account)));
+                me.home_is_up(step, &mut self.links, node);
+                self.me = Some(me);
+            }
+            Err(error) => step.done(ticket, Err(error)),
+        }
+    }
+
+    fn signalled(&mut self, step: &mut Step<'_>, node: &NodeId, handle: u32, ciphertext: &[u8]) {
+        let handle = self.links.handle(node, handle);
+        let Some(conversation) = handle.and_then(|h| self.conversations.get(&h.log)) else {
+            return self.count_dropped();
+        };
+        match conversation.open_activity(ciphertext) {
+            Some(activity) if activity.typing => step.event(Event::Typing(conversation.contact)),
+            Some(_) => {}
+            None => self.count_dropped(),
+        }
+    }
+}
+
+/// Commands.
+impl Client {
+    fn command(&mut self, step: &mut Step<'_>, ticket: u64, action: Action) {
+        let result = match action {
+            Action::CreateAccount { phrase, name, homes } => {
+                self.create_account(step, &phrase, name, homes)
+            }
+            Action::RecoverAccount { phrase, name, homes } => {
+                match self.recover_account(step, ticket, (phrase, name, homes)) {
+                    Ok(()) => return,
+                    Err(error) => Err(error),
+                }
+            }
+            Action::Invite { uses, valid_s } => match &self.me {
+                Some(me) if me.locked_out() => Err(CommandError::LockedOut),
+                Some(me) => me.invite(step, &mut self.links, uses, valid_s),
+                None => Err(CommandError::NoAccount),
+            },
+            Action::AddContact { link, name } => self.add_contact(step, &link, name),
+            Action::Accept { contact } => self.accept(step, &contact),
+            Action::RemoveContact { contact } => self.remove_contact(step, &contact),
+            Action::Rename { contact, name } if name.len() <= limits::NAME_MAX => {
+                Self::change_contact(step, &contact, |contact| contact.name = name)
+            }
+            Action::Rename { .. } => Err(CommandError::TooLong(limits::NAME_MAX)),
+            Action::SetVerified { contact, verified } => {
+                Self::change_contact(step, &contact, |contact| contact.verified = verified)
+            }
+            Action::Send { contact, text, reply_to } => self.send(step, &contact, &text, reply_to),
+            Action::Edit { contact, target, text } => self.edit(step, &contact, target, &text),
+            Action::Delete { contact, target } => self.delete(step, &contact, target),
+            Action::React { contact, target, emoji } => self.react(step, &contact, target, emoji),
+            Action::MarkRead { contact } => self.mark_read(step, &contact),
+            Action::Typing { contact } => self.typing(step, &contact),
+            Action::Rekey { contact } => self.rekey(step, &contact),
+        };
+        step.done(ticket, result);
+    }
+
+    fn create_account(
+        &mut self,
+        step: &mut Step<'_>,
+        phrase: &Phrase,
+        name: String,
+        homes: Vec<NodeAddress>,
+    ) -> Result<Reply, CommandError> {
+        if self.me.is_some() || self.recovery.is_some() {
+            return Err(CommandError::AccountExists);
+        }
+        let me = Me::create(step, phrase, name, homes)?;
+        if let Some(home) = me.home() {
+            self.links.want(step, home);
+            if self.links.is_up(&home.node) {
+                me.home_is_up(step, &mut self.links, &home.node);
+            }
+        }
+        let account = me.account;
+        self.me = Some(me);
+        Ok(Reply::Account(account))
+    }
+
+    fn recover_account(
+        &mut self,
+        step: &mut Step<'_>,
+        ticket: u64,
+        wanted: (Phrase, String, Vec<NodeAddress>),
+    ) -> Result<(), CommandError> {
+        if self.me.is_some() || self.recovery.is_some() {
+            return Err(CommandError::AccountExists);
+        }
+        self.recovery = Some(Recovery::begin(step, &mut self.links, ticket, wanted)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! What the user says in conversations. Specified in `spec/content.md`.
+
+use proto::{AccountId, Body, ContentBody, Direction, Frame, LogId, Reference, Rows, limits, wire};
+
+use crate::{
+    Client, CommandError, ContactState, Reply, contact,
+    link::{Handle, Purpose},
+    schema::{self, MESSAGES, MessageRow, Place, place_of, prefix_range},
+    step::Step,
+    timeline::Written,
+};
+
+/// Bytes of one text: what fits an envelope beside everything that is sealed with it.
+pub const TEXT_MAX: usize = limits::ENVELOPE_MAX - 4096;
+
+impl Client {
+    pub(crate) fn send(
+        &mut self,
+        step: &mut Step<'_>,
+        contact: &AccountId,
+        text: &str,
+        reply_to: Option<Reference>,
+    ) -> Result<Reply, CommandError> {
+        check_text(text)?;
+        self.active()?;
+        let row = contact::load(&step.draft, contact).ok_or(CommandError::NoContact)?;
+        if row.state() != ContactState::Established {
+            if reply_to.is_some() {
+                return Err(CommandError::NotAccepted);
+            }
+            Self::draft(step, contact, text);
+            return Ok(Reply::Waiting);
+        }
+        let log = row.log().ok_or(CommandError::NoContact)?;
+        if let Some(target) = reply_to {
+            place_of(&step.draft, &log, &target).ok_or(CommandError::NoMessage)?;
+        }
+        self.utter(step, &log, ContentBody::Text { text: text.to_owned(), reply_to })
+    }
+
+    pub(crate) fn edit(
+        &mut self,
+        step: &mut Step<'_>,
+        contact: &AccountId,
+        target: Reference,
+        text: &str,
+    ) -> Result<Reply, CommandError> {
+        check_text(text)?;
+        let log = self.own_message(step, contact, &target)?;
+        self.utter(step, &log, ContentBody::Edit { target, text: text.to_owned() })
+    }
+
+    pub(crate) fn delete(
+        &mut self,
+        step: &mut Step<'_>,
+        contact: &AccountId,
+        target: Reference,
+    ) -> Result<Reply, CommandError> {
+        let log = self.own_message(step, contact, &target)?;
+        self.utter(step, &log, ContentBody::Delete { target })
+    }
+
+    pub(crate) fn react(
+        &mut self,
+        step: &mut Step<'_>,
+        contact: &AccountId,
+        target: Reference,
+        emoji: String,
+    ) -> Result<Reply, CommandError> {
+        if emoji.len() > limits::EMOJI_MAX {
+            return Err(CommandError::TooLong(limits::EMOJI_MAX));
+        }
+        let log = self.established(step, contact)?;
+        place_of(&step.draft, &log, &target).ok_or(CommandError::NoMessage)?;
+        self.utter(step, &log, ContentBody::Reaction { target, emoji })
+    }
+
+    /// Tells the contact that everything shown was read, if something new was.
+    pub(crate) fn mark_read(
+        &mut self,
+        step: &mut Step<'_>,
+        contact: &AccountId,
+    ) -> Result<Reply, CommandError> {
+        let log = self.established(step, contact)?;
+        let Some(conversation) = self.conversations.get_mut(&log) else {
+            return Err(CommandError::NoContact);
+        };
+        let Some(latest) = latest_of(&step.draft, &log, contact) else { return Ok(Reply::Nothing) };
+        if latest > conversation.frontier.read {
+            conversation.frontier.read = latest;
+            conversation.save_frontier(step);
+            self.send_receipt(step, &log, true);
+        }
+        Ok(Reply::Nothing)
+    }
+
+    pub(crate) fn typing(
+        &self,
+        step: &mut Step<'_>,
+        contact: &AccountId,
+    ) -> Result<Reply, CommandError> {
+        let log = self.established(step, contact)?;
+        let conversation = self.conversations.get(&log).ok_or(CommandError::NoContact)?;
+        let activity = wire::Activity { typing: true };
+        let sealed = conversation.seal_activity(step, activity);
+        let ciphertext = sealed.ok_or(CommandError::NoContact)?;
+        let reads = |handle: &Handle| handle.log == log && handle.purpose == Purpose::Read;
+        if let Some(node) = conversation.node()
+            && let Some(handle) = self.links.find(&node.node, reads)
+        {
+            step.transmit(&node.node, Frame::new(Body::Signal { handle, ciphertext }));
+        }
+        Ok(Reply::Nothing)
+    }
+
+    pub(crate) fn rekey(
+        &mut self,
+        step: &mut Step<'_>,
+        contact: &AccountId,
+    ) -> Result<Reply, CommandError> {
+        let log = self.established(step, contact)?;
+        let allowed = self.allowed(&step.draft, &log);
+        let (Some(me), Some(conversation)) = (&self.me, self.conversations.get_mut(&log)) else {
+            return Err(CommandError::NoContact);
+        };
+        let author = me.account;
+        let (place, envelope, content) = conversation
+            .rekey(step, &me.device, &allowed)
+            .ok_or(CommandError::BadRequest("the group can't be changed"))?;
+        let bytes = content.encode();
+        let written = Written { author, content: &content, bytes: &bytes, own: true };
+        self.insert(step, &log, place, &written);
+        self.queue(step, &log, &envelope);
+        Ok(Reply::Envelope(place.id))
+    }
+
+    fn utter(
+        &mut self,
+        step: &mut Step<'_>,
+        log: &LogId,
+        body: ContentBody,
+    ) -> Result<Reply, CommandError> {
+        self.say(step, log, body).map(Reply::Envelope).ok_or(CommandError::NoContact)
+    }
+
+    /// The conversation with a contact that has accepted.
+    fn established(&self, step: &Step<'_>, contact: &AccountId) -> Result<LogId, CommandError> {
+        self.active()?;
+        let row = contact::load(&step.draft, contact).ok_or(CommandError::NoContact)?;
+        if row.state() != ContactState::Established {
+            return Err(CommandError::NotAccepted);
+        }
+        row.log().ok_or(CommandError::NoContact)
+    }
+
+    /// The conversation in which `target` is a message of one's own.
+    fn own_message(
+        &self,
+        step: &Step<'_>,
+        contact: &AccountId,
+        target: &Reference,
+    ) -> Result<LogId, CommandError> {
+        let log = self.established(step, contact)?;
+        let me = self.active()?;
+        let place = place_of(&step.draft, &log, target).ok_or(CommandError::NoMessage)?;
+        let row: Option<MessageRow> = schema::load(&step.draft, MESSAGES, &place.key(&log));
+        let row = row.ok_or(CommandError::NoMessage)?;
+        if row.author == me.account.0 { Ok(log) } else { Err(CommandError::NotYours) }
+    }
+}
+
+fn check_text(text: &str) -> Result<(), CommandError> {
+    if text.is_empty() {
+        return Err(CommandError::Empty);
+    }
+    if text.len() > TEXT_MAX { Err(CommandError::TooLong(TEXT_MAX)) } else { Ok(()) }
+}
+
+/// Where the newest entry of this author stands.
+fn latest_of(rows: &dyn Rows, log: &LogId, author: &AccountId) -> Option<Place> {
+    let (from, to) = prefix_range(&log.0);
+    let mut latest = None;
+    rows.scan(MESSAGES, &from, &to, Direction::Backward, &mut |key, value| {
+        use prost::Message;
+        let row = MessageRow::decode(value).unwrap_or_default();
+        if row.author == author.0 {
+            latest = key.get(log.0.len()..).and_then(Place::decode);
+            return std::ops::ControlFlow::Break(());
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    latest
+}

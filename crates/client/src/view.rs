@@ -1,0 +1,329 @@
+//! Views: what the application shows, read from rows alone.
+
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
+
+use crypto::Bundle;
+use prost::Message;
+use proto::{
+    AccountId, Content, ContentBody, Direction, EnvelopeId, Instant, LogId, NodeAddress, Reference,
+    Rows,
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    ContactState, Mark, Place,
+    schema::{
+        self, ACCOUNT, ANNOTATIONS, ARRIVALS, CONTACTS, DEFERRED, DRAFTS, FRONTIERS, MARKS,
+        MESSAGES, MessageRow, OUTBOX, join, numbered, place_of, prefix_range,
+    },
+};
+
+/// The account of this device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountView {
+    /// Its id.
+    pub account: AccountId,
+    /// The name that contact requests carry.
+    pub name: String,
+    /// Its home nodes.
+    pub homes: Vec<NodeAddress>,
+    /// How many devices its newest record lists.
+    pub devices: usize,
+    /// Rotations, delegation serial and version of the newest record.
+    pub rank: (u64, u64, u64),
+    /// This device was locked out by a newer record.
+    pub locked_out: bool,
+    /// Why the home node does not serve the account; empty if it does.
+    pub trouble: String,
+}
+
+/// Someone this account knows, has asked, or is asked by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactView {
+    /// Who.
+    pub account: AccountId,
+    /// As the user, or else the contact, calls it.
+    pub name: String,
+    /// How far the two have come.
+    pub state: ContactState,
+    /// The conversation, once there is one.
+    pub conversation: Option<LogId>,
+    /// The user has compared safety numbers.
+    pub verified: bool,
+    /// Two records of equal rank were seen: somebody signs with this account's authority who
+    /// should not.
+    pub forked: bool,
+    /// The contact holds another record of this account than this device does.
+    pub sees_other_bundle: bool,
+    /// Why adding can't go on, if it can't.
+    pub trouble: String,
+    /// Messages of the contact that the user has not read.
+    pub unread: usize,
+    /// Envelopes that their node has not accepted.
+    pub outgoing: usize,
+    /// Texts that wait for the contact to accept.
+    pub waiting: usize,
+}
+
+/// One message as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageView {
+    /// Where it stands.
+    pub place: Place,
+    /// Written by this account.
+    pub own: bool,
+    /// When its author's clock says it was sent, in seconds since the Unix epoch.
+    pub sent_at_s: u64,
+    /// What it says now; `None` once deleted.
+    pub text: Option<String>,
+    /// Its text was replaced.
+    pub edited: bool,
+    /// The message it answers.
+    pub reply_to: Option<EnvelopeId>,
+    /// Who reacted with what.
+    pub reactions: BTreeMap<AccountId, String>,
+    /// How far it has come, if it is one's own.
+    pub mark: Option<Mark>,
+}
+
+/// One thing to show in a timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A message.
+    Message(MessageView),
+    /// Entries that others have seen are missing here, and so is what depends on them.
+    Gap {
+        /// How many entries wait for them.
+        waiting: usize,
+    },
+}
+
+/// Which messages of a timeline to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// The last ones.
+    Latest,
+    /// Those before this place.
+    Before(Place),
+    /// Those after this place.
+    After(Place),
+}
+
+/// The account of this device, if there is one.
+pub fn account(rows: &dyn Rows) -> Option<AccountView> {
+    let row: schema::Account = schema::load(rows, ACCOUNT, b"")?;
+    let bundle = Bundle::verify(&row.bundle).ok()?;
+    Some(AccountView {
+        account: bundle.account(),
+        name: row.name,
+        homes: bundle.homes().to_vec(),
+        devices: bundle.devices().len(),
+        rank: bundle.rank(),
+        locked_out: !row.superseded_by.is_empty(),
+        trouble: row.trouble,
+    })
+}
+
+/// All contacts, in the order of their accounts.
+pub fn contacts(rows: &dyn Rows) -> Vec<ContactView> {
+    let all = schema::load_all::<schema::Contact>(rows, CONTACTS, b"");
+    all.into_iter()
+        .filter_map(|(account, row)| Some((AccountId::try_from(account.as_slice()).ok()?, row)))
+        .map(|(account, row)| contact_view(rows, account, row))
+        .collect()
+}
+
+/// Up to `limit` messages of a timeline, in its order; with [`Range::Latest`] a gap marker follows
+/// if entries have waited for others for [`GAP_AFTER`].
+pub fn timeline(
+    rows: &dyn Rows,
+    log: &LogId,
+    range: Range,
+    limit: usize,
+    now: Instant,
+) -> Vec<Item> {
+    let (start, end) = prefix_range(&log.0);
+    let (from, to, direction) = match range {
+        Range::Latest => (start, end, Direction::Backward),
+        Range::Before(place) => (start, place.key(log), Direction::Backward),
+        Range::After(place) => {
+            let mut from = place.key(log);
+            from.push(0);
+            (from, end, Direction::Forward)
+        }
+    };
+    let mut items = Vec::new();
+    rows.scan(MESSAGES, &from, &to, direction, &mut |key, value| {
+        let place = key.get(log.0.len()..).and_then(Place::decode);
+        let view = place.and_then(|place| message_view(rows, log, place, value));
+        items.extend(view.map(Item::Message));
+        if items.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    if direction == Direction::Backward {
+        items.reverse();
+    }
+    if range == Range::Latest {
+        items.extend(gap(rows, log, now));
+    }
+    items
+}
+
+/// One message by its name.
+pub fn message(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<MessageView> {
+    let place = place_of(rows, log, reference)?;
+    message_view(rows, log, place, &rows.get(MESSAGES, &place.key(log))?)
+}
+
+/// Messages in the order in which they arrived here, after arrival number `after`; each with its
+/// number.
+pub fn arrivals(rows: &dyn Rows, log: &LogId, after: u64, limit: usize) -> Vec<(u64, MessageView)> {
+    let (from, to) = (numbered(log, after.saturating_add(1)), prefix_range(&log.0).1);
+    let mut found = Vec::new();
+    rows.scan(ARRIVALS, &from, &to, Direction::Forward, &mut |key, value| {
+        let number = key.last_chunk::<8>().map_or(0, |number| u64::from_be_bytes(*number));
+        let view = Place::decode(value).and_then(|place| {
+            message_view(rows, log, place, &rows.get(MESSAGES, &place.key(log))?)
+        });
+        found.extend(view.map(|view| (number, view)));
+        if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    found
+}
+
+/// The number of the last arrival.
+pub fn last_arrival(rows: &dyn Rows, log: &LogId) -> u64 {
+    schema::load::<schema::Frontier>(rows, FRONTIERS, &log.0).map_or(0, |row| row.arrivals)
+}
+
+/// Sixty digits that two people compare to know that nobody stands between them: the same on both
+/// sides, other for every pair of accounts.
+pub fn safety_number(a: &AccountId, b: &AccountId) -> String {
+    let (low, high) = if a <= b { (a, b) } else { (b, a) };
+    let digest = |half: u8| {
+        Sha256::new()
+            .chain_update(b"siskin1 safety\x01")
+            .chain_update([half])
+            .chain_update(low.0)
+            .chain_update(high.0)
+            .finalize()
+    };
+    let bytes = [digest(0), digest(1)].concat();
+    let groups = bytes.as_chunks::<4>().0.iter().take(12);
+    let groups = groups.map(|group| format!("{:05}", u32::from_be_bytes(*group) % 100_000));
+    groups.collect::<Vec<_>>().join(" ")
+}
+
+fn contact_view(rows: &dyn Rows, account: AccountId, row: schema::Contact) -> ContactView {
+    let conversation = row.log();
+    ContactView {
+        account,
+        state: row.state(),
+        verified: row.verified,
+        forked: row.forked,
+        sees_other_bundle: row.sees_other_bundle,
+        unread: conversation.map_or(0, |log| unread(rows, &log, &account)),
+        outgoing: conversation.map_or(0, |log| count(rows, OUTBOX, &log.0)),
+        waiting: count(rows, DRAFTS, &account.0),
+        conversation,
+        name: row.name,
+        trouble: row.trouble,
+    }
+}
+
+fn unread(rows: &dyn Rows, log: &LogId, contact: &AccountId) -> usize {
+    let row: Option<schema::Frontier> = schema::load(rows, FRONTIERS, &log.0);
+    let read = row.and_then(|row| Place::decode(&row.read)).unwrap_or_default();
+    let mut from = read.key(log);
+    from.push(0);
+    let mut unread = 0_usize;
+    rows.scan(MESSAGES, &from, &prefix_range(&log.0).1, Direction::Forward, &mut |_, value| {
+        let row = MessageRow::decode(value).unwrap_or_default();
+        let text = || Content::decode(&row.content).map(|content| content.body);
+        if row.author == contact.0 && matches!(text(), Ok(ContentBody::Text { .. })) {
+            unread = unread.saturating_add(1);
+        }
+        ControlFlow::Continue(())
+    });
+    unread
+}
+
+fn count(rows: &dyn Rows, table: proto::Table, prefix: &[u8]) -> usize {
+    let mut count = 0_usize;
+    schema::each(rows, table, prefix, &mut |_, _| {
+        count = count.saturating_add(1);
+        ControlFlow::Continue(())
+    });
+    count
+}
+
+fn gap(rows: &dyn Rows, log: &LogId, now: Instant) -> Option<Item> {
+    let deferred = schema::load_all::<schema::Deferred>(rows, DEFERRED, &log.0);
+    let late = |row: &schema::Deferred| now.since(Instant::from_micros(row.since_us)) >= GAP_AFTER;
+    let waiting = deferred.iter().filter(|(_, row)| late(row)).count();
+    (waiting > 0).then_some(Item::Gap { waiting })
+}
+
+/// A text as it is now, folded with all that was said about it; nothing for other entries.
+fn message_view(rows: &dyn Rows, log: &LogId, place: Place, row: &[u8]) -> Option<MessageView> {
+    let row = MessageRow::decode(row).ok()?;
+    let content = Content::decode(&row.content).ok()?;
+    let ContentBody::Text { text, reply_to } = content.body else { return None };
+    let author = AccountId::try_from(row.author.as_slice()).ok()?;
+    let mark = rows.get(MARKS, &place.key(log)).and_then(|mark| Mark::from_byte(*mark.first()?));
+    let own = schema::load::<schema::Account>(rows, ACCOUNT, b"")
+        .and_then(|account| Bundle::verify(&account.bundle).ok())
+        .is_some_and(|bundle| bundle.account() == author);
+    let mut view = MessageView {
+        place,
+        own,
+        sent_at_s: content.sent_at_s,
+        text: Some(text),
+        edited: false,
+        reply_to: reply_to.and_then(|target| place_of(rows, log, &target)).map(|place| place.id),
+        reactions: BTreeMap::new(),
+        mark: mark.filter(|_| own),
+    };
+    let prefix = join(log, place.id.reference());
+    schema::each(rows, ANNOTATIONS, &prefix, &mut |key, _| {
+        if let Some(annotation) = Place::decode(key) {
+            annotate(rows, log, annotation, author, &mut view);
+        }
+        ControlFlow::Continue(())
+    });
+    Some(view)
+}
+
+/// Folds one entry about a message into it; they come in timeline order, so the last one counts.
+fn annotate(
+    rows: &dyn Rows,
+    log: &LogId,
+    place: Place,
+    author: AccountId,
+    view: &mut MessageView,
+) -> Option<()> {
+    let row: MessageRow = schema::load(rows, MESSAGES, &place.key(log))?;
+    let by = AccountId::try_from(row.author.as_slice()).ok()?;
+    match Content::decode(&row.content).ok()?.body {
+        ContentBody::Edit { text, .. } if by == author && view.text.is_some() => {
+            view.text = Some(text);
+            view.edited = true;
+        }
+        ContentBody::Delete { .. } if by == author => view.text = None,
+        ContentBody::Reaction { emoji, .. } if emoji.is_empty() => {
+            view.reactions.remove(&by);
+        }
+        ContentBody::Reaction { emoji, .. } => {
+            view.reactions.insert(by, emoji);
+        }
+        ContentBody::Edit { .. }
+        | ContentBody::Delete { .. }
+        | ContentBody::Text { .. }
+        | ContentBody::Receipt(_)
+        | ContentBody::Accept { .. }
+        | ContentBody::Unknown => {}
+    }
+    Some(())
+}
+
+/// How long entries wait for others before the user is told.
+pub const GAP_AFTER: Duration = Duration::from_secs(10);

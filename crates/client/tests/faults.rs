@@ -1,0 +1,112 @@
+//! Two people, a node, and everything that can go wrong between them, in random order: in the end
+//! both see the same, nothing is lost and nothing is shown twice.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "a test may stop on the first thing that is not as it should be"
+)]
+
+mod world;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use client::{Action, Mark, view};
+use proptest::prelude::*;
+use proto::AccountId;
+use world::World;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Say(usize),
+    Rekey(usize),
+    Read(usize),
+    Carry(usize),
+    Pass(u64),
+    KillNode,
+    KillDevice(usize),
+    Cut(usize, bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0..2_usize).prop_map(Step::Say),
+        1 => (0..2_usize).prop_map(Step::Rekey),
+        1 => (0..2_usize).prop_map(Step::Read),
+        8 => (0..12_usize).prop_map(Step::Carry),
+        2 => (0..400_u64).prop_map(Step::Pass),
+        1 => Just(Step::KillNode),
+        1 => (0..2_usize).prop_map(Step::KillDevice),
+        2 => (0..2_usize, any::<bool>()).prop_map(|(device, cut)| Step::Cut(device, cut)),
+    ]
+}
+
+fn take(world: &mut World, step: Step, contacts: [AccountId; 2], said: &mut [Vec<String>; 2]) {
+    match step {
+        Step::Say(by) => {
+            let text = format!("{by} says {}", said[by].len());
+            said[by].push(text.clone());
+            let contact = contacts[by];
+            world.tell(by, Action::Send { contact, text: text.into(), reply_to: None });
+        }
+        Step::Rekey(by) => world.tell(by, Action::Rekey { contact: contacts[by] }),
+        Step::Read(by) => world.tell(by, Action::MarkRead { contact: contacts[by] }),
+        Step::Carry(frames) => world.run_some(frames),
+        Step::Pass(millis) => world.pass(Duration::from_millis(millis)),
+        Step::KillNode => {
+            world.kill_node();
+            world.start_node();
+        }
+        Step::KillDevice(number) => {
+            world.kill_device(number);
+            world.start_device(number);
+        }
+        Step::Cut(number, cut) => world.set_offline(number, cut),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_see_the_same_whatever_happens(
+        seed in 0..=255_u8,
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let (mut world, ada, ben) = World::acquainted(seed);
+        let contacts = [ben, ada];
+        let mut said = [Vec::new(), Vec::new()];
+        for step in steps {
+            take(&mut world, step, contacts, &mut said);
+        }
+        for number in 0..2 {
+            world.set_offline(number, false);
+        }
+        world.pass(Duration::from_secs(60));
+
+        let seen = world.messages(0, ben);
+        let order = |number: usize| {
+            let messages = world.messages(number, contacts[number]).into_iter();
+            messages.map(|m| (m.place, m.text)).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(order(0), order(1), "one order on both devices");
+        let texts: BTreeSet<_> = seen.iter().filter_map(|m| m.text.clone()).collect();
+        prop_assert_eq!(seen.len(), texts.len(), "nothing twice");
+        let all: BTreeSet<_> = said.iter().flatten().cloned().collect();
+        prop_assert_eq!(texts, all, "nothing lost, nothing made up");
+        for (number, contact) in contacts.into_iter().enumerate() {
+            let view = &view::contacts(world.rows(number))[0];
+            prop_assert_eq!(view.outgoing, 0, "the outbox is empty");
+            let marks = world.marks(number, contact);
+            prop_assert!(marks.values().all(|mark| *mark >= Mark::Delivered), "{:?}", marks);
+            let by_author = |own: &String| own.starts_with(&number.to_string());
+            let own: Vec<_> = world.texts(number, contact).into_iter().filter(by_author).collect();
+            prop_assert_eq!(&own, &said[number], "each in the order in which it was said");
+        }
+        let told = world.devices.iter().all(|d| {
+            d.side.machine.as_ref().is_some_and(|m| m.counters().equivocations == 0)
+        });
+        prop_assert!(told, "no key is used twice");
+    }
+}
