@@ -226,3 +226,56 @@ fn short_bundle_request() -> Vec<u8> {
     body[tag] = u8::try_from(body.len() - tag - 1).unwrap();
     body
 }
+
+#[tokio::test]
+async fn a_node_that_forgot_its_connections_says_so() {
+    let mut before = start(node(1, 0), Memory::new()).await;
+    let mut after = start(node(1, 0), Memory::new()).await;
+    let road = Road::to(before.address()).await;
+    let mut device = start(device(2), Memory::new()).await;
+    device.tell(Tell::Connect(before.key, vec![road.entrance])).await;
+    assert_eq!(device.connected().await, before.key);
+    before.connected().await;
+    // As after a crash: the same key at the same address knows nothing of the connection.
+    road.lead_to(after.address());
+    device.say(before.key, 1, append(10)).await;
+    assert_eq!(device.disconnected().await, before.key);
+    device.connected().await;
+    after.connected().await;
+}
+
+/// Forwards datagrams between one sender and a place that can change.
+struct Road {
+    entrance: std::net::SocketAddr,
+    exit: tokio::sync::watch::Sender<std::net::SocketAddr>,
+}
+
+impl Road {
+    async fn to(exit: std::net::SocketAddr) -> Self {
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let inside = tokio::net::UdpSocket::bind(any).await.unwrap();
+        let outside = tokio::net::UdpSocket::bind(any).await.unwrap();
+        let entrance = inside.local_addr().unwrap();
+        let (exit, leads_to) = tokio::sync::watch::channel(exit);
+        tokio::spawn(async move {
+            let (mut there, mut back, mut sender) = ([0; 2048], [0; 2048], any);
+            loop {
+                tokio::select! {
+                    Ok((length, from)) = inside.recv_from(&mut there) => {
+                        sender = from;
+                        let exit = *leads_to.borrow();
+                        let _ = outside.send_to(&there[..length], exit).await;
+                    }
+                    Ok((length, _)) = outside.recv_from(&mut back) => {
+                        let _ = inside.send_to(&back[..length], sender).await;
+                    }
+                }
+            }
+        });
+        Self { entrance, exit }
+    }
+
+    fn lead_to(&self, exit: std::net::SocketAddr) {
+        self.exit.send_replace(exit);
+    }
+}
