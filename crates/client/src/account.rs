@@ -104,7 +104,6 @@ impl Me {
     }
 
     /// Remembers why the home node does not serve the account, if it doesn't.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "other codes are shown as they are")]
     pub(crate) fn set_trouble(&mut self, step: &mut Step<'_>, code: Option<Code>) {
         let trouble = match code {
             None => String::new(),
@@ -218,6 +217,7 @@ impl Me {
         if let Some(mut invite) = schema::load::<schema::Invite>(&step.draft, INVITES, &key.0) {
             invite.registered = true;
             step.draft.put(INVITES, key.0, invite.encode_to_vec());
+            step.event(Event::Account);
         }
     }
 
@@ -237,6 +237,7 @@ impl Me {
                 step.draft.put(KEY_PACKAGES, hash, package.encode_to_vec());
             }
         }
+        step.event(Event::Account);
         let wanted = limits::KEY_PACKAGES_MAX / 4;
         let lacking = wanted.saturating_sub(usize::try_from(left).unwrap_or(wanted));
         if lacking > wanted / 2 {

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::{
     ContactState, Mark, Place,
     schema::{
-        self, ACCOUNT, ANNOTATIONS, ARRIVALS, CONTACTS, DEFERRED, DRAFTS, FRONTIERS, MARKS,
-        MESSAGES, MessageRow, OUTBOX, join, numbered, place_of, prefix_range,
+        self, ACCOUNT, ANNOTATIONS, ARRIVALS, CONTACTS, DEFERRED, DRAFTS, FRONTIERS, INVITES,
+        KEY_PACKAGES, MARKS, MESSAGES, MessageRow, OUTBOX, join, numbered, place_of, prefix_range,
     },
 };
 
@@ -33,6 +33,9 @@ pub struct AccountView {
     pub rank: (u64, u64, u64),
     /// This device was locked out by a newer record.
     pub locked_out: bool,
+    /// Its home node holds all that others need to reach it: the record, key packages and every
+    /// open invite.
+    pub published: bool,
     /// Why the home node does not serve the account; empty if it does.
     pub trouble: String,
 }
@@ -120,6 +123,7 @@ pub fn account(rows: &dyn Rows) -> Option<AccountView> {
         devices: bundle.devices().len(),
         rank: bundle.rank(),
         locked_out: !row.superseded_by.is_empty(),
+        published: published(rows),
         trouble: row.trouble,
     })
 }
@@ -174,6 +178,12 @@ pub fn message(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<Me
     message_view(rows, log, place, &rows.get(MESSAGES, &place.key(log))?)
 }
 
+/// How far an entry of one's own has come, whatever it says.
+pub fn mark(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<Mark> {
+    let place = place_of(rows, log, reference)?;
+    Mark::from_byte(*rows.get(MARKS, &place.key(log))?.first()?)
+}
+
 /// Messages in the order in which they arrived here, after arrival number `after`; each with its
 /// number.
 pub fn arrivals(rows: &dyn Rows, log: &LogId, after: u64, limit: usize) -> Vec<(u64, MessageView)> {
@@ -211,6 +221,14 @@ pub fn safety_number(a: &AccountId, b: &AccountId) -> String {
     let groups = bytes.as_chunks::<4>().0.iter().take(12);
     let groups = groups.map(|group| format!("{:05}", u32::from_be_bytes(*group) % 100_000));
     groups.collect::<Vec<_>>().join(" ")
+}
+
+/// Key packages are handed in once the record is known, and made anew in the same commit.
+fn published(rows: &dyn Rows) -> bool {
+    let packages = schema::load_all::<schema::KeyPackage>(rows, KEY_PACKAGES, b"");
+    let invites = schema::load_all::<schema::Invite>(rows, INVITES, b"");
+    packages.iter().all(|(_, package)| package.uploaded)
+        && invites.iter().all(|(_, invite)| invite.registered)
 }
 
 fn contact_view(rows: &dyn Rows, account: AccountId, row: schema::Contact) -> ContactView {
