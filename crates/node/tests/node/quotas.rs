@@ -1,9 +1,10 @@
 //! Quotas and the disk cap.
 
+use std::{collections::BTreeMap, ops::ControlFlow};
+
 use node::{NodeCommand, NodeConfig};
 use proptest::prelude::*;
 use proto::{Body, Code, Direction, Expiry, Input, PublicKey, PutKeyPackages, Rows, Table};
-use std::ops::ControlFlow;
 use store::Store;
 
 use crate::world::{Account, Client, Conversation, NODE, World, append, expiring, refused};
@@ -80,7 +81,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (person.clone(), 0usize..20, 1usize..2_000)
             .prop_map(|(n, count, bytes)| Step::Packages(n, count, bytes)),
         2 => person.prop_map(Step::Take),
-        1 => (1u64..50_000).prop_map(Step::Pass),
+        1 => (1u64..100_000).prop_map(Step::Pass),
         1 => Just(Step::Reopen),
     ];
     proptest::collection::vec(step, 1..80)
@@ -118,8 +119,14 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     }
     prop_assert_eq!(world.node.counters().charged_bytes, charged);
     prop_assert!(charged <= CONFIG.disk_cap_bytes);
-    for (_, state) in rows(3) {
-        prop_assert!(number(&state[16..]) <= CONFIG.log_quota_bytes);
+    let mut stored = BTreeMap::<u64, u64>::new();
+    for (key, envelope) in rows(4) {
+        *stored.entry(number(&key[..8])).or_default() += envelope.len() as u64 + 128;
+    }
+    for (key, state) in rows(3) {
+        let bytes = number(&state[16..]);
+        prop_assert!(bytes <= CONFIG.log_quota_bytes);
+        prop_assert_eq!(bytes, stored.remove(&number(&key)).unwrap_or_default());
     }
     // What is charged covers what the rows take.
     prop_assert!(world.store.disk_bytes() <= charged);

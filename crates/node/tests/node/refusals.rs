@@ -1,6 +1,12 @@
 //! What the node won't do: each case leaves every row as it was, is answered by its code, and is
 //! counted.
 
+#![allow(
+    clippy::too_many_lines,
+    clippy::large_enum_variant,
+    reason = "tables of cases are as long as they are"
+)]
+
 use crypto::{SigningKey, sign_envelope};
 use node::{Dropped, NodeConfig, Registration};
 use prost::Message;
