@@ -308,13 +308,14 @@ impl Conversation {
         allowed: &Allowed,
     ) -> Option<AccountId> {
         let parent = *self.by_key.get(&envelope.head.write_key)?;
-        if self.epochs.contains_key(&CommitId::of(mls)) {
-            // Published a second time, in another envelope; one's own can't be processed anyway.
+        let announced = envelope.head.extension.announced_key()?;
+        if self.by_key.contains_key(&announced) {
+            // Any member can publish a commit a second time, in other bytes; the epoch it leads to
+            // is the same, and one's own can't be processed anyway.
             return Some(self.contact);
         }
         let snapshot = Zeroizing::new(step.draft.get(SNAPSHOTS, &join(&self.log, parent.0))?);
         let processed = Mls.process(&snapshot, device, mls, allowed, &mut step.rng).ok()?;
-        let announced = envelope.head.extension.announced_key()?;
         if processed.out.epoch.write_key().public() != announced {
             return None;
         }

@@ -132,14 +132,16 @@ impl Links {
         self.links.get(node).is_some_and(|link| link.node_nonce.is_some())
     }
 
-    /// Asks a node to open a log; a handle of the same log and key is not opened twice.
+    /// Asks a node to open a log, unless it is open for this purpose with this key.
     pub(crate) fn open(&mut self, step: &mut Step<'_>, node: &NodeId, opening: Opening<'_>) {
         let Opening { log, key, purpose, genesis, tail } = opening;
         let peer = self.peer(node);
         let Some(link) = self.links.get_mut(node) else { return };
         let Some(node_nonce) = link.node_nonce else { return };
         let public = key.public();
-        let same = |handle: &Handle| handle.log == log && handle.key == public;
+        let same = |handle: &Handle| {
+            handle.log == log && handle.key == public && handle.purpose == purpose
+        };
         if link.handles.values().any(same) || link.handles.len() >= limits::HANDLES_MAX {
             return;
         }

@@ -88,7 +88,8 @@ impl Client {
     pub(crate) fn pump(&mut self, step: &mut Step<'_>, log: &LogId) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let Some(node) = conversation.node().map(|address| address.node) else { return };
-        if conversation.sent >= conversation.queued || !self.links.is_up(&node) {
+        let reads = |handle: &Handle| handle.log == *log && handle.purpose == Purpose::Read;
+        if conversation.sent >= conversation.queued || self.links.find(&node, reads).is_none() {
             return;
         }
         let ours = |ask: &Ask| matches!(ask, Ask::Append(asked, _) if asked == log);

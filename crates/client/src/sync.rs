@@ -279,7 +279,7 @@ impl Client {
     }
 
     /// The envelopes that waited for nothing but `arrived`.
-    fn released(&mut self, step: &mut Step<'_>, log: &LogId, arrived: &[u8]) -> Vec<Envelope> {
+    fn released(&mut self, step: &Step<'_>, log: &LogId, arrived: &[u8]) -> Vec<Envelope> {
         let Some(conversation) = self.conversations.get_mut(log) else { return Vec::new() };
         let waiting = conversation.waiting.remove(arrived).unwrap_or_default();
         let load = |id: &EnvelopeId| {

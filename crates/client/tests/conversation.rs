@@ -277,7 +277,9 @@ fn bundle_of(world: &World, account: &AccountId) -> Vec<u8> {
 
 fn dump(rows: &dyn Rows) -> BTreeSet<Vec<u8>> {
     let mut all = BTreeSet::new();
-    for_each_row(rows, &mut |key, value| drop(all.insert([key, value].concat())));
+    for_each_row(rows, &mut |key, value| {
+        all.insert([key, value].concat());
+    });
     all
 }
 

@@ -308,13 +308,13 @@ impl World {
         self.give_device(number, Input::Command(Command { ticket, action }));
     }
 
-    pub fn answer(&mut self, number: usize) -> Result<Reply, CommandError> {
+    pub fn answer(&self, number: usize) -> Result<Reply, CommandError> {
         let device = &self.devices[number];
-        let answers = device.events.iter().filter_map(|event| match event {
-            Event::Done { ticket, result } if *ticket == device.tickets => Some(result.clone()),
-            _ => None,
+        let answer = device.events.iter().rev().find_map(|event| {
+            let Event::Done { ticket, result } = event else { return None };
+            (*ticket == device.tickets).then(|| result.clone())
         });
-        answers.last().expect("the command is answered")
+        answer.expect("the command is answered")
     }
 
     pub fn phrase(&mut self) -> Phrase {
@@ -325,17 +325,14 @@ impl World {
         let phrase = self.phrase();
         let homes = vec![self.address()];
         let action = Action::CreateAccount { phrase, name: name.into(), homes };
-        match self.ask(number, action).unwrap() {
-            Reply::Account(account) => account,
-            other => panic!("{other:?}"),
-        }
+        let Reply::Account(account) = self.ask(number, action).unwrap() else { panic!() };
+        account
     }
 
     pub fn invite(&mut self, number: usize) -> InviteLink {
-        match self.ask(number, Action::Invite { uses: 1, valid_s: 3600 }).unwrap() {
-            Reply::Link(link) => link,
-            other => panic!("{other:?}"),
-        }
+        let invite = Action::Invite { uses: 1, valid_s: 3600 };
+        let Reply::Link(link) = self.ask(number, invite).unwrap() else { panic!() };
+        link
     }
 
     /// Two people with accounts who have accepted each other.
