@@ -9,12 +9,14 @@
 //! A batch is visible and atomic when [`Store::apply`] returns and durable when the next
 //! [`Store::sync`] does, so a driver makes many batches durable with one disk sync. **Any error is
 //! final**: after a failed sync nobody knows what the disk holds, so the store refuses all further
-//! work until it is opened again, and what it says then is the truth.
+//! work until it is opened again, and what it shows then is the truth.
 //!
 //! Both disk stores carry the name and version of their [`Layout`]: fjall in the keyspace
 //! `layout`, SQLite in the table `layout`; the rows themselves are in its table
 //! `rows(t, k, v, PRIMARY KEY(t, k))`. Opening an older version migrates it one version at a time,
-//! each step in one durable batch; a newer version or another name is refused untouched.
+//! each step in one durable batch; a newer version or another name is refused untouched. A new
+//! store is made beside its place (`rows.new`, `<path>-new`) and moved there, so what is found in
+//! the place is whole or damaged, never half made.
 
 mod disk;
 mod fjall;
@@ -51,7 +53,8 @@ pub trait Store: Rows + Send {
     fn as_rows(&self) -> &dyn Rows;
 }
 
-/// The store can't go on. It is final: every later call fails too, until the store is opened again.
+/// The store can't go on. Except for [`Oversized`](Self::Oversized), which changes nothing, an
+/// error is final: every later call fails with it too, until the store is opened again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// There is no space left.

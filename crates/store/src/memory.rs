@@ -103,3 +103,12 @@ impl fmt::Debug for Memory {
 fn row_bytes(key: &[u8], value: &[u8]) -> u64 {
     key.len().saturating_add(value.len()) as u64
 }
+
+#[test]
+fn shows_no_rows() {
+    let mut memory = Memory::new();
+    let mut batch = WriteBatch::default();
+    batch.put(Table(1), *b"who", *b"a secret");
+    memory.apply(&batch).unwrap();
+    assert_eq!(format!("{memory:?}"), "Memory(1 rows, 11 bytes)");
+}

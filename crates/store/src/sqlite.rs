@@ -318,6 +318,7 @@ const OVERFLOW_BYTES: usize = 900;
 /// Reading fails here first if the key is wrong.
 const SETTINGS: &str = "
     PRAGMA locking_mode = EXCLUSIVE;
+    PRAGMA cache_size = -8192;
     PRAGMA mmap_size = 0;
     PRAGMA temp_store = MEMORY;
     PRAGMA secure_delete = ON;

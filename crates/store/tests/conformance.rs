@@ -289,9 +289,12 @@ fn matches_the_model<S: Subject>(cases: u32) {
 
 type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
+/// A row set to so many times a byte, or removed.
+type Change = (Table, Vec<u8>, Option<(u8, usize)>);
+
 #[derive(Clone, Debug)]
 enum Step {
-    Apply(Vec<(Table, Vec<u8>, Option<(u8, usize)>)>),
+    Apply(Vec<Change>),
     Sync,
     Crash,
     Reopen,

@@ -121,7 +121,18 @@ pub fn copy_files(from: &Path, to: &Path) {
             fs::create_dir(&to).unwrap();
             copy_files(&entry.path(), &to);
         } else {
-            fs::copy(entry.path(), to).unwrap();
+            copy_file(&entry.path(), &to);
         }
     }
+}
+
+/// Leaves the zeros at the end as a hole: fjall's journals are 64 MiB of them.
+fn copy_file(from: &Path, to: &Path) {
+    let bytes = fs::read(from).unwrap();
+    let zeros = vec![0; 64 * 1024];
+    let end = bytes.rchunks(zeros.len()).take_while(|chunk| **chunk == zeros[..chunk.len()]);
+    let end = bytes.len() - end.map(<[u8]>::len).sum::<usize>();
+    fs::write(to, &bytes[..end]).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(to).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
 }
