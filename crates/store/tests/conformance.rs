@@ -30,7 +30,7 @@ macro_rules! conformance {
         mod fjall {
             use super::*;
             $(#[test] fn $name() { super::$name::<Disk<FjallDisk>>(); })*
-            #[test] fn matches_the_model() { super::matches_the_model::<Disk<FjallDisk>>(24); }
+            #[test] fn matches_the_model() { super::matches_the_model::<Disk<FjallDisk>>(16); }
         }
         mod sqlite {
             use super::*;
