@@ -281,8 +281,11 @@ impl Node {
         }
         let (incarnation, head) = (log.row.incarnation, log.state.last_sequence);
         if let Some(cursor) = open.tail {
-            let after =
-                if cursor.incarnation == incarnation { cursor.sequence.min(head) } else { 0 };
+            let after = if cursor.incarnation == incarnation && cursor.sequence <= head {
+                cursor.sequence
+            } else {
+                0
+            };
             self.tails.open((number, peer, open.handle), open.key, after);
         }
         let position = log.state.highest_position;

@@ -36,6 +36,8 @@ pub struct World {
     pub devices: Vec<Device>,
     /// Every frame that crossed the network, as it was on the wire.
     pub wire: Vec<Vec<u8>>,
+    /// Frames to devices that never arrive.
+    pub lost: fn(&Frame) -> bool,
     network: VecDeque<(End, End, Vec<u8>)>,
     connected: BTreeSet<usize>,
     cut: BTreeSet<usize>,
@@ -73,6 +75,7 @@ impl World {
             node: Side { machine: None, store: Memory::new() },
             devices: Vec::new(),
             wire: Vec::new(),
+            lost: |_| false,
             network: VecDeque::new(),
             connected: BTreeSet::new(),
             cut: BTreeSet::new(),
@@ -260,13 +263,27 @@ impl World {
         let (frame, _) = reader.next_frame().unwrap().unwrap();
         match (from, to) {
             (End::Device(number), _) => self.give_node(Input::Frame(self.peer(number), frame)),
-            (End::Node, End::Device(number)) => {
-                let node = PublicKey(self.address.node.0);
-                self.give_device(number, Input::Frame(node, frame));
-            }
+            (End::Node, End::Device(_)) if (self.lost)(&frame) => {}
+            (End::Node, End::Device(number)) => self.inject(number, frame),
             (End::Node, End::Node) => {}
         }
         true
+    }
+
+    /// Lets the node, or somebody in its place, say something to a device.
+    pub fn inject(&mut self, number: usize, frame: Frame) {
+        let node = PublicKey(self.address.node.0);
+        self.give_device(number, Input::Frame(node, frame));
+    }
+
+    /// The frames that were on the wire.
+    pub fn frames(&self) -> Vec<Frame> {
+        let read = |bytes: &Vec<u8>| {
+            let mut reader = FrameReader::default();
+            reader.push(bytes);
+            reader.next_frame().unwrap().unwrap().0
+        };
+        self.wire.iter().map(read).collect()
     }
 
     /// Lets time pass, with everything that falls due in it.
