@@ -90,6 +90,7 @@ impl Me {
             name,
             superseded_by: Vec::new(),
             trouble: String::new(),
+            account: bundle.account().0.to_vec(),
         };
         step.draft.put(ACCOUNT, b"", row.encode_to_vec());
         let me = Self { account: bundle.account(), device, inbox, bundle, row };

@@ -67,6 +67,8 @@ pub(crate) struct Account {
     /// Why the home node does not serve the account.
     #[prost(string, tag = "7")]
     pub(crate) trouble: String,
+    #[prost(bytes = "vec", tag = "8")]
+    pub(crate) account: Vec<u8>,
 }
 
 /// Someone this account knows or has asked.

@@ -288,9 +288,8 @@ fn message_view(rows: &dyn Rows, log: &LogId, place: Place, row: &[u8]) -> Optio
     let ContentBody::Text { text, reply_to } = content.body else { return None };
     let author = AccountId::try_from(row.author.as_slice()).ok()?;
     let mark = rows.get(MARKS, &place.key(log)).and_then(|mark| Mark::from_byte(*mark.first()?));
-    let own = schema::load::<schema::Account>(rows, ACCOUNT, b"")
-        .and_then(|account| Bundle::verify(&account.bundle).ok())
-        .is_some_and(|bundle| bundle.account() == author);
+    let me: Option<schema::Account> = schema::load(rows, ACCOUNT, b"");
+    let own = me.is_some_and(|me| me.account == author.0);
     let mut view = MessageView {
         place,
         own,
