@@ -7,6 +7,8 @@
 
 #![allow(
     clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
@@ -15,18 +17,21 @@
 
 mod network;
 mod secrets;
+mod talk;
 mod words;
 
 pub use network::node_machine;
 pub use secrets::{bundle, inbox_item, kept_secrets, message_open};
+pub use talk::client_machine;
 pub use words::{content, envelope, frame, frame_reader, records};
 
 /// A function and the name of its corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("bundle", bundle),
+    ("client_machine", client_machine),
     ("content", content),
     ("envelope", envelope),
     ("frame", frame),

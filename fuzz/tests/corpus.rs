@@ -31,6 +31,7 @@ macro_rules! replay {
 
 replay! {
     bundle 1_000,
+    client_machine 60,
     content 5_000,
     envelope 5_000,
     frame 5_000,
@@ -38,7 +39,7 @@ replay! {
     inbox_item 400,
     kept_secrets 5_000,
     message_open 1_000,
-    node_machine 2_000,
+    node_machine 800,
     records 5_000,
 }
 
