@@ -1,0 +1,92 @@
+//! Benchmarks: our side and the alternative in the same run. What each measures, its target and
+//! what was seen are in `bench/README.md`.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark reads clocks, files and sockets, and prints"
+)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    reason = "no peer chooses what is computed here"
+)]
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context, Result};
+
+mod cpu;
+mod crowd;
+mod idle;
+mod keys;
+mod latency;
+mod measure;
+mod nats;
+mod node_process;
+mod peer_process;
+mod people;
+mod prosody;
+mod sender;
+mod throughput;
+mod timed;
+mod wire;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let name = arguments.first().map(String::as_str).unwrap_or_default();
+    let option = arguments.get(1).map(String::as_str);
+    if name == node_process::SERVE {
+        let directory = option.context("in which directory?")?;
+        return runtime.block_on(node_process::serve(Path::new(directory)));
+    }
+    let known = NAMES.contains(&name);
+    if known || name == ALL {
+        measure::print_machine();
+    }
+    match name {
+        "latency" => runtime.block_on(latency::run()),
+        "throughput" => throughput::run(&runtime, option),
+        "wire" => wire::run(&runtime),
+        "idle" => runtime.block_on(idle::run(option)),
+        "cpu" => runtime.block_on(cpu::run()),
+        "keys" => keys::run(),
+        ALL => {
+            drop(runtime);
+            NAMES.iter().try_for_each(|name| run(&[(*name).to_owned()]))
+        }
+        _ => {
+            println!("{USAGE}");
+            Ok(())
+        }
+    }
+}
+
+const ALL: &str = "all";
+const NAMES: [&str; 6] = ["keys", "latency", "cpu", "wire", "throughput", "idle"];
+const USAGE: &str = "usage: cargo run --release -p bench -- NAME
+
+  keys                   message keys, pages, seals and signatures
+  latency                from one device over a node to another
+  cpu                    processor time per message, node and both devices
+  wire                   bytes of IP packets per message, and Prosody's
+  throughput [SECONDS]   messages stored per second, and NATS JetStream's
+  idle [SECONDS]         what 1,000 connected devices cost a node, and Prosody
+  all                    all of these
+
+`bench/README.md` says more.";

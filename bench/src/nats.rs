@@ -1,0 +1,213 @@
+//! NATS JetStream under the same load: the smallest publisher over its plain TCP protocol.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpStream},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::{
+    measure::{processor_time, scratch},
+    peer_process::{PeerProcess, free_address},
+};
+
+/// A server with a stream on disk.
+#[derive(Debug)]
+pub(crate) struct Server {
+    process: PeerProcess,
+    address: SocketAddr,
+    synced: bool,
+    _directory: TempDir,
+}
+
+/// What a run gave: messages per second, processor time per message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    pub(crate) per_s: f64,
+    pub(crate) server: Duration,
+    pub(crate) publishers: Duration,
+}
+
+impl Server {
+    /// Starts a server that syncs before it acknowledges, or else, for older versions don't, one
+    /// that does not. Nothing if this machine has none.
+    pub(crate) fn start() -> Result<Option<Self>> {
+        for (synced, setting) in [(true, ", sync_interval: always"), (false, "")] {
+            let (directory, address) = (scratch()?, free_address()?);
+            let config = directory.path().join("nats.conf");
+            let store = directory.path().join("store");
+            let text = format!(
+                "listen: \"{address}\"\njetstream {{ store_dir: \"{}\"{setting} }}\n",
+                store.display()
+            );
+            fs::write(&config, text)?;
+            let config = config.display().to_string();
+            let started = PeerProcess::start("nats-server", &["-c", &config], address)?;
+            if let Some(process) = started {
+                let server = Self { process, address, synced, _directory: directory };
+                server.create_stream()?;
+                return Ok(Some(server));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn durability(&self) -> &'static str {
+        if self.synced {
+            "synced before they are acknowledged"
+        } else {
+            "acknowledged before any sync: this version can't do better"
+        }
+    }
+
+    fn create_stream(&self) -> Result<()> {
+        let mut connection = Connection::open(self.address)?;
+        connection.subscribe()?;
+        let config = r#"{"name":"BENCH","subjects":["bench.*"],"storage":"file","num_replicas":1}"#;
+        connection.publish("$JS.API.STREAM.CREATE.BENCH", config.as_bytes())?;
+        connection.flush()?;
+        let answer = connection.message()?;
+        if answer.contains("\"error\"") {
+            bail!("NATS: {answer}");
+        }
+        Ok(())
+    }
+
+    /// Publishes for so long from so many connections, each with so many on their way.
+    pub(crate) fn publish(&self, publishers: u32, window: u64, time: Duration) -> Result<Figures> {
+        let (stored, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let workers: Vec<_> = (0..publishers)
+            .map(|number| {
+                let (address, stored) = (self.address, Arc::clone(&stored));
+                let stop = Arc::clone(&stop);
+                thread::spawn(move || work(address, number, window, &stored, &stop))
+            })
+            .collect();
+        thread::sleep(Duration::from_secs(1));
+        let (begun, before) = (Instant::now(), stored.load(Relaxed));
+        let (ours, theirs) = (processor_time(process::id())?, processor_time(self.process.id())?);
+        thread::sleep(time);
+        let messages = stored.load(Relaxed) - before;
+        let took = begun.elapsed();
+        let ours = processor_time(process::id())?.saturating_sub(ours);
+        let theirs = processor_time(self.process.id())?.saturating_sub(theirs);
+        stop.store(true, Relaxed);
+        for worker in workers {
+            worker.join().ok().context("a publisher panicked")??;
+        }
+        let each = |time: Duration| time.div_f64(messages.max(1) as f64);
+        let per_s = messages as f64 / took.as_secs_f64();
+        Ok(Figures { per_s, server: each(theirs), publishers: each(ours) })
+    }
+}
+
+fn work(
+    address: SocketAddr,
+    number: u32,
+    window: u64,
+    stored: &AtomicU64,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let mut connection = Connection::open(address)?;
+    connection.subscribe()?;
+    let subject = format!("bench.{number}");
+    for _ in 0..window {
+        connection.publish(&subject, &[b'x'; MESSAGE_BYTES])?;
+    }
+    connection.flush()?;
+    while !stop.load(Relaxed) {
+        let answer = connection.message()?;
+        if answer.contains("\"error\"") {
+            bail!("NATS: {answer}");
+        }
+        stored.fetch_add(1, Relaxed);
+        connection.publish(&subject, &[b'x'; MESSAGE_BYTES])?;
+        // As long as acknowledgements are there already, answers leave together.
+        if connection.reader.buffer().is_empty() {
+            connection.flush()?;
+        }
+    }
+    Ok(())
+}
+
+/// One client of the NATS protocol.
+#[derive(Debug)]
+struct Connection {
+    reader: BufReader<TcpStream>,
+    writer: TcpStream,
+    out: Vec<u8>,
+}
+
+impl Connection {
+    fn open(address: SocketAddr) -> Result<Self> {
+        let writer = TcpStream::connect(address)?;
+        writer.set_nodelay(true)?;
+        writer.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let reader = BufReader::with_capacity(64 * 1024, writer.try_clone()?);
+        let mut connection = Self { reader, writer, out: Vec::new() };
+        connection.line()?;
+        connection.out.extend(b"CONNECT {\"verbose\":false}\r\nPING\r\n");
+        connection.flush()?;
+        while connection.line()? != "PONG" {}
+        Ok(connection)
+    }
+
+    fn subscribe(&mut self) -> Result<()> {
+        let inbox = format!("SUB {} 1\r\n", self.inbox()?);
+        self.out.extend(inbox.as_bytes());
+        Ok(())
+    }
+
+    fn inbox(&self) -> Result<String> {
+        Ok(format!("_INBOX.{}", self.writer.local_addr()?.port()))
+    }
+
+    fn publish(&mut self, subject: &str, payload: &[u8]) -> Result<()> {
+        let head = format!("PUB {subject} {} {}\r\n", self.inbox()?, payload.len());
+        self.out.extend(head.as_bytes());
+        self.out.extend(payload);
+        self.out.extend(b"\r\n");
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.writer.write_all(&self.out)?;
+        self.out.clear();
+        Ok(())
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.reader.read_line(&mut line)?;
+        if line.is_empty() {
+            bail!("NATS hung up");
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    /// The next message for us.
+    fn message(&mut self) -> Result<String> {
+        loop {
+            let line = self.line()?;
+            match line.split(' ').next() {
+                Some("MSG") => return self.line(),
+                Some("PING") => self.writer.write_all(b"PONG\r\n")?,
+                Some("-ERR") => bail!("NATS: {line}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What a sealed text of 100 bytes takes.
+const MESSAGE_BYTES: usize = 450;

@@ -1,0 +1,251 @@
+//! Two people with real devices: client machines over encrypted SQLite, and their conversation.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use client::{
+    Action, Client, Command, Config, ContactState, Event, LAYOUT, Reply, transport_seed,
+    view::{self, MessageView},
+};
+use crypto::Phrase;
+use net::{Counters, Driver, Events, Keys, Running, Settings};
+use proto::{AccountId, LogId, NodeAddress};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use store::{Layout, Sqlite};
+use tokio::time::{sleep, sleep_until, timeout};
+use zeroize::Zeroizing;
+
+use crate::{
+    measure::Samples,
+    timed::{Timed, Timings},
+};
+
+/// One person with one device.
+#[derive(Debug)]
+pub(crate) struct Person {
+    running: Running<Client>,
+    events: Events<Event>,
+    account: AccountId,
+    tickets: u64,
+    /// How far the application has read what arrived.
+    arrivals: u64,
+    pub(crate) timings: Arc<Timings>,
+}
+
+/// Two who have accepted each other, and their conversation.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) writer: Person,
+    pub(crate) reader: Person,
+    log: LogId,
+    sent: u64,
+}
+
+/// When the next message follows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// When the one before has arrived.
+    AfterArrival,
+    /// So many a second, whatever has arrived.
+    PerSecond(u32),
+    /// At once.
+    AtOnce,
+}
+
+impl Pair {
+    pub(crate) async fn meet(directory: &Path, node: &NodeAddress) -> Result<Self> {
+        let mut writer = Person::start(directory, 1, node).await?;
+        let mut reader = Person::start(directory, 2, node).await?;
+        let link = match writer.ask(Action::Invite { uses: 1, valid_s: 3600 }).await? {
+            Reply::Link(link) => link,
+            other => bail!("no invite but {other:?}"),
+        };
+        reader.ask(Action::AddContact { link, name: "Writer".into() }).await?;
+        writer.wait_for(reader.account, ContactState::Asking).await?;
+        writer.ask(Action::Accept { contact: reader.account }).await?;
+        let log = writer.wait_for(reader.account, ContactState::Established).await?;
+        reader.wait_for(writer.account, ContactState::Established).await?;
+        let mut pair = Self { writer, reader, log, sent: 0 };
+        pair.settle().await;
+        Ok(pair)
+    }
+
+    /// Sends `count` messages of 100 bytes and returns how long each took from the command to the
+    /// reader's hand. `pause` is run after each that is sent alone.
+    pub(crate) async fn converse(
+        &mut self,
+        pace: Pace,
+        count: u64,
+        mut pause: impl FnMut() -> Result<()>,
+    ) -> Result<Samples> {
+        let commands = self.writer.running.commands();
+        let mut arrived = Samples::default();
+        let (first, start) = (self.sent, Instant::now());
+        self.sent += count;
+        match pace {
+            Pace::AfterArrival => {
+                for number in first..self.sent {
+                    let sent = Instant::now();
+                    commands.send(self.writer.message(number, self.reader.account)).await?;
+                    self.reader.receive(&self.log, 1, |_| sent, &mut arrived).await?;
+                    self.writer.discard_events();
+                    pause()?;
+                }
+            }
+            Pace::PerSecond(_) | Pace::AtOnce => {
+                let due = |number: u64| match pace {
+                    Pace::PerSecond(rate) => {
+                        start + Duration::from_secs_f64((number - first) as f64 / f64::from(rate))
+                    }
+                    Pace::AfterArrival | Pace::AtOnce => start,
+                };
+                let messages: Vec<Command> = (first..self.sent)
+                    .map(|number| self.writer.message(number, self.reader.account))
+                    .collect();
+                let sending = async {
+                    for (number, message) in (first..).zip(messages) {
+                        sleep_until(due(number).into()).await;
+                        commands.send(message).await?;
+                    }
+                    Ok(())
+                };
+                // Who sends does not read its events here, so they are let go of beside it.
+                let Person { events, .. } = &mut self.writer;
+                let discarding = async {
+                    while events.recv().await.is_some() {}
+                    bail!("the writer has stopped")
+                };
+                let sent_at = |number: u64| due(number.max(first));
+                let receiving = self.reader.receive(&self.log, count, sent_at, &mut arrived);
+                tokio::select! {
+                    both = async { tokio::try_join!(sending, receiving) } => { both?; }
+                    stopped = discarding => return stopped,
+                }
+            }
+        }
+        Ok(arrived)
+    }
+
+    /// Lets receipts and acknowledgements pass.
+    pub(crate) async fn settle(&mut self) {
+        sleep(SETTLE).await;
+        self.writer.discard_events();
+        self.reader.discard_events();
+    }
+}
+
+impl Person {
+    async fn start(directory: &Path, seed: u8, node: &NodeAddress) -> Result<Self> {
+        let (name, version) = LAYOUT;
+        let layout = Layout { name, version, migrations: &[] };
+        let path = directory.join(format!("person-{seed}"));
+        let (store, timings) = Timed::new(Sqlite::open(&path, &[seed; 32], &layout)?);
+        let secret = Zeroizing::new([seed; 32]);
+        let derive = {
+            let secret = secret.clone();
+            Keys::PerPeer(Box::new(move |node| *transport_seed(&secret, node)))
+        };
+        let config = Config { transport: secret };
+        let mut running = Driver::<Client>::start(Settings::new(derive), config, store).await?;
+        let events = running.take_events().context("no events")?;
+        let account = AccountId([0; 32]);
+        let mut person = Self { running, events, account, tickets: 0, arrivals: 0, timings };
+        let phrase = Phrase::generate(&mut ChaCha20Rng::from_seed([seed; 32]));
+        let homes = vec![node.clone()];
+        let name = format!("Person {seed}");
+        match person.ask(Action::CreateAccount { phrase, name, homes }).await? {
+            Reply::Account(account) => person.account = account,
+            other => bail!("no account but {other:?}"),
+        }
+        Ok(person)
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.running.counters()
+    }
+
+    async fn ask(&mut self, action: Action) -> Result<Reply> {
+        self.tickets += 1;
+        let asked = self.tickets;
+        self.running.commands().send(Command { ticket: asked, action }).await?;
+        loop {
+            match timeout(PATIENCE, self.events.recv()).await?.context("the device has stopped")? {
+                Event::Done { ticket, result } if ticket == asked => return Ok(result?),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until the two have come so far, and returns their conversation.
+    async fn wait_for(&mut self, contact: AccountId, state: ContactState) -> Result<LogId> {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            let contacts = self.running.read(view::contacts).await?;
+            let found = contacts.into_iter().find(|view| view.account == contact);
+            if let Some(view) = found.filter(|view| view.state == state) {
+                return Ok(view.conversation.unwrap_or(LogId([0; 32])));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        bail!("the two did not come to {state:?}")
+    }
+
+    fn message(&mut self, number: u64, contact: AccountId) -> Command {
+        self.tickets += 1;
+        let text = format!("{number:0>8}{}", "x".repeat(MESSAGE_BYTES - 8));
+        let action = Action::Send { contact, text: Zeroizing::new(text), reply_to: None };
+        Command { ticket: self.tickets, action }
+    }
+
+    fn discard_events(&mut self) {
+        while self.events.try_recv().is_some() {}
+    }
+
+    /// Waits for `count` messages. One counts as arrived when the application is told that there
+    /// is something new and finds it there.
+    async fn receive(
+        &mut self,
+        log: &LogId,
+        count: u64,
+        sent_at: impl Fn(u64) -> Instant,
+        arrived: &mut Samples,
+    ) -> Result<()> {
+        let mut missing = count;
+        while missing > 0 {
+            let told = timeout(PATIENCE, self.events.recv()).await.context("nothing arrives")?;
+            if !matches!(told.context("the device has stopped")?, Event::Timeline(_)) {
+                continue;
+            }
+            let now = Instant::now();
+            let (log, after) = (*log, self.arrivals);
+            let arrivals = self.running.read(move |rows| view::arrivals(rows, &log, after, 4096));
+            for (number, message) in arrivals.await? {
+                self.arrivals = number;
+                if let Some(number) = number_of(&message) {
+                    arrived.push(now.saturating_duration_since(sent_at(number)));
+                    missing = missing.saturating_sub(1);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number that [`Person::message`] wrote; nothing in one's own.
+fn number_of(message: &MessageView) -> Option<u64> {
+    if message.own {
+        return None;
+    }
+    message.text.as_ref()?.get(..8)?.parse().ok()
+}
+
+pub(crate) const MESSAGE_BYTES: usize = 100;
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than a receipt waits.
+const SETTLE: Duration = Duration::from_millis(800);

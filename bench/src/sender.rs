@@ -1,0 +1,270 @@
+//! A device that does nothing but send: the smallest machine that a node takes messages from. What
+//! it sends is sealed and signed as real devices do it.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use crypto::{
+    Authority, CommitId, Device, Epoch, InboxKey, OPEN_CONTEXT, Phrase, RecordDraft, SealedBy,
+    SigningKey, open_proof_message, seal_message, sign_envelope,
+};
+use proto::{
+    Body, Content, ContentBody, Cursor, Entry, Expiry, Extension, Frame, Head, Hello, Input,
+    Instant, Kind, LogGenesis, LogId, Machine, NodeAddress, NodeId, Open, OpenError, Output, Peer,
+    PublicKey, Reference, Rows, Seed, VERSIONS,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use crate::people::MESSAGE_BYTES;
+
+/// One account with one conversation, all from one number.
+#[derive(Debug)]
+pub(crate) struct Author {
+    pub(crate) transport: [u8; 32],
+    device: SigningKey,
+    bundle: Vec<u8>,
+    inbox: LogId,
+    epoch: Epoch,
+    write_key: SigningKey,
+    genesis: LogGenesis,
+    log: LogId,
+    position: u64,
+    last: Option<Reference>,
+    rng: ChaCha20Rng,
+}
+
+impl Author {
+    pub(crate) fn new(number: u32, home: &NodeAddress) -> anyhow::Result<Self> {
+        let mut seed = [0; 32];
+        seed[..4].copy_from_slice(&(number + 1).to_be_bytes());
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        let phrase = Phrase::generate(&mut rng);
+        let device = SigningKey::from_seed(seed);
+        let bundle = Authority::create(&phrase, &mut rng).sign_record(RecordDraft {
+            version: 1,
+            devices: vec![Device { key: device.public(), added_s: 1 }],
+            homes: vec![home.clone()],
+            inbox_key: InboxKey::from_seed(seed).public(),
+        })?;
+        let epoch = Epoch::from_root(CommitId(seed), seed, &seed);
+        let write_key = epoch.write_key();
+        let genesis = LogGenesis::Conversation { write_key: write_key.public(), salt: [0; 16] };
+        Ok(Self {
+            transport: seed,
+            device,
+            inbox: LogGenesis::Inbox(bundle.account()).id(),
+            bundle: bundle.as_bytes().to_vec(),
+            epoch,
+            write_key,
+            genesis,
+            log: genesis.id(),
+            position: 0,
+            last: None,
+            rng,
+        })
+    }
+
+    /// Seals and signs the next message.
+    pub(crate) fn next_message(&mut self) -> Body {
+        let counter = u32::try_from(self.position).unwrap_or(u32::MAX);
+        self.position += 1;
+        let content = Content {
+            dependencies: self.last.into_iter().collect(),
+            sent_at_s: 1_800_000_000,
+            body: ContentBody::Text { text: "x".repeat(MESSAGE_BYTES), reply_to: None },
+            bundle_seen: None,
+        };
+        let head = Head {
+            kind: Kind::Entry,
+            expiry: Expiry::Never,
+            position: self.position,
+            log: self.log,
+            write_key: self.write_key.public(),
+            extension: Extension::default(),
+        };
+        let by = SealedBy { epoch: &self.epoch, leaf: 0, counter, device: &self.device };
+        let ciphertext = seal_message(by, &head, &content.encode(), &mut self.rng);
+        let envelope = sign_envelope(&self.write_key, head, ciphertext.unwrap_or_default());
+        self.last = Some(envelope.id().reference());
+        let entry = Entry::from_envelope(&envelope, 0, self.write_key.public());
+        Body::Append { handle: CONVERSATION, entry, signature: envelope.signature }
+    }
+}
+
+/// What the senders have done together.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Connected, with the conversation open.
+    pub(crate) ready: AtomicU64,
+    /// Messages that the node holds durably.
+    pub(crate) stored: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+/// What a [`Sender`] starts from.
+#[derive(Debug)]
+pub(crate) struct SenderConfig {
+    pub(crate) author: Author,
+    pub(crate) node: NodeAddress,
+    pub(crate) progress: Arc<Progress>,
+    /// Messages that are ready to be sent; further ones are made on the fly.
+    pub(crate) ready_made: VecDeque<Body>,
+    /// Follow the conversation, as an idle device does.
+    pub(crate) follow: bool,
+}
+
+/// What a [`Sender`] is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// Keep so many messages on their way.
+    Window(u64),
+    /// Send only what is ready-made.
+    ReadyMade(u64),
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    config: SenderConfig,
+    nonce: [u8; 16],
+    node_nonce: [u8; 16],
+    window: u64,
+    on_the_fly: bool,
+    waiting: u64,
+    outputs: VecDeque<Output<()>>,
+}
+
+impl Machine for Sender {
+    type Config = SenderConfig;
+    type Command = Order;
+    type Event = ();
+
+    fn open(
+        config: SenderConfig,
+        seed: Seed,
+        _now: Instant,
+        _rows: &dyn Rows,
+    ) -> Result<Self, OpenError> {
+        let mut nonce = [0; 16];
+        nonce.copy_from_slice(&seed.0[..16]);
+        let NodeAddress { node, addresses } = config.node.clone();
+        let connect = Output::Connect(PublicKey(node.0), addresses);
+        Ok(Self {
+            config,
+            nonce,
+            node_nonce: [0; 16],
+            window: 0,
+            on_the_fly: true,
+            waiting: 0,
+            outputs: VecDeque::from([connect]),
+        })
+    }
+
+    fn handle(&mut self, input: Input<Order>, _now: Instant, _rows: &dyn Rows) {
+        match input {
+            Input::Command(Order::Window(window)) => self.window = window,
+            Input::Command(Order::ReadyMade(window)) => {
+                self.window = window;
+                self.on_the_fly = false;
+            }
+            Input::Connected(_) => {
+                self.say(0, Body::Hello(Hello { versions: VERSIONS, nonce: self.nonce }));
+            }
+            Input::Frame(_, frame) => self.frame(frame),
+            Input::Disconnected(_) | Input::Timeout => {}
+        }
+        self.fill();
+    }
+
+    fn poll_output(&mut self) -> Option<Output<()>> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+impl Sender {
+    fn frame(&mut self, frame: Frame) {
+        match (frame.request, frame.body) {
+            (_, Body::Hello(hello)) => {
+                self.node_nonce = hello.nonce;
+                self.say(PUT, Body::PutBundle(self.config.author.bundle.clone()));
+            }
+            (PUT, Body::Accepted { .. }) => {
+                let Author { inbox, device, .. } = &self.config.author;
+                let open = self.open_frame(INBOX, *inbox, &device.clone(), None);
+                self.say(OPEN_INBOX, open);
+            }
+            (OPEN_INBOX, Body::Opened { .. }) => {
+                let Author { log, write_key, genesis, .. } = &self.config.author;
+                let genesis = Some(genesis.encode());
+                let open = self.open_frame(CONVERSATION, *log, &write_key.clone(), genesis);
+                self.say(OPEN_CONVERSATION, open);
+            }
+            (OPEN_CONVERSATION, Body::Opened { .. }) => {
+                self.config.progress.ready.fetch_add(1, Relaxed);
+            }
+            (APPEND, Body::Accepted { .. }) => {
+                self.waiting = self.waiting.saturating_sub(1);
+                self.config.progress.stored.fetch_add(1, Relaxed);
+            }
+            (_, Body::Refused { .. }) => {
+                self.config.progress.refused.fetch_add(1, Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    fn fill(&mut self) {
+        while self.waiting < self.window {
+            let ready_made = self.config.ready_made.pop_front();
+            let body = match ready_made {
+                Some(body) => body,
+                None if self.on_the_fly => self.config.author.next_message(),
+                None => return,
+            };
+            self.waiting += 1;
+            self.say(APPEND, body);
+        }
+    }
+
+    fn open_frame(
+        &self,
+        handle: u32,
+        log: LogId,
+        key: &SigningKey,
+        genesis: Option<Vec<u8>>,
+    ) -> Body {
+        let client = SigningKey::from_seed(self.config.author.transport).public();
+        let (nonce, node) = (&self.nonce, &self.config.node.node);
+        let message = open_proof_message(&self.node_nonce, nonce, &client, node, &log, handle);
+        let tail = self.config.follow.then_some(Cursor::default());
+        let proof = key.sign(OPEN_CONTEXT, &message);
+        Body::Open(Open { handle, log, key: key.public(), proof, genesis, tail })
+    }
+
+    fn say(&mut self, request: u32, body: Body) {
+        let frame = Frame { request, body };
+        self.outputs.push_back(Output::Transmit(self.peer(), frame));
+    }
+
+    fn peer(&self) -> Peer {
+        let NodeId(node) = self.config.node.node;
+        PublicKey(node)
+    }
+}
+
+const INBOX: u32 = 1;
+const CONVERSATION: u32 = 2;
+const PUT: u32 = 1;
+const OPEN_INBOX: u32 = 2;
+const OPEN_CONVERSATION: u32 = 3;
+const APPEND: u32 = 4;

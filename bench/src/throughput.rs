@@ -1,0 +1,98 @@
+//! Messages that a node stores per second, each synced to disk before it is acknowledged.
+
+use std::{
+    process,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use tokio::{runtime::Runtime, time::sleep};
+
+use crate::{
+    crowd::{Crowd, Plan},
+    measure::{micros, processor_time, scratch},
+    nats,
+    node_process::NodeProcess,
+    sender::Order,
+};
+
+pub(crate) fn run(runtime: &Runtime, seconds: Option<&str>) -> Result<()> {
+    let seconds: u64 = seconds.map_or(Ok(5), str::parse)?;
+    println!("throughput: stored messages per second, {seconds} s each; target 20,000 with 128");
+    println!("  senders  on their way   messages     siskin/s   node µs  senders µs  per sync");
+    let mut best = 0.0_f64;
+    let mut ours = Vec::new();
+    for (senders, window) in LOADS {
+        let fly = runtime.block_on(one(senders, window, seconds, None))?;
+        ours.push(fly);
+        let budget = (fly * seconds as f64 * 2.0) as usize;
+        let ready = runtime.block_on(one(senders, window, seconds, Some(budget)))?;
+        best = best.max(fly).max(ready);
+    }
+    println!("  best {best:.0}/s");
+    match nats::Server::start()? {
+        None => println!("  no nats-server here: nothing to compare with"),
+        Some(server) => {
+            println!("  NATS JetStream, 450-byte messages, {}", server.durability());
+            for ((senders, window), ours) in LOADS.into_iter().zip(ours) {
+                let figures = server.publish(senders, window, Duration::from_secs(seconds))?;
+                println!(
+                    "  {senders:7} {window:8} each   published {:12.0} {:9.1} {:11.1}   siskin/NATS {:.2}",
+                    figures.per_s,
+                    micros(figures.server),
+                    micros(figures.publishers),
+                    ours / figures.per_s,
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs one load against a new node. Returns messages per second.
+async fn one(senders: u32, window: u64, seconds: u64, ready_made: Option<usize>) -> Result<f64> {
+    let directory = scratch()?;
+    let mut node = NodeProcess::start(&directory.path().join("node"))?;
+    let plan =
+        Plan { devices: senders, first: 0, ready_made: ready_made.unwrap_or(0), follow: false };
+    let crowd = Crowd::gather(plan, &node.address()).await?;
+    crowd
+        .order(match ready_made {
+            None => Order::Window(window),
+            Some(_) => Order::ReadyMade(window),
+        })
+        .await?;
+    // Ready-made messages run out, so their warm-up is short.
+    sleep(Duration::from_millis(if ready_made.is_some() { 300 } else { 1000 })).await;
+    node.disk_figures()?;
+    let begun = Instant::now();
+    let (before, ours, theirs) =
+        (crowd.stored(), processor_time(process::id())?, node.processor_time()?);
+    let made = ready_made.map_or(u64::MAX, |made| made as u64 * 9 / 10);
+    while begun.elapsed() < Duration::from_secs(seconds) && crowd.stored() < made {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let stored = crowd.stored() - before;
+    let took = begun.elapsed();
+    let senders_time = processor_time(process::id())?.saturating_sub(ours);
+    let node_time = node.processor_time()?.saturating_sub(theirs);
+    let disk = node.disk_figures()?;
+
+    let each = |time: Duration| micros(time) / stored.max(1) as f64;
+    let per_s = stored as f64 / took.as_secs_f64();
+    println!(
+        "  {senders:7} {window:8} each   {} {per_s:10.0} {:9.1} {:11.1} {:9.1}   sync p50 {:.0} µs, apply {:.1} µs each",
+        if ready_made.is_some() { "ready-made" } else { "on the fly" },
+        each(node_time),
+        each(senders_time),
+        stored as f64 / disk.syncs.max(1) as f64,
+        micros(disk.sync_p50),
+        each(disk.applying),
+    );
+    crowd.leave().await?;
+    node.stop()?;
+    Ok(per_s)
+}
+
+/// Senders, and how many messages each keeps on their way.
+const LOADS: [(u32, u64); 5] = [(1, 1), (1, 64), (16, 1), (16, 64), (128, 32)];

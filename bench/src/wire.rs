@@ -1,0 +1,77 @@
+//! Bytes of IP packets per delivered message, each way, and Prosody's in the clear.
+
+use anyhow::Result;
+use net::Counters;
+use tokio::runtime::Runtime;
+
+use crate::{
+    measure::{loopback_bytes, scratch},
+    node_process::NodeProcess,
+    people::{Pace, Pair},
+    prosody,
+};
+
+pub(crate) fn run(runtime: &Runtime) -> Result<()> {
+    println!("wire: bytes of IP packets per delivered 100-byte message, headers included");
+    println!("  targets: 450 writer to node, 800 in all");
+    let lone = runtime.block_on(ours())?;
+    match prosody::Server::start()? {
+        None => println!("  no Prosody here: nothing to compare with"),
+        Some(server) => {
+            let bytes = server.wire(LONE_PER_S, LONE)?;
+            println!("  Prosody in the clear, {LONE_PER_S} a second: {bytes:.0} in all");
+            println!("  siskin/Prosody {:.2}", lone / bytes);
+        }
+    }
+    Ok(())
+}
+
+/// Returns bytes in all per lone message.
+async fn ours() -> Result<f64> {
+    let directory = scratch()?;
+    let node = NodeProcess::start(&directory.path().join("node"))?;
+    let mut pair = Pair::meet(directory.path(), &node.address()).await?;
+    pair.converse(Pace::AfterArrival, 50, || Ok(())).await?;
+    println!("                        writer→node  node→writer  node→reader  reader→node     all");
+    let mut first = None;
+    for (title, pace, count) in [
+        ("5 a second", Pace::PerSecond(LONE_PER_S), LONE),
+        ("200 a second", Pace::PerSecond(200), 2000),
+        ("as fast as it goes", Pace::AtOnce, 5000),
+    ] {
+        pair.settle().await;
+        let before = (pair.writer.counters(), pair.reader.counters(), loopback_bytes()?);
+        pair.converse(pace, count, || Ok(())).await?;
+        pair.settle().await;
+        let after = (pair.writer.counters(), pair.reader.counters(), loopback_bytes()?);
+        let each = |bytes: u64| bytes as f64 / count as f64;
+        let [(up, up_packets), (back, back_packets)] =
+            flow(&before.0, &after.0).map(|(b, p)| (each(b), each(p)));
+        let [(accepts, accept_packets), (down, down_packets)] =
+            flow(&before.1, &after.1).map(|(b, p)| (each(b), each(p)));
+        let all = up + back + down + accepts;
+        println!("  {title:18}   {up:11.0}  {back:11.0}  {down:11.0}  {accepts:11.0}  {all:6.0}");
+        println!(
+            "    packets            {up_packets:11.2}  {back_packets:11.2}  {down_packets:11.2}  {accept_packets:11.2}"
+        );
+        println!("    loopback device    {:51.0}", each(after.2 - before.2));
+        first.get_or_insert(all);
+    }
+    Ok(first.unwrap_or_default())
+}
+
+/// Bytes of IP packets, and packets: those sent, those received.
+fn flow(before: &Counters, after: &Counters) -> [(u64, u64); 2] {
+    let packets = |after: u64, before: u64| after.saturating_sub(before);
+    let sent = packets(after.udp_datagrams_out, before.udp_datagrams_out);
+    let received = packets(after.udp_datagrams_in, before.udp_datagrams_in);
+    [
+        (after.udp_bytes_out - before.udp_bytes_out + sent * HEADERS, sent),
+        (after.udp_bytes_in - before.udp_bytes_in + received * HEADERS, received),
+    ]
+}
+
+/// An IPv4 and a UDP header.
+pub(crate) const HEADERS: u64 = 28;
+const LONE_PER_S: u32 = 5;
+const LONE: u64 = 50;
