@@ -1,3 +1,80 @@
-//! The one binary.
+//! The one binary: node, daemon, command line and demo.
+//!
+//! ```text
+//!  command line ─▶ commands ─▶ rpc ── socket ──▶ siskin up ─┐
+//!                               └── no daemon? here ────────┴▶ engine ─▶ net::Driver<Client>
+//!  siskin node ─▶ node ─▶ net::Driver<Node>
+//!  siskin demo ─▶ demo ─▶ two `siskin node` and two `siskin up`, driven through their sockets
+//! ```
+#![allow(clippy::disallowed_methods, reason = "binaries read the clock, files and configuration")]
 
-fn main() {}
+mod cli;
+mod commands;
+mod demo;
+mod engine;
+mod failure;
+mod keys;
+mod node;
+mod output;
+mod paths;
+mod qr;
+mod rpc;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::Failure,
+    output::Output,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = Output::new(cli.json);
+    start_log(&cli);
+    match run(cli, out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            out.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli, out: Output) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("the system gives no threads", &error))?;
+    let result = runtime.block_on(commands::run(cli, out));
+    // Standard input may be waited for on a thread that can't be interrupted.
+    runtime.shutdown_background();
+    result
+}
+
+/// Logs go to standard error; `RUST_LOG` chooses among them.
+fn start_log(cli: &Cli) {
+    let serves = matches!(cli.command, Command::Node(_));
+    let level = match (cli.verbose, serves) {
+        (0, false) => "off",
+        (0, true) => "info",
+        (1, _) => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let colors = Output::new(false).colors_errors();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if cli.json {
+        log.json().init();
+    } else {
+        log.with_ansi(colors).init();
+    }
+}
+
+/// The driver's machine has a thread of its own; these only move packets.
+const WORKERS: usize = 2;

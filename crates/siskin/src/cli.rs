@@ -1,0 +1,335 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use proto::NodeAddress;
+
+/// A messenger whose nodes know neither who you are nor what you say.
+#[derive(Parser)]
+#[command(name = "siskin", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Keep everything in this directory instead of the XDG ones
+    #[arg(long, global = true, env = "SISKIN_HOME", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) home: Option<PathBuf>,
+    /// Write results as JSON, one object per line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log more (twice: everything)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a service node
+    Node(NodeArgs),
+    /// Make, bring back or show your account
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Invite, add and look after contacts
+    #[command(subcommand)]
+    Contact(ContactCommand),
+    /// Send a message
+    Send(SendArgs),
+    /// Replace the text of a message of yours
+    Edit(EditArgs),
+    /// Take a message of yours back
+    Delete(DeleteArgs),
+    /// React to a message with an emoji; with an empty one no longer
+    React(ReactArgs),
+    /// Show messages, and tell their author that you have read them
+    Read(ReadArgs),
+    /// Show messages as they arrive
+    Tail(TailArgs),
+    /// Give a conversation fresh keys
+    Rekey(RekeyArgs),
+    /// Keep the account online; the other commands talk to this one
+    Up(UpArgs),
+    /// Watch two people talk through two real nodes on this machine
+    Demo(DemoArgs),
+    /// Print a completion script
+    Completions { shell: Shell },
+    /// Print the manual page, or write all pages to a directory
+    Man {
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Starts a node and prints its address, which is what others need to use it.
+#[derive(Args)]
+pub(crate) struct NodeArgs {
+    /// May be left out
+    #[arg(value_parser = ["run"], hide = true)]
+    pub(crate) action: Option<String>,
+    /// Settings in TOML; what the command line says wins
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the node keeps its key and its rows
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where to listen; may be repeated [default: [::]:4440]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Under which address others reach it, if not where it listens; may be repeated
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) advertise: Vec<SocketAddr>,
+    /// Store nothing more when this much is on disk [default: 8GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) disk_cap: Option<String>,
+    /// Who may register an account [default: open]
+    #[arg(long, value_name = "open|closed", value_parser = ["open", "closed"])]
+    pub(crate) registration: Option<String>,
+    /// End when standard input does
+    #[arg(long, hide = true)]
+    pub(crate) leashed: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Make a new account; prints its recovery phrase, once
+    Create {
+        #[command(flatten)]
+        at: HomeArgs,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Bring your account back from its recovery phrase; locks its old devices out
+    Recover {
+        #[command(flatten)]
+        at: HomeArgs,
+        /// Read the 24 words from a file (`-`: standard input) instead of asking for them
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        phrase_file: Option<PathBuf>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Show the account of this device
+    Show,
+}
+
+#[derive(Args)]
+pub(crate) struct HomeArgs {
+    /// Address of a node to be at home at; may be repeated
+    #[arg(
+        long,
+        env = "SISKIN_NODE",
+        value_name = "ADDRESS",
+        required = true,
+        value_delimiter = ' '
+    )]
+    pub(crate) node: Vec<NodeAddress>,
+    /// What contacts see when you ask them
+    #[arg(long, default_value = "")]
+    pub(crate) name: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ContactCommand {
+    /// Make a link by which others can ask to become contacts
+    Invite {
+        /// How many may use it
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        uses: u32,
+        /// For how long, such as 30m, 12h or 7d
+        #[arg(long, default_value = "7d", value_name = "TIME", value_parser = duration)]
+        expires: Duration,
+        /// Draw it as a QR code too
+        #[arg(long)]
+        qr: bool,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Ask somebody who gave you a link; reads it from standard input if it is `-`
+    Add {
+        link: String,
+        /// What you call them
+        #[arg(long, default_value = "")]
+        name: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Accept somebody who asked
+    Accept {
+        who: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// List contacts and those who asked
+    List,
+    /// Show the safety number to compare with a contact
+    Verify {
+        who: String,
+        /// Remember that you compared it and that it was the same
+        #[arg(long)]
+        set: bool,
+        /// Forget that
+        #[arg(long, conflicts_with = "set")]
+        unset: bool,
+    },
+    /// Forget a contact, or decline who asked
+    Remove { who: String },
+    /// Call a contact something else
+    Rename { who: String, name: String },
+}
+
+#[derive(Args)]
+pub(crate) struct SendArgs {
+    /// A name, an account (its beginning is enough) or a link
+    pub(crate) who: String,
+    /// The text; left out or `-`: standard input
+    pub(crate) text: Option<String>,
+    /// Id of the message that this one answers
+    #[arg(long, value_name = "ID")]
+    pub(crate) reply_to: Option<String>,
+    /// Send even if somebody else may hold the contact's keys
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct EditArgs {
+    pub(crate) who: String,
+    /// The message; its first digits are enough
+    pub(crate) id: String,
+    /// The new text; left out or `-`: standard input
+    pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct DeleteArgs {
+    pub(crate) who: String,
+    /// The message; its first digits are enough
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct ReactArgs {
+    pub(crate) who: String,
+    /// The message; its first digits are enough
+    pub(crate) id: String,
+    pub(crate) emoji: String,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct ReadArgs {
+    pub(crate) who: String,
+    /// How many
+    #[arg(short, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) n: u32,
+    /// Only what stands before this message
+    #[arg(long, value_name = "ID")]
+    pub(crate) before: Option<String>,
+    /// Don't tell that you have read them
+    #[arg(long)]
+    pub(crate) peek: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct TailArgs {
+    /// Only this contact's
+    pub(crate) who: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct RekeyArgs {
+    pub(crate) who: String,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct UpArgs {
+    /// End when standard input does
+    #[arg(long, hide = true)]
+    pub(crate) leashed: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    /// A conversation to play instead of the bundled one
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) from: Option<PathBuf>,
+    /// Leave everything running until Ctrl-C, to join in
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Milliseconds between messages
+    #[arg(long, default_value_t = 150, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=10_000))]
+    pub(crate) pace: u64,
+}
+
+/// How long to wait for a node.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct WaitArgs {
+    /// Seconds to wait until a node has taken it
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    timeout: u32,
+    /// Don't wait; it goes on when the account is next online
+    #[arg(long)]
+    no_wait: bool,
+}
+
+impl WaitArgs {
+    /// Seconds to wait.
+    pub(crate) fn seconds(self) -> u32 {
+        if self.no_wait { 0 } else { self.timeout }
+    }
+}
+
+/// Reads a time such as `90s`, `30m`, `12h` or `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no time; one looks like 30m, 12h or 7d");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
+    let total = number.checked_mul(seconds).filter(|total| (1..=TIME_MAX).contains(total));
+    total.map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// Ten years.
+const TIME_MAX: u64 = 10 * 366 * 86_400;
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 it can't be done, 2 wrong usage, 3 no node reached in time, 4 a contact's
+identity is in doubt, 5 too many, 6 the store is in use or can't be opened.
+
+Start with `siskin demo`.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read() {
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        for wrong in ["", "7", "d", "0s", "-1h", "1y", "99999999999d", "1hh", "7µ"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The commands: each is one call of the local API and a way to show what came back.
+
+mod account;
+mod contact;
+mod message;
+mod pages;
+mod up;
+
+use std::io::{self, IsTerminal, Read};
+
+use crate::{
+    cli::{Cli, Command},
+    demo,
+    failure::Failure,
+    node,
+    output::Output,
+    paths::Home,
+    rpc::{Call, Secret, Session},
+};
+
+/// Carries out what the command line asks.
+pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Failure> {
+    let home = || Home::new(cli.home.as_deref());
+    match cli.command {
+        Command::Node(args) => node::run(args, &home()?, out).await,
+        Command::Account(command) => account::run(command, &home()?, out).await,
+        Command::Contact(command) => contact::run(command, &home()?, out).await,
+        Command::Send(args) => message::send(args, &home()?, out).await,
+        Command::Edit(args) => message::edit(args, &home()?, out).await,
+        Command::Delete(args) => message::delete(args, &home()?, out).await,
+        Command::React(args) => message::react(args, &home()?, out).await,
+        Command::Read(args) => message::read(args, &home()?, out).await,
+        Command::Tail(args) => message::tail(args, &home()?, out).await,
+        Command::Rekey(args) => message::rekey(args, &home()?, out).await,
+        Command::Up(args) => up::run(&args, &home()?, out).await,
+        Command::Demo(args) => demo::run(args, out).await,
+        Command::Completions { shell } => pages::completions(shell),
+        Command::Man { dir } => pages::manual(dir.as_deref()),
+    }
+}
+
+/// Calls one method, in the daemon if there is one.
+async fn call<C: Call>(home: &Home, call: C) -> Result<C::Returns, Failure> {
+    let mut session = Session::open(home).await?;
+    let result = session.call(call).await;
+    session.close().await?;
+    result
+}
+
+/// A text from the command line, or from standard input if it is `-` or left out.
+fn text(given: Option<String>) -> Result<Secret, Failure> {
+    match given {
+        Some(text) if text != "-" => Ok(Secret::new(text)),
+        None if io::stdin().is_terminal() => {
+            Err(Failure::usage("there is no text").hint("give it after the name, or pipe it in"))
+        }
+        Some(_) | None => Ok(Secret::new(standard_input()?)),
+    }
+}
+
+/// All of standard input without the line break at its end.
+fn standard_input() -> Result<String, Failure> {
+    let mut text = String::new();
+    let limit = u64::try_from(INPUT_MAX).unwrap_or(u64::MAX);
+    let read = io::stdin().lock().take(limit).read_to_string(&mut text);
+    read.map_err(|error| Failure::io("standard input", &error))?;
+    if text.len() >= INPUT_MAX {
+        return Err(Failure::user("standard input is too long for a message"));
+    }
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Ok(text)
+}
+
+/// More than any message may have.
+const INPUT_MAX: usize = 1024 * 1024;

@@ -1,0 +1,103 @@
+//! `siskin account`.
+
+use std::{
+    fs,
+    io::{self, BufRead, IsTerminal, Write},
+    path::Path,
+};
+
+use super::{call, standard_input};
+use crate::{
+    cli::{AccountCommand, HomeArgs},
+    failure::Failure,
+    output::{Output, Style, safe},
+    paths::Home,
+    rpc::{AccountCreate, AccountRecover, AccountShape, AccountShow, Created, Secret},
+};
+
+pub(super) async fn run(command: AccountCommand, home: &Home, out: Output) -> Result<(), Failure> {
+    match command {
+        AccountCommand::Create { at: HomeArgs { node, name }, wait } => {
+            let nodes = node.iter().map(ToString::to_string).collect();
+            let create = AccountCreate { name, nodes, wait_s: wait.seconds() };
+            let created = call(home, create).await?;
+            out.result(&created, |created| show_created(created, out));
+            warn_unpublished(&created, wait.seconds(), out);
+        }
+        AccountCommand::Recover { at: HomeArgs { node, name }, phrase_file, wait } => {
+            let phrase = read_phrase(phrase_file.as_deref())?;
+            let nodes = node.iter().map(ToString::to_string).collect();
+            let recover = AccountRecover { phrase, name, nodes, wait_s: wait.seconds() };
+            let created = call(home, recover).await?;
+            out.result(&created, |created| created.account.clone());
+            warn_unpublished(&created, wait.seconds(), out);
+        }
+        AccountCommand::Show => {
+            let shown = call(home, AccountShow {}).await?;
+            out.result(&shown, |shown| show(shown, out));
+        }
+    }
+    Ok(())
+}
+
+fn show_created(created: &Created, out: Output) -> String {
+    let words = created.phrase.as_ref().map(|phrase| phrase.expose().as_str()).unwrap_or_default();
+    let words: Vec<&str> = words.split(' ').collect();
+    let lines = words.chunks(6).map(|line| format!("  {}", line.join(" ")));
+    let lines: Vec<String> = lines.collect();
+    out.say(&out.styled(
+        Style::Yellow,
+        "Write these 24 words down. They bring your account back; nobody else can, and they are\n\
+         shown this once.",
+    ));
+    format!("{}\n{}", created.account, lines.join("\n"))
+}
+
+fn warn_unpublished(created: &Created, waited: u32, out: Output) {
+    if !created.published && waited > 0 {
+        out.say(
+            "warning: the home node has not answered yet; `siskin up` goes on, and contacts can \
+             reach you after that",
+        );
+    }
+}
+
+fn show(shown: &AccountShape, out: Output) -> String {
+    let AccountShape { account, name, nodes, devices, rank, locked_out, published } = shown;
+    let (rotations, delegation, version) = rank;
+    let mut lines = vec![
+        out.styled(Style::Bold, account),
+        format!("name     {}", safe(name)),
+        format!("nodes    {}", nodes.join("\n         ")),
+        format!("devices  {devices}"),
+        format!("record   rotations {rotations}, delegation {delegation}, version {version}"),
+        format!(
+            "reached  {}",
+            if *published { "yes" } else { "not yet: the home node lacks something" }
+        ),
+    ];
+    if *locked_out {
+        let warning = "This device is locked out: the account was brought back elsewhere.";
+        lines.push(out.styled(Style::Yellow, warning));
+    }
+    lines.join("\n")
+}
+
+/// The words, from wherever they are; never from the command line.
+fn read_phrase(file: Option<&Path>) -> Result<Secret, Failure> {
+    match file {
+        Some(file) if file != Path::new("-") => {
+            let read = fs::read_to_string(file);
+            read.map(Secret::new).map_err(|error| Failure::io(file.display(), &error))
+        }
+        None if io::stdin().is_terminal() => {
+            let mut err = io::stderr().lock();
+            let _ = write!(err, "Recovery phrase: ").and_then(|()| err.flush());
+            let mut line = String::new();
+            let read = io::stdin().lock().read_line(&mut line);
+            read.map_err(|error| Failure::io("standard input", &error))?;
+            Ok(Secret::new(line))
+        }
+        Some(_) | None => standard_input().map(Secret::new),
+    }
+}

@@ -1,0 +1,106 @@
+//! `siskin contact`.
+
+use super::{call, standard_input};
+use crate::{
+    cli::ContactCommand,
+    failure::Failure,
+    output::{Output, Style, safe},
+    paths::Home,
+    qr,
+    rpc::{
+        ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
+        ContactVerify, Invited, Person, StateShape, Verified,
+    },
+};
+
+pub(super) async fn run(command: ContactCommand, home: &Home, out: Output) -> Result<(), Failure> {
+    match command {
+        ContactCommand::Invite { uses, expires, qr, wait } => {
+            let invite = ContactInvite { uses, valid_s: expires.as_secs(), wait_s: wait.seconds() };
+            let invited = call(home, invite).await?;
+            out.result(&invited, |invited| show_invite(invited, qr));
+            if !invited.published && wait.seconds() > 0 {
+                let message = "the home node has not answered, so the link does not work yet";
+                return Err(Failure::network(message).hint("`siskin up` goes on"));
+            }
+        }
+        ContactCommand::Add { link, name, wait } => {
+            let link = if link == "-" { standard_input()? } else { link };
+            let person = call(home, ContactAdd { link, name, wait_s: wait.seconds() }).await?;
+            out.result(&person, |person| show(person, out));
+            if person.state == StateShape::Adding && wait.seconds() > 0 {
+                let message = "no node of the link has answered, so they were not asked yet";
+                return Err(Failure::network(message).hint("`siskin up` goes on"));
+            }
+        }
+        ContactCommand::Accept { who, wait } => {
+            let accept = ContactAccept { contact: who, wait_s: wait.seconds() };
+            let person = call(home, accept).await?;
+            out.result(&person, |person| show(person, out));
+            if person.outgoing > 0 && wait.seconds() > 0 {
+                let message = "accepted here, but the node has not taken it in time";
+                return Err(Failure::network(message).hint("`siskin up` goes on"));
+            }
+        }
+        ContactCommand::List => {
+            let people = call(home, ContactList {}).await?;
+            out.result(&people, |people| {
+                let lines: Vec<_> = people.iter().map(|person| show(person, out)).collect();
+                lines.join("\n")
+            });
+        }
+        ContactCommand::Verify { who, set, unset } => {
+            let verified = (set || unset).then_some(set);
+            let verified = call(home, ContactVerify { contact: who, verified }).await?;
+            out.result(&verified, |verified| show_verified(verified, out));
+        }
+        ContactCommand::Remove { who } => {
+            let done = call(home, ContactRemove { contact: who }).await?;
+            out.result(&done, |_| String::new());
+        }
+        ContactCommand::Rename { who, name } => {
+            let person = call(home, ContactRename { contact: who, name }).await?;
+            out.result(&person, |person| show(person, out));
+        }
+    }
+    Ok(())
+}
+
+fn show_invite(invited: &Invited, with_code: bool) -> String {
+    let code = if with_code { qr::render(&invited.link) } else { None };
+    code.map_or_else(|| invited.link.clone(), |code| format!("{}\n{code}", invited.link))
+}
+
+fn show(person: &Person, out: Output) -> String {
+    let name = if person.name.is_empty() { "(no name)".to_owned() } else { safe(&person.name) };
+    let state = match person.state {
+        StateShape::None => "forgotten",
+        StateShape::Adding => "being asked",
+        StateShape::Requested => "asked; has not accepted yet",
+        StateShape::Asking => "asks you; `siskin contact accept` lets them write",
+        StateShape::Established => "contact",
+    };
+    let mut notes = vec![state.to_owned()];
+    notes.extend(person.verified.then(|| "verified".to_owned()));
+    notes.extend((person.unread > 0).then(|| format!("{} unread", person.unread)));
+    notes.extend((person.outgoing > 0).then(|| format!("{} to be sent", person.outgoing)));
+    notes.extend((person.waiting > 0).then(|| format!("{} waiting", person.waiting)));
+    notes.extend(person.trouble.as_ref().map(|trouble| safe(trouble)));
+    notes.extend(person.forked.then(|| "IDENTITY IN DOUBT: two records seen".to_owned()));
+    let seen = "holds another record of your account than you do";
+    notes.extend(person.sees_other_bundle.then(|| seen.to_owned()));
+    let account = out.styled(Style::Dim, &person.account);
+    format!("{}  {account}  {}", out.styled(Style::Bold, &name), notes.join(", "))
+}
+
+fn show_verified(verified: &Verified, out: Output) -> String {
+    let groups: Vec<&str> = verified.safety_number.split(' ').collect();
+    let lines: Vec<String> = groups.chunks(4).map(|line| format!("  {}", line.join(" "))).collect();
+    let what = match (verified.forked, verified.verified) {
+        (true, _) => "Two different records of this account were seen: don't trust it.",
+        (false, true) => "You have compared it.",
+        (false, false) => "Compare it on another way; if it is the same, add --set.",
+    };
+    out.say(what);
+    format!("{}\n{}", safe(&verified.name), lines.join("\n"))
+}

@@ -1,0 +1,197 @@
+//! `siskin send`, `edit`, `delete`, `react`, `read`, `tail` and `rekey`.
+
+use std::time::Duration;
+
+use super::{call, text};
+use crate::{
+    cli::{DeleteArgs, EditArgs, ReactArgs, ReadArgs, RekeyArgs, SendArgs, TailArgs, WaitArgs},
+    engine::Engine,
+    failure::Failure,
+    output::{self, Output, Style, date, safe, safe_lines},
+    paths::Home,
+    rpc::{
+        ContactVerify, ConversationRekey, EventShape, ItemShape, MarkShape, MessageDelete,
+        MessageEdit, MessageList, MessageReact, MessageRead, MessageSend, MessageShape, Said,
+        Session, Subscribe,
+    },
+    stop,
+};
+
+pub(super) async fn send(args: SendArgs, home: &Home, out: Output) -> Result<(), Failure> {
+    let SendArgs { who, text: given, reply_to, force, wait } = args;
+    let text = text(given)?;
+    let send = MessageSend { contact: who, text, reply_to, force, wait_s: wait.seconds() };
+    said(&call(home, send).await?, wait, out)
+}
+
+pub(super) async fn edit(args: EditArgs, home: &Home, out: Output) -> Result<(), Failure> {
+    let EditArgs { who, id, text: given, wait } = args;
+    let edit = MessageEdit { contact: who, id, text: text(given)?, wait_s: wait.seconds() };
+    said(&call(home, edit).await?, wait, out)
+}
+
+pub(super) async fn delete(args: DeleteArgs, home: &Home, out: Output) -> Result<(), Failure> {
+    let DeleteArgs { who, id, wait } = args;
+    let delete = MessageDelete { contact: who, id, wait_s: wait.seconds() };
+    said(&call(home, delete).await?, wait, out)
+}
+
+pub(super) async fn react(args: ReactArgs, home: &Home, out: Output) -> Result<(), Failure> {
+    let ReactArgs { who, id, emoji, wait } = args;
+    let react = MessageReact { contact: who, id, emoji, wait_s: wait.seconds() };
+    said(&call(home, react).await?, wait, out)
+}
+
+pub(super) async fn rekey(args: RekeyArgs, home: &Home, out: Output) -> Result<(), Failure> {
+    let rekey = ConversationRekey { contact: args.who, wait_s: args.wait.seconds() };
+    said(&call(home, rekey).await?, args.wait, out)
+}
+
+pub(super) async fn read(args: ReadArgs, home: &Home, out: Output) -> Result<(), Failure> {
+    let mut session = Session::open(home).await?;
+    let result = read_in(&mut session, args, out).await;
+    session.close().await?;
+    result
+}
+
+async fn read_in(session: &mut Session, args: ReadArgs, out: Output) -> Result<(), Failure> {
+    let ReadArgs { who, n, before, peek, wait } = args;
+    if let Some(engine) = session.engine() {
+        catch_up(engine, wait).await;
+    }
+    let marks_read = !peek && before.is_none();
+    let list = MessageList { contact: who.clone(), limit: n, before };
+    let items = session.call(list).await?;
+    let name = session.call(ContactVerify { contact: who.clone(), verified: None }).await?.name;
+    out.result(&items, |items| {
+        let lines: Vec<_> = items.iter().map(|item| show(item, &name, out)).collect();
+        lines.join("\n")
+    });
+    if marks_read && !items.is_empty() {
+        let wait_s = if session.is_here() { wait.seconds() } else { 0 };
+        session.call(MessageRead { contact: who, wait_s }).await?;
+    }
+    Ok(())
+}
+
+/// Without a daemon: gives the nodes a moment to hand over what is new.
+async fn catch_up(engine: &Engine, wait: WaitArgs) {
+    let mut notices = engine.notices();
+    let limit = Duration::from_secs(wait.seconds().min(CATCH_UP_MAX_S).into());
+    let quiet = async {
+        loop {
+            let patience = if engine.links().values().any(|up| *up) { QUIET } else { limit };
+            if !matches!(tokio::time::timeout(patience, notices.recv()).await, Ok(Ok(_))) {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(limit, quiet).await;
+}
+
+pub(super) async fn tail(args: TailArgs, home: &Home, out: Output) -> Result<(), Failure> {
+    let mut session = Session::open(home).await?;
+    let only = match args.who {
+        Some(contact) => {
+            Some(session.call(ContactVerify { contact, verified: None }).await?.account)
+        }
+        None => None,
+    };
+    let mut stream = session.subscribe(Subscribe::default()).await?;
+    let mut stop = std::pin::pin!(stop::asked(false));
+    loop {
+        let event = tokio::select! {
+            event = stream.next() => event?,
+            () = &mut stop => return Ok(()),
+        };
+        match event {
+            None => return Err(Failure::user("the daemon has ended")),
+            Some(EventShape::Message { contact, name, arrival, message })
+                if only.as_ref().is_none_or(|only| *only == contact) =>
+            {
+                let event = EventShape::Message { contact, name, arrival, message };
+                out.result(&event, |event| show_event(event, out));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn said(said: &Said, wait: WaitArgs, out: Output) -> Result<(), Failure> {
+    out.result(said, |said| said.id.clone().unwrap_or_default());
+    match said.mark {
+        MarkShape::Waiting => {
+            out.say("It is sent as soon as they accept.");
+            Ok(())
+        }
+        MarkShape::Sent if wait.seconds() > 0 => {
+            Err(Failure::network("the node has not taken it in time")
+                .hint("it stays in the outbox; `siskin up` sends it"))
+        }
+        MarkShape::Sent
+        | MarkShape::Stored
+        | MarkShape::Delivered
+        | MarkShape::Read
+        | MarkShape::Refused => Ok(()),
+    }
+}
+
+fn show_event(event: &EventShape, out: Output) -> String {
+    match event {
+        EventShape::Message { name, message, .. } => {
+            let from = if message.own { format!("you → {name}") } else { name.clone() };
+            show_message(message, &from, out)
+        }
+        EventShape::Timeline { .. }
+        | EventShape::Contacts
+        | EventShape::Account
+        | EventShape::Typing { .. }
+        | EventShape::Link { .. }
+        | EventShape::Sent { .. }
+        | EventShape::Resync => String::new(),
+    }
+}
+
+fn show(item: &ItemShape, name: &str, out: Output) -> String {
+    match item {
+        ItemShape::Message(message) => {
+            show_message(message, if message.own { "you" } else { name }, out)
+        }
+        ItemShape::Gap { waiting } => out.styled(
+            Style::Yellow,
+            &format!("  (messages are missing here; {waiting} entries wait for them)"),
+        ),
+    }
+}
+
+fn show_message(message: &MessageShape, from: &str, out: Output) -> String {
+    let id = message.id.get(..ID_SHOWN).unwrap_or(&message.id);
+    let head = out.styled(Style::Dim, &format!("{}  {id}", date(message.sent_at)));
+    let from = out.styled(if message.own { Style::Cyan } else { Style::Green }, &safe(from));
+    let text = match &message.text {
+        Some(text) => safe_lines(text, INDENT),
+        None => out.styled(Style::Dim, "(deleted)"),
+    };
+    let mut line = format!("{head}  {from}  ");
+    if let Some(target) = &message.reply_to {
+        let target = target.get(..ID_SHOWN).unwrap_or(target);
+        line.push_str(&out.styled(Style::Dim, &format!("(re {target}) ")));
+    }
+    line.push_str(&text);
+    if message.edited && message.text.is_some() {
+        line.push_str(&out.styled(Style::Dim, " (edited)"));
+    }
+    for emoji in message.reactions.values() {
+        line.push_str(&format!(" [{}]", safe(emoji)));
+    }
+    if let Some(mark) = message.mark {
+        line.push_str(&out.styled(Style::Dim, &format!("  {}", output::tick(mark))));
+    }
+    line
+}
+
+const ID_SHOWN: usize = 8;
+/// Further lines of a text stand below its first.
+const INDENT: usize = 4;
+const CATCH_UP_MAX_S: u32 = 3;
+const QUIET: Duration = Duration::from_millis(200);

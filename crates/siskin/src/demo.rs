@@ -1,0 +1,81 @@
+//! `siskin demo`: two people talk through two real nodes on this machine, all of it as separate
+//! processes that are driven only through their sockets.
+
+mod play;
+mod script;
+mod stage;
+mod summary;
+
+use std::{fs, time::Duration};
+
+use crate::{
+    cli::DemoArgs,
+    failure::Failure,
+    output::{Output, Style},
+    stop,
+};
+use play::Play;
+use script::Who;
+use stage::Stage;
+use summary::Summary;
+
+/// Plays a conversation and tells what it cost.
+pub(crate) async fn run(args: DemoArgs, out: Output) -> Result<(), Failure> {
+    let text = match &args.from {
+        Some(path) => {
+            fs::read_to_string(path).map_err(|error| Failure::io(path.display(), &error))?
+        }
+        None => BUNDLED.to_owned(),
+    };
+    let script = script::parse(&text)?;
+    let pace = Duration::from_millis(args.pace);
+    let mut stage = Stage::new()?;
+    let played = tokio::select! {
+        played = Box::pin(perform(&mut stage, &script, pace, out)) => played,
+        () = stop::asked(false) => Err(Failure::user("interrupted")),
+    };
+    let result = match played {
+        Ok(summary) => {
+            out.result(&summary, |summary| summary.show(args.keep, out));
+            if args.keep {
+                stop::asked(false).await;
+            }
+            Ok(())
+        }
+        Err(failure) => Err(stage.explain(failure)),
+    };
+    stage.end().await;
+    result
+}
+
+async fn perform(
+    stage: &mut Stage,
+    script: &[script::Line],
+    pace: Duration,
+    out: Output,
+) -> Result<Summary, Failure> {
+    let note = |text: &str| out.say(&out.styled(Style::Dim, text));
+    for who in Who::BOTH {
+        let address = stage.start_node(who).await?;
+        note(&format!("{}'s node     {}", who.name(), shorten(&address)));
+    }
+    for who in Who::BOTH {
+        stage.start_daemon(who).await?;
+    }
+    let mut play = Play::new(stage, pace, out);
+    play.meet().await?;
+    play.perform(script).await
+}
+
+/// The beginning and the end of something long.
+fn shorten(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let (Some(head), Some(tail)) =
+        (chars.get(..16), chars.len().checked_sub(22).and_then(|from| chars.get(from..)))
+    else {
+        return text.to_owned();
+    };
+    head.iter().chain(&['…']).chain(tail).collect()
+}
+
+const BUNDLED: &str = include_str!("../demo/conversation.txt");

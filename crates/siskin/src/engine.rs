@@ -1,0 +1,191 @@
+//! The account at work: the client machine in its driver, asked by method calls and telling by
+//! notices.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use client::{Action, Client, Command, CommandError, Config, Event, Reply, transport_seed};
+use net::{Counters, Driver, Events, Keys, Running, Settings};
+use proto::{AccountId, LogId, NodeId, Rows};
+use store::{Layout, Sqlite};
+use tokio::{
+    sync::{broadcast, oneshot},
+    time::timeout,
+};
+
+use crate::{failure::Failure, keys::DeviceKeys, paths::Home};
+
+/// The account of one home, online.
+pub(crate) struct Engine {
+    running: Running<Client>,
+    desk: Arc<Desk>,
+}
+
+/// A hint that rows changed, or something that is in no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    Account,
+    Contacts,
+    Timeline(LogId),
+    Typing(AccountId),
+    Link(NodeId, bool),
+    Sent(LogId),
+}
+
+/// Where answers and notices are handed out.
+struct Desk {
+    waiting: Mutex<Waiting>,
+    links: Mutex<BTreeMap<NodeId, bool>>,
+    notices: broadcast::Sender<Notice>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    tickets: u64,
+    answers: BTreeMap<u64, oneshot::Sender<Result<Reply, CommandError>>>,
+    closed: bool,
+}
+
+impl Engine {
+    /// Opens the store of a home, which nobody else may have open, and goes online.
+    pub(crate) async fn open(home: &Home) -> Result<Arc<Self>, Failure> {
+        home.create()?;
+        let keys = DeviceKeys::load(&home.master_key())?;
+        let (name, version) = client::LAYOUT;
+        let layout = Layout { name, version, migrations: &[] };
+        let store = Sqlite::open(&home.store(), &keys.store, &layout)?;
+        let secret = keys.transport.clone();
+        let seed_of = Keys::PerPeer(Box::new(move |peer| *transport_seed(&secret, peer)));
+        let config = Config { transport: keys.transport };
+        let mut running = Driver::<Client>::start(Settings::new(seed_of), config, store).await?;
+        let desk = Arc::new(Desk {
+            waiting: Mutex::default(),
+            links: Mutex::default(),
+            notices: broadcast::channel(NOTICES_MAX).0,
+        });
+        if let Some(events) = running.take_events() {
+            tokio::spawn(Arc::clone(&desk).hand_out(events));
+        }
+        Ok(Arc::new(Self { running, desk }))
+    }
+
+    /// Has an action carried out; what it changed is durable when this returns.
+    pub(crate) async fn ask(&self, action: Action) -> Result<Reply, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let ticket = self.desk.ticket(answer)?;
+        let ended = || Failure::user("the account was closed");
+        let command = Command { ticket, action };
+        self.running.commands().send(command).await.map_err(|_| ended())?;
+        Ok(answered.await.map_err(|_| ended())??)
+    }
+
+    /// Reads durable rows.
+    pub(crate) async fn read<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Rows) -> R + Send + 'static,
+    ) -> Result<R, Failure> {
+        Ok(self.running.read(read).await?)
+    }
+
+    /// Waits until `look` finds something in the rows; nothing if it does not within `seconds`.
+    pub(crate) async fn until<R: Send + 'static>(
+        &self,
+        seconds: u32,
+        look: impl Fn(&dyn Rows) -> Option<R> + Clone + Send + 'static,
+    ) -> Result<Option<R>, Failure> {
+        // Listens before it looks, so that nothing can happen in between.
+        let mut notices = self.notices();
+        let found = async {
+            loop {
+                if let Some(found) = self.read(look.clone()).await? {
+                    return Ok(found);
+                }
+                if let Err(broadcast::error::RecvError::Closed) = notices.recv().await {
+                    return Err(Failure::user("the account was closed"));
+                }
+            }
+        };
+        timeout(Duration::from_secs(seconds.into()), found).await.ok().transpose()
+    }
+
+    /// What happens from now on.
+    pub(crate) fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.desk.notices.subscribe()
+    }
+
+    /// The nodes that were met, and whether they are connected now.
+    pub(crate) fn links(&self) -> BTreeMap<NodeId, bool> {
+        lock(&self.desk.links).clone()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.running.counters()
+    }
+
+    /// Resolves when the engine can't go on: why.
+    pub(crate) async fn stopped(&self) -> Failure {
+        self.running.stopped().await.into()
+    }
+
+    /// Sends what is to be sent, makes everything durable and goes offline.
+    pub(crate) async fn close(self: Arc<Self>) -> Result<(), Failure> {
+        match Arc::into_inner(self) {
+            Some(engine) => Ok(engine.running.shutdown().await?),
+            // Somebody still waits for an answer; the driver ends when they are gone.
+            None => Ok(()),
+        }
+    }
+}
+
+impl Desk {
+    fn ticket(&self, answer: oneshot::Sender<Result<Reply, CommandError>>) -> Result<u64, Failure> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.closed {
+            return Err(Failure::user("the account was closed"));
+        }
+        // Whoever gave up waiting needs no answer.
+        waiting.answers.retain(|_, answer| !answer.is_closed());
+        waiting.tickets = waiting.tickets.wrapping_add(1);
+        let ticket = waiting.tickets;
+        waiting.answers.insert(ticket, answer);
+        Ok(ticket)
+    }
+
+    async fn hand_out(self: Arc<Self>, mut events: Events<Event>) {
+        while let Some(event) = events.recv().await {
+            let notice = match event {
+                Event::Done { ticket, result } => {
+                    if let Some(answer) = lock(&self.waiting).answers.remove(&ticket) {
+                        let _ = answer.send(result);
+                    }
+                    continue;
+                }
+                Event::Account => Notice::Account,
+                Event::Contacts => Notice::Contacts,
+                Event::Timeline(log) => Notice::Timeline(log),
+                Event::Typing(account) => Notice::Typing(account),
+                Event::Link(node, up) => {
+                    lock(&self.links).insert(node, up);
+                    Notice::Link(node, up)
+                }
+                Event::Sent(log) => Notice::Sent(log),
+            };
+            // Nobody may be listening.
+            let _ = self.notices.send(notice);
+        }
+        let mut waiting = lock(&self.waiting);
+        waiting.closed = true;
+        waiting.answers.clear();
+    }
+}
+
+/// What a lock guards here is whole at every moment, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A few seconds of a busy account; who reads more slowly is told to look at everything again.
+const NOTICES_MAX: usize = 1024;

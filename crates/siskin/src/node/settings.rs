@@ -1,0 +1,118 @@
+//! A node's settings: a TOML file, and the command line above it.
+
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use ::node::{NodeConfig, Registration};
+use proto::NodeId;
+use serde::Deserialize;
+
+use crate::{cli::NodeArgs, failure::Failure, paths::Home};
+
+/// What the person who runs the node chose.
+#[derive(Debug)]
+pub(super) struct NodeSettings {
+    pub(super) data_dir: PathBuf,
+    /// Empty: wherever the machine lets it.
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) advertise: Vec<SocketAddr>,
+    pub(super) disk_cap_bytes: u64,
+    pub(super) account_quota_bytes: u64,
+    pub(super) registration: Registration,
+}
+
+/// Reads the file, if one is named, and puts the command line above it.
+pub(super) fn read(args: NodeArgs, home: &Home) -> Result<NodeSettings, Failure> {
+    let file = match &args.config {
+        Some(path) => {
+            let text =
+                fs::read_to_string(path).map_err(|error| Failure::io(path.display(), &error))?;
+            toml::from_str(&text).map_err(|error: toml::de::Error| {
+                // The first line of the rest shows the place, the last one says what is wrong.
+                Failure::usage(format!("{}: {}", path.display(), error.message()))
+                    .hint(format!("the settings are {}", KEYS.join(", ")))
+            })?
+        }
+        None => File::default(),
+    };
+    let defaults = NodeConfig::new(NodeId::default());
+    let bytes = |text: Option<String>, default| text.map_or(Ok(default), |text| size(&text));
+    let registration = args.registration.or(file.registration);
+    Ok(NodeSettings {
+        data_dir: args.data_dir.or(file.data_dir).unwrap_or_else(|| home.node()),
+        listen: if args.listen.is_empty() { file.listen } else { args.listen },
+        advertise: if args.advertise.is_empty() { file.advertise } else { args.advertise },
+        disk_cap_bytes: bytes(args.disk_cap.or(file.disk_cap), defaults.disk_cap_bytes)?,
+        account_quota_bytes: bytes(file.account_quota, defaults.account_quota_bytes)?,
+        registration: match registration.as_deref() {
+            None | Some("open") => Registration::Open,
+            Some("closed") => Registration::Closed,
+            Some(other) => {
+                return Err(Failure::usage(format!(
+                    "registration is open or closed, not `{other}`"
+                )));
+            }
+        },
+    })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    data_dir: Option<PathBuf>,
+    listen: Vec<SocketAddr>,
+    advertise: Vec<SocketAddr>,
+    disk_cap: Option<String>,
+    account_quota: Option<String>,
+    registration: Option<String>,
+}
+
+/// Reads a size such as `500MB` or `8GiB`.
+fn size(text: &str) -> Result<u64, Failure> {
+    let wrong = || {
+        Failure::usage(format!("`{text}` is no size")).hint("one looks like 500MB, 8GiB or 1000000")
+    };
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+    let unit = unit.trim();
+    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)).ok_or_else(wrong)
+}
+
+const KEYS: [&str; 6] =
+    ["data_dir", "listen", "advertise", "disk_cap", "account_quota", "registration"];
+const UNITS: [(&str, u64); 9] = [
+    ("", 1),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!(size("8GiB"), Ok(8 << 30));
+        assert_eq!(size("500 MB"), Ok(500_000_000));
+        assert_eq!(size("7"), Ok(7));
+        for wrong in ["", "GiB", "8 gigs", "-1", "99999999999TiB", "1.5GB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_named_settings_are_all_there_are() {
+        for key in KEYS {
+            let error = toml::from_str::<File>(&format!("{key} = false")).err().unwrap();
+            assert!(!error.message().contains("unknown"), "{key}");
+        }
+        let error = toml::from_str::<File>("colour = 1").err().unwrap();
+        assert!(error.message().contains("`colour`"), "{}", error.message());
+    }
+}

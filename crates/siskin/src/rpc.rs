@@ -1,0 +1,32 @@
+//! The local API: one table of typed methods, called in this process or as JSON-RPC 2.0 over the
+//! daemon's socket. Specified in `spec/local-api.md`.
+
+mod account;
+mod contact;
+mod message;
+mod methods;
+mod server;
+mod session;
+mod shapes;
+mod subscription;
+mod who;
+mod wire;
+
+pub(crate) use account::{
+    AccountCreate, AccountRecover, AccountShow, Created, Secret, StatusShow, Traffic,
+};
+pub(crate) use contact::{
+    ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
+    ContactVerify, Invited, Verified,
+};
+pub(crate) use message::{
+    ConversationRekey, MessageDelete, MessageEdit, MessageList, MessageReact, MessageRead,
+    MessageSend, Said,
+};
+pub(crate) use methods::Call;
+pub(crate) use server::Server;
+pub(crate) use session::{Remote, Session};
+pub(crate) use shapes::{
+    AccountShape, EventShape, ItemShape, MarkShape, MessageShape, Person, StateShape,
+};
+pub(crate) use subscription::Subscribe;

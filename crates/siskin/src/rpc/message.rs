@@ -1,0 +1,288 @@
+//! Methods of messages.
+
+use client::{
+    Action, Mark, Reply,
+    view::{self, ContactView, Range},
+};
+use proto::{EnvelopeId, Instant, LogId, Rows};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    account::Secret,
+    methods::Call,
+    shapes::{Done, ItemShape, MarkShape},
+    who,
+};
+use crate::{engine::Engine, failure::Failure};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MessageSend {
+    pub(crate) contact: String,
+    pub(crate) text: Secret,
+    #[serde(default)]
+    pub(crate) reply_to: Option<String>,
+    /// Send even if the contact's identity is in doubt.
+    #[serde(default)]
+    pub(crate) force: bool,
+    /// Seconds to wait until the node has it.
+    #[serde(default)]
+    pub(crate) wait_s: u32,
+}
+
+/// What was said and how far it has come.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Said {
+    /// `null` while it waits for the contact to accept.
+    pub(crate) id: Option<String>,
+    pub(crate) mark: MarkShape,
+}
+
+impl Call for MessageSend {
+    const METHOD: &'static str = "message.send";
+    type Returns = Said;
+
+    async fn run(self, engine: &Engine) -> Result<Said, Failure> {
+        let contact = who::contact(engine, &self.contact).await?;
+        if !self.force {
+            who::check_trust(&contact)?;
+        }
+        let reply_to = match &self.reply_to {
+            Some(id) => {
+                let target = who::message(engine, who::conversation(&contact)?, id).await?;
+                Some(target.place.id.reference())
+            }
+            None => None,
+        };
+        let text = self.text.expose().clone();
+        let action = Action::Send { contact: contact.account, text, reply_to };
+        say(engine, &contact, action, self.wait_s).await
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MessageEdit {
+    pub(crate) contact: String,
+    pub(crate) id: String,
+    pub(crate) text: Secret,
+    #[serde(default)]
+    pub(crate) wait_s: u32,
+}
+
+impl Call for MessageEdit {
+    const METHOD: &'static str = "message.edit";
+    type Returns = Said;
+
+    async fn run(self, engine: &Engine) -> Result<Said, Failure> {
+        let (contact, target) = target(engine, &self.contact, &self.id).await?;
+        let text = self.text.expose().clone();
+        let target = target.reference();
+        let action = Action::Edit { contact: contact.account, target, text };
+        say(engine, &contact, action, self.wait_s).await
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MessageDelete {
+    pub(crate) contact: String,
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) wait_s: u32,
+}
+
+impl Call for MessageDelete {
+    const METHOD: &'static str = "message.delete";
+    type Returns = Said;
+
+    async fn run(self, engine: &Engine) -> Result<Said, Failure> {
+        let (contact, target) = target(engine, &self.contact, &self.id).await?;
+        let action = Action::Delete { contact: contact.account, target: target.reference() };
+        say(engine, &contact, action, self.wait_s).await
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MessageReact {
+    pub(crate) contact: String,
+    pub(crate) id: String,
+    /// Empty to take it back.
+    pub(crate) emoji: String,
+    #[serde(default)]
+    pub(crate) wait_s: u32,
+}
+
+impl Call for MessageReact {
+    const METHOD: &'static str = "message.react";
+    type Returns = Said;
+
+    async fn run(self, engine: &Engine) -> Result<Said, Failure> {
+        let (contact, target) = target(engine, &self.contact, &self.id).await?;
+        let (target, emoji) = (target.reference(), self.emoji);
+        let action = Action::React { contact: contact.account, target, emoji };
+        say(engine, &contact, action, self.wait_s).await
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MessageRead {
+    pub(crate) contact: String,
+    #[serde(default)]
+    pub(crate) wait_s: u32,
+}
+
+impl Call for MessageRead {
+    const METHOD: &'static str = "message.read";
+    type Returns = Done;
+
+    async fn run(self, engine: &Engine) -> Result<Done, Failure> {
+        let contact = who::contact(engine, &self.contact).await?.account;
+        engine.ask(Action::MarkRead { contact }).await?;
+        engine.until(self.wait_s, move |rows| nothing_to_send(rows, contact)).await?;
+        Ok(Done {})
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MessageList {
+    pub(crate) contact: String,
+    #[serde(default = "limit_default")]
+    pub(crate) limit: u32,
+    /// Id of a message: only what stands before it.
+    #[serde(default)]
+    pub(crate) before: Option<String>,
+}
+
+impl Call for MessageList {
+    const METHOD: &'static str = "message.list";
+    type Returns = Vec<ItemShape>;
+
+    async fn run(self, engine: &Engine) -> Result<Vec<ItemShape>, Failure> {
+        let contact = who::contact(engine, &self.contact).await?;
+        let Some(log) = contact.conversation else { return Ok(Vec::new()) };
+        let range = match &self.before {
+            Some(id) => Range::Before(who::message(engine, log, id).await?.place),
+            None => Range::Latest,
+        };
+        let limit = usize::try_from(self.limit.clamp(1, LIMIT_MAX)).unwrap_or_default();
+        let now = now();
+        let items = engine.read(move |rows| view::timeline(rows, &log, range, limit, now)).await?;
+        Ok(bounded(items.into_iter().map(ItemShape::from).collect()))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConversationRekey {
+    pub(crate) contact: String,
+    #[serde(default)]
+    pub(crate) wait_s: u32,
+}
+
+impl Call for ConversationRekey {
+    const METHOD: &'static str = "conversation.rekey";
+    type Returns = Said;
+
+    async fn run(self, engine: &Engine) -> Result<Said, Failure> {
+        let contact = who::contact(engine, &self.contact).await?;
+        let action = Action::Rekey { contact: contact.account };
+        say(engine, &contact, action, self.wait_s).await
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConversationTyping {
+    pub(crate) contact: String,
+}
+
+impl Call for ConversationTyping {
+    const METHOD: &'static str = "conversation.typing";
+    type Returns = Done;
+
+    async fn run(self, engine: &Engine) -> Result<Done, Failure> {
+        let contact = who::contact(engine, &self.contact).await?.account;
+        engine.ask(Action::Typing { contact }).await?;
+        Ok(Done {})
+    }
+}
+
+/// Says something and waits until its node has it, or will never have it.
+async fn say(
+    engine: &Engine,
+    contact: &ContactView,
+    action: Action,
+    wait_s: u32,
+) -> Result<Said, Failure> {
+    let id = match engine.ask(action).await? {
+        Reply::Envelope(id) => id,
+        Reply::Waiting => return Ok(Said { id: None, mark: MarkShape::Waiting }),
+        Reply::Nothing | Reply::Link(_) | Reply::Account(_) => {
+            return Err(Failure::user("nothing was said"));
+        }
+    };
+    let log = who::conversation(contact)?;
+    let stored = move |rows: &dyn Rows| mark(rows, &log, &id).filter(|mark| *mark > Mark::Sent);
+    let mark = engine.until(wait_s, stored).await?.unwrap_or(Mark::Sent);
+    if mark == Mark::Refused {
+        return Err(Failure::user("the node will not take it")
+            .hint("`siskin read WHO` shows it with its mark"));
+    }
+    Ok(Said { id: Some(id.to_string()), mark: mark.into() })
+}
+
+async fn target(
+    engine: &Engine,
+    contact: &str,
+    id: &str,
+) -> Result<(ContactView, EnvelopeId), Failure> {
+    let contact = who::contact(engine, contact).await?;
+    let message = who::message(engine, who::conversation(&contact)?, id).await?;
+    Ok((contact, message.place.id))
+}
+
+fn mark(rows: &dyn Rows, log: &LogId, id: &EnvelopeId) -> Option<Mark> {
+    view::mark(rows, log, &id.reference())
+}
+
+fn nothing_to_send(rows: &dyn Rows, account: proto::AccountId) -> Option<()> {
+    let contact = view::contacts(rows).into_iter().find(|contact| contact.account == account)?;
+    (contact.outgoing == 0).then_some(())
+}
+
+/// The end of a page, as far as it fits a response.
+fn bounded(items: Vec<ItemShape>) -> Vec<ItemShape> {
+    let mut room = PAGE_BYTES_MAX;
+    let mut kept: Vec<ItemShape> = Vec::new();
+    for item in items.into_iter().rev() {
+        let text = match &item {
+            ItemShape::Message(message) => message.text.as_ref().map_or(0, String::len),
+            ItemShape::Gap { .. } => 0,
+        };
+        let Some(left) = room.checked_sub(text.saturating_add(ITEM_BYTES)) else { break };
+        room = left;
+        kept.push(item);
+    }
+    kept.reverse();
+    kept
+}
+
+/// The wall clock, to tell how long entries have waited.
+fn now() -> Instant {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Instant::from_secs(since.map_or(0, |since| since.as_secs()))
+}
+
+fn limit_default() -> u32 {
+    50
+}
+
+const LIMIT_MAX: u32 = 1000;
+/// Texts in one page; escaped they are six times as long at most.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// About what a message takes beside its text.
+const ITEM_BYTES: usize = 512;

@@ -1,0 +1,82 @@
+//! The table of methods.
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    account::{AccountCreate, AccountRecover, AccountShow, StatusShow},
+    contact::{
+        ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
+        ContactVerify,
+    },
+    message::{
+        ConversationRekey, ConversationTyping, MessageDelete, MessageEdit, MessageList,
+        MessageReact, MessageRead, MessageSend,
+    },
+};
+use crate::{engine::Engine, failure::Failure};
+
+/// A method with its parameters, which are `Self`.
+pub(crate) trait Call: Serialize + DeserializeOwned + Send {
+    /// Its name on the wire.
+    const METHOD: &'static str;
+    /// What it returns.
+    type Returns: Serialize + DeserializeOwned + Send;
+
+    /// Carries it out.
+    fn run(self, engine: &Engine) -> impl Future<Output = Result<Self::Returns, Failure>> + Send;
+}
+
+/// Calls the method of that name; nothing if there is none.
+pub(crate) async fn call(
+    engine: &Engine,
+    method: &str,
+    params: Value,
+) -> Option<Result<Value, Refusal>> {
+    macro_rules! table {
+        ($($call:ty),+ $(,)?) => {
+            match method {
+                $(<$call>::METHOD => Some(run::<$call>(engine, params).await),)+
+                _ => None,
+            }
+        };
+    }
+    table![
+        AccountCreate,
+        AccountRecover,
+        AccountShow,
+        ContactAccept,
+        ContactAdd,
+        ContactInvite,
+        ContactList,
+        ContactRemove,
+        ContactRename,
+        ContactVerify,
+        ConversationRekey,
+        ConversationTyping,
+        MessageDelete,
+        MessageEdit,
+        MessageList,
+        MessageReact,
+        MessageRead,
+        MessageSend,
+        StatusShow,
+    ]
+}
+
+/// Why a method returned nothing.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The parameters are not what it takes; said without their values.
+    Params(String),
+    Failed(Failure),
+}
+
+async fn run<C: Call>(engine: &Engine, params: Value) -> Result<Value, Refusal> {
+    let params = if params.is_null() { Value::Object(serde_json::Map::new()) } else { params };
+    let call: C =
+        serde_json::from_value(params).map_err(|error| Refusal::Params(error.to_string()))?;
+    let returned = Box::pin(call.run(engine)).await.map_err(Refusal::Failed)?;
+    let value = serde_json::to_value(returned);
+    value.map_err(|error| Refusal::Failed(Failure::user(error.to_string())))
+}

@@ -1,0 +1,198 @@
+//! The shapes of what the local API returns. Fields are only ever added.
+
+use std::collections::BTreeMap;
+
+use client::{
+    ContactState, Mark,
+    view::{AccountView, ContactView, Item, MessageView},
+};
+use proto::EnvelopeId;
+use serde::{Deserialize, Serialize};
+
+/// Nothing but success.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Done {}
+
+/// The account of a device.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct AccountShape {
+    pub(crate) account: String,
+    pub(crate) name: String,
+    pub(crate) nodes: Vec<String>,
+    pub(crate) devices: usize,
+    /// Rotations, delegation serial and version of the record.
+    pub(crate) rank: (u64, u64, u64),
+    pub(crate) locked_out: bool,
+    /// The home node holds all that others need to reach this account.
+    pub(crate) published: bool,
+}
+
+impl From<AccountView> for AccountShape {
+    fn from(view: AccountView) -> Self {
+        Self {
+            account: view.account.to_string(),
+            name: view.name,
+            nodes: view.homes.iter().map(ToString::to_string).collect(),
+            devices: view.devices,
+            rank: view.rank,
+            locked_out: view.locked_out,
+            published: view.published,
+        }
+    }
+}
+
+/// Someone this account knows, has asked, or is asked by.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Person {
+    pub(crate) account: String,
+    pub(crate) name: String,
+    pub(crate) state: StateShape,
+    pub(crate) conversation: Option<String>,
+    pub(crate) verified: bool,
+    pub(crate) forked: bool,
+    pub(crate) sees_other_bundle: bool,
+    pub(crate) trouble: Option<String>,
+    pub(crate) unread: usize,
+    pub(crate) outgoing: usize,
+    pub(crate) waiting: usize,
+}
+
+impl From<ContactView> for Person {
+    fn from(view: ContactView) -> Self {
+        Self {
+            account: view.account.to_string(),
+            name: view.name,
+            state: view.state.into(),
+            conversation: view.conversation.map(|log| log.to_string()),
+            verified: view.verified,
+            forked: view.forked,
+            sees_other_bundle: view.sees_other_bundle,
+            trouble: Some(view.trouble).filter(|trouble| !trouble.is_empty()),
+            unread: view.unread,
+            outgoing: view.outgoing,
+            waiting: view.waiting,
+        }
+    }
+}
+
+/// How far two accounts have come with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StateShape {
+    None,
+    Adding,
+    Requested,
+    Asking,
+    Established,
+}
+
+impl From<ContactState> for StateShape {
+    fn from(state: ContactState) -> Self {
+        match state {
+            ContactState::None => Self::None,
+            ContactState::Adding => Self::Adding,
+            ContactState::Requested => Self::Requested,
+            ContactState::Asking => Self::Asking,
+            ContactState::Established => Self::Established,
+        }
+    }
+}
+
+/// One thing to show in a timeline.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum ItemShape {
+    Message(MessageShape),
+    Gap { waiting: usize },
+}
+
+impl From<Item> for ItemShape {
+    fn from(item: Item) -> Self {
+        match item {
+            Item::Message(view) => Self::Message(view.into()),
+            Item::Gap { waiting } => Self::Gap { waiting },
+        }
+    }
+}
+
+/// One message as it is now.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct MessageShape {
+    pub(crate) id: String,
+    pub(crate) position: u64,
+    pub(crate) own: bool,
+    pub(crate) sent_at: u64,
+    /// `null` once deleted.
+    pub(crate) text: Option<String>,
+    pub(crate) edited: bool,
+    pub(crate) reply_to: Option<String>,
+    /// Who reacted with what.
+    pub(crate) reactions: BTreeMap<String, String>,
+    /// `null` if it is somebody else's.
+    pub(crate) mark: Option<MarkShape>,
+}
+
+impl From<MessageView> for MessageShape {
+    fn from(view: MessageView) -> Self {
+        let reactions = view.reactions.into_iter();
+        Self {
+            id: view.place.id.to_string(),
+            position: view.place.position,
+            own: view.own,
+            sent_at: view.sent_at_s,
+            text: view.text,
+            edited: view.edited,
+            reply_to: view.reply_to.map(|id: EnvelopeId| id.to_string()),
+            reactions: reactions.map(|(by, emoji)| (by.to_string(), emoji)).collect(),
+            mark: view.mark.map(MarkShape::from),
+        }
+    }
+}
+
+/// How far a message of one's own has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MarkShape {
+    /// Waits until the contact accepts; it is in no timeline yet.
+    Waiting,
+    Sent,
+    Stored,
+    Delivered,
+    Read,
+    Refused,
+}
+
+impl From<Mark> for MarkShape {
+    fn from(mark: Mark) -> Self {
+        match mark {
+            Mark::Sent => Self::Sent,
+            Mark::Stored => Self::Stored,
+            Mark::Delivered => Self::Delivered,
+            Mark::Read => Self::Read,
+            Mark::Refused => Self::Refused,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum EventShape {
+    /// A message came into a timeline, by whomever.
+    Message { contact: String, name: String, arrival: u64, message: MessageShape },
+    /// Marks, edits, deletions or reactions of a timeline changed.
+    Timeline { contact: String },
+    /// Contacts or requests changed.
+    Contacts,
+    /// Own account changed.
+    Account,
+    /// A contact is typing.
+    Typing { contact: String },
+    /// A node was reached or lost.
+    Link { node: String, up: bool },
+    /// All that was to be sent to a contact is stored.
+    Sent { contact: String },
+    /// Some hints were lost because they were read too slowly; look at everything again. Messages
+    /// are not lost.
+    Resync,
+}

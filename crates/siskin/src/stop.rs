@@ -1,0 +1,34 @@
+//! When to end.
+
+use tokio::{
+    io::AsyncReadExt,
+    signal::unix::{SignalKind, signal},
+};
+
+/// Resolves when the process is asked to end: by a signal, or if `leashed` by the end of standard
+/// input, so that a child does not outlive whoever started it.
+pub(crate) async fn asked(leashed: bool) {
+    let ended = async {
+        if !leashed {
+            return std::future::pending().await;
+        }
+        let mut input = tokio::io::stdin();
+        let mut sink = [0; 64];
+        while input.read(&mut sink).await.is_ok_and(|read| read > 0) {}
+    };
+    tokio::select! {
+        () = ended => {}
+        () = told(SignalKind::interrupt()) => {}
+        () = told(SignalKind::terminate()) => {}
+        () = told(SignalKind::hangup()) => {}
+    }
+}
+
+async fn told(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}

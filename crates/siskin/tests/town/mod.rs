@@ -1,0 +1,194 @@
+//! A town for tests: real node and daemon processes on loopback, each gone when its value is.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    reason = "a test may stop on the first thing that is not as it should be, and has a clock"
+)]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+/// A service node.
+pub struct Node {
+    pub directory: PathBuf,
+    /// `sisknode1…@127.0.0.1:PORT`
+    pub address: String,
+    child: Child,
+}
+
+impl Node {
+    pub fn start(directory: &Path) -> Self {
+        Self::listen(directory, "127.0.0.1:0")
+    }
+
+    /// Kills the node without warning and starts it again where it was.
+    pub fn kill_and_restart(&mut self) {
+        end(&mut self.child);
+        let port = self.address.split('@').nth(1).unwrap().to_owned();
+        *self = Self::listen(&self.directory.clone(), &port);
+    }
+
+    fn listen(directory: &Path, listen: &str) -> Self {
+        let mut command = siskin();
+        command.args(["node", "--json", "--leashed", "--listen", listen, "--data-dir"]);
+        let (child, first) = start(command.arg(directory));
+        let address = first["address"].as_str().unwrap().to_owned();
+        Self { directory: directory.to_owned(), address, child }
+    }
+
+    /// Ends the node in order, so that all it holds is on disk.
+    pub fn stop(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// Somebody's daemon.
+pub struct Person {
+    pub home: PathBuf,
+    child: Option<Child>,
+}
+
+impl Person {
+    /// Starts a daemon and makes an account at a node.
+    pub fn settle(home: &Path, name: &str, node: &str) -> Self {
+        let mut person = Self { home: home.to_owned(), child: None };
+        person.come_online();
+        person.call("account.create", json!({ "name": name, "nodes": [node] }));
+        person.until("the account is published", |person| {
+            person.call("account.show", json!({}))["published"] == true
+        });
+        person
+    }
+
+    pub fn come_online(&mut self) {
+        let mut command = siskin();
+        command.args(["up", "--json", "--leashed"]).env("SISKIN_HOME", &self.home);
+        self.child = Some(start(&mut command).0);
+    }
+
+    /// Kills the daemon without warning.
+    pub fn go_offline(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            end(&mut child);
+        }
+    }
+
+    pub fn call(&self, method: &str, params: Value) -> Value {
+        let answer = self.try_call(method, params);
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    pub fn try_call(&self, method: &str, params: Value) -> Result<Value, Value> {
+        let mut socket = UnixStream::connect(self.home.join("siskin.sock")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        writeln!(socket, "{call}").unwrap();
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line).unwrap();
+        let mut answer: Value = serde_json::from_str(&line).unwrap();
+        if answer["error"].is_null() { Ok(answer["result"].take()) } else { Err(answer) }
+    }
+
+    /// Waits until something is so.
+    pub fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self) {
+            assert!(Instant::now() < deadline, "waited in vain until {what}");
+            // Each turn asks the daemon anew; between two the others get the processor.
+            std::thread::yield_now();
+        }
+    }
+
+    pub fn say(&self, to: &str, text: &str) {
+        self.call("message.send", json!({ "contact": to, "text": text }));
+    }
+
+    /// All messages with a contact, in timeline order.
+    pub fn messages(&self, contact: &str) -> Vec<Value> {
+        let mut all: Vec<Value> = Vec::new();
+        loop {
+            let before = all.first().map(|message| message["id"].clone());
+            let params = json!({ "contact": contact, "limit": 500, "before": before });
+            let page = self.call("message.list", params);
+            let page = page.as_array().unwrap();
+            if page.is_empty() {
+                return all;
+            }
+            all.splice(0..0, page.iter().filter(|item| item["type"] == "message").cloned());
+        }
+    }
+
+    pub fn texts(&self, contact: &str) -> Vec<String> {
+        let messages = self.messages(contact).into_iter();
+        messages.map(|message| message["text"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    pub fn contact(&self, name: &str) -> Option<Value> {
+        let all = self.call("contact.list", json!({}));
+        all.as_array().unwrap().iter().find(|contact| contact["name"] == name).cloned()
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        self.go_offline();
+    }
+}
+
+/// The first invites the second, who asks; the first accepts.
+pub fn acquaint(inviter: (&Person, &str), asker: (&Person, &str)) {
+    let invite = inviter.0.call("contact.invite", json!({}));
+    let link = invite["link"].as_str().unwrap();
+    asker.0.call("contact.add", json!({ "link": link, "name": inviter.1 }));
+    inviter.0.until("the request has arrived", |person| {
+        person.contact(asker.1).is_some_and(|contact| contact["state"] == "asking")
+    });
+    inviter.0.call("contact.accept", json!({ "contact": asker.1 }));
+    asker.0.until("the request is accepted", |person| {
+        person.contact(inviter.1).is_some_and(|contact| contact["state"] == "established")
+    });
+}
+
+fn siskin() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
+    command.env_remove("SISKIN_HOME").env_remove("SISKIN_NODE");
+    command
+}
+
+/// Starts a process and waits for its first line, which is JSON.
+fn start(command: &mut Command) -> (Child, Value) {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let first = serde_json::from_str(&line).unwrap_or_else(|_| panic!("said {line:?}"));
+    (child, first)
+}
+
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// How long anything may take; far more than it does.
+const PATIENCE: Duration = Duration::from_secs(60);
