@@ -112,6 +112,10 @@ fn signals_reach_the_other_readers_and_no_disk() {
     assert_eq!(world.take(reader.peer), vec![Frame::new(signal)], "once to a connection");
     assert!(world.take(owner.peer).is_empty() && world.take(elsewhere.peer).is_empty());
     assert_eq!(world.dump(), before);
+
+    world.input(Input::Disconnected(reader.peer));
+    world.tell(&owner, Body::Signal { handle: 2, ciphertext: b"typing".to_vec() });
+    assert!(world.take(reader.peer).is_empty(), "gone");
 }
 
 #[test]

@@ -241,7 +241,7 @@ fn a_cursor_of_another_copy_counts_as_none() {
     for (cursor, expected) in [
         (Cursor { sequence: 2, ..head }, 1),
         (head, 0),
-        (Cursor { sequence: 99, ..head }, 0),
+        (Cursor { sequence: 99, ..head }, 3),
         (Cursor { incarnation: head.incarnation ^ 1, sequence: 3 }, 3),
     ] {
         world.open(&b, 1, talk.log, &talk.key, None, Some(cursor));

@@ -128,6 +128,10 @@ fn check(world: &World) -> Result<(), TestCaseError> {
         prop_assert!(bytes <= CONFIG.log_quota_bytes);
         prop_assert_eq!(bytes, stored.remove(&number(&key)).unwrap_or_default());
     }
+    let packages: u64 = rows(11).iter().map(|(_, package)| package.len() as u64 + 64).sum();
+    let entries: u64 = rows(4).iter().map(|(_, envelope)| envelope.len() as u64 + 128).sum();
+    let logs = rows(2).len() as u64 - 4;
+    prop_assert_eq!(charged, 4 * 20_736 + 256 * logs + entries + packages);
     // What is charged covers what the rows take.
     prop_assert!(world.store.disk_bytes() <= charged);
     Ok(())
