@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 use crypto::Bundle;
 use prost::Message;
 use proto::{
-    AccountId, Content, ContentBody, Direction, EnvelopeId, Instant, LogId, NodeAddress, Reference,
-    Rows,
+    AccountId, Content, ContentBody, Direction, EnvelopeId, Instant, LogId, NodeAddress, PublicKey,
+    Reference, Rows,
 };
 use sha2::{Digest, Sha256};
 
@@ -27,8 +27,8 @@ pub struct AccountView {
     pub name: String,
     /// Its home nodes.
     pub homes: Vec<NodeAddress>,
-    /// How many devices its newest record lists.
-    pub devices: usize,
+    /// The devices that its newest record lists.
+    pub devices: Vec<PublicKey>,
     /// Rotations, delegation serial and version of the newest record.
     pub rank: (u64, u64, u64),
     /// This device was locked out by a newer record.
@@ -120,7 +120,7 @@ pub fn account(rows: &dyn Rows) -> Option<AccountView> {
         account: bundle.account(),
         name: row.name,
         homes: bundle.homes().to_vec(),
-        devices: bundle.devices().len(),
+        devices: bundle.devices().iter().map(|device| device.key).collect(),
         rank: bundle.rank(),
         locked_out: !row.superseded_by.is_empty(),
         published: published(rows),

@@ -54,7 +54,8 @@ name! {
     EnvelopeId
 }
 name! {
-    /// An Ed25519 public key: of a device, of an epoch (write key), of an invite.
+    /// An Ed25519 public key: of a device, of an epoch (write key), of an invite. Shown in
+    /// hexadecimal.
     PublicKey
 }
 
@@ -128,6 +129,12 @@ impl fmt::Display for LogId {
 }
 
 impl fmt::Display for EnvelopeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         hex(&self.0, f)
     }

@@ -69,7 +69,7 @@ fn show(shown: &AccountShape, out: Output) -> String {
         out.styled(Style::Bold, account),
         format!("name     {}", safe(name)),
         format!("nodes    {}", nodes.join("\n         ")),
-        format!("devices  {devices}"),
+        format!("devices  {}", devices.len()),
         format!("record   rotations {rotations}, delegation {delegation}, version {version}"),
         format!(
             "reached  {}",

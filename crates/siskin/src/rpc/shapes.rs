@@ -19,7 +19,8 @@ pub(crate) struct AccountShape {
     pub(crate) account: String,
     pub(crate) name: String,
     pub(crate) nodes: Vec<String>,
-    pub(crate) devices: usize,
+    /// The public keys of its devices, in hexadecimal.
+    pub(crate) devices: Vec<String>,
     /// Rotations, delegation serial and version of the record.
     pub(crate) rank: (u64, u64, u64),
     pub(crate) locked_out: bool,
@@ -33,7 +34,7 @@ impl From<AccountView> for AccountShape {
             account: view.account.to_string(),
             name: view.name,
             nodes: view.homes.iter().map(ToString::to_string).collect(),
-            devices: view.devices,
+            devices: view.devices.iter().map(ToString::to_string).collect(),
             rank: view.rank,
             locked_out: view.locked_out,
             published: view.published,
