@@ -6,7 +6,13 @@ mod message;
 mod pages;
 mod up;
 
-use std::io::{self, IsTerminal, Read};
+use std::{
+    io::{self, IsTerminal, Read},
+    time::Duration,
+};
+
+use client::view;
+use tokio::time::timeout;
 
 use crate::{
     cli::{Cli, Command},
@@ -47,6 +53,38 @@ async fn call<C: Call>(home: &Home, call: C) -> Result<C::Returns, Failure> {
     result
 }
 
+/// As [`call`], with what others have sent meanwhile.
+async fn call_caught_up<C: Call>(home: &Home, call: C) -> Result<C::Returns, Failure> {
+    let mut session = Session::open(home).await?;
+    let result = match catch_up(&session).await {
+        Ok(()) => session.call(call).await,
+        Err(failure) => Err(failure),
+    };
+    session.close().await?;
+    result
+}
+
+/// Without a daemon: gives the nodes a moment to hand over what is new. With one nothing is new.
+async fn catch_up(session: &Session) -> Result<(), Failure> {
+    let Session::Here(engine) = session else { return Ok(()) };
+    let mut notices = engine.notices();
+    let account = engine.read(view::account).await?;
+    if account.is_none_or(|account| account.locked_out) {
+        return Ok(());
+    }
+    let quiet = async {
+        loop {
+            let patience = if engine.links().values().any(|up| *up) { QUIET } else { CATCH_UP_MAX };
+            if !matches!(timeout(patience, notices.recv()).await, Ok(Ok(_))) {
+                return;
+            }
+        }
+    };
+    // Whoever is offline sees what is there.
+    let _ = timeout(CATCH_UP_MAX, quiet).await;
+    Ok(())
+}
+
 /// A text from the command line, or from standard input if it is `-` or left out.
 fn text(given: Option<String>) -> Result<Secret, Failure> {
     match given {
@@ -71,5 +109,8 @@ fn standard_input() -> Result<String, Failure> {
     Ok(text)
 }
 
+const CATCH_UP_MAX: Duration = Duration::from_secs(5);
+/// Longer than an answer takes from the other side of the world.
+const QUIET: Duration = Duration::from_millis(500);
 /// More than any message may have.
 const INPUT_MAX: usize = 1024 * 1024;

@@ -8,12 +8,7 @@ mod summary;
 
 use std::{fs, time::Duration};
 
-use crate::{
-    cli::DemoArgs,
-    failure::Failure,
-    output::{Output, Style},
-    stop,
-};
+use crate::{cli::DemoArgs, failure::Failure, output::Output, stop};
 use play::Play;
 use script::Who;
 use stage::Stage;
@@ -54,12 +49,8 @@ async fn perform(
     pace: Duration,
     out: Output,
 ) -> Result<Summary, Failure> {
-    let note = |text: &str| out.say(&out.styled(Style::Dim, text));
     for who in Who::BOTH {
-        let address = stage.start_node(who).await?;
-        note(&format!("{}'s node     {}", who.name(), shorten(&address)));
-    }
-    for who in Who::BOTH {
+        stage.start_node(who).await?;
         stage.start_daemon(who).await?;
     }
     let mut play = Play::new(stage, pace, out);

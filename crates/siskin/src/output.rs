@@ -25,7 +25,7 @@ pub(crate) enum Style {
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, color: wants_color() && io::stdout().is_terminal() }
+        Self { json, color: wants_color(io::stdout().is_terminal()) }
     }
 
     /// Whether a program reads this.
@@ -67,7 +67,7 @@ impl Output {
 
     /// Whether standard error takes colours.
     pub(crate) fn colors_errors(self) -> bool {
-        wants_color() && io::stderr().is_terminal()
+        wants_color(io::stderr().is_terminal())
     }
 
     pub(crate) fn styled(self, style: Style, text: &str) -> String {
@@ -152,10 +152,10 @@ pub(crate) fn write_part(part: &str) {
     let _ = out.write_all(part.as_bytes()).and_then(|()| out.flush());
 }
 
-fn wants_color() -> bool {
-    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    !forbidden && !dumb
+fn wants_color(terminal: bool) -> bool {
+    let set = |name: &str| std::env::var_os(name).unwrap_or_default();
+    // As no-color.org has it: any value but an empty one.
+    terminal && set("NO_COLOR").is_empty() && set("TERM") != "dumb"
 }
 
 fn write_err(line: &str) {

@@ -22,7 +22,7 @@ pub(super) async fn run(command: AccountCommand, home: &Home, out: Output) -> Re
             let create = AccountCreate { name, nodes, wait_s: wait.seconds() };
             let created = call(home, create).await?;
             out.result(&created, |created| show_created(created, out));
-            warn_unpublished(&created, wait.seconds(), out);
+            check_published(&created, wait.seconds())?;
         }
         AccountCommand::Recover { at: HomeArgs { node, name }, phrase_file, wait } => {
             let phrase = read_phrase(phrase_file.as_deref())?;
@@ -30,7 +30,7 @@ pub(super) async fn run(command: AccountCommand, home: &Home, out: Output) -> Re
             let recover = AccountRecover { phrase, name, nodes, wait_s: wait.seconds() };
             let created = call(home, recover).await?;
             out.result(&created, |created| created.account.clone());
-            warn_unpublished(&created, wait.seconds(), out);
+            check_published(&created, wait.seconds())?;
         }
         AccountCommand::Show => {
             let shown = call(home, AccountShow {}).await?;
@@ -53,13 +53,12 @@ fn show_created(created: &Created, out: Output) -> String {
     format!("{}\n{}", created.account, lines.join("\n"))
 }
 
-fn warn_unpublished(created: &Created, waited: u32, out: Output) {
-    if !created.published && waited > 0 {
-        out.say(
-            "warning: the home node has not answered yet; `siskin up` goes on, and contacts can \
-             reach you after that",
-        );
+fn check_published(created: &Created, waited: u32) -> Result<(), Failure> {
+    if created.published || waited == 0 {
+        return Ok(());
     }
+    Err(Failure::network("the account is made, but the home node has not answered yet")
+        .hint("keep the words; `siskin up` goes on, and contacts can reach you after that"))
 }
 
 fn show(shown: &AccountShape, out: Output) -> String {

@@ -1,6 +1,6 @@
 //! `siskin contact`.
 
-use super::{call, standard_input};
+use super::{call, call_caught_up, standard_input};
 use crate::{
     cli::ContactCommand,
     failure::Failure,
@@ -35,7 +35,7 @@ pub(super) async fn run(command: ContactCommand, home: &Home, out: Output) -> Re
         }
         ContactCommand::Accept { who, wait } => {
             let accept = ContactAccept { contact: who, wait_s: wait.seconds() };
-            let person = call(home, accept).await?;
+            let person = call_caught_up(home, accept).await?;
             out.result(&person, |person| show(person, out));
             if person.outgoing > 0 && wait.seconds() > 0 {
                 let message = "accepted here, but the node has not taken it in time";
@@ -43,7 +43,7 @@ pub(super) async fn run(command: ContactCommand, home: &Home, out: Output) -> Re
             }
         }
         ContactCommand::List => {
-            let people = call(home, ContactList {}).await?;
+            let people = call_caught_up(home, ContactList {}).await?;
             out.result(&people, |people| {
                 let lines: Vec<_> = people.iter().map(|person| show(person, out)).collect();
                 lines.join("\n")

@@ -1,11 +1,8 @@
 //! `siskin send`, `edit`, `delete`, `react`, `read`, `tail` and `rekey`.
 
-use std::time::Duration;
-
-use super::{call, text};
+use super::{call, catch_up, text};
 use crate::{
     cli::{DeleteArgs, EditArgs, ReactArgs, ReadArgs, RekeyArgs, SendArgs, TailArgs, WaitArgs},
-    engine::Engine,
     failure::Failure,
     output::{self, Output, Style, date, safe, safe_lines},
     paths::Home,
@@ -49,6 +46,7 @@ pub(super) async fn rekey(args: RekeyArgs, home: &Home, out: Output) -> Result<(
 
 pub(super) async fn read(args: ReadArgs, home: &Home, out: Output) -> Result<(), Failure> {
     let mut session = Session::open(home).await?;
+    catch_up(&session).await?;
     let result = read_in(&mut session, args, out).await;
     session.close().await?;
     result
@@ -56,9 +54,6 @@ pub(super) async fn read(args: ReadArgs, home: &Home, out: Output) -> Result<(),
 
 async fn read_in(session: &mut Session, args: ReadArgs, out: Output) -> Result<(), Failure> {
     let ReadArgs { who, n, before, peek, wait } = args;
-    if let Some(engine) = session.engine() {
-        catch_up(engine, wait).await;
-    }
     let marks_read = !peek && before.is_none();
     let list = MessageList { contact: who.clone(), limit: n, before };
     let items = session.call(list).await?;
@@ -72,21 +67,6 @@ async fn read_in(session: &mut Session, args: ReadArgs, out: Output) -> Result<(
         session.call(MessageRead { contact: who, wait_s }).await?;
     }
     Ok(())
-}
-
-/// Without a daemon: gives the nodes a moment to hand over what is new.
-async fn catch_up(engine: &Engine, wait: WaitArgs) {
-    let mut notices = engine.notices();
-    let limit = Duration::from_secs(wait.seconds().min(CATCH_UP_MAX_S).into());
-    let quiet = async {
-        loop {
-            let patience = if engine.links().values().any(|up| *up) { QUIET } else { limit };
-            if !matches!(tokio::time::timeout(patience, notices.recv()).await, Ok(Ok(_))) {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(limit, quiet).await;
 }
 
 pub(super) async fn tail(args: TailArgs, home: &Home, out: Output) -> Result<(), Failure> {
@@ -193,5 +173,3 @@ fn show_message(message: &MessageShape, from: &str, out: Output) -> String {
 const ID_SHOWN: usize = 8;
 /// Further lines of a text stand below its first.
 const INDENT: usize = 4;
-const CATCH_UP_MAX_S: u32 = 3;
-const QUIET: Duration = Duration::from_millis(200);

@@ -65,7 +65,8 @@ impl<'a> Play<'a> {
             let create = AccountCreate { name, nodes, wait_s: WAIT_S };
             let created = self.call(who, create).await?;
             let account = super::shorten(&created.account);
-            self.note(&format!("{}'s account  {account}", who.name()));
+            let (name, node) = (who.name(), super::shorten(&self.stage.node(who)));
+            self.note(&format!("{name} is {account}, at home at {node}"));
         }
         let invite = ContactInvite { uses: 1, valid_s: 3600, wait_s: WAIT_S };
         let link = self.call(Who::Ada, invite).await?.link;
@@ -215,7 +216,7 @@ impl<'a> Play<'a> {
     async fn compare(&mut self) -> Result<(), Failure> {
         let mut seen = Vec::new();
         for who in Who::BOTH {
-            let all = self.messages(who).await?;
+            let all = self.messages(who, PAGE).await?;
             seen.push(
                 all.into_iter().map(|message| (message.id, message.text)).collect::<Vec<_>>(),
             );
@@ -265,7 +266,7 @@ impl<'a> Play<'a> {
         fits: impl Fn(&MessageShape) -> bool,
     ) -> Result<(), Failure> {
         loop {
-            let messages = self.messages(who).await?;
+            let messages = self.messages(who, PAGE).await?;
             if messages.iter().any(|message| message.id == id && fits(message)) {
                 return Ok(());
             }
@@ -274,14 +275,14 @@ impl<'a> Play<'a> {
     }
 
     async fn mark(&mut self, who: Who, id: &str) -> Result<MarkShape, Failure> {
-        let messages = self.messages(who).await?;
+        let messages = self.messages(who, LAST).await?;
         let message = messages.into_iter().find(|message| message.id == id);
         Ok(message.and_then(|message| message.mark).unwrap_or(MarkShape::Sent))
     }
 
-    async fn messages(&mut self, who: Who) -> Result<Vec<MessageShape>, Failure> {
+    async fn messages(&mut self, who: Who, limit: u32) -> Result<Vec<MessageShape>, Failure> {
         let contact = who.other().name().to_owned();
-        let items = self.call(who, MessageList { contact, limit: PAGE, before: None }).await?;
+        let items = self.call(who, MessageList { contact, limit, before: None }).await?;
         let messages = items.into_iter().filter_map(|item| match item {
             ItemShape::Message(message) => Some(message),
             ItemShape::Gap { .. } => None,
@@ -350,5 +351,7 @@ impl<'a> Play<'a> {
 const WAIT_S: u32 = 15;
 /// How long nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Messages looked at for the mark of the last one.
+const LAST: u32 = 4;
 /// Messages looked at: more than any script between two waits.
 const PAGE: u32 = 200;

@@ -74,14 +74,6 @@ impl Session {
         matches!(self, Self::Here(_))
     }
 
-    /// The account, if it is online in this process.
-    pub(crate) fn engine(&self) -> Option<&Arc<Engine>> {
-        match self {
-            Self::Daemon(_) => None,
-            Self::Here(engine) => Some(engine),
-        }
-    }
-
     /// Tells events from now on.
     pub(crate) async fn subscribe(self, params: Subscribe) -> Result<Stream, Failure> {
         match self {

@@ -1,0 +1,76 @@
+//! The node's process: its settings, its key, its data directory.
+
+use std::fs;
+
+use crate::people::{Person, Running, assert_fails, siskin, stderr};
+
+#[test]
+fn a_node_keeps_its_name_and_has_its_directory_for_itself() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Running::node(place.path());
+    let name = node.first["node"].clone();
+    assert!(node.address().starts_with(name.as_str().unwrap()), "{}", node.address());
+    let mut second = siskin(&["node", "run", "--listen", "127.0.0.1:0", "--data-dir"]);
+    assert_fails(&second.arg(place.path()).output().unwrap(), 6, "in use");
+    assert!(node.terminate().success());
+    assert_eq!(Running::node(place.path()).first["node"], name);
+}
+
+#[test]
+fn settings_come_from_a_file_and_unknown_ones_are_named() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("node.toml");
+    let run = |text: &str| {
+        fs::write(&file, text).unwrap();
+        siskin(&["node", "--config"]).arg(&file).output().unwrap()
+    };
+    assert_fails(&run("colour = 'green'"), 2, "`colour`");
+    assert_fails(&run("disk_cap = 'much'"), 2, "`much`");
+    assert_fails(&run("listen = ['127.0.0.1:0'"), 2, "node.toml");
+
+    let data = place.path().join("data");
+    let text = format!(
+        "data_dir = {data:?}\nlisten = ['127.0.0.1:0']\nadvertise = ['192.0.2.7:4440']\n\
+         registration = 'closed'\ndisk_cap = '1GiB'\n"
+    );
+    fs::write(&file, text).unwrap();
+    let mut command = siskin(&["node", "--json", "--config"]);
+    command.arg(&file);
+    let node = Running::start(command);
+    assert!(node.address().ends_with("@192.0.2.7:4440"), "{}", node.address());
+    assert!(data.join("node.key").exists());
+}
+
+#[test]
+fn a_node_refuses_what_a_newer_version_wrote() {
+    let place = tempfile::tempdir().unwrap();
+    let (name, version) = (node::LAYOUT_NAME, node::LAYOUT_VERSION + 1);
+    let layout = store::Layout { name, version, migrations: &[] };
+    drop(store::Fjall::open(place.path(), &layout).unwrap());
+    let mut command = siskin(&["node", "--listen", "127.0.0.1:0", "--data-dir"]);
+    assert_fails(&command.arg(place.path()).output().unwrap(), 6, "newer version");
+    assert!(!place.path().join("node.key").exists(), "it is left as it was");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Running::node(&place.path().join("one"));
+    let taken = node.address().split_once('@').unwrap().1;
+    let mut command = siskin(&["node", "--listen", taken, "--data-dir"]);
+    assert_fails(&command.arg(place.path().join("two")).output().unwrap(), 1, taken);
+}
+
+#[test]
+fn pages_and_completions_are_there() {
+    let person = Person::new();
+    assert!(person.text(&["man"]).contains("siskin"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(person.text(&["completions", shell]).contains("siskin"), "{shell}");
+    }
+    let pages = tempfile::tempdir().unwrap();
+    assert!(person.command(&["man"]).arg(pages.path()).status().unwrap().success());
+    assert!(pages.path().join("siskin-contact-add.1").exists());
+    let usage = person.run(&["send"]);
+    assert_eq!(usage.status.code(), Some(2), "{}", stderr(&usage));
+}

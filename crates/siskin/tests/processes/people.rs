@@ -1,0 +1,156 @@
+//! People, nodes and daemons for the tests.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A home on an empty machine.
+pub(crate) struct Person {
+    directory: TempDir,
+}
+
+/// A process that runs until it is dropped.
+pub(crate) struct Running {
+    child: Child,
+    /// What it said first.
+    pub(crate) first: Value,
+}
+
+impl Person {
+    pub(crate) fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// An account at home at a node.
+    pub(crate) fn with_account(name: &str, node: &str) -> Self {
+        let person = Self::new();
+        person.json(&["account", "create", "--node", node, "--name", name]);
+        person
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = siskin(arguments);
+        command.env("SISKIN_HOME", self.home());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command with something on standard input.
+    pub(crate) fn pipe(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs a command that must succeed and returns its JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[&["--json"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stdout(&output)))
+    }
+
+    /// Runs a command that must succeed and returns what it prints.
+    pub(crate) fn text(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        stdout(&output)
+    }
+
+    /// Asks again until the answer fits; each asking is a process, so this is no busy loop.
+    pub(crate) fn until(&self, arguments: &[&str], fits: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..ASKED_MAX {
+            let answer = self.json(arguments);
+            if fits(&answer) {
+                return answer;
+            }
+        }
+        panic!("{arguments:?} never fits: {}", self.json(arguments));
+    }
+
+    /// Keeps the account online.
+    pub(crate) fn up(&self) -> Running {
+        Running::start(self.command(&["up", "--json"]))
+    }
+}
+
+impl Running {
+    /// Starts a node on a port of the system's choice.
+    pub(crate) fn node(directory: &Path) -> Self {
+        let mut command = siskin(&["node", "--json", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.arg(directory);
+        Self::start(command)
+    }
+
+    /// The address of a node.
+    pub(crate) fn address(&self) -> &str {
+        self.first["address"].as_str().unwrap()
+    }
+
+    /// Asks it to end and waits until it has.
+    pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.child.wait().unwrap()
+    }
+
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut running = Self { child, first: Value::Null };
+        running.first = serde_json::from_str(&line).unwrap_or_else(|_| panic!("it says {line:?}"));
+        running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program, in no home.
+pub(crate) fn siskin(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
+    command.args(arguments).stdin(Stdio::null());
+    for variable in ["SISKIN_HOME", "SISKIN_NODE", "RUST_LOG", "XDG_RUNTIME_DIR"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Checks how a command failed: its exit code, and that the error and what to do are named.
+#[track_caller]
+pub(crate) fn assert_fails(output: &Output, code: i32, error: &str) {
+    let said = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.starts_with("error: ") && said.contains(error), "{said}");
+    assert!(said.contains("\nhint: "), "{said}");
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+const ASKED_MAX: usize = 200;
