@@ -277,12 +277,12 @@ impl Client {
                     self.log_is_open(step, node, handle, position);
                 }
             }
-            (Ask::Append(log, number), Body::Accepted { .. }) => {
-                if number == u64::MAX {
-                    self.request_answered(step, &log, None);
-                } else {
-                    self.append_accepted(step, &log, number);
-                }
+            (Ask::Append(log, u64::MAX), Body::Accepted { .. }) => {
+                self.request_answered(step, &log, None);
+            }
+            (Ask::Append(log, number), Body::Accepted { sequence, .. }) => {
+                sync::stored(step, node, &log, sequence);
+                self.append_accepted(step, &log, number);
             }
             (Ask::PutBundle, Body::Accepted { .. }) => {
                 if let Some(me) = &mut self.me {

@@ -51,6 +51,14 @@ pub(crate) fn opened(step: &mut Step<'_>, node: &NodeId, log: &LogId, head: Curs
     }
 }
 
+/// A node stored an own entry as the next one: it need not be delivered here.
+pub(crate) fn stored(step: &mut Step<'_>, node: &NodeId, log: &LogId, sequence: u64) {
+    let ours = cursor(&step.draft, node, log);
+    if ours.sequence.checked_add(1) == Some(sequence) {
+        put_cursor(step, node, log, Cursor { sequence, ..ours });
+    }
+}
+
 impl Client {
     /// Takes a delivered entry in and moves the cursor, in one commit.
     pub(crate) fn delivered(

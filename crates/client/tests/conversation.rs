@@ -16,7 +16,7 @@ use client::{
     view::{self, Item, Range},
 };
 use crypto::Bundle;
-use proto::{AccountId, Direction, Rows, Table};
+use proto::{AccountId, Body, Direction, Frame, Rows, Table};
 use world::World;
 
 #[test]
@@ -73,6 +73,21 @@ fn messages_wait_for_whoever_is_offline() {
     assert_eq!(world.texts(1, ada), sent);
     assert!(world.marks(0, ben).values().all(|mark| *mark == Mark::Delivered));
     assert_eq!(view::contacts(world.rows(0))[0].outgoing, 0);
+}
+
+#[test]
+fn what_one_wrote_does_not_come_back() {
+    let (mut world, _, ben) = World::acquainted(14);
+    for i in 0..20 {
+        world.say(0, ben, &format!("{i}"));
+    }
+    world.pass(Duration::from_secs(1));
+    world.wire.clear();
+    world.kill_device(0);
+    world.start_device(0);
+    world.run();
+    let delivered = |frame: &Frame| matches!(frame.body, Body::Deliver { .. });
+    assert!(world.frames().iter().filter(|frame| delivered(frame)).count() <= 1);
 }
 
 #[test]
