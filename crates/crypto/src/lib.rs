@@ -25,9 +25,7 @@ mod signing;
 #[cfg(test)]
 mod vectors;
 
-pub use cgka::{
-    Allowed, Cgka, CgkaError, Committed, Created, EpochOut, Joined, Member, Processed,
-};
+pub use cgka::{Allowed, Cgka, CgkaError, Committed, Created, EpochOut, Joined, Member, Processed};
 pub use envelope::{sign_envelope, verify_envelope};
 pub use epoch::{CommitId, Epoch};
 pub use identity::{

@@ -243,9 +243,13 @@ impl LogGenesis {
         .encode_to_vec()
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Reads what [`encode`](Self::encode) wrote, and nothing else: the id is a hash of all bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let wire = wire::LogGenesis::decode(bytes)?;
+        let genesis = Self::from_wire(wire::LogGenesis::decode(bytes)?)?;
+        if genesis.encode() == bytes { Ok(genesis) } else { Err(DecodeError::Kind) }
+    }
+
+    fn from_wire(wire: wire::LogGenesis) -> Result<Self, DecodeError> {
         match wire.kind {
             1 => Ok(Self::Inbox(AccountId::try_from(wire.account.as_slice())?)),
             2 => Ok(Self::Conversation {

@@ -1,3 +1,5 @@
+//! Properties of the key tree, and its vectors.
+
 use proptest::{collection::vec, prelude::*};
 
 use super::*;

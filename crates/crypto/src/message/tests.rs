@@ -1,3 +1,5 @@
+//! Properties of ciphertexts, and their vectors.
+
 use proptest::{collection::vec, prelude::*};
 use proto::{Envelope, Expiry, Extension, Kind};
 use rand_chacha::ChaCha20Rng;

@@ -1,3 +1,5 @@
+//! Groups of two and three, and what they refuse.
+
 use mls_rs::identity::basic::BasicIdentityProvider;
 use mls_rs_crypto_rustcrypto::RustCryptoProvider;
 use proptest::{collection::vec, prelude::*};

@@ -1,3 +1,5 @@
+//! The provider against the one it stands on.
+
 use mls_rs_crypto_rustcrypto::RustCryptoProvider;
 
 use super::*;
