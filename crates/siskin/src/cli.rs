@@ -301,7 +301,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         'd' => 86_400,
         _ => return Err(wrong()),
     };
-    let number: u64 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
+    let number: u64 = text.strip_suffix(unit).unwrap_or_default().parse().map_err(|_| wrong())?;
     let total = number.checked_mul(seconds).filter(|total| (1..=TIME_MAX).contains(total));
     total.map(Duration::from_secs).ok_or_else(wrong)
 }

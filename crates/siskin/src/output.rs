@@ -1,6 +1,9 @@
 //! What people and programs see: results on standard output, talk on standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    ffi::OsStr,
+    io::{self, IsTerminal, Write},
+};
 
 use serde::Serialize;
 
@@ -154,8 +157,12 @@ pub(crate) fn write_part(part: &str) {
 
 fn wants_color(terminal: bool) -> bool {
     let set = |name: &str| std::env::var_os(name).unwrap_or_default();
-    // As no-color.org has it: any value but an empty one.
-    terminal && set("NO_COLOR").is_empty() && set("TERM") != "dumb"
+    terminal && allows_color(&set("NO_COLOR"), &set("TERM"))
+}
+
+/// As no-color.org has it: any value but an empty one forbids colours.
+fn allows_color(no_color: &OsStr, term: &OsStr) -> bool {
+    no_color.is_empty() && term != "dumb"
 }
 
 fn write_err(line: &str) {
@@ -192,6 +199,15 @@ mod tests {
         assert_eq!(safe(evil), "a␛]0;title␇\u{fffd}31mb\u{fffd}c␍␊");
         assert_eq!(safe_lines("one\ntwo\x1b", 2), "one\n  two␛");
         assert_eq!(safe("grüße 👋🏽 漢字"), "grüße 👋🏽 漢字");
+    }
+
+    #[test]
+    fn colours_can_be_forbidden() {
+        let allows = |no_color: &str, term: &str| allows_color(no_color.as_ref(), term.as_ref());
+        assert!(allows("", "xterm") && allows("", ""));
+        assert!(!allows("1", "xterm") && !allows("0", "xterm") && !allows("", "dumb"));
+        let plain = Output { json: false, color: false };
+        assert_eq!(plain.styled(Style::Bold, "x"), "x");
     }
 
     #[test]

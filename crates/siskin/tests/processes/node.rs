@@ -36,7 +36,7 @@ fn settings_come_from_a_file_and_unknown_ones_are_named() {
     fs::write(&file, text).unwrap();
     let mut command = siskin(&["node", "--json", "--config"]);
     command.arg(&file);
-    let node = Running::start(command);
+    let node = Running::start(&mut command);
     assert!(node.address().ends_with("@192.0.2.7:4440"), "{}", node.address());
     assert!(data.join("node.key").exists());
 }
