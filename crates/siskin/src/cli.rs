@@ -72,16 +72,16 @@ pub(crate) struct NodeArgs {
     /// Where the node keeps its key and its rows
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Where to listen; may be repeated [default: [::]:4440]
+    /// Where to listen; may be repeated (default: port 4440 of every address)
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Vec<SocketAddr>,
     /// Under which address others reach it, if not where it listens; may be repeated
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) advertise: Vec<SocketAddr>,
-    /// Store nothing more when this much is on disk [default: 8GiB]
+    /// Store nothing more when this much is on disk (default: 8GiB)
     #[arg(long, value_name = "SIZE")]
     pub(crate) disk_cap: Option<String>,
-    /// Who may register an account [default: open]
+    /// Who may register an account (default: open)
     #[arg(long, value_name = "open|closed", value_parser = ["open", "closed"])]
     pub(crate) registration: Option<String>,
     /// End when standard input does
