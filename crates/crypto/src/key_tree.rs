@@ -41,8 +41,9 @@ impl KeyTree {
     /// The key at `path`, if it is held.
     pub fn get(&self, path: u64) -> Option<Zeroizing<[u8; 32]>> {
         let (mut first, mut node) = self.covering(path)?;
-        while let Some([left, right]) = node.children(first) {
-            (first, node) = if path < right.0 { left } else { right };
+        // Only the children on the way: deriving their siblings too would double the cost.
+        while let Some(child) = node.child(first, u8::from(path >= node.middle(first))) {
+            (first, node) = child;
         }
         Some(node.secret)
     }
@@ -156,13 +157,16 @@ impl Node {
         first..first.saturating_add(self.width())
     }
 
-    /// Both children with their first leaves, or nothing if this is a leaf.
-    fn children(&self, first: u64) -> Option<[(u64, Self); 2]> {
+    /// The first leaf of the right child.
+    fn middle(&self, first: u64) -> u64 {
+        first.saturating_add(self.width() / 2)
+    }
+
+    /// The left child (0) or the right one (1) with its first leaf, or nothing if this is a leaf.
+    fn child(&self, first: u64, bit: u8) -> Option<(u64, Self)> {
         let depth = self.depth.checked_add(1).filter(|depth| *depth <= DEPTH_MAX)?;
-        let child = |bit| Self { depth, secret: derive_key(&self.secret, "tree", &[bit]) };
-        let (left, right) = (child(0), child(1));
-        let middle = first.saturating_add(left.width());
-        Some([(first, left), (middle, right)])
+        let first = if bit == 0 { first } else { self.middle(first) };
+        Some((first, Self { depth, secret: derive_key(&self.secret, "tree", &[bit]) }))
     }
 }
 
@@ -184,7 +188,7 @@ fn split(first: u64, node: Node, range: &Range<u64>, part: Part, kept: &mut BTre
         }
         return;
     }
-    for (first, child) in node.children(first).into_iter().flatten() {
+    for (first, child) in [0, 1].into_iter().filter_map(|bit| node.child(first, bit)) {
         split(first, child, range, part, kept);
     }
 }
