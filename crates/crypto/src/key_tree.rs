@@ -16,19 +16,25 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 
 use zeroize::Zeroizing;
 
-use crate::signing::derive_key;
+use self::ways::Ways;
+use crate::{memory::Memory, signing::derive_key};
+
+mod ways;
 
 /// The keys of an epoch that are held: all of them, or what deletion or a grant left.
 ///
 /// Keys are named by their path, see [`KeyTree::path`]. Ranges of paths include the first and leave
 /// out the last.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct KeyTree(BTreeMap<u64, Node>);
+pub struct KeyTree {
+    nodes: BTreeMap<u64, Node>,
+    ways: Memory<Ways>,
+}
 
 impl KeyTree {
     /// The tree of all keys below `root`.
     pub fn new(root: Zeroizing<[u8; 32]>) -> Self {
-        Self(BTreeMap::from([(0, Node { depth: 0, secret: root })]))
+        Self::of(BTreeMap::from([(0, Node { depth: 0, secret: root })]))
     }
 
     /// The path of message `counter` of the device at `leaf`, unless one of the two is beyond what
@@ -38,12 +44,17 @@ impl KeyTree {
             .then_some((u64::from(leaf) << COUNTER_BITS) | u64::from(counter))
     }
 
-    /// The key at `path`, if it is held.
+    /// The key at `path`, if it is held. The keys that follow it are near then.
     pub fn get(&self, path: u64) -> Option<Zeroizing<[u8; 32]>> {
-        let (mut first, mut node) = self.covering(path)?;
-        // Only the children on the way: deriving their siblings too would double the cost.
-        while let Some(child) = node.child(first, u8::from(path >= node.middle(first))) {
-            (first, node) = child;
+        let mut ways = self.ways.get();
+        let near = ways.as_ref().and_then(|ways| ways.nearest(path));
+        let mut node = near.or_else(|| self.covering(path).map(|(_, node)| node))?;
+        let mut way = ways.as_mut().and_then(|ways| ways.way(path));
+        while let Some(child) = node.child_towards(path) {
+            if let Some(way) = &mut way {
+                way.remember(&node);
+            }
+            node = child;
         }
         Some(node.secret)
     }
@@ -58,9 +69,10 @@ impl KeyTree {
 
     /// Deletes all keys in `range`. What is outside stays.
     pub fn erase_range(&mut self, range: Range<u64>) {
+        self.ways.get_mut().forget(&range);
         for (first, node) in self.overlapping(&range) {
-            self.0.remove(&first);
-            split(first, node, &range, Part::Outside, &mut self.0);
+            self.nodes.remove(&first);
+            split(first, node, &range, Part::Outside, &mut self.nodes);
         }
     }
 
@@ -70,7 +82,7 @@ impl KeyTree {
         for (first, node) in self.overlapping(&range) {
             split(first, node, &range, Part::Inside, &mut granted);
         }
-        Self(granted)
+        Self::of(granted)
     }
 
     /// Reads a grant that somebody else encoded.
@@ -84,8 +96,8 @@ impl KeyTree {
     /// The nodes in order, 39 bytes each: depth, path of the first leaf below (6 bytes,
     /// big-endian), secret.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(self.0.len().saturating_mul(NODE_LEN));
-        for (first, node) in &self.0 {
+        let mut bytes = Vec::with_capacity(self.nodes.len().saturating_mul(NODE_LEN));
+        for (first, node) in &self.nodes {
             let [_, _, path @ ..] = first.to_be_bytes();
             bytes.push(node.depth);
             bytes.extend(path);
@@ -111,12 +123,16 @@ impl KeyTree {
             free_from = first.saturating_add(node.width());
             tree.insert(first, node);
         }
-        Ok(Self(tree))
+        Ok(Self::of(tree))
+    }
+
+    fn of(nodes: BTreeMap<u64, Node>) -> Self {
+        Self { nodes, ways: Memory::default() }
     }
 
     /// The node held above `path`, and its first leaf.
     fn covering(&self, path: u64) -> Option<(u64, Node)> {
-        let (first, node) = self.0.range(..=path).next_back()?;
+        let (first, node) = self.nodes.range(..=path).next_back()?;
         node.leaves(*first).contains(&path).then(|| (*first, node.clone()))
     }
 
@@ -125,14 +141,14 @@ impl KeyTree {
             return Vec::new();
         }
         let from = self.covering(range.start).map_or(range.start, |(first, _)| first);
-        let nodes = self.0.range(from..range.end.max(from));
+        let nodes = self.nodes.range(from..range.end.max(from));
         nodes.map(|(first, node)| (*first, node.clone())).collect()
     }
 }
 
 impl fmt::Debug for KeyTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyTree").field("nodes", &self.0.len()).finish_non_exhaustive()
+        f.debug_struct("KeyTree").field("nodes", &self.nodes.len()).finish_non_exhaustive()
     }
 }
 
@@ -157,16 +173,16 @@ impl Node {
         first..first.saturating_add(self.width())
     }
 
-    /// The first leaf of the right child.
-    fn middle(&self, first: u64) -> u64 {
-        first.saturating_add(self.width() / 2)
+    /// The left child (0) or the right one (1), or nothing if this is a leaf.
+    fn child(&self, bit: u8) -> Option<Self> {
+        let depth = self.depth.checked_add(1).filter(|depth| *depth <= DEPTH_MAX)?;
+        Some(Self { depth, secret: derive_key(&self.secret, "tree", &[bit]) })
     }
 
-    /// The left child (0) or the right one (1) with its first leaf, or nothing if this is a leaf.
-    fn child(&self, first: u64, bit: u8) -> Option<(u64, Self)> {
-        let depth = self.depth.checked_add(1).filter(|depth| *depth <= DEPTH_MAX)?;
-        let first = if bit == 0 { first } else { self.middle(first) };
-        Some((first, Self { depth, secret: derive_key(&self.secret, "tree", &[bit]) }))
+    /// The child above `path`, if this node is above it and not the leaf itself. Its sibling is not
+    /// derived too, which would double the cost of a key.
+    fn child_towards(&self, path: u64) -> Option<Self> {
+        self.child(u8::from(path & (self.width() >> 1) != 0))
     }
 }
 
@@ -188,8 +204,11 @@ fn split(first: u64, node: Node, range: &Range<u64>, part: Part, kept: &mut BTre
         }
         return;
     }
-    for (first, child) in [0, 1].into_iter().filter_map(|bit| node.child(first, bit)) {
-        split(first, child, range, part, kept);
+    let middle = first.saturating_add(node.width() / 2);
+    for (first, bit) in [(first, 0), (middle, 1)] {
+        if let Some(child) = node.child(bit) {
+            split(first, child, range, part, kept);
+        }
     }
 }
 

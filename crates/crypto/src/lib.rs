@@ -18,6 +18,7 @@ mod epoch;
 mod identity;
 mod inbox;
 mod key_tree;
+mod memory;
 mod message;
 mod mls;
 mod request;

@@ -10,7 +10,7 @@ fn tree() -> KeyTree {
 }
 
 /// Paths around which ranges and holes meet: near each other, at both ends, across devices.
-fn near() -> impl Strategy<Value = u64> {
+pub(super) fn near() -> impl Strategy<Value = u64> {
     prop_oneof![0..40_u64, (PATHS - 40)..PATHS, ((1 << 28) - 20_u64)..((1 << 28) + 20), 0..PATHS,]
 }
 
@@ -31,8 +31,8 @@ proptest! {
             let expected = tree.get(path).filter(|_| range.contains(&path));
             prop_assert_eq!(grant.get(path), expected, "path {}", path);
         }
-        prop_assert!(grant.0.len() <= 94);
-        let covered: u64 = grant.0.values().map(Node::width).sum();
+        prop_assert!(grant.nodes.len() <= 94);
+        let covered: u64 = grant.nodes.values().map(Node::width).sum();
         prop_assert_eq!(Some(covered), range.end.checked_sub(range.start));
     }
 
@@ -141,7 +141,7 @@ fn a_tree_consumed_in_order_stays_small() {
     let mut tree = tree();
     for path in 0..1000 {
         assert!(tree.take(path).is_some());
-        assert!(tree.0.len() <= 48);
+        assert!(tree.nodes.len() <= 48);
     }
 }
 
