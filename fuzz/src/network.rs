@@ -92,7 +92,7 @@ impl World {
                 Output::Event(NodeEvent::Registered(account)) => {
                     assert!([ALICE.account(), BOB.account()].contains(&account), "an intruder");
                 }
-                Output::Connect(..) => panic!("a node dials nobody"),
+                Output::Connect(..) | Output::Note(_) => panic!("not of a node"),
             }
             first = false;
         }

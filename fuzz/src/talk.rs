@@ -203,6 +203,7 @@ impl Talk {
                     person.store.apply(&batch).unwrap();
                     person.store.sync().unwrap();
                 }
+                Output::Note(batch) => person.store.apply(&batch).unwrap(),
                 Output::Transmit(to, frame) => {
                     assert_eq!(to.0, NODE.0, "a stranger is told something");
                     said.push(frame);
@@ -231,6 +232,7 @@ impl Talk {
                     let bytes = prost::Message::encode_to_vec(&proto::wire::Frame::from(&frame));
                     self.people[who].mail.push_back(bytes);
                 }
+                Output::Note(_) => panic!("not of a node"),
                 Output::Connect(..) | Output::Disconnect(_) | Output::Event(_) => {}
             }
         }

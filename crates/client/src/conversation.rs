@@ -58,7 +58,10 @@ struct LiveEpoch {
     write_key: SigningKey,
     parent: CommitId,
     own_leaf: u32,
+    /// The next message's.
     counter: u32,
+    /// Rows say that counters below this one may be in use.
+    set_aside: u32,
     members: BTreeMap<u32, (AccountId, PublicKey)>,
 }
 
@@ -68,6 +71,17 @@ pub(crate) enum Entry {
     Said { author: AccountId, content: Content, bytes: Zeroizing<Vec<u8>>, counted: Counted },
     /// Somebody gave the group a new state.
     Changed { mls: Vec<u8>, link: CommitLink },
+}
+
+/// What this device says, ready to be placed and queued.
+pub(crate) struct Said {
+    pub(crate) place: Place,
+    pub(crate) envelope: Envelope,
+    pub(crate) content: Content,
+    pub(crate) bytes: Vec<u8>,
+    /// Its key was set aside by an earlier commit, so that even if this one is lost no other
+    /// message can get the same key.
+    pub(crate) key_was_set_aside: bool,
 }
 
 /// Which key an entry used: no device may use one twice.
@@ -195,14 +209,19 @@ impl Conversation {
         device: &SigningKey,
         body: ContentBody,
         bundle_seen: Option<[u8; 32]>,
-    ) -> Option<(Place, Envelope, Content, Vec<u8>)> {
+    ) -> Option<Said> {
         let (position, dependencies) = self.next_place();
         let content = Content { dependencies, sent_at_s: step.now.as_secs(), body, bundle_seen };
         let bytes = content.encode();
         let log = self.log;
         let epoch = self.epochs.get_mut(&self.head)?;
         let (leaf, counter) = (epoch.own_leaf, epoch.counter);
+        let key_was_set_aside = counter < epoch.set_aside;
         epoch.counter = counter.checked_add(1)?;
+        if !key_was_set_aside {
+            epoch.set_aside = epoch.counter.saturating_add(SET_ASIDE);
+            step.draft.put(COUNTERS, join(&log, self.head.0), epoch.set_aside.to_be_bytes());
+        }
         let head = Head {
             kind: Kind::Entry,
             expiry: Expiry::Never,
@@ -214,8 +233,8 @@ impl Conversation {
         let by = SealedBy { epoch: &epoch.secrets, leaf, counter, device };
         let ciphertext = crypto::seal_message(by, &head, &bytes, &mut step.rng).ok()?;
         let envelope = sign_envelope(&epoch.write_key, head, ciphertext);
-        step.draft.put(COUNTERS, join(&log, self.head.0), epoch.counter.to_be_bytes());
-        Some((Place { position, id: envelope.id() }, envelope, content, bytes))
+        let place = Place { position, id: envelope.id() };
+        Some(Said { place, envelope, content, bytes, key_was_set_aside })
     }
 
     /// Gives the group a new state and goes there. The caller places and queues the envelope.
@@ -369,12 +388,14 @@ impl LiveEpoch {
             parent,
             own_leaf: out.own_leaf,
             counter: 0,
+            set_aside: 0,
             members: members.map(|member| (member.leaf, (member.account, member.device))).collect(),
         }
     }
 
     fn from_row(row: &schema::Epoch, counter: Option<&[u8]>) -> Option<Self> {
         let secrets = crypto::Epoch::decode(&row.secrets).ok()?;
+        let set_aside = counter.map_or(Some(0), |c| c.try_into().ok().map(u32::from_be_bytes))?;
         let member =
             |member: &schema::Member| Some((member.leaf, (member.account()?, member.device()?)));
         Some(Self {
@@ -382,7 +403,8 @@ impl LiveEpoch {
             secrets,
             parent: CommitId(row.parent.as_slice().try_into().ok()?),
             own_leaf: row.own_leaf,
-            counter: counter.map_or(Some(0), |c| c.try_into().ok().map(u32::from_be_bytes))?,
+            counter: set_aside,
+            set_aside,
             members: row.members.iter().map(member).collect::<Option<_>>()?,
         })
     }
@@ -421,3 +443,7 @@ impl Frontier {
         }
     }
 }
+
+/// Message keys that are set aside at a time. One sync in so many messages is waited for; a crash
+/// leaves so many numbers unused, of 2^28.
+const SET_ASIDE: u32 = 64;

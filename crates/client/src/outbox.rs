@@ -40,16 +40,26 @@ impl Client {
         log: &LogId,
         body: ContentBody,
     ) -> Option<EnvelopeId> {
+        self.say_with_key(step, log, body).map(|(id, _)| id)
+    }
+
+    /// The same; tells as well whether the message's key was set aside by an earlier commit.
+    pub(crate) fn say_with_key(
+        &mut self,
+        step: &mut Step<'_>,
+        log: &LogId,
+        body: ContentBody,
+    ) -> Option<(EnvelopeId, bool)> {
+        step.must_last();
         let bundle_seen = self.untold_bundle(step, log);
         let me = self.me.as_ref()?;
         let author = me.account;
         let conversation = self.conversations.get_mut(log)?;
-        let (place, envelope, content, bytes) =
-            conversation.say(step, &me.device, body, bundle_seen)?;
-        let written = Written { author, content: &content, bytes: &bytes, own: true };
-        self.insert(step, log, place, &written);
-        self.queue(step, log, &envelope);
-        Some(place.id)
+        let said = conversation.say(step, &me.device, body, bundle_seen)?;
+        let (content, bytes) = (&said.content, said.bytes.as_slice());
+        self.insert(step, log, said.place, &Written { author, content, bytes, own: true });
+        self.queue(step, log, &said.envelope);
+        Some((said.place.id, said.key_was_set_aside))
     }
 
     /// Puts an envelope at the end of the outbox and sends what can be sent.

@@ -25,7 +25,8 @@ pub(crate) const FRONTIERS: Table = Table(6);
 pub(crate) const EPOCHS: Table = Table(7);
 /// Log ‖ commit → MLS state of that epoch.
 pub(crate) const SNAPSHOTS: Table = Table(8);
-/// Log ‖ commit → the next message counter of this device in that epoch, 4 bytes.
+/// Log ‖ commit → the counter below which this device may have sealed messages of that epoch,
+/// 4 bytes.
 pub(crate) const COUNTERS: Table = Table(9);
 /// Log ‖ position ‖ id → [`Message`](MessageRow): the timeline.
 pub(crate) const MESSAGES: Table = Table(10);

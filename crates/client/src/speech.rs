@@ -6,7 +6,7 @@ use crate::{
     Client, CommandError, ContactState, Reply, contact,
     link::{Handle, Purpose},
     schema::{self, MESSAGES, MessageRow, Place, place_of, prefix_range},
-    step::Step,
+    step::{Durability, Step},
     timeline::Written,
 };
 
@@ -140,7 +140,12 @@ impl Client {
         log: &LogId,
         body: ContentBody,
     ) -> Result<Reply, CommandError> {
-        self.say(step, log, body).map(Reply::Envelope).ok_or(CommandError::NoContact)
+        let said = self.say_with_key(step, log, body);
+        let (id, key_was_set_aside) = said.ok_or(CommandError::NoContact)?;
+        if key_was_set_aside {
+            step.durability = Durability::Meanwhile;
+        }
+        Ok(Reply::Envelope(id))
     }
 
     /// The conversation with a contact that has accepted.

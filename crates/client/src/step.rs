@@ -6,16 +6,45 @@ use rand_chacha::ChaCha20Rng;
 use crate::{CommandError, Event, Reply};
 
 /// What one input changes and says. All changes become one commit; what is said leaves after it.
+///
+/// Two things spare the user a wait for the disk. What a node delivered is only noted: until the
+/// node is told that it has arrived, it can be had again. And a message leaves before its commit,
+/// if its key was set aside by an earlier one: should the commit be lost in a crash, either the
+/// node has the message and delivers it, or the user was never told that it was sent.
 pub(crate) struct Step<'a> {
     pub(crate) draft: Draft<'a>,
     pub(crate) now: Instant,
     pub(crate) rng: ChaCha20Rng,
+    pub(crate) durability: Durability,
     said: Vec<Output<Event>>,
+}
+
+/// When a step's changes must be durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Some time.
+    Later,
+    /// Before anything the step says to nodes leaves.
+    First,
+    /// Before the application hears of it; nodes may hear first.
+    Meanwhile,
+}
+
+fn is_said_to_a_node(output: &Output<Event>) -> bool {
+    matches!(output, Output::Transmit(..))
 }
 
 impl<'a> Step<'a> {
     pub(crate) fn new(rows: &'a dyn Rows, now: Instant, rng: ChaCha20Rng) -> Self {
-        Self { draft: Draft::new(rows), now, rng, said: Vec::new() }
+        let durability = Durability::First;
+        Self { draft: Draft::new(rows), now, rng, durability, said: Vec::new() }
+    }
+
+    /// The step's changes can't be had again.
+    pub(crate) fn must_last(&mut self) {
+        if self.durability == Durability::Later {
+            self.durability = Durability::First;
+        }
     }
 
     pub(crate) fn transmit(&mut self, node: &NodeId, frame: Frame) {
@@ -41,7 +70,19 @@ impl<'a> Step<'a> {
     /// The outputs in the order in which they are to be carried out.
     pub(crate) fn into_outputs(self) -> impl Iterator<Item = Output<Event>> {
         let batch = self.draft.into_batch();
-        let commit = (!batch.is_empty()).then_some(Output::Commit(batch));
-        commit.into_iter().chain(self.said)
+        let (ahead, after) = match self.durability {
+            Durability::Later | Durability::First => (Vec::new(), self.said),
+            Durability::Meanwhile => self.said.into_iter().partition(is_said_to_a_node),
+        };
+        let change = match self.durability {
+            Durability::Later => (!batch.is_empty()).then_some(Output::Note(batch)),
+            Durability::Meanwhile => Some(Output::Commit(batch)),
+            // Even without changes: what was noted before must last before a node hears of it.
+            Durability::First if after.iter().any(is_said_to_a_node) || !batch.is_empty() => {
+                Some(Output::Commit(batch))
+            }
+            Durability::First => None,
+        };
+        ahead.into_iter().chain(change).chain(after)
     }
 }

@@ -9,12 +9,12 @@ use proto::{
 };
 
 use crate::{
-    Client,
+    Client, Mark,
     conversation::{Entry, Unopened},
     link::{Ask, Handle, Purpose},
     machine::Timer,
-    schema::{self, COUNTED, CURSORS, DEFERRED, Place, REFERENCES, cursor_key, join},
-    step::Step,
+    schema::{self, COUNTED, CURSORS, DEFERRED, MARKS, Place, REFERENCES, cursor_key, join},
+    step::{Durability, Step},
     timeline::{self, Written},
 };
 
@@ -72,7 +72,10 @@ impl Client {
         let envelope = entry.into_envelope(handle.log, handle.key, NO_SIGNATURE);
         match handle.purpose {
             Purpose::Home => self.request_arrived(step, &envelope),
-            Purpose::Read => self.arrived(step, &handle.log, envelope),
+            Purpose::Read => {
+                step.durability = Durability::Later;
+                self.arrived(step, &handle.log, envelope);
+            }
             Purpose::Write | Purpose::Invited(_) => return self.count_dropped(),
         }
         let ours = cursor(&step.draft, node, &handle.log);
@@ -89,6 +92,7 @@ impl Client {
 
     /// Tells a node how far its deliveries have come.
     pub(crate) fn accept_deliveries(&mut self, step: &mut Step<'_>, node: &NodeId) {
+        step.must_last();
         let (from, to) = ((*node, 0), (*node, u32::MAX));
         let due: Vec<_> = self.unaccepted.range(from..=to).map(|(key, due)| (*key, *due)).collect();
         for ((_, handle), Unaccepted { sequence, .. }) in due {
@@ -163,7 +167,10 @@ impl Client {
                 let own = self.me.as_ref().is_some_and(|me| me.account == author);
                 let written = Written { author, content: &content, bytes: &bytes, own };
                 self.insert(step, log, place, &written);
-                if !own {
+                if own {
+                    // A crash lost it here, or another device of ours wrote it.
+                    step.draft.put(MARKS, place.key(log), [Mark::Stored as u8]);
+                } else {
                     self.heed(step, log, author, content.body, content.bundle_seen);
                 }
                 Ok(())

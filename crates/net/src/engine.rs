@@ -85,6 +85,8 @@ impl<M: Machine, S: Store> Engine<M, S> {
             let stopping = self.stop.load(Ordering::Acquire);
             let busy = self.answer(&mut cx) | self.batch(&mut cx)?;
             if stopping {
+                // What was only noted, too.
+                self.store.sync()?;
                 self.say_goodbye();
                 return Ok(());
             }
@@ -172,6 +174,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
                     self.hub.tally.commits.add(1);
                     self.work.uncommitted = true;
                 }
+                Output::Note(batch) => self.store.apply(&batch)?,
                 Output::Connect(..)
                 | Output::Disconnect(_)
                 | Output::Transmit(..)
@@ -216,8 +219,8 @@ impl<M: Machine, S: Store> Engine<M, S> {
             Output::Connect(peer, addresses) => self.hub.dial(peer, addresses),
             Output::Disconnect(peer) => self.hub.hang_up(&peer),
             Output::Event(event) => self.events.push(event),
-            // Applied where it came out; see `drain`.
-            Output::Commit(_) => {}
+            // Applied where they came out; see `drain`.
+            Output::Commit(_) | Output::Note(_) => {}
         }
     }
 
@@ -228,7 +231,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
         }
     }
 
-    /// Lets the application read rows, all of them durable.
+    /// Lets the application read rows, all commits in them durable.
     fn answer(&mut self, cx: &mut Context<'_>) -> bool {
         for answered in 0..TURN_MAX {
             let Poll::Ready(Some(question)) = self.questions.poll_recv(cx) else {

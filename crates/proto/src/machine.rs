@@ -10,6 +10,7 @@ use crate::{Frame, Instant, PublicKey, Rows, WriteBatch};
 /// `None` and carry the outputs out in order. **A `Commit` is durable before any later output
 /// leaves**; the driver may merge the commits of many inputs into one disk sync as long as it
 /// holds back what follows them. Rows show a commit as soon as it was carried out, durable or not.
+/// An empty commit is a barrier: it makes durable what was noted.
 ///
 /// A machine can't fail: bad input is dropped and counted, a refused command becomes an event.
 pub trait Machine: Sized {
@@ -57,8 +58,11 @@ pub enum Input<C> {
 /// What a machine wants done.
 #[derive(Debug)]
 pub enum Output<E> {
-    /// Make these changes, all or none.
+    /// Make these changes, all or none, and let nothing out that follows until they are durable.
     Commit(WriteBatch),
+    /// Make these changes, all or none, and wait for nothing: they become durable with the next
+    /// commit. For what can be had again, such as what a node delivered and still holds.
+    Note(WriteBatch),
     /// Keep a connection to this peer, at one of these addresses.
     Connect(Peer, Vec<SocketAddr>),
     /// Close the connection to this peer after what was transmitted before.

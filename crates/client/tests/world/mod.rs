@@ -53,6 +53,8 @@ pub struct Side<M: Machine> {
 pub struct Device {
     pub side: Side<Client>,
     pub events: Vec<Event>,
+    /// The power fails after what leaves before the next commit has left.
+    pub dies_before_commit: bool,
     transport: [u8; 32],
     tickets: u64,
 }
@@ -85,7 +87,8 @@ impl World {
         for number in 0..devices {
             let transport = world.bytes();
             let side = Side { machine: None, store: Memory::new() };
-            world.devices.push(Device { side, events: Vec::new(), transport, tickets: 0 });
+            let (events, dies_before_commit) = (Vec::new(), false);
+            world.devices.push(Device { side, events, dies_before_commit, transport, tickets: 0 });
             world.start_device(number);
         }
         world.start_node();
@@ -137,6 +140,7 @@ impl World {
 
     pub fn kill_device(&mut self, number: usize) {
         let device = &mut self.devices[number];
+        device.dies_before_commit = false;
         device.side.machine = None;
         device.side.store = std::mem::take(&mut device.side.store).crash();
         self.hang_up(number);
@@ -192,6 +196,7 @@ impl World {
                     let number = (0..self.devices.len()).find(|n| self.peer(*n) == peer);
                     self.send(End::Node, End::Device(number.unwrap()), &frame);
                 }
+                Output::Note(_) => panic!("a node notes nothing"),
                 Output::Event(_) | Output::Connect(..) | Output::Disconnect(_) => {}
             }
         }
@@ -210,10 +215,15 @@ impl World {
             let device = &mut self.devices[number];
             let Some(output) = device.side.machine.as_mut().unwrap().poll_output() else { break };
             match output {
+                Output::Commit(_) if device.dies_before_commit => {
+                    self.kill_device(number);
+                    return self.start_device(number);
+                }
                 Output::Commit(batch) => {
                     device.side.store.apply(&batch).unwrap();
                     device.side.store.sync().unwrap();
                 }
+                Output::Note(batch) => device.side.store.apply(&batch).unwrap(),
                 Output::Transmit(_, frame) => {
                     if self.connected.contains(&number) {
                         self.send(End::Device(number), End::Node, &frame);
@@ -258,9 +268,7 @@ impl World {
 
     fn run_one(&mut self) -> bool {
         let Some((from, to, bytes)) = self.network.pop_front() else { return false };
-        let mut reader = FrameReader::default();
-        reader.push(&bytes);
-        let (frame, _) = reader.next_frame().unwrap().unwrap();
+        let frame = read(&bytes);
         match (from, to) {
             (End::Device(number), _) => self.give_node(Input::Frame(self.peer(number), frame)),
             (End::Node, End::Device(_)) if (self.lost)(&frame) => {}
@@ -278,12 +286,7 @@ impl World {
 
     /// The frames that were on the wire.
     pub fn frames(&self) -> Vec<Frame> {
-        let read = |bytes: &Vec<u8>| {
-            let mut reader = FrameReader::default();
-            reader.push(bytes);
-            reader.next_frame().unwrap().unwrap().0
-        };
-        self.wire.iter().map(read).collect()
+        self.wire.iter().map(|bytes| read(bytes)).collect()
     }
 
     /// Lets time pass, with everything that falls due in it.
@@ -405,4 +408,10 @@ impl World {
         let message = messages.iter().find(|m| m.text.as_deref() == Some(text)).unwrap();
         message.place.id.reference()
     }
+}
+
+fn read(bytes: &[u8]) -> Frame {
+    let mut reader = FrameReader::default();
+    reader.push(bytes);
+    reader.next_frame().unwrap().unwrap().0
 }
