@@ -27,7 +27,7 @@ mod signing;
 mod vectors;
 
 pub use cgka::{Allowed, Cgka, CgkaError, Committed, Created, EpochOut, Joined, Member, Processed};
-pub use envelope::{sign_envelope, verify_envelope};
+pub use envelope::{sign_envelope, verify_envelope, verify_envelopes};
 pub use epoch::{CommitId, Epoch};
 pub use identity::{
     Authority, Bundle, BundleError, DelegateError, Device, Genesis, Phrase, PhraseError,
@@ -42,4 +42,6 @@ pub use message::{
 pub use mls::Mls;
 pub use proto::wire::CommitLink;
 pub use request::{OpenedRequest, RequestError, open_request, seal_request};
-pub use signing::{BadSignature, OPEN_CONTEXT, SigningKey, derive_key, open_proof_message, verify};
+pub use signing::{
+    BadSignature, OPEN_CONTEXT, SigningKey, derive_key, is_weak, open_proof_message, verify,
+};

@@ -56,6 +56,12 @@ pub fn verify(
     key.verify_strict(&[context, message].concat(), &signature).map_err(|_| BadSignature)
 }
 
+/// Tells whether a key is of small order: nearly anything counts as signed by it, so no log may take
+/// it as one of its keys.
+pub fn is_weak(key: &PublicKey) -> bool {
+    VerifyingKey::from_bytes(&key.0).is_ok_and(|key| key.is_weak())
+}
+
 /// The signature is not by this key over this message for this purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signature is not valid")]
@@ -139,6 +145,8 @@ mod tests {
         let mut signature = [0; 64];
         signature[0] = 1;
         assert_eq!(verify(&PublicKey(neutral), b"", b"", &signature), Err(BadSignature));
+        assert!(is_weak(&PublicKey(neutral)));
+        assert!(!is_weak(&SigningKey::from_seed([1; 32]).public()));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) fn put(
         draft.delete(INVITES, row_key);
         return Ok(());
     }
-    if expires_s <= now.as_secs() {
+    if expires_s <= now.as_secs() || crypto::is_weak(key) {
         return Err(Code::Invalid);
     }
     if draft.get(INVITES, &row_key).is_none() {

@@ -18,6 +18,7 @@ mod account;
 mod cache;
 mod config;
 mod counters;
+mod foresight;
 mod invite;
 mod key_package;
 mod layout;

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use proto::{
-    AccountId, Body, Code, Cursor, Draft, Entry, Frame, Hello, Input, Instant, LogGenesis, Machine,
-    Open, OpenError, Output, Peer, PublicKey, Rows, Seed, VERSIONS, limits,
+    AccountId, Body, Code, Cursor, Draft, Entry, Envelope, Frame, Hello, Input, Instant,
+    LogGenesis, Machine, Open, OpenError, Output, Peer, PublicKey, Rows, Seed, VERSIONS, limits,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -14,6 +14,7 @@ use crate::{
     Counters, Dropped, NodeConfig,
     account::{self, Change, Refusal},
     counters::{Counting, increment},
+    foresight::Foresight,
     invite, key_package,
     log::{Appended, LOG_CHARGE, Log, Logs},
     quota::Quota,
@@ -78,13 +79,24 @@ impl Machine for Node {
             rng: ChaCha20Rng::from_seed(seed.0),
             sessions: Sessions::default(),
             tails: Tails::default(),
-            logs: Logs::open(config.log_quota_bytes, rows)?,
+            logs: Logs::open(config.log_quota_bytes, Foresight::new(&seed), rows)?,
             quota,
             counting,
             replies: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
         })
+    }
+
+    fn foresee(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
+        let envelopes = coming.iter().filter_map(|(peer, frame)| {
+            let Body::Append { handle, entry, signature } = &frame.body else { return None };
+            let handle = self.sessions.handle(*peer, *handle).ok()?;
+            let envelope = self.envelope(&handle, entry.clone(), *signature, rows).ok()?;
+            self.logs.expects(rows, handle.log, &envelope).then_some(envelope)
+        });
+        let envelopes: Vec<Envelope> = envelopes.collect();
+        self.logs.foresee(&envelopes);
     }
 
     fn handle(&mut self, input: Input<NodeCommand>, now: Instant, rows: &dyn Rows) {
@@ -325,10 +337,7 @@ impl Node {
         now: Instant,
     ) -> Result<Body, Code> {
         let handle = self.sessions.handle(peer, number)?;
-        let log = self.logs.get(draft, handle.log).ok_or(Code::NotFound)?;
-        // A writer can't speak for a key other than the one it proved.
-        let entry = Entry { write_key: None, ..entry };
-        let envelope = entry.into_envelope(log.row.id, handle.key, signature);
+        let envelope = self.envelope(&handle, entry, signature, draft)?;
         let invite = match handle.role {
             Role::Guest => {
                 let invite = invite::get(draft, handle.log, &handle.key, now);
@@ -358,6 +367,20 @@ impl Node {
         };
         let sequence = if handle.role.reads() { sequence } else { 0 };
         Ok(Body::Accepted { handle: number, sequence })
+    }
+
+    /// The envelope that an append on a handle stands for.
+    fn envelope(
+        &mut self,
+        handle: &Handle,
+        entry: Entry,
+        signature: [u8; 64],
+        rows: &dyn Rows,
+    ) -> Result<Envelope, Code> {
+        let log = self.logs.get(rows, handle.log).ok_or(Code::NotFound)?;
+        // A writer can't speak for a key other than the one it proved.
+        let entry = Entry { write_key: None, ..entry };
+        Ok(entry.into_envelope(log.row.id, handle.key, signature))
     }
 
     fn signal(

@@ -154,7 +154,7 @@ pub enum BundleError {
     /// Rotations out of order, a record of another delegation, or a count that begins with 0.
     #[error("the statements of the bundle don't follow one another")]
     Serial,
-    /// None, too many, one twice, or no key.
+    /// None, too many, one twice, or no key or a weak one.
     #[error("the bundle's devices are not valid")]
     Devices,
     /// None, too many, one twice, or no address.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proto::{AccountId, NodeAddress, PublicKey, limits, wire};
 
 use super::{BundleError, statement};
-use crate::{SigningKey, inbox};
+use crate::{SigningKey, inbox, is_weak};
 
 /// What the next record is to say. Everyone refuses a record beyond these bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +80,9 @@ fn devices(wire: &[wire::Device]) -> Result<Vec<Device>, BundleError> {
     }
     let device = |device: &wire::Device| {
         let key = PublicKey::try_from(device.key.as_slice()).map_err(|_| BundleError::Devices)?;
+        if is_weak(&key) {
+            return Err(BundleError::Devices);
+        }
         Ok(Device { key, added_s: device.added_s })
     };
     let devices = wire.iter().map(device).collect::<Result<Vec<_>, BundleError>>()?;

@@ -95,7 +95,9 @@ impl World {
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::Disconnect(peer) => self.hung_up.push(peer),
-                Output::Commit(_) | Output::Note(_) | Output::Connect(..) => panic!("unexpected output"),
+                Output::Commit(_) | Output::Note(_) | Output::Connect(..) => {
+                    panic!("unexpected output")
+                }
             }
         }
     }

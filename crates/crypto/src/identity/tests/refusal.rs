@@ -1,7 +1,7 @@
 //! Bundles that nobody accepts.
 
 use prost::Message;
-use proto::{AccountId, limits, wire};
+use proto::{AccountId, PublicKey, limits, wire};
 
 use super::*;
 use crate::identity::{delegation, record, rotation};
@@ -184,6 +184,7 @@ fn records_beyond_the_limits_are_refused() {
     assert_eq!(sign(&|draft| draft.devices = devices(0)), Some(Devices));
     assert_eq!(sign(&|draft| draft.devices = devices(17)), Some(Devices));
     assert_eq!(sign(&|draft| draft.devices.push(draft.devices[0])), Some(Devices));
+    assert_eq!(sign(&|draft| draft.devices[0].key = PublicKey([0; 32])), Some(Devices));
     assert_eq!(sign(&|draft| draft.homes = homes(0)), Some(Homes));
     assert_eq!(sign(&|draft| draft.homes = homes(9)), Some(Homes));
     assert_eq!(sign(&|draft| draft.homes.push(home(1))), Some(Homes));
