@@ -54,6 +54,10 @@ fn show_created(created: &Created, out: Output) -> String {
 }
 
 fn check_published(created: &Created, waited: u32) -> Result<(), Failure> {
+    if let Some(trouble) = &created.trouble {
+        return Err(Failure::network(format!("the account is made, but {trouble}"))
+            .hint("ask its operator, or make an account at another node"));
+    }
     if created.published || waited == 0 {
         return Ok(());
     }
@@ -62,7 +66,8 @@ fn check_published(created: &Created, waited: u32) -> Result<(), Failure> {
 }
 
 fn show(shown: &AccountShape, out: Output) -> String {
-    let AccountShape { account, name, nodes, devices, rank, locked_out, published } = shown;
+    let AccountShape { account, name, nodes, devices, rank, locked_out, published, trouble } =
+        shown;
     let (rotations, delegation, version) = rank;
     let mut lines = vec![
         out.styled(Style::Bold, account),
@@ -75,6 +80,9 @@ fn show(shown: &AccountShape, out: Output) -> String {
             if *published { "yes" } else { "not yet: the home node lacks something" }
         ),
     ];
+    if let Some(trouble) = trouble {
+        lines.push(out.styled(Style::Yellow, &format!("Trouble: {trouble}.")));
+    }
     if *locked_out {
         let warning = "This device is locked out: the account was brought back elsewhere.";
         lines.push(out.styled(Style::Yellow, warning));

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use client::{Action, Reply, view};
+use client::{
+    Action, Reply,
+    view::{self, AccountView},
+};
 use crypto::Phrase;
 use proto::NodeAddress;
 use rand_chacha::ChaCha20Rng;
@@ -54,6 +57,9 @@ pub(crate) struct Created {
     pub(crate) phrase: Option<Secret>,
     /// Its home node has the record and what contacts need to reach it.
     pub(crate) published: bool,
+    /// Why the home node does not serve the account, if it said so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) trouble: Option<String>,
 }
 
 impl Call for AccountCreate {
@@ -66,8 +72,8 @@ impl Call for AccountCreate {
         let words = Secret(phrase.words());
         let name = self.name;
         let reply = engine.ask(Action::CreateAccount { phrase, name, homes }).await?;
-        let published = published(engine, self.wait_s).await?;
-        Ok(Created { account: account_of(reply)?, phrase: Some(words), published })
+        let (published, trouble) = published(engine, self.wait_s).await?;
+        Ok(Created { account: account_of(reply)?, phrase: Some(words), published, trouble })
     }
 }
 
@@ -99,8 +105,8 @@ impl Call for AccountRecover {
                 .hint("check --node and the network; nothing was changed"));
         };
         let account = account_of(reply?)?;
-        let published = published(engine, self.wait_s).await?;
-        Ok(Created { account, phrase: None, published })
+        let (published, trouble) = published(engine, self.wait_s).await?;
+        Ok(Created { account, phrase: None, published, trouble })
     }
 }
 
@@ -194,10 +200,13 @@ fn account_of(reply: Reply) -> Result<String, Failure> {
     }
 }
 
-/// Waits until the home node has everything.
-async fn published(engine: &Engine, wait_s: u32) -> Result<bool, Failure> {
-    let look = |rows: &dyn proto::Rows| view::account(rows).filter(|view| view.published);
-    Ok(engine.until(wait_s, look).await?.is_some())
+/// Waits until the home node has everything, or says why it will not.
+async fn published(engine: &Engine, wait_s: u32) -> Result<(bool, Option<String>), Failure> {
+    let settled = |view: &AccountView| view.published || !view.trouble.is_empty();
+    let look = move |rows: &dyn proto::Rows| view::account(rows).filter(settled);
+    let view = engine.until(wait_s, look).await?;
+    let trouble = view.as_ref().map(|view| view.trouble.clone()).filter(|text| !text.is_empty());
+    Ok((view.is_some_and(|view| view.published), trouble))
 }
 
 fn wait_default() -> u32 {

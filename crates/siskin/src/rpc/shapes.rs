@@ -26,6 +26,9 @@ pub(crate) struct AccountShape {
     pub(crate) locked_out: bool,
     /// The home node holds all that others need to reach this account.
     pub(crate) published: bool,
+    /// Why the home node does not serve this account.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) trouble: Option<String>,
 }
 
 impl From<AccountView> for AccountShape {
@@ -38,6 +41,7 @@ impl From<AccountView> for AccountShape {
             rank: view.rank,
             locked_out: view.locked_out,
             published: view.published,
+            trouble: Some(view.trouble).filter(|trouble| !trouble.is_empty()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use crate::people::{Person, Running, assert_fails, stderr, stdout};
+use crate::people::{Person, Running, assert_fails, siskin, stderr, stdout};
 
 #[test]
 fn an_account_comes_back_from_its_words_and_its_old_device_is_locked_out() {
@@ -69,6 +69,18 @@ fn without_a_node_the_account_is_made_and_the_exit_code_says_so() {
     assert!(person.json(&["account", "show"])["published"] == false);
     let output = person.run(&["account", "create", "--node", "sisknode1x@127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
+#[test]
+fn a_node_that_takes_nobody_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    let arguments = ["node", "--json", "--registration", "closed", "--listen", "127.0.0.1:0"];
+    let mut command = siskin(&arguments);
+    let node = Running::start(command.arg("--data-dir").arg(place.path()));
+    let person = Person::new();
+    let made = person.run(&["account", "create", "--node", node.address()]);
+    assert_fails(&made, 3, "takes no new accounts");
+    assert_eq!(person.json(&["account", "show"])["published"], false);
 }
 
 #[test]
