@@ -56,6 +56,15 @@ impl<E> Default for Work<E> {
     }
 }
 
+/// What one link has for the machine, apart from the frames themselves.
+struct Turn {
+    link: Arc<Link>,
+    /// The machine does not know it yet.
+    is_new: bool,
+    frames: usize,
+    left: Left,
+}
+
 /// How much of a batch may still be handled before its sync.
 struct Room {
     inputs: usize,
@@ -125,10 +134,49 @@ impl<M: Machine, S: Store> Engine<M, S> {
         Ok(true)
     }
 
-    /// Gives the next link its turn.
+    /// Gives the links that wait their turns, as far as there is room.
     fn take_frames(&mut self, room: &mut Room) -> Result<bool, StoreError> {
-        let Some(link) = self.hub.next_ready() else { return Ok(false) };
-        if link.is_new() {
+        let (turns, frames) = self.gather(room);
+        if frames.len() > 1 {
+            self.machine.foresee(&frames, self.store.as_rows());
+        }
+        let busy = !turns.is_empty();
+        let mut frames = frames.into_iter();
+        for turn in turns {
+            self.take_turn(turn, &mut frames)?;
+        }
+        Ok(busy)
+    }
+
+    /// Takes what waits from one link after the other, so that the machine can be told of all of
+    /// it before it is handed the first.
+    fn gather(&self, room: &mut Room) -> (Vec<Turn>, Vec<(Peer, Frame)>) {
+        let (mut turns, mut gathered, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+        while room.is_left()
+            && let Some(link) = self.hub.next_ready()
+        {
+            let is_new = link.is_new();
+            let left = link.take(TURN_MAX.min(room.inputs), &mut taken);
+            let frames = taken.len();
+            for (frame, size) in taken.drain(..) {
+                room.take(size);
+                gathered.push((link.peer, frame));
+            }
+            if left == Left::Frames {
+                self.hub.stays_ready(Arc::clone(&link));
+            }
+            turns.push(Turn { link, is_new, frames, left });
+        }
+        (turns, gathered)
+    }
+
+    /// Hands one link's turn to the machine, whose frames come next in `frames`.
+    fn take_turn(
+        &mut self,
+        Turn { link, is_new, frames: many, left }: Turn,
+        frames: &mut impl Iterator<Item = (Peer, Frame)>,
+    ) -> Result<(), StoreError> {
+        if is_new {
             if self.work.links.insert(link.peer, Arc::clone(&link)).is_some() {
                 self.input(Input::Disconnected(link.peer))?;
             }
@@ -136,23 +184,16 @@ impl<M: Machine, S: Store> Engine<M, S> {
         }
         let current =
             self.work.links.get(&link.peer).is_some_and(|known| Arc::ptr_eq(known, &link));
-        let mut frames = Vec::new();
-        let left = link.take(TURN_MAX.min(room.inputs), &mut frames);
-        if current {
-            for (frame, size) in frames {
-                room.take(size);
-                self.input(Input::Frame(link.peer, frame))?;
+        for (peer, frame) in frames.take(many) {
+            if current {
+                self.input(Input::Frame(peer, frame))?;
             }
         }
-        match left {
-            Left::Frames => self.hub.stays_ready(link),
-            Left::Ended if current => {
-                self.work.links.remove(&link.peer);
-                self.input(Input::Disconnected(link.peer))?;
-            }
-            Left::Nothing | Left::Ended => {}
+        if left == Left::Ended && current {
+            self.work.links.remove(&link.peer);
+            self.input(Input::Disconnected(link.peer))?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn input(&mut self, input: Input<M::Command>) -> Result<(), StoreError> {
