@@ -101,12 +101,15 @@ pub fn open(
     device_of: &dyn Fn(u32) -> Option<PublicKey>,
 ) -> Result<Opened, OpenError> {
     let (salt, sealed) = ciphertext.split_first_chunk::<16>().ok_or(OpenError::Malformed)?;
+    let head_bytes = head.encode();
     let inner = XChaCha20Poly1305::new(epoch.envelope_key().into())
-        .decrypt(&extended(salt).into(), Payload { msg: sealed, aad: &head.encode() })
+        .decrypt(&extended(salt).into(), Payload { msg: sealed, aad: &head_bytes })
         .map_err(|_| OpenError::Altered)?;
     let inner = Zeroizing::new(inner);
     match inner.split_first().ok_or(OpenError::Malformed)? {
-        (&TYPE_MESSAGE, message) => open_message(epoch, head, salt, message, device_of),
+        (&TYPE_MESSAGE, message) => {
+            open_message(epoch, (&head.log, &head_bytes), salt, message, device_of)
+        }
         (&TYPE_COMMIT, padded) => Ok(Opened::Commit { mls: unpad(padded)?.to_vec() }),
         _ => Err(OpenError::Unknown),
     }
@@ -224,7 +227,7 @@ pub enum OpenError {
 
 fn open_message(
     epoch: &Epoch,
-    head: &Head,
+    (log, head): (&LogId, &[u8]),
     salt: &[u8; 16],
     message: &[u8],
     device_of: &dyn Fn(u32) -> Option<PublicKey>,
@@ -232,7 +235,7 @@ fn open_message(
     let (leaf, rest) = split_varint(message).ok_or(OpenError::Malformed)?;
     let (counter, rest) = split_varint(rest).ok_or(OpenError::Malformed)?;
     let (commitment, sealed) = rest.split_first_chunk::<32>().ok_or(OpenError::Malformed)?;
-    let keys = MessageKeys::new(epoch, &head.log, leaf, counter, salt).ok_or(OpenError::KeyGone)?;
+    let keys = MessageKeys::new(epoch, log, leaf, counter, salt).ok_or(OpenError::KeyGone)?;
     if !bool::from(keys.commitment.ct_eq(commitment)) {
         return Err(OpenError::Commitment);
     }
@@ -244,7 +247,7 @@ fn open_message(
     let (signature, padded) = plaintext.split_first_chunk::<64>().ok_or(OpenError::Malformed)?;
     let content = unpad(padded)?;
     let device = device_of(leaf).ok_or(OpenError::NotAMember)?;
-    verify(&device, SIGNATURE_CONTEXT, &keys.signed(&head.encode(), content), signature)
+    verify(&device, SIGNATURE_CONTEXT, &keys.signed(head, content), signature)
         .map_err(|_| OpenError::Signature)?;
     let content = Zeroizing::new(content.to_vec());
     Ok(Opened::Message { leaf, counter, device, content, signature: *signature })
