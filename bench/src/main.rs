@@ -56,13 +56,13 @@ fn run(arguments: &[String]) -> Result<()> {
         return runtime.block_on(node_process::serve(Path::new(directory)));
     }
     let known = NAMES.contains(&name);
-    if known || name == ALL {
+    if (known && option != Some(wire::ALONE)) || name == ALL {
         measure::print_machine();
     }
     match name {
         "latency" => runtime.block_on(latency::run()),
         "throughput" => throughput::run(&runtime, option),
-        "wire" => wire::run(&runtime),
+        "wire" => wire::run(&runtime, option),
         "idle" => runtime.block_on(idle::run(option)),
         "cpu" => runtime.block_on(cpu::run()),
         "keys" => keys::run(),

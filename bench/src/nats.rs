@@ -132,10 +132,6 @@ fn work(
         }
         stored.fetch_add(1, Relaxed);
         connection.publish(&subject, &[b'x'; MESSAGE_BYTES])?;
-        // As long as acknowledgements are there already, answers leave together.
-        if connection.reader.buffer().is_empty() {
-            connection.flush()?;
-        }
     }
     Ok(())
 }
@@ -187,6 +183,10 @@ impl Connection {
     }
 
     fn line(&mut self) -> Result<String> {
+        // As long as there is more to read, what is said in answer waits to leave together.
+        if !self.reader.buffer().contains(&b'\n') {
+            self.flush()?;
+        }
         let mut line = String::new();
         self.reader.read_line(&mut line)?;
         if line.is_empty() {
@@ -201,7 +201,7 @@ impl Connection {
             let line = self.line()?;
             match line.split(' ').next() {
                 Some("MSG") => return self.line(),
-                Some("PING") => self.writer.write_all(b"PONG\r\n")?,
+                Some("PING") => self.out.extend(b"PONG\r\n"),
                 Some("-ERR") => bail!("NATS: {line}"),
                 _ => {}
             }

@@ -1,6 +1,7 @@
 //! Two people with real devices: client machines over encrypted SQLite, and their conversation.
 
 use std::{
+    cell::RefCell,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,7 +14,7 @@ use client::{
 };
 use crypto::Phrase;
 use net::{Counters, Driver, Events, Keys, Running, Settings};
-use proto::{AccountId, LogId, NodeAddress};
+use proto::{AccountId, LogId, NodeAddress, Rows};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use store::{Layout, Sqlite};
@@ -65,6 +66,8 @@ impl Pair {
             Reply::Link(link) => link,
             other => bail!("no invite but {other:?}"),
         };
+        // The node should know the invite before it is used.
+        sleep(Duration::from_millis(200)).await;
         reader.ask(Action::AddContact { link, name: "Writer".into() }).await?;
         writer.wait_for(reader.account, ContactState::Asking).await?;
         writer.ask(Action::Accept { contact: reader.account }).await?;
@@ -107,9 +110,12 @@ impl Pair {
                 let messages: Vec<Command> = (first..self.sent)
                     .map(|number| self.writer.message(number, self.reader.account))
                     .collect();
+                // A timer may be a millisecond late, so the moment is noted.
+                let sent = RefCell::new(Vec::new());
                 let sending = async {
                     for (number, message) in (first..).zip(messages) {
                         sleep_until(due(number).into()).await;
+                        sent.borrow_mut().push(Instant::now());
                         commands.send(message).await?;
                     }
                     Ok(())
@@ -120,7 +126,10 @@ impl Pair {
                     while events.recv().await.is_some() {}
                     bail!("the writer has stopped")
                 };
-                let sent_at = |number: u64| due(number.max(first));
+                let sent_at = |number: u64| {
+                    let at = usize::try_from(number - first).unwrap_or_default();
+                    sent.borrow().get(at).copied().unwrap_or(start)
+                };
                 let receiving = self.reader.receive(&self.log, count, sent_at, &mut arrived);
                 tokio::select! {
                     both = async { tokio::try_join!(sending, receiving) } => { both?; }
@@ -162,6 +171,13 @@ impl Person {
             Reply::Account(account) => person.account = account,
             other => bail!("no account but {other:?}"),
         }
+        let end = Instant::now() + PATIENCE;
+        while !person.running.read(is_published).await? {
+            if Instant::now() > end {
+                bail!("the node does not take the account");
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
         Ok(person)
     }
 
@@ -182,7 +198,7 @@ impl Person {
     }
 
     /// Waits until the two have come so far, and returns their conversation.
-    async fn wait_for(&mut self, contact: AccountId, state: ContactState) -> Result<LogId> {
+    async fn wait_for(&self, contact: AccountId, state: ContactState) -> Result<LogId> {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             let contacts = self.running.read(view::contacts).await?;
@@ -192,7 +208,8 @@ impl Person {
             }
             sleep(Duration::from_millis(20)).await;
         }
-        bail!("the two did not come to {state:?}")
+        let contacts = self.running.read(view::contacts).await?;
+        bail!("the two did not come to {state:?}: {contacts:?}")
     }
 
     fn message(&mut self, number: u64, contact: AccountId) -> Command {
@@ -234,6 +251,10 @@ impl Person {
         }
         Ok(())
     }
+}
+
+fn is_published(rows: &dyn Rows) -> bool {
+    view::account(rows).is_some_and(|account| account.published)
 }
 
 /// The number that [`Person::message`] wrote; nothing in one's own.

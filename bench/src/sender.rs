@@ -49,7 +49,11 @@ impl Author {
         let bundle = Authority::create(&phrase, &mut rng).sign_record(RecordDraft {
             version: 1,
             devices: vec![Device { key: device.public(), added_s: 1 }],
-            homes: vec![home.clone()],
+            // A node started again listens elsewhere, and its accounts must stay as they were.
+            homes: vec![NodeAddress {
+                addresses: vec![([127, 0, 0, 1], 1).into()],
+                ..home.clone()
+            }],
             inbox_key: InboxKey::from_seed(seed).public(),
         })?;
         let epoch = Epoch::from_root(CommitId(seed), seed, &seed);
@@ -216,7 +220,8 @@ impl Sender {
                 self.waiting = self.waiting.saturating_sub(1);
                 self.config.progress.stored.fetch_add(1, Relaxed);
             }
-            (_, Body::Refused { .. }) => {
+            (request, Body::Refused { code, .. }) => {
+                eprintln!("bench: request {request} was refused: {code:?}");
                 self.config.progress.refused.fetch_add(1, Relaxed);
             }
             _ => {}
