@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use noq::{Endpoint, Incoming};
+use quinn::{Endpoint, Incoming};
 use tokio::time::timeout;
 
 use crate::{

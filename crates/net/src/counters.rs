@@ -76,7 +76,7 @@ impl Tally {
     }
 
     /// Keeps what a connection that ended has counted.
-    pub(crate) fn keep(&self, stats: &noq::ConnectionStats) {
+    pub(crate) fn keep(&self, stats: &quinn::ConnectionStats) {
         self.udp_bytes_in.add(stats.udp_rx.bytes);
         self.udp_bytes_out.add(stats.udp_tx.bytes);
         self.udp_datagrams_in.add(stats.udp_rx.datagrams);
@@ -86,7 +86,7 @@ impl Tally {
 
 impl Counters {
     /// Adds what a live connection counts.
-    pub(crate) fn include(&mut self, stats: &noq::ConnectionStats) {
+    pub(crate) fn include(&mut self, stats: &quinn::ConnectionStats) {
         self.connections = self.connections.saturating_add(1);
         self.udp_bytes_in = self.udp_bytes_in.saturating_add(stats.udp_rx.bytes);
         self.udp_bytes_out = self.udp_bytes_out.saturating_add(stats.udp_tx.bytes);

@@ -304,4 +304,6 @@ const QUESTIONS_MAX: usize = 256;
 /// Longer than a link may take to flush.
 const FAREWELL_MAX: Duration = Duration::from_secs(3);
 const FAREWELL_STEP: Duration = Duration::from_millis(2);
-const CLOSE_MAX: Duration = Duration::from_secs(1);
+/// The packets that tell peers of the close leave at once; QUIC then stays for three times its
+/// timeout to repeat them, and a command on a far node should not.
+const CLOSE_MAX: Duration = Duration::from_millis(100);

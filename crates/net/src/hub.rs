@@ -81,7 +81,7 @@ impl Hub {
         if let Some(old) = links.get(&link.peer) {
             if self.yields(link, old) {
                 drop(links);
-                link.connection.close(noq::VarInt::from_u32(Code::Replaced as u32), b"");
+                link.connection.close(quinn::VarInt::from_u32(Code::Replaced as u32), b"");
                 return false;
             }
             old.end(Ending::Now(Code::Replaced));

@@ -9,8 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use noq::{Connection, RecvStream, SendStream, VarInt};
 use proto::{Body, Code, DecodeError, Frame, FrameReader, Lane};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::{
@@ -134,12 +134,12 @@ impl Task {
             }
         }
         let mut chunks = [std::mem::take(&mut lane.writing)];
-        let poll = pin!(lane.send.write_many_chunks(&mut chunks.as_mut_slice())).poll(cx);
+        let poll = pin!(lane.send.write_chunks(&mut chunks)).poll(cx);
         let [rest] = chunks;
         lane.writing = rest;
         match poll {
             Poll::Ready(Ok(written)) => {
-                self.link.written(number, written);
+                self.link.written(number, written.bytes);
                 Ok(true)
             }
             Poll::Ready(Err(_)) => Err(Ending::Lost),
@@ -152,8 +152,8 @@ impl Task {
         if lane.finished || self.link.is_full() {
             return Ok(false);
         }
-        match pin!(lane.recv.read_chunk(READ_MAX)).poll(cx) {
-            Poll::Ready(Ok(Some(chunk))) => lane.reader.push(&chunk),
+        match pin!(lane.recv.read_chunk(READ_MAX, true)).poll(cx) {
+            Poll::Ready(Ok(Some(chunk))) => lane.reader.push(&chunk.bytes),
             Poll::Ready(Ok(None)) => lane.finished = true,
             Poll::Ready(Err(_)) => return Err(Ending::Lost),
             Poll::Pending => return Ok(false),

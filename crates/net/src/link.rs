@@ -18,7 +18,7 @@ use crate::{counters::Tally, lock::lock};
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) peer: Peer,
-    pub(crate) connection: noq::Connection,
+    pub(crate) connection: quinn::Connection,
     /// This side dialled.
     pub(crate) dialled: bool,
     pub(crate) opened: Instant,
@@ -73,7 +73,7 @@ pub(crate) enum Left {
 }
 
 impl Link {
-    pub(crate) fn new(peer: Peer, connection: noq::Connection, dialled: bool) -> Arc<Self> {
+    pub(crate) fn new(peer: Peer, connection: quinn::Connection, dialled: bool) -> Arc<Self> {
         let (opened, known, state) = (Instant::now(), AtomicBool::new(false), Mutex::default());
         Arc::new(Self { peer, connection, dialled, opened, known, state })
     }

@@ -19,7 +19,7 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// When a silent peer is given up. 80 s: three lost keep-alives.
     pub idle_timeout: Duration,
-    /// Accepted connections at the same time. 20,000: at about 40 KB each, 0.8 GB.
+    /// Accepted connections at the same time. 20,000: at about 32 KB each, 0.64 GB.
     pub connections_max: usize,
     /// Accepted connections of one IPv4 address or IPv6 /64. 1,024: an office or a mobile
     /// provider's gateway shares one address.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use proto::{Peer, PublicKey};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
     SignatureScheme,
@@ -59,7 +59,7 @@ pub(crate) fn client(identity: &Identity, expected: Peer) -> Result<QuicClientCo
 }
 
 /// Who is at the other end of an established connection.
-pub(crate) fn peer_of(connection: &noq::Connection) -> Option<Peer> {
+pub(crate) fn peer_of(connection: &quinn::Connection) -> Option<Peer> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     public_key(chain.first()?)

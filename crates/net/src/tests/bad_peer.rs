@@ -1,7 +1,7 @@
 //! Peers that are not who they should be, talk nonsense, flood, or don't listen.
 
-use noq::{ApplicationClose, Connection, ConnectionError, RecvStream, SendStream};
 use proto::{AccountId, Body, Code, Frame, FrameReader, Peer, limits, write_frame};
+use quinn::{ApplicationClose, Connection, ConnectionError, RecvStream, SendStream};
 use store::Memory;
 
 use super::harness::*;
@@ -40,8 +40,8 @@ impl Raw {
     async fn frame(&mut self, lane: usize) -> Frame {
         let mut reader = FrameReader::default();
         loop {
-            let chunk = within(self.lanes[lane].1.read_chunk(1024)).await.unwrap().unwrap();
-            reader.push(&chunk);
+            let chunk = within(self.lanes[lane].1.read_chunk(1024, true)).await.unwrap().unwrap();
+            reader.push(&chunk.bytes);
             if let Some((frame, _)) = reader.next_frame().unwrap() {
                 return frame;
             }
@@ -189,8 +189,8 @@ async fn a_lane_that_stands_still_holds_up_no_other() {
     let mut reader = FrameReader::default();
     let mut pages = 0;
     while pages < 10 {
-        let chunk = within(raw.lanes[2].1.read_chunk(1 << 20)).await.unwrap().unwrap();
-        reader.push(&chunk);
+        let chunk = within(raw.lanes[2].1.read_chunk(1 << 20, true)).await.unwrap().unwrap();
+        reader.push(&chunk.bytes);
         while let Some((frame, _)) = reader.next_frame().unwrap() {
             assert_eq!(frame.body, page(BULK_BYTES));
             pages += 1;
