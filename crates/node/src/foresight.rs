@@ -55,3 +55,51 @@ const STREAM: u64 = 1;
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// About what an envelope takes besides its ciphertext.
 const OVERHEAD: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use crypto::{SigningKey, sign_envelope};
+    use proto::{Expiry, Extension, Head, Kind, LogId};
+
+    use super::*;
+
+    #[test]
+    fn remembers_the_good_ones_once_and_until_the_next_time() {
+        let mut foresight = Foresight::new(&Seed([1; 32]));
+        let mut envelopes: Vec<Envelope> = (1..=100).map(made).collect();
+        envelopes[41].signature[3] ^= 1;
+        foresight.verify(&envelopes);
+        for (i, envelope) in envelopes.iter().enumerate().skip(1) {
+            assert_eq!(foresight.has_verified(&envelope.encode()), i != 41, "{i}");
+            assert!(!foresight.has_verified(&envelope.encode()), "{i}, again");
+        }
+        foresight.verify(&envelopes[50..52]);
+        assert!(!foresight.has_verified(&envelopes[0].encode()));
+        assert!(foresight.has_verified(&envelopes[50].encode()));
+        foresight.verify(&envelopes[..1]);
+        assert!(foresight.good.is_empty());
+    }
+
+    #[test]
+    fn remembers_no_more_than_it_may() {
+        let mut foresight = Foresight::new(&Seed([1; 32]));
+        let mut large: Vec<Envelope> = (1..=5).map(made).collect();
+        large.iter_mut().for_each(|envelope| envelope.ciphertext = vec![0; BYTES_MAX / 3]);
+        let small = (6..=8).map(made);
+        foresight.verify(&small.clone().chain(large).chain(small).collect::<Vec<_>>());
+        assert_eq!(foresight.good.len(), 3);
+    }
+
+    fn made(position: u64) -> Envelope {
+        let key = SigningKey::from_seed([1; 32]);
+        let head = Head {
+            kind: Kind::Entry,
+            expiry: Expiry::Never,
+            position,
+            log: LogId([2; 32]),
+            write_key: key.public(),
+            extension: Extension::default(),
+        };
+        sign_envelope(&key, head, b"text".to_vec())
+    }
+}

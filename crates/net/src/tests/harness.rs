@@ -1,6 +1,7 @@
 //! A machine that echoes, counts and tells all, and what tests need to run it.
 
 use std::{
+    collections::VecDeque,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -16,8 +17,10 @@ use crate::{Driver, DriverError, Events, Identity, Keys, Running, Settings};
 /// Answers an append with `Accepted` after a commit that counts it; answers a signal with the same
 /// and a request for a bundle with a bundle, without a commit.
 pub(super) struct Echo {
-    outputs: std::collections::VecDeque<Output<Told>>,
+    outputs: VecDeque<Output<Told>>,
     count: u64,
+    /// What it was told to expect.
+    coming: VecDeque<(Peer, Frame)>,
 }
 
 #[derive(Debug)]
@@ -32,6 +35,15 @@ pub(super) enum Tell {
     Connect(Peer, Vec<SocketAddr>),
     Disconnect(Peer),
     Say(Peer, Frame),
+}
+
+/// Frames come in the order in which they were foreseen; those of a connection that was replaced
+/// meanwhile don't.
+fn check_foreseen(foreseen: &mut VecDeque<(Peer, Frame)>, peer: Peer, frame: &Frame) {
+    let was_told = !foreseen.is_empty();
+    let mut coming = std::iter::from_fn(|| foreseen.pop_front());
+    let found = coming.any(|(next, next_frame)| (next, &next_frame) == (peer, frame));
+    assert!(found || !was_told, "another frame was foreseen");
 }
 
 pub(super) const COUNT: (Table, &[u8]) = (Table(1), b"count");
@@ -53,7 +65,12 @@ impl Machine for Echo {
     ) -> Result<Self, OpenError> {
         assert!(seed.0 != [0; 32] && now > Instant::from_secs(1_700_000_000));
         let outputs = peers.into_iter().map(|(peer, at)| Output::Connect(peer, at)).collect();
-        Ok(Self { outputs, count: count(rows) })
+        Ok(Self { outputs, count: count(rows), coming: Default::default() })
+    }
+
+    fn foresee(&mut self, coming: &[(Peer, Frame)], _rows: &dyn Rows) {
+        assert!(coming.len() > 1, "nothing to do together");
+        self.coming = coming.to_vec().into();
     }
 
     fn handle(&mut self, input: Input<Tell>, _now: Instant, _rows: &dyn Rows) {
@@ -70,6 +87,7 @@ impl Machine for Echo {
             Input::Connected(peer) => outputs.push_back(Output::Event(Told::Connected(peer))),
             Input::Disconnected(peer) => outputs.push_back(Output::Event(Told::Disconnected(peer))),
             Input::Frame(peer, frame) => {
+                check_foreseen(&mut self.coming, peer, &frame);
                 let request = frame.request;
                 let answer = match &frame.body {
                     Body::Append { handle, .. } => {

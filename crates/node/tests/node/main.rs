@@ -13,6 +13,7 @@
 mod accounts;
 mod delivery;
 mod durability;
+mod foresight;
 mod logs;
 mod quotas;
 mod refusals;
