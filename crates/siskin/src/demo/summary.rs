@@ -53,7 +53,7 @@ impl Summary {
                 &format!("{messages} messages, {while_offline} of them while the other was dead"),
             ),
             format!(
-                "delivery   p50 {:.1} ms, p99 {:.1} ms, each with three disk syncs",
+                "delivery   p50 {:.1} ms, p99 {:.1} ms, each synced to the node's disk",
                 self.delivery_p50_ms, self.delivery_p99_ms
             ),
             format!(
