@@ -13,15 +13,16 @@ use crate::{
     wire::HEADERS,
 };
 
-pub(crate) async fn run(seconds: Option<&str>) -> Result<()> {
+pub(crate) async fn run(seconds: Option<&str>, devices: Option<&str>) -> Result<()> {
     let seconds: u64 = seconds.map_or(Ok(125), str::parse)?;
-    println!("idle: {DEVICES} devices, inbox and one conversation open and followed, {seconds} s");
+    let count: u32 = devices.map_or(Ok(1000), str::parse)?;
+    println!("idle: {count} devices, inbox and one conversation open and followed, {seconds} s");
     println!("  targets: 40 KiB and 300 bytes a minute each");
     let directory = scratch()?;
     let place = directory.path().join("node");
     // Registers them first, so that what accounts take is not taken for what connections take.
     let node = NodeProcess::start(&place)?;
-    let plan = Plan { devices: DEVICES, first: 0, ready_made: 0, follow: true };
+    let plan = Plan { devices: count, first: 0, ready_made: 0, follow: true };
     Crowd::gather(plan, &node.address()).await?.leave().await?;
     node.stop()?;
 
@@ -36,7 +37,7 @@ pub(crate) async fn run(seconds: Option<&str>) -> Result<()> {
     let (after, took) = (crowd.counters(), begun.elapsed());
     let time = node.processor_time()?.saturating_sub(time);
 
-    let devices = f64::from(DEVICES);
+    let devices = f64::from(count);
     let minutes = took.as_secs_f64() / 60.0;
     let each = |bytes: u64, packets: u64| (bytes + packets * HEADERS) as f64 / devices / minutes;
     let up = each(
@@ -62,12 +63,10 @@ pub(crate) async fn run(seconds: Option<&str>) -> Result<()> {
     match prosody::Server::start()? {
         None => println!("  no Prosody here: nothing to compare with"),
         Some(server) => {
-            let theirs = server.idle(DEVICES as usize)?;
+            let theirs = server.idle((count as usize).min(1000))?;
             println!("  Prosody   {theirs:5.1} KiB each, in the clear");
             println!("  siskin/Prosody {:.2}", kib(later) / theirs);
         }
     }
     Ok(())
 }
-
-const DEVICES: u32 = 1000;

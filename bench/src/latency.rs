@@ -1,25 +1,35 @@
 //! From one device over a node to another: how long, and where the time goes.
 
-use std::{thread::sleep, time::Duration};
+use std::{path::Path, thread::sleep, time::Duration};
 
 use anyhow::Result;
 
 use crate::{
     measure::{DiskProbe, Samples, micros, scratch},
     node_process::NodeProcess,
-    people::{Pace, Pair},
+    people::{Legs, Pace, Pair},
 };
 
 pub(crate) async fn run() -> Result<()> {
     println!("latency: 100-byte messages, command to the reader's hand, one node, real disk syncs");
     let directory = scratch()?;
-    let mut node = NodeProcess::start(&directory.path().join("node"))?;
-    let mut pair = Pair::meet(directory.path(), &node.address()).await?;
-    let mut probe = DiskProbe::new(directory.path())?;
-    pair.converse(Pace::AfterArrival, WARM_UP, || Ok(())).await?;
+    // Devices have disks of their own in life; on one disk their syncs are in the node's way.
+    if let Ok(elsewhere) = tempfile::tempdir_in(MEMORY) {
+        println!("  devices' databases in memory");
+        all(directory.path(), elsewhere.path(), &[]).await?;
+    }
+    println!("  devices' databases on the node's disk");
+    let directory = scratch()?;
+    all(directory.path(), directory.path(), &RATES).await
+}
 
+async fn all(disk: &Path, devices: &Path, rates: &[(u32, u64)]) -> Result<()> {
+    let mut node = NodeProcess::start(&disk.join("node"))?;
+    let mut pair = Pair::meet(devices, &node.address()).await?;
+    let mut probe = DiskProbe::new(disk)?;
+    pair.converse(Pace::AfterArrival, WARM_UP, || Ok(())).await?;
     one(&mut pair, &mut node, &mut probe, "one at a time", Pace::AfterArrival, LONE).await?;
-    for (rate, count) in RATES {
+    for (rate, count) in rates.iter().copied() {
         let title = format!("{rate} a second");
         one(&mut pair, &mut node, &mut probe, &title, Pace::PerSecond(rate), count).await?;
     }
@@ -38,6 +48,7 @@ async fn one(
     node.disk_figures()?;
     pair.writer.timings.take();
     pair.reader.timings.take();
+    pair.legs = Legs::default();
     let mut raw = Samples::default();
     let arrived = pair
         .converse(pace, count, || {
@@ -51,22 +62,34 @@ async fn one(
     let (writer, reader) = (pair.writer.timings.take(), pair.reader.timings.take());
 
     println!("  {title:15} {}", arrived.show());
-    let medians = [
-        ("writer's commit", writer.syncs.percentile(50)),
-        ("node's sync", at_node.sync_p50),
-        ("reader's commit", reader.syncs.percentile(50)),
+    let legs = std::mem::take(&mut pair.legs);
+    let on_the_way = [
+        ("to the writer's machine", &legs.command),
+        ("seal, place, queue", &legs.sealing),
+        ("over the node to the reader's machine", &legs.transit),
+        ("open, place", &legs.opening),
+        ("to the reader", &legs.event),
     ];
-    let in_syncs: Duration = medians.iter().map(|(_, median)| *median).sum();
-    let rest = arrived.percentile(50).saturating_sub(in_syncs);
-    for (part, median) in medians.iter().chain([&("all else", rest)]) {
-        println!("    {part:16} p50 {:6.0} µs", micros(*median));
+    for (part, samples) in on_the_way {
+        if samples.len() > 0 {
+            println!("    {part:38} p50 {:6.0} µs", micros(samples.percentile(50)));
+        }
+    }
+    let syncs = [
+        ("the node's sync, which is on the way", at_node.sync_p50),
+        ("the writer's sync, which is beside it", writer.syncs.percentile(50)),
+        ("the reader's sync, which comes later", reader.syncs.percentile(50)),
+    ];
+    for (part, median) in syncs {
+        println!("    {part:38} p50 {:6.0} µs", micros(median));
     }
     if raw.len() > 0 {
-        println!("    {:16} {}", "raw fdatasync", raw.show());
+        println!("    {:38} {}", "raw fdatasync", raw.show());
     }
     Ok(())
 }
 
+const MEMORY: &str = "/dev/shm";
 const WARM_UP: u64 = 500;
 const LONE: u64 = 1000;
 const RATES: [(u32, u64); 2] = [(5, 50), (100, 1000)];

@@ -34,6 +34,7 @@ mod prosody;
 mod sender;
 mod throughput;
 mod timed;
+mod watched;
 mod wire;
 
 fn main() -> ExitCode {
@@ -61,9 +62,9 @@ fn run(arguments: &[String]) -> Result<()> {
     }
     match name {
         "latency" => runtime.block_on(latency::run()),
-        "throughput" => throughput::run(&runtime, option),
+        "throughput" => throughput::run(&runtime, &arguments[1..]),
         "wire" => wire::run(&runtime, option),
-        "idle" => runtime.block_on(idle::run(option)),
+        "idle" => runtime.block_on(idle::run(option, arguments.get(2).map(String::as_str))),
         "cpu" => runtime.block_on(cpu::run()),
         "keys" => keys::run(),
         ALL => {
@@ -85,8 +86,9 @@ const USAGE: &str = "usage: cargo run --release -p bench -- NAME
   latency                from one device over a node to another
   cpu                    processor time per message, node and both devices
   wire                   bytes of IP packets per message, and Prosody's
-  throughput [SECONDS]   messages stored per second, and NATS JetStream's
-  idle [SECONDS]         what 1,000 connected devices cost a node, and Prosody
+  throughput [SECONDS [SENDERS WINDOW]]
+                         messages stored per second, and NATS JetStream's
+  idle [SECONDS [COUNT]] what 1,000 connected devices cost a node, and Prosody
   all                    all of these
 
 `bench/README.md` says more.";

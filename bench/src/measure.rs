@@ -24,6 +24,10 @@ impl Samples {
         self.0.len()
     }
 
+    pub(crate) fn last(&self) -> Duration {
+        self.0.last().copied().unwrap_or_default()
+    }
+
     /// The sample that so many per cent of all stay below.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         let mut sorted = self.0.clone();

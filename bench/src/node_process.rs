@@ -1,6 +1,7 @@
 //! A real node in a process of its own: this very binary, started again.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, SocketAddr},
     path::Path,
@@ -68,8 +69,12 @@ pub(crate) struct DiskFigures {
 
 impl NodeProcess {
     pub(crate) fn start(directory: &Path) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg(SERVE).arg(directory).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // To look into a node, put a profiler's command in front of its own.
+        let under = std::env::var(UNDER).unwrap_or_default();
+        let this = std::env::current_exe()?.into_os_string();
+        let mut words = under.split_whitespace().map(OsString::from).chain([this]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).arg(SERVE).arg(directory).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let input = child.stdin.take();
         let mut output = BufReader::new(child.stdout.take().context("no output")?);
@@ -127,4 +132,5 @@ fn name() -> NodeId {
     NodeId(Identity::from_seed(SEED).public().0)
 }
 
+const UNDER: &str = "BENCH_NODE_UNDER";
 const SEED: [u8; 32] = [0xB0; 32];

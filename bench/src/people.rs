@@ -24,18 +24,20 @@ use zeroize::Zeroizing;
 use crate::{
     measure::Samples,
     timed::{Timed, Timings},
+    watched::{Moments, Watched},
 };
 
 /// One person with one device.
 #[derive(Debug)]
 pub(crate) struct Person {
-    running: Running<Client>,
+    running: Running<Watched<Client>>,
     events: Events<Event>,
     account: AccountId,
     tickets: u64,
     /// How far the application has read what arrived.
     arrivals: u64,
     pub(crate) timings: Arc<Timings>,
+    moments: Arc<Moments>,
 }
 
 /// Two who have accepted each other, and their conversation.
@@ -45,6 +47,33 @@ pub(crate) struct Pair {
     pub(crate) reader: Person,
     log: LogId,
     sent: u64,
+    /// Of messages sent alone.
+    pub(crate) legs: Legs,
+}
+
+/// The parts of a message's way.
+#[derive(Debug, Default)]
+pub(crate) struct Legs {
+    /// From the application to its device's thread.
+    pub(crate) command: Samples,
+    pub(crate) sealing: Samples,
+    /// Over the node, its sync included, to the reader's thread.
+    pub(crate) transit: Samples,
+    pub(crate) opening: Samples,
+    /// From that thread to the application.
+    pub(crate) event: Samples,
+}
+
+impl Legs {
+    fn note(&mut self, sent: Instant, writer: &Person, reader: &Person, took: Duration) {
+        let Some((sealing, sealed)) = writer.moments.command() else { return };
+        let Some((opening, opened)) = reader.moments.delivery() else { return };
+        self.command.push(sealing.saturating_duration_since(sent));
+        self.sealing.push(sealed.saturating_duration_since(sealing));
+        self.transit.push(opening.saturating_duration_since(sealed));
+        self.opening.push(opened.saturating_duration_since(opening));
+        self.event.push((sent + took).saturating_duration_since(opened));
+    }
 }
 
 /// When the next message follows.
@@ -73,7 +102,7 @@ impl Pair {
         writer.ask(Action::Accept { contact: reader.account }).await?;
         let log = writer.wait_for(reader.account, ContactState::Established).await?;
         reader.wait_for(writer.account, ContactState::Established).await?;
-        let mut pair = Self { writer, reader, log, sent: 0 };
+        let mut pair = Self { writer, reader, log, sent: 0, legs: Legs::default() };
         pair.settle().await;
         Ok(pair)
     }
@@ -96,6 +125,7 @@ impl Pair {
                     let sent = Instant::now();
                     commands.send(self.writer.message(number, self.reader.account)).await?;
                     self.reader.receive(&self.log, 1, |_| sent, &mut arrived).await?;
+                    self.legs.note(sent, &self.writer, &self.reader, arrived.last());
                     self.writer.discard_events();
                     pause()?;
                 }
@@ -160,10 +190,14 @@ impl Person {
             Keys::PerPeer(Box::new(move |node| *transport_seed(&secret, node)))
         };
         let config = Config { transport: secret };
-        let mut running = Driver::<Client>::start(Settings::new(derive), config, store).await?;
+        let moments = Arc::<Moments>::default();
+        let config = (config, Arc::clone(&moments));
+        let settings = Settings::new(derive);
+        let mut running = Driver::<Watched<Client>>::start(settings, config, store).await?;
         let events = running.take_events().context("no events")?;
         let account = AccountId([0; 32]);
-        let mut person = Self { running, events, account, tickets: 0, arrivals: 0, timings };
+        let mut person =
+            Self { running, events, account, tickets: 0, arrivals: 0, timings, moments };
         let phrase = Phrase::generate(&mut ChaCha20Rng::from_seed([seed; 32]));
         let homes = vec![node.clone()];
         let name = format!("Person {seed}");

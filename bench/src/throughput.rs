@@ -16,13 +16,17 @@ use crate::{
     sender::Order,
 };
 
-pub(crate) fn run(runtime: &Runtime, seconds: Option<&str>) -> Result<()> {
-    let seconds: u64 = seconds.map_or(Ok(5), str::parse)?;
+pub(crate) fn run(runtime: &Runtime, options: &[String]) -> Result<()> {
+    let seconds: u64 = options.first().map_or(Ok(5), |seconds| seconds.parse())?;
+    let loads = match options {
+        [_, senders, window] => vec![(senders.parse()?, window.parse()?)],
+        _ => LOADS.to_vec(),
+    };
     println!("throughput: stored messages per second, {seconds} s each; target 20,000 with 128");
     println!("  senders  on their way   messages     siskin/s   node µs  senders µs  per sync");
     let mut best = 0.0_f64;
     let mut ours = Vec::new();
-    for (senders, window) in LOADS {
+    for (senders, window) in loads.iter().copied() {
         let fly = runtime.block_on(one(senders, window, seconds, None))?;
         ours.push(fly);
         let budget = (fly * seconds as f64 * 2.0) as usize;
@@ -34,7 +38,7 @@ pub(crate) fn run(runtime: &Runtime, seconds: Option<&str>) -> Result<()> {
         None => println!("  no nats-server here: nothing to compare with"),
         Some(server) => {
             println!("  NATS JetStream, 450-byte messages, {}", server.durability());
-            for ((senders, window), ours) in LOADS.into_iter().zip(ours) {
+            for ((senders, window), ours) in loads.into_iter().zip(ours) {
                 let figures = server.publish(senders, window, Duration::from_secs(seconds))?;
                 println!(
                     "  {senders:7} {window:8} each   published {:12.0} {:9.1} {:11.1}   siskin/NATS {:.2}",
