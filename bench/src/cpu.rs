@@ -5,14 +5,14 @@ use std::{process, time::Duration};
 use anyhow::Result;
 
 use crate::{
-    measure::{micros, processor_time, scratch},
+    measure::{Scratch, micros, processor_time},
     node_process::NodeProcess,
     people::{Pace, Pair},
 };
 
 pub(crate) async fn run() -> Result<()> {
     println!("cpu: processor time per 100-byte message; target 200 µs in all");
-    let directory = scratch()?;
+    let directory = Scratch::on_disk()?;
     let node = NodeProcess::start(&directory.path().join("node"))?;
     let mut pair = Pair::meet(directory.path(), &node.address()).await?;
     pair.converse(Pace::AtOnce, 500, || Ok(())).await?;

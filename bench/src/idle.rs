@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     crowd::{Crowd, Plan},
-    measure::{micros, scratch},
+    measure::{Scratch, micros},
     node_process::NodeProcess,
     prosody,
     wire::HEADERS,
@@ -18,7 +18,7 @@ pub(crate) async fn run(seconds: Option<&str>, devices: Option<&str>) -> Result<
     let count: u32 = devices.map_or(Ok(1000), str::parse)?;
     println!("idle: {count} devices, inbox and one conversation open and followed, {seconds} s");
     println!("  targets: 40 KiB and 300 bytes a minute each");
-    let directory = scratch()?;
+    let directory = Scratch::on_disk()?;
     let place = directory.path().join("node");
     // Registers them first, so that what accounts take is not taken for what connections take.
     let node = NodeProcess::start(&place)?;

@@ -5,21 +5,21 @@ use std::{path::Path, thread::sleep, time::Duration};
 use anyhow::Result;
 
 use crate::{
-    measure::{DiskProbe, Samples, micros, scratch},
+    measure::{DiskProbe, Samples, Scratch, micros},
     node_process::NodeProcess,
     people::{Legs, Pace, Pair},
 };
 
 pub(crate) async fn run() -> Result<()> {
     println!("latency: 100-byte messages, command to the reader's hand, one node, real disk syncs");
-    let directory = scratch()?;
+    let directory = Scratch::on_disk()?;
     // Devices have disks of their own in life; on one disk their syncs are in the node's way.
-    if let Ok(elsewhere) = tempfile::tempdir_in(MEMORY) {
+    if let Ok(elsewhere) = Scratch::within(Path::new(MEMORY)) {
         println!("  devices' databases in memory");
         all(directory.path(), elsewhere.path(), &[]).await?;
     }
     println!("  devices' databases on the node's disk");
-    let directory = scratch()?;
+    let directory = Scratch::on_disk()?;
     all(directory.path(), directory.path(), &RATES).await
 }
 

@@ -3,8 +3,8 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -107,12 +107,39 @@ impl DiskProbe {
     }
 }
 
-/// A directory on a real disk that goes with the process: beside the build, since the system's
-/// temporary directory may be in memory.
-pub(crate) fn scratch() -> Result<TempDir> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let at: PathBuf = if target.is_dir() { target } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("bench-").tempdir_in(at).context("making a directory")
+/// A directory that goes with the process, however that ends.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    directory: TempDir,
+    broom: Child,
+}
+
+impl Scratch {
+    /// On a real disk: beside the build, since the system's temporary directory may be in memory.
+    pub(crate) fn on_disk() -> Result<Self> {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+        let at = if target.is_dir() { target } else { std::env::temp_dir() };
+        Self::within(&at.canonicalize()?)
+    }
+
+    pub(crate) fn within(at: &Path) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("bench-").tempdir_in(at)?;
+        let mut broom = Command::new("sh");
+        broom.args(["-c", SWEEP, "sh"]).arg(directory.path());
+        let broom = broom.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        Ok(Self { directory, broom })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = self.broom.kill();
+        let _ = self.broom.wait();
+    }
 }
 
 /// Prints what a figure is worth nothing without.
@@ -133,5 +160,8 @@ pub(crate) fn print_machine() {
     }
 }
 
+/// Waits for the end of its input, which is that of the process that has the other end, and lets a
+/// node finish.
+const SWEEP: &str = r#"trap "" INT TERM HUP; read _; rm -rf "$1"; sleep 5; rm -rf "$1""#;
 /// The unit of processor time in `/proc`, the same on every Linux of today.
 const TICKS_PER_S: u64 = 100;

@@ -14,10 +14,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tempfile::TempDir;
 
 use crate::{
-    measure::{processor_time, scratch},
+    measure::{Scratch, processor_time},
     peer_process::{PeerProcess, free_address},
 };
 
@@ -27,7 +26,7 @@ pub(crate) struct Server {
     process: PeerProcess,
     address: SocketAddr,
     synced: bool,
-    _directory: TempDir,
+    _directory: Scratch,
 }
 
 /// What a run gave: messages per second, processor time per message.
@@ -43,7 +42,7 @@ impl Server {
     /// that does not. Nothing if this machine has none.
     pub(crate) fn start() -> Result<Option<Self>> {
         for (synced, setting) in [(true, ", sync_interval: always"), (false, "")] {
-            let (directory, address) = (scratch()?, free_address()?);
+            let (directory, address) = (Scratch::on_disk()?, free_address()?);
             let config = directory.path().join("nats.conf");
             let store = directory.path().join("store");
             let text = format!(

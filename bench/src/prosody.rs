@@ -9,10 +9,9 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use tempfile::TempDir;
 
 use crate::{
-    measure::{loopback_bytes, memory_kib, scratch},
+    measure::{Scratch, loopback_bytes, memory_kib},
     peer_process::{PeerProcess, free_address},
     people::MESSAGE_BYTES,
 };
@@ -22,13 +21,13 @@ use crate::{
 pub(crate) struct Server {
     process: PeerProcess,
     address: SocketAddr,
-    _directory: TempDir,
+    _directory: Scratch,
 }
 
 impl Server {
     /// Nothing if this machine has none.
     pub(crate) fn start() -> Result<Option<Self>> {
-        let (directory, address) = (scratch()?, free_address()?);
+        let (directory, address) = (Scratch::on_disk()?, free_address()?);
         let place = directory.path().canonicalize()?;
         let accounts = place.join("data/localhost/accounts");
         fs::create_dir_all(&accounts)?;

@@ -10,7 +10,7 @@ use tokio::{runtime::Runtime, time::sleep};
 
 use crate::{
     crowd::{Crowd, Plan},
-    measure::{micros, processor_time, scratch},
+    measure::{Scratch, micros, processor_time},
     nats,
     node_process::NodeProcess,
     sender::Order,
@@ -55,7 +55,7 @@ pub(crate) fn run(runtime: &Runtime, options: &[String]) -> Result<()> {
 
 /// Runs one load against a new node. Returns messages per second.
 async fn one(senders: u32, window: u64, seconds: u64, ready_made: Option<usize>) -> Result<f64> {
-    let directory = scratch()?;
+    let directory = Scratch::on_disk()?;
     let mut node = NodeProcess::start(&directory.path().join("node"))?;
     let plan =
         Plan { devices: senders, first: 0, ready_made: ready_made.unwrap_or(0), follow: false };

@@ -11,7 +11,7 @@ use net::Counters;
 use tokio::runtime::Runtime;
 
 use crate::{
-    measure::{loopback_bytes, scratch},
+    measure::{Scratch, loopback_bytes},
     node_process::NodeProcess,
     people::{Pace, Pair},
     prosody,
@@ -56,7 +56,7 @@ pub(crate) fn run(runtime: &Runtime, option: Option<&str>) -> Result<()> {
 
 /// Returns bytes in all per lone message.
 async fn ours() -> Result<f64> {
-    let directory = scratch()?;
+    let directory = Scratch::on_disk()?;
     let node = NodeProcess::start(&directory.path().join("node"))?;
     let mut pair = Pair::meet(directory.path(), &node.address()).await?;
     pair.converse(Pace::AfterArrival, 50, || Ok(())).await?;
