@@ -1,7 +1,7 @@
 //! The machine's thread: feeds the machine, commits, and lets nothing leave too early.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -41,8 +41,11 @@ pub(crate) struct Engine<M: Machine, S> {
 pub(crate) struct Work<E> {
     /// Links that the machine knows as connected.
     links: BTreeMap<Peer, Arc<Link>>,
-    /// Links with something newly queued.
-    touched: BTreeMap<Peer, Arc<Link>>,
+    /// Links with something newly queued, in the order of their first: a machine that delivers
+    /// before it acknowledges has a reason, and to wake one task may cost this thread its core.
+    touched: Vec<Arc<Link>>,
+    /// The peers of those.
+    touched_peers: BTreeSet<Peer>,
     /// What follows a commit that is not durable yet.
     held: Vec<Output<E>>,
     uncommitted: bool,
@@ -51,8 +54,14 @@ pub(crate) struct Work<E> {
 
 impl<E> Default for Work<E> {
     fn default() -> Self {
-        let (links, touched) = (BTreeMap::new(), BTreeMap::new());
-        Self { links, touched, held: Vec::new(), uncommitted: false, inputs: 0 }
+        Self {
+            links: BTreeMap::new(),
+            touched: Vec::new(),
+            touched_peers: BTreeSet::new(),
+            held: Vec::new(),
+            uncommitted: false,
+            inputs: 0,
+        }
     }
 }
 
@@ -254,7 +263,9 @@ impl<M: Machine, S: Store> Engine<M, S> {
             Output::Transmit(peer, frame) => {
                 if let Some(link) = self.work.links.get(&peer) {
                     link.queue(&frame, &self.hub.tally);
-                    self.work.touched.entry(peer).or_insert_with(|| Arc::clone(link));
+                    if self.work.touched_peers.insert(peer) {
+                        self.work.touched.push(Arc::clone(link));
+                    }
                 }
             }
             Output::Connect(peer, addresses) => self.hub.dial(peer, addresses),
@@ -267,7 +278,8 @@ impl<M: Machine, S: Store> Engine<M, S> {
 
     /// Wakes the tasks of all links with something new.
     fn send(&mut self) {
-        while let Some((_, link)) = self.work.touched.pop_first() {
+        self.work.touched_peers.clear();
+        for link in self.work.touched.drain(..) {
             link.wake();
         }
     }
