@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use proto::Gauge;
+
 /// Values of rows that were used lately. Dropping one loses nothing: whoever changes a value
 /// writes its row in the same step.
 #[derive(Debug)]
@@ -15,6 +17,14 @@ impl<T> Cache<T> {
     /// Holds up to `max` values.
     pub(crate) fn new(max: usize) -> Self {
         Self { items: BTreeMap::new(), tick: 0, max }
+    }
+
+    pub(crate) fn gauge(&self, name: &'static str) -> Gauge {
+        Gauge::new(name, self.items.len(), self.max)
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.items.values().map(|(_, value)| value)
     }
 
     /// Returns the value of `number`, from its row if it isn't here.

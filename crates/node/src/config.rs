@@ -25,6 +25,9 @@ pub struct NodeConfig {
     /// Signals that one connection may send a second. 32 by default: typing in a few
     /// conversations takes one or two.
     pub signals_per_s_max: u32,
+    /// Connections at the same time. 65,536 by default: three times what a driver accepts unless
+    /// told otherwise, at less than 1 KiB each; the driver's own limit is to bite first.
+    pub connections_max: usize,
 }
 
 /// Who may register an account.
@@ -48,6 +51,7 @@ impl NodeConfig {
             account_logs_max: limits::HANDLES_MAX as u64,
             log_quota_bytes: 128 << 20,
             signals_per_s_max: 32,
+            connections_max: 65_536,
         }
     }
 }

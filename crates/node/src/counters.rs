@@ -32,6 +32,8 @@ pub struct Counters {
 pub enum Dropped {
     /// A frame of a peer that is not connected.
     NotConnected,
+    /// A connection, for there are as many as there may be.
+    TooManyConnections,
     /// An `Accepted` for a handle that follows nothing.
     NotFollowing,
     /// An `Accepted` beyond what was delivered; what was delivered counts as accepted.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use proto::{Envelope, Seed};
+use proto::{Envelope, Gauge, Seed};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
@@ -21,6 +21,10 @@ impl Foresight {
         let mut rng = ChaCha20Rng::from_seed(seed.0);
         rng.set_stream(STREAM);
         Self { rng, good: BTreeSet::new() }
+    }
+
+    pub(crate) fn gauge(&self) -> Gauge {
+        Gauge::new("foreseen envelopes", self.good.len(), ENVELOPES_MAX)
     }
 
     /// Verifies envelopes, and forgets those of the last time. A single one is not worth it.
@@ -55,6 +59,8 @@ const STREAM: u64 = 1;
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// About what an envelope takes besides its ciphertext.
 const OVERHEAD: usize = 512;
+/// As many empty ones fit.
+const ENVELOPES_MAX: usize = BYTES_MAX / OVERHEAD;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 
 use proto::{
-    AccountId, Code, Direction, Draft, Entry, Envelope, EnvelopeId, Head, Instant, Kind,
+    AccountId, Code, Direction, Draft, Entry, Envelope, EnvelopeId, Gauge, Head, Instant, Kind,
     LogGenesis, LogId, OpenError, PublicKey, Read, Reference, Rows, limits,
 };
 
@@ -67,6 +67,15 @@ impl Logs {
             next_number: last.saturating_add(1),
             next_expiry: first_expiry(rows),
         })
+    }
+
+    pub(crate) fn gauges(&self) -> [Gauge; 3] {
+        let keys = self.cache.values().map(|log| log.row.keys.len()).max().unwrap_or(0);
+        [
+            self.cache.gauge("cached logs"),
+            Gauge::new("write keys of a log", keys, limits::WRITE_KEYS_MAX),
+            self.foresight.gauge(),
+        ]
     }
 
     /// The log with this number.

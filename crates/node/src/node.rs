@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use proto::{
-    AccountId, Body, Code, Cursor, Draft, Entry, Envelope, Frame, Hello, Input, Instant,
+    AccountId, Body, Code, Cursor, Draft, Entry, Envelope, Frame, Gauge, Hello, Input, Instant,
     LogGenesis, Machine, Open, OpenError, Output, Peer, PublicKey, Rows, Seed, VERSIONS, limits,
 };
 use rand_chacha::ChaCha20Rng;
@@ -58,6 +58,19 @@ impl Node {
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
         &self.counting.counters
+    }
+
+    /// How full each collection is that peers can make grow.
+    pub fn gauges(&self) -> Vec<Gauge> {
+        let mut gauges = vec![
+            Gauge::new("connections", self.sessions.len(), self.config.connections_max),
+            Gauge::new("outputs", self.outputs.len(), OUTPUTS_MAX),
+        ];
+        gauges.extend(self.sessions.gauges());
+        gauges.extend(self.tails.gauges());
+        gauges.extend(self.logs.gauges());
+        gauges.push(self.quota.gauge());
+        gauges
     }
 }
 
@@ -138,6 +151,12 @@ impl Node {
     fn connected(&mut self, peer: Peer) {
         // A new connection takes the place of one whose end was not noticed.
         self.disconnected(peer);
+        if self.sessions.len() >= self.config.connections_max {
+            self.counting.dropped(Dropped::TooManyConnections);
+            self.transmit(peer, Frame::new(Body::Goodbye(Code::Busy)));
+            self.replies.push_back(Output::Disconnect(peer));
+            return;
+        }
         let mut nonce = [0; 16];
         self.rng.fill_bytes(&mut nonce);
         self.sessions.connected(peer, nonce);
@@ -283,6 +302,11 @@ impl Node {
         };
         if open.tail.is_some() && !role.reads() {
             return Err(Code::Forbidden);
+        }
+        let replaces = self.sessions.handle(peer, open.handle);
+        let replaces = replaces.is_ok_and(|old| old.log == number && old.role.reads());
+        if role.reads() && !replaces && self.sessions.is_crowded(number) {
+            return Err(Code::Busy);
         }
         let _ = self.close(peer, open.handle);
         self.sessions.open(peer, open.handle, Handle { log: number, key: open.key, role });
@@ -510,3 +534,7 @@ fn role_of(log: &Log, number: u64, key: &PublicKey, rows: &dyn Rows, now: Instan
     }
     invite::get(rows, number, key, now).map(|_| Role::Guest)
 }
+
+/// What one input leads to at most: a commit, a copy for each reader of a log, a full window for
+/// who spoke, its answer, an event and two more. Between inputs the outputs are drained.
+const OUTPUTS_MAX: usize = limits::READERS_MAX + limits::DELIVER_WINDOW as usize + 8;

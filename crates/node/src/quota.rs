@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use proto::{Code, Direction, Draft, OpenError, Rows};
+use proto::{Code, Direction, Draft, Gauge, OpenError, Rows};
 
 use crate::{
     NodeConfig,
@@ -54,6 +54,10 @@ impl Quota {
     /// Sum of all charges.
     pub(crate) fn charged(&self) -> u64 {
         self.charged
+    }
+
+    pub(crate) fn gauge(&self) -> Gauge {
+        self.usages.gauge("cached accounts")
     }
 
     /// Tells whether `added` bytes may be stored at all.

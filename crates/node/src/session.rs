@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::{Code, Hello, NodeId, Open, Peer, PublicKey, VERSIONS, limits, negotiate};
+use proto::{Code, Gauge, Hello, NodeId, Open, Peer, PublicKey, VERSIONS, limits, negotiate};
 
 use crate::counters::increment;
 
@@ -71,6 +71,29 @@ impl Sessions {
             self.readers.remove(&(handle.log, peer, *number));
         }
         handles
+    }
+
+    /// How many are connected.
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(crate) fn gauges(&self) -> [Gauge; 2] {
+        let handles = self.sessions.values().map(|session| session.handles.len()).max();
+        let (mut most, mut readers, mut at) = (0, 0_usize, None);
+        for (log, ..) in &self.readers {
+            readers = if at == Some(log) { readers.saturating_add(1) } else { 1 };
+            (most, at) = (readers.max(most), Some(log));
+        }
+        [
+            Gauge::new("handles of a connection", handles.unwrap_or(0), limits::HANDLES_MAX),
+            Gauge::new("readers of a log", most, limits::READERS_MAX),
+        ]
+    }
+
+    /// Tells whether a log has as many readers as it may have.
+    pub(crate) fn is_crowded(&self, log: u64) -> bool {
+        self.readers(log).nth(limits::READERS_MAX.saturating_sub(1)).is_some()
     }
 
     pub(crate) fn is_connected(&self, peer: Peer) -> bool {

@@ -10,7 +10,7 @@ use std::{
     ops::{Bound, ControlFlow},
 };
 
-use proto::{Body, Direction, Entry, Envelope, Frame, Peer, PublicKey, Rows, limits};
+use proto::{Body, Direction, Entry, Envelope, Frame, Gauge, Peer, PublicKey, Rows, limits};
 
 use crate::{
     counters::Dropped,
@@ -77,6 +77,21 @@ impl Window {
 }
 
 impl Tails {
+    pub(crate) fn gauges(&self) -> [Gauge; 4] {
+        let windows = || self.windows.values();
+        let entries = windows().map(|window| window.entries).max().unwrap_or(0);
+        let bytes = windows().map(|window| window.bytes).max().unwrap_or(0);
+        let behind = windows().map(|window| window.behind.len()).max().unwrap_or(0);
+        let own = self.tails.values().map(|tail| tail.own.len()).max().unwrap_or(0);
+        let limit = limits::DELIVER_WINDOW;
+        [
+            Gauge { name: "entries a connection has not accepted", value: entries, limit },
+            Gauge::new("bytes a connection has not accepted", bytes, UNACCEPTED_BYTES_MAX),
+            Gauge::new("handles behind of a connection", behind, limits::HANDLES_MAX),
+            Gauge::new("own ranges of a tail", own, OWN_RANGES_MAX),
+        ]
+    }
+
     /// Follows `log` from behind `after`.
     pub(crate) fn open(
         &mut self,
@@ -250,6 +265,8 @@ impl Tail {
 /// Bytes delivered to one connection and not accepted: half of what may wait for a peer at all,
 /// which leaves the other half for answers.
 const WINDOW_BYTES_MAX: usize = limits::QUEUE_BYTES_MAX / 2;
+/// The same with the entry that filled the window, which may be one of the largest.
+const UNACCEPTED_BYTES_MAX: usize = WINDOW_BYTES_MAX + limits::ENVELOPE_MAX + ENTRY_BYTES_MIN;
 /// What an entry takes at least, so that empty ones count.
 const ENTRY_BYTES_MIN: usize = 64;
 /// Entries of one handle before the next has its turn.

@@ -39,11 +39,17 @@ pub const WRITE_KEY_GRACE_S: u64 = 24 * 3600;
 pub const INVITES_MAX: usize = 256;
 /// Logs that one connection has open.
 pub const HANDLES_MAX: usize = 4096;
+/// Handles that read one log: all devices of 64 accounts. Each gets a copy of what is appended.
+pub const READERS_MAX: usize = 64 * DEVICES_MAX;
 /// Entries delivered on one handle and not accepted yet.
 pub const DELIVER_WINDOW: u64 = 256;
 /// Entries whose dependencies are missing, per conversation.
 pub const DEFERRED_MAX: usize = 10_000;
-/// Epochs of a conversation that are not final.
+/// Shown entries of a conversation on which none depends: concurrent branches that a device
+/// remembers, so that what it says next can join them.
+pub const HEADS_MAX: usize = 64;
+/// Epochs of a conversation that a device keeps. More than 64 changes of the group within the
+/// [grace](WRITE_KEY_GRACE_S) of a write key serve nobody but an attacker.
 pub const EPOCHS_OPEN_MAX: usize = 64;
 /// An MLS commit.
 pub const COMMIT_MAX: usize = 1024 * 1024;

@@ -14,6 +14,7 @@ mod accounts;
 mod delivery;
 mod durability;
 mod foresight;
+mod gauges;
 mod logs;
 mod quotas;
 mod refusals;

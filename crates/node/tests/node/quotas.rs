@@ -61,6 +61,7 @@ const CONFIG: NodeConfig = NodeConfig {
     node: NODE,
     registration: node::Registration::Open,
     signals_per_s_max: 1,
+    connections_max: 100,
 };
 
 #[derive(Clone, Debug)]

@@ -65,6 +65,9 @@ impl World {
 
     pub(crate) fn input(&mut self, input: Input<NodeCommand>) {
         self.node.handle(input, self.now, &self.store);
+        for gauge in self.node.gauges() {
+            assert!(gauge.value <= gauge.limit, "{gauge:?}");
+        }
         let mut is_first = true;
         while let Some(output) = self.node.poll_output() {
             match output {

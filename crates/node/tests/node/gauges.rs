@@ -1,0 +1,81 @@
+//! Gauges: no collection grows beyond its limit, whatever peers do. The world checks them after
+//! each input; here somebody tries to exceed them.
+
+use node::{Dropped, NodeConfig};
+use proto::{Body, Code, Cursor, Input, limits};
+
+use crate::world::{Account, NODE, World, append, refused};
+
+fn gauge(world: &World, name: &str) -> u64 {
+    world.node.gauges().into_iter().find(|gauge| gauge.name == name).unwrap().value
+}
+
+#[test]
+fn a_full_node_turns_connections_away_until_one_ends() {
+    let mut world = World::new(NodeConfig { connections_max: 3, ..NodeConfig::new(NODE) });
+    let clients = [1, 2, 3].map(|peer| world.connect(peer));
+    assert_eq!(gauge(&world, "connections"), 3);
+    let late = proto::PublicKey([4; 32]);
+    world.input(Input::Connected(late));
+    assert_eq!(world.take(late)[0].body, Body::Goodbye(Code::Busy));
+    assert_eq!(world.hung_up, [late]);
+    assert_eq!(world.node.counters().dropped[&Dropped::TooManyConnections], 1);
+    world.connect(1);
+    assert_eq!(world.hung_up, [late], "a new connection takes the place of the peer's old one");
+    world.input(Input::Disconnected(clients[2].peer));
+    assert_eq!(gauge(&world, "connections"), 2);
+    world.connect(4);
+}
+
+#[test]
+fn a_crowded_log_takes_no_more_readers() {
+    let mut world = World::new(NodeConfig::new(NODE));
+    let (owner, member) = (world.connect(1), world.connect(2));
+    world.register(&owner, &Account::new(1));
+    let talk = world.create(&owner, 2, 9);
+    let tail = Some(Cursor::default());
+    for handle in 1..limits::READERS_MAX as u32 {
+        let opened = world.open(&member, handle, talk.log, &talk.key, None, tail);
+        assert!(matches!(opened, Body::Opened { .. }), "{handle}: {opened:?}");
+    }
+    assert_eq!(gauge(&world, "readers of a log"), limits::READERS_MAX as u64);
+    let more = world.open(&member, 5000, talk.log, &talk.key, None, tail);
+    assert_eq!(more, refused(Code::Busy));
+    let again = world.open(&member, 7, talk.log, &talk.key, None, tail);
+    assert!(matches!(again, Body::Opened { .. }), "in place of an old one there is room");
+    world.ask(&owner, append(2, &talk.envelope(1, b"to all")));
+    world.input(Input::Disconnected(member.peer));
+    assert_eq!(gauge(&world, "readers of a log"), 1);
+}
+
+#[test]
+fn a_reader_that_accepts_nothing_fills_its_window_and_no_more() {
+    let mut world = World::new(NodeConfig::new(NODE));
+    let (owner, greedy) = (world.connect(1), world.connect(2));
+    world.register(&owner, &Account::new(1));
+    let talk = world.create(&owner, 2, 9);
+    for handle in 1..4 {
+        world.open(&greedy, handle, talk.log, &talk.key, None, Some(Cursor::default()));
+    }
+    for i in 0..200_u16 {
+        world.ask(&owner, append(2, &talk.envelope(1, &i.to_be_bytes())));
+    }
+    let unaccepted = "entries a connection has not accepted";
+    assert_eq!(gauge(&world, unaccepted), limits::DELIVER_WINDOW);
+    assert_eq!(gauge(&world, "handles behind of a connection"), 3);
+    for handle in 1..4 {
+        world.tell(&greedy, Body::Close { handle });
+    }
+    assert_eq!(gauge(&world, unaccepted), 0);
+    assert_eq!(gauge(&world, "handles behind of a connection"), 0);
+
+    world.open(&greedy, 1, talk.log, &talk.key, None, Some(Cursor::default()));
+    for i in 0..12_u8 {
+        let largest = vec![i; limits::ENVELOPE_MAX - 200];
+        world.ask(&owner, append(2, &talk.envelope(1, &largest)));
+    }
+    let bytes = "bytes a connection has not accepted";
+    assert!(gauge(&world, bytes) > 512 * 1024, "the last one still fits");
+    world.tell(&greedy, Body::Accepted { handle: 1, sequence: 300 });
+    assert!(gauge(&world, bytes) < 512 * 1024, "the rest follows");
+}
