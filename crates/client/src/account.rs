@@ -231,6 +231,7 @@ impl Me {
         hashes: Vec<Vec<u8>>,
         left: u32,
     ) {
+        let handed_in = !hashes.is_empty();
         for hash in hashes {
             let package = schema::load::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, &hash);
             if let Some(mut package) = package {
@@ -239,6 +240,10 @@ impl Me {
             }
         }
         step.event(Event::Account);
+        if handed_in {
+            // Once on a connection: a node that always says it has none gets no more.
+            return;
+        }
         let wanted = limits::KEY_PACKAGES_MAX / 4;
         let lacking = wanted.saturating_sub(usize::try_from(left).unwrap_or(wanted));
         if lacking > wanted / 2 {
@@ -248,6 +253,7 @@ impl Me {
     }
 
     fn make_key_packages(&self, step: &mut Step<'_>, count: usize, last_resort: bool) {
+        forget_key_packages(step, KEY_PACKAGES_KEPT_MAX.saturating_sub(count));
         for i in 0..count.saturating_add(usize::from(last_resort)) {
             let Ok((public, secret)) = Mls.key_package(&self.device, &self.account, &mut step.rng)
             else {
@@ -259,6 +265,7 @@ impl Me {
                 secret: secret.to_vec(),
                 last_resort: last_resort && i == count,
                 uploaded: false,
+                made_s: step.now.as_secs(),
             };
             step.draft.put(KEY_PACKAGES, hash.to_vec(), package.encode_to_vec());
         }
@@ -278,6 +285,9 @@ impl Me {
         let mut hashes = Vec::new();
         let all = schema::load_all::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, b"");
         for (hash, package) in all.into_iter().filter(|(_, package)| !package.uploaded) {
+            if hashes.len() >= limits::KEY_PACKAGES_MAX {
+                break;
+            }
             hashes.push(hash);
             if package.last_resort {
                 put.last_resort = package.public;
@@ -363,3 +373,18 @@ pub(crate) fn key_package_secrets(rows: &dyn Rows) -> Vec<(Vec<u8>, schema::KeyP
     });
     all
 }
+
+/// Forgets the oldest one-time key packages beyond `kept`. Those were taken and never used, or the
+/// node lost them.
+fn forget_key_packages(step: &mut Step<'_>, kept: usize) {
+    let mut one_time = schema::load_all::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, b"");
+    one_time.retain(|(_, package)| !package.last_resort);
+    one_time.sort_by_key(|(_, package)| std::cmp::Reverse(package.made_s));
+    for (hash, _) in one_time.into_iter().skip(kept) {
+        step.draft.delete(KEY_PACKAGES, hash);
+    }
+}
+
+/// One-time key packages whose secrets are kept: four times what a node holds, because one that
+/// was taken may be used a month later.
+const KEY_PACKAGES_KEPT_MAX: usize = 4 * limits::KEY_PACKAGES_MAX;

@@ -13,6 +13,7 @@ use crate::{
     Client, CommandError, ContactState, Event, InviteLink, Reply, account,
     conversation::Conversation,
     link::{Ask, Opening, Purpose},
+    machine::CONVERSATIONS_MAX,
     schema::{self, CONTACTS, Contact, KEY_PACKAGES},
     step::Step,
 };
@@ -57,6 +58,13 @@ impl Client {
             ContactState::Asking => return self.accept(step, &link.account),
             ContactState::None | ContactState::Adding | ContactState::Requested => {}
         }
+        let is_new = contact.state() == ContactState::None;
+        if is_new && count(&step.draft, |_| true) >= CONTACTS_MAX {
+            return Err(CommandError::TooMany(CONTACTS_MAX));
+        }
+        if contact.log().is_none() && self.conversations.len() >= CONVERSATIONS_MAX {
+            return Err(CommandError::TooMany(CONVERSATIONS_MAX));
+        }
         contact.set_state(ContactState::Adding);
         contact.link = link.to_string();
         contact.trouble = String::new();
@@ -94,14 +102,7 @@ impl Client {
     }
 
     /// The inbox of someone who gave an invite is open: learn who they are, or ask at once.
-    pub(crate) fn inbox_is_open(
-        &mut self,
-        step: &mut Step<'_>,
-        node: &NodeId,
-        account: AccountId,
-        highest: u64,
-    ) {
-        self.inbox_positions.insert(account, highest);
+    pub(crate) fn inbox_is_open(&mut self, step: &mut Step<'_>, node: &NodeId, account: AccountId) {
         let Some(contact) = load(&step.draft, &account) else { return };
         if contact.request.is_some() {
             self.send_request(step, &account);
@@ -156,6 +157,10 @@ impl Client {
         };
         let Some(me) = self.me.as_ref() else { return };
         let Some(home) = me.home().cloned() else { return };
+        if self.conversations.len() >= CONVERSATIONS_MAX {
+            contact.trouble = "there are as many conversations as are allowed".into();
+            return save(step, account, &contact);
+        }
         let allowed = Allowed::new([&me.bundle, &theirs]);
         let created = Mls.create(&me.device, &me.account, packages, &allowed, &mut step.rng);
         let Ok(created) = created else {
@@ -205,11 +210,10 @@ impl Client {
         });
         let Some((node, handle)) = open else { return };
         let key = link.key();
-        let highest = self.inbox_positions.get(account).copied().unwrap_or_default();
         let head = Head {
             kind: Kind::Entry,
             expiry: Expiry::Month,
-            position: highest.saturating_add(1),
+            position: INBOX_POSITION,
             log: inbox,
             write_key: key.public(),
             extension: Extension::default(),
@@ -243,6 +247,7 @@ impl Client {
             contact.link = String::new();
             contact.trouble = String::new();
             save(step, &account, &contact);
+            self.links.close(step, |handle| handle.purpose == Purpose::Invited(account));
             return self.drop_idle_links(step);
         }
     }
@@ -260,7 +265,11 @@ impl Client {
         if account == me.account || self.conversations.contains_key(&genesis.id()) {
             return;
         }
-        let mut contact = load(&step.draft, &account).unwrap_or_default();
+        let known = load(&step.draft, &account);
+        if known.is_none() && !has_room_for_a_request(&step.draft) {
+            return self.count_dropped();
+        }
+        let mut contact = known.unwrap_or_default();
         pin(&mut contact, &account, opened.bundle.as_bytes());
         let before = contact.state();
         if matches!(before, ContactState::Adding | ContactState::Requested) {
@@ -309,6 +318,10 @@ impl Client {
             return Err(CommandError::NoRequest);
         };
         let theirs = contact.bundle().ok_or(CommandError::NoRequest)?;
+        let replaced = contact.log();
+        if replaced.is_none() && self.conversations.len() >= CONVERSATIONS_MAX {
+            return Err(CommandError::TooMany(CONVERSATIONS_MAX));
+        }
         let genesis = LogGenesis::decode(&request.log_genesis)
             .map_err(|_| CommandError::BadRequest("it names no conversation"))?;
         let ranking = request.ranking.iter().map(NodeAddress::try_from);
@@ -339,6 +352,9 @@ impl Client {
         contact.conversation = genesis.id().0.to_vec();
         contact.link = String::new();
         save(step, account, &contact);
+        if let Some(replaced) = replaced {
+            self.forget_conversation(step, &replaced);
+        }
         let found = (joined.out, joined.snapshot.as_slice());
         let log = genesis.id();
         let conversation = Conversation::found(step, (log, None), *account, ranking, found);
@@ -382,9 +398,9 @@ impl Client {
         let contact = load(&step.draft, account).ok_or(CommandError::NoContact)?;
         step.draft.delete(CONTACTS, account.0);
         if let Some(log) = contact.log() {
-            self.conversations.remove(&log);
-            step.draft.delete(schema::CONVERSATIONS, log.0);
+            self.forget_conversation(step, &log);
         }
+        self.links.close(step, |handle| handle.purpose == Purpose::Invited(*account));
         self.drop_idle_links(step);
         step.event(Event::Contacts);
         Ok(Reply::Nothing)
@@ -441,3 +457,21 @@ fn pin(contact: &mut Contact, account: &AccountId, bytes: &[u8]) -> bool {
     }
     true
 }
+
+/// A stranger may ask if there is room for the request and for one more contact.
+fn has_room_for_a_request(rows: &dyn Rows) -> bool {
+    count(rows, |_| true) < CONTACTS_MAX
+        && count(rows, |contact| contact.state() == ContactState::Asking) < REQUESTS_MAX
+}
+
+fn count(rows: &dyn Rows, counts: impl Fn(&Contact) -> bool) -> usize {
+    let contacts = schema::load_all::<Contact>(rows, CONTACTS, b"");
+    contacts.iter().filter(|(_, contact)| counts(contact)).count()
+}
+
+/// Entries of an inbox depend on nothing.
+const INBOX_POSITION: u64 = 1;
+/// Accounts that a device knows or is asked by: as many as have conversations, and as many more.
+const CONTACTS_MAX: usize = 2 * CONVERSATIONS_MAX;
+/// Strangers whose requests wait for the user: as many as there can be invites.
+const REQUESTS_MAX: usize = limits::INVITES_MAX;

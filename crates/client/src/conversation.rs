@@ -12,8 +12,8 @@ use crypto::{
 };
 use prost::Message;
 use proto::{
-    AccountId, Content, ContentBody, Envelope, EnvelopeId, Expiry, Extension, Head, Kind, LogId,
-    NodeAddress, PublicKey, Reference, Rows, limits, wire,
+    AccountId, Content, ContentBody, Envelope, EnvelopeId, Expiry, Extension, Gauge, Head, Kind,
+    LogId, NodeAddress, PublicKey, Reference, Rows, limits, wire,
 };
 use zeroize::Zeroizing;
 
@@ -32,6 +32,8 @@ pub(crate) struct Conversation {
     pub(crate) frontier: Frontier,
     /// What entries wait for, a reference or a write key, and who waits.
     pub(crate) waiting: BTreeMap<Vec<u8>, BTreeSet<EnvelopeId>>,
+    /// Everybody who waits.
+    pub(crate) deferred: BTreeSet<EnvelopeId>,
     /// The last outbox number that was handed to the link since it is up.
     pub(crate) sent: u64,
     /// The last outbox number in use.
@@ -117,6 +119,7 @@ impl Conversation {
             genesis,
             frontier: Frontier::default(),
             waiting: BTreeMap::new(),
+            deferred: BTreeSet::new(),
             sent: 0,
             queued: 0,
             epochs: BTreeMap::new(),
@@ -144,6 +147,7 @@ impl Conversation {
             genesis: (!row.genesis.is_empty()).then_some(row.genesis),
             frontier: Frontier::from_row(&frontier),
             waiting: BTreeMap::new(),
+            deferred: BTreeSet::new(),
             sent: 0,
             queued: 0,
             epochs: BTreeMap::new(),
@@ -178,6 +182,17 @@ impl Conversation {
         step.draft.put(FRONTIERS, self.log.0, self.frontier.to_row().encode_to_vec());
     }
 
+    pub(crate) fn gauges(&self) -> [Gauge; 5] {
+        let members = self.epochs.values().map(|epoch| epoch.members.len()).max().unwrap_or(0);
+        [
+            Gauge::new("epochs of a conversation", self.epochs.len(), limits::EPOCHS_OPEN_MAX),
+            Gauge::new("members of a conversation", members, MEMBERS_MAX),
+            Gauge::new("heads of a conversation", self.frontier.heads.len(), limits::HEADS_MAX),
+            Gauge::new("deferred of a conversation", self.deferred.len(), limits::DEFERRED_MAX),
+            Gauge::new("missing of a conversation", self.waiting.len(), MISSING_MAX),
+        ]
+    }
+
     /// The node that holds the log.
     pub(crate) fn node(&self) -> Option<&NodeAddress> {
         self.ranking.first()
@@ -196,6 +211,7 @@ impl Conversation {
 
     /// Remembers that `id` waits for `missing`.
     pub(crate) fn wait(&mut self, id: EnvelopeId, missing: Vec<Vec<u8>>) {
+        self.deferred.insert(id);
         for missing in missing {
             self.waiting.entry(missing).or_default().insert(id);
         }
@@ -358,7 +374,46 @@ impl Conversation {
         self.by_key.insert(epoch.write_key.public(), commit);
         self.epochs.insert(commit, epoch);
         self.head = self.head_of(self.root());
+        self.forget_epochs(step);
         self.save(step);
+    }
+
+    /// While there are too many epochs, forgets the root and what leaves it elsewhere than towards
+    /// the head, which stays as it is.
+    fn forget_epochs(&mut self, step: &mut Step<'_>) {
+        while self.epochs.len() > limits::EPOCHS_OPEN_MAX
+            && let Some(root) = self.child_of(self.root())
+        {
+            let gone: Vec<CommitId> = self
+                .epochs
+                .keys()
+                .filter(|commit| !self.descends(**commit, root))
+                .copied()
+                .collect();
+            for commit in gone {
+                if let Some(epoch) = self.epochs.remove(&commit) {
+                    self.by_key.remove(&epoch.write_key.public());
+                }
+                for table in [EPOCHS, SNAPSHOTS, COUNTERS] {
+                    step.draft.delete(table, join(&self.log, commit.0));
+                }
+            }
+            if let Some(epoch) = self.epochs.get_mut(&root) {
+                epoch.parent = root;
+                step.draft.put(EPOCHS, join(&self.log, root.0), epoch.to_row().encode_to_vec());
+            }
+        }
+    }
+
+    /// Tells whether an epoch is `from` or comes after it.
+    fn descends(&self, mut commit: CommitId, from: CommitId) -> bool {
+        while commit != from {
+            match self.epochs.get(&commit) {
+                Some(epoch) if epoch.parent != commit => commit = epoch.parent,
+                _ => return false,
+            }
+        }
+        true
     }
 
     fn root(&self) -> CommitId {
@@ -368,14 +423,16 @@ impl Conversation {
 
     /// The head below a commit: where several leave an epoch, the lowest id.
     fn head_of(&self, mut commit: CommitId) -> CommitId {
-        let next = |from: CommitId| {
-            let children = self.epochs.iter().filter(move |(_, epoch)| epoch.parent == from);
-            children.map(|(child, _)| *child).find(|child| *child != from)
-        };
-        while let Some(child) = next(commit) {
+        while let Some(child) = self.child_of(commit) {
             commit = child;
         }
         commit
+    }
+
+    /// The epoch with the lowest id of those that follow another.
+    fn child_of(&self, parent: CommitId) -> Option<CommitId> {
+        let mut children = self.epochs.iter().filter(|(_, epoch)| epoch.parent == parent);
+        children.find(|(child, _)| **child != parent).map(|(child, _)| *child)
     }
 }
 
@@ -425,6 +482,17 @@ impl LiveEpoch {
 }
 
 impl Frontier {
+    /// Notes that an entry is shown. Of too many heads those with the smallest positions go: they
+    /// stay shown, but nothing said here will depend on them.
+    pub(crate) fn show(&mut self, place: Place, dependencies: &BTreeSet<&Reference>) {
+        self.arrivals = self.arrivals.saturating_add(1);
+        self.heads.retain(|head| !dependencies.contains(&head.id.reference()));
+        self.heads.insert(place);
+        while self.heads.len() > limits::HEADS_MAX {
+            self.heads.pop_first();
+        }
+    }
+
     pub(crate) fn from_row(row: &schema::Frontier) -> Self {
         Self {
             heads: row.heads.iter().filter_map(|head| Place::decode(head)).collect(),
@@ -447,3 +515,27 @@ impl Frontier {
 /// Message keys that are set aside at a time. One sync in so many messages is waited for; a crash
 /// leaves so many numbers unused, of 2^28.
 const SET_ASIDE: u32 = 64;
+/// Devices in a group of two accounts.
+const MEMBERS_MAX: usize = 2 * limits::DEVICES_MAX;
+/// What the deferred entries of a conversation wait for.
+const MISSING_MAX: usize = limits::DEFERRED_MAX * limits::DEPENDENCIES_MAX;
+
+#[test]
+fn of_too_many_heads_the_newest_stay() {
+    let mut frontier = Frontier::default();
+    let place = |position| {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&u64::to_be_bytes(position));
+        Place { position, id: EnvelopeId(id) }
+    };
+    for position in 1..=1000 {
+        frontier.show(place(position), &BTreeSet::new());
+        assert!(frontier.heads.len() <= limits::HEADS_MAX);
+    }
+    assert_eq!(frontier.heads.last(), Some(&place(1000)));
+    frontier.show(place(1), &BTreeSet::new());
+    assert!(!frontier.heads.contains(&place(1)), "an old one does not push a newer one out");
+    let heads: Vec<Reference> = frontier.heads.iter().map(|head| head.id.reference()).collect();
+    frontier.show(place(1001), &heads.iter().collect());
+    assert_eq!(frontier.heads.len(), 1);
+}

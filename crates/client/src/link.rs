@@ -7,18 +7,20 @@ use std::collections::BTreeMap;
 
 use crypto::{OPEN_CONTEXT, SigningKey, derive_key, open_proof_message};
 use proto::{
-    AccountId, Body, Code, Cursor, Frame, Hello, LogId, NodeAddress, NodeId, Open, PublicKey,
-    VERSIONS, limits, negotiate,
+    AccountId, Body, Code, Cursor, Frame, Gauge, Hello, LogId, NodeAddress, NodeId, Open,
+    PublicKey, VERSIONS, limits, negotiate,
 };
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
-use crate::step::Step;
+use crate::{machine::CONVERSATIONS_MAX, outbox::WINDOW, step::Step};
 
 /// The links of this device.
 pub(crate) struct Links {
     links: BTreeMap<NodeId, Link>,
     transport: Zeroizing<[u8; 32]>,
+    /// Links, handles and questions for which there was no room.
+    dropped: u64,
 }
 
 /// Why a log is open.
@@ -79,11 +81,47 @@ struct Link {
 impl Links {
     /// `transport` is the secret from which the driver derives this device's key for each node.
     pub(crate) fn new(transport: Zeroizing<[u8; 32]>) -> Self {
-        Self { links: BTreeMap::new(), transport }
+        Self { links: BTreeMap::new(), transport, dropped: 0 }
+    }
+
+    pub(crate) fn gauges(&self) -> [Gauge; 4] {
+        let links = || self.links.values();
+        let asks = links().flat_map(|link| link.asks.values());
+        let hashes = asks.map(|ask| match ask {
+            Ask::PutKeyPackages(hashes) => hashes.len(),
+            Ask::Open(_)
+            | Ask::Append(..)
+            | Ask::PutBundle
+            | Ask::GetBundle(_)
+            | Ask::TakeKeyPackages(_)
+            | Ask::PutInvite(_)
+            | Ask::Fetch(..) => 0,
+        });
+        let handles = links().map(|link| link.handles.len()).max().unwrap_or(0);
+        let asks = links().map(|link| link.asks.len()).max().unwrap_or(0);
+        [
+            Gauge::new("links", self.links.len(), LINKS_MAX),
+            Gauge::new("handles of a link", handles, limits::HANDLES_MAX),
+            Gauge::new("asks of a link", asks, ASKS_MAX),
+            Gauge::new(
+                "key packages of an ask",
+                hashes.max().unwrap_or(0),
+                limits::KEY_PACKAGES_MAX,
+            ),
+        ]
+    }
+
+    /// Links, handles and questions for which there was no room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Keeps a link to a node from now on.
     pub(crate) fn want(&mut self, step: &mut Step<'_>, address: &NodeAddress) {
+        if self.links.len() >= LINKS_MAX && !self.links.contains_key(&address.node) {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        }
         self.links.entry(address.node).or_insert_with(|| {
             step.connect(address);
             Link::default()
@@ -142,7 +180,11 @@ impl Links {
         let same = |handle: &Handle| {
             handle.log == log && handle.key == public && handle.purpose == purpose
         };
-        if link.handles.values().any(same) || link.handles.len() >= limits::HANDLES_MAX {
+        if link.handles.values().any(same) {
+            return;
+        }
+        if link.handles.len() >= limits::HANDLES_MAX || link.asks.len() >= ASKS_MAX {
+            self.dropped = self.dropped.saturating_add(1);
             return;
         }
         link.handles_made = link.handles_made.saturating_add(1);
@@ -157,9 +199,40 @@ impl Links {
     /// Says something that wants an answer.
     pub(crate) fn ask(&mut self, step: &mut Step<'_>, node: &NodeId, ask: Ask, body: Body) {
         let Some(link) = self.links.get_mut(node) else { return };
+        if link.asks.len() >= ASKS_MAX {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        }
         link.asks_made = link.asks_made.checked_add(1).unwrap_or(1);
         link.asks.insert(link.asks_made, ask);
         step.transmit(node, Frame { request: link.asks_made, body });
+    }
+
+    /// Tells whether there is room for one more append; other questions keep half for themselves.
+    pub(crate) fn has_room(&self, node: &NodeId) -> bool {
+        self.links.get(node).is_some_and(|link| link.asks.len() < ASKS_MAX / 2)
+    }
+
+    /// Closes the handles that fit, whether or not they are open yet, and returns which.
+    pub(crate) fn close(
+        &mut self,
+        step: &mut Step<'_>,
+        fits: impl Fn(&Handle) -> bool,
+    ) -> Vec<(NodeId, u32)> {
+        let mut closed = Vec::new();
+        for (node, link) in &mut self.links {
+            link.handles.retain(|handle, opened| {
+                let closes = fits(opened);
+                if closes {
+                    closed.push((*node, *handle));
+                }
+                !closes
+            });
+        }
+        for (node, handle) in &closed {
+            step.transmit(node, Frame::new(Body::Close { handle: *handle }));
+        }
+        closed
     }
 
     /// Returns the question to which `request` is the answer.
@@ -205,3 +278,9 @@ impl Links {
 pub fn transport_seed(secret: &[u8; 32], node: &PublicKey) -> Zeroizing<[u8; 32]> {
     derive_key(secret, "transport", &node.0)
 }
+
+/// Nodes that a device keeps a link to: every conversation at another one, and as many inboxes
+/// that are being looked for.
+pub(crate) const LINKS_MAX: usize = 2 * CONVERSATIONS_MAX;
+/// Questions that one node has not answered: full windows of 64 conversations, and as many others.
+const ASKS_MAX: usize = 128 * WINDOW;

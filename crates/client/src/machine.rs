@@ -7,8 +7,8 @@ use std::{
 
 use crypto::Phrase;
 use proto::{
-    AccountId, Body, Code, Frame, Input, Instant, LogId, Machine, NodeAddress, NodeId, OpenError,
-    Output, Rows, Seed, limits,
+    AccountId, Body, Code, Frame, Gauge, Input, Instant, LogId, Machine, NodeAddress, NodeId,
+    OpenError, Output, Rows, Seed, limits,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -19,7 +19,8 @@ use crate::{
     account::{Me, Recovery},
     contact,
     conversation::Conversation,
-    link::{Ask, Handle, Links, Purpose},
+    link::{Ask, Handle, LINKS_MAX, Links, Purpose},
+    outbox::WINDOW,
     schema::{self, CONVERSATIONS},
     step::Step,
     sync::{self, Unaccepted},
@@ -45,7 +46,6 @@ pub struct Client {
     pub(crate) links: Links,
     pub(crate) conversations: BTreeMap<LogId, Conversation>,
     pub(crate) unaccepted: BTreeMap<(NodeId, u32), Unaccepted>,
-    pub(crate) inbox_positions: BTreeMap<AccountId, u64>,
     pub(crate) counters: Counters,
     recovery: Option<Recovery>,
     timers: BTreeSet<(Instant, Timer)>,
@@ -94,7 +94,6 @@ impl Machine for Client {
             links: Links::new(config.transport),
             conversations: BTreeMap::new(),
             unaccepted: BTreeMap::new(),
-            inbox_positions: BTreeMap::new(),
             counters: Counters::default(),
             recovery: None,
             timers: BTreeSet::new(),
@@ -135,7 +134,34 @@ impl Machine for Client {
 impl Client {
     /// What was dropped and why.
     pub fn counters(&self) -> Counters {
-        self.counters
+        let dropped = self.counters.dropped.saturating_add(self.links.dropped());
+        Counters { dropped, ..self.counters }
+    }
+
+    /// How full each collection is that peers or the application can make grow.
+    pub fn gauges(&self) -> Vec<Gauge> {
+        let mut unaccepted = BTreeMap::<&NodeId, usize>::new();
+        for (node, _) in self.unaccepted.keys() {
+            let handles = unaccepted.entry(node).or_default();
+            *handles = handles.saturating_add(1);
+        }
+        let unaccepted = unaccepted.into_values().max().unwrap_or(0);
+        let mut gauges = vec![
+            Gauge::new("conversations", self.conversations.len(), CONVERSATIONS_MAX),
+            Gauge::new("timers", self.timers.len(), TIMERS_MAX),
+            Gauge::new("unaccepted handles of a link", unaccepted, limits::HANDLES_MAX),
+            Gauge::new("outputs", self.outputs.len(), OUTPUTS_MAX),
+        ];
+        gauges.extend(self.links.gauges());
+        let of_each = self.conversations.values().map(Conversation::gauges);
+        let fullest = of_each.reduce(|mut fullest, gauges| {
+            for (fullest, gauge) in fullest.iter_mut().zip(gauges) {
+                fullest.value = fullest.value.max(gauge.value);
+            }
+            fullest
+        });
+        gauges.extend(fullest.into_iter().flatten());
+        gauges
     }
 
     pub(crate) fn count_dropped(&mut self) {
@@ -148,11 +174,39 @@ impl Client {
         if me.locked_out() { Err(CommandError::LockedOut) } else { Ok(me) }
     }
 
-    /// Sets a timer; one that is set already keeps its time.
+    /// Sets a timer; one that is set already keeps its time, and one of something that is gone is
+    /// not set.
     pub(crate) fn arm(&mut self, due: Instant, timer: Timer) {
+        let is_there = match timer {
+            Timer::Accept(node) => self.links.is_up(&node),
+            Timer::Receipt(log) | Timer::Retry(log) | Timer::Refetch(log) => {
+                self.conversations.contains_key(&log)
+            }
+        };
+        if !is_there {
+            return;
+        }
         if let Entry::Vacant(vacant) = self.armed.entry(timer) {
             vacant.insert(due);
             self.timers.insert((due, timer));
+        }
+    }
+
+    fn disarm(&mut self, timer: Timer) {
+        if let Some(due) = self.armed.remove(&timer) {
+            self.timers.remove(&(due, timer));
+        }
+    }
+
+    /// Forgets a conversation and whatever goes on in it. Its timeline stays in rows.
+    pub(crate) fn forget_conversation(&mut self, step: &mut Step<'_>, log: &LogId) {
+        self.conversations.remove(log);
+        step.draft.delete(CONVERSATIONS, log.0);
+        for timer in [Timer::Receipt(*log), Timer::Retry(*log), Timer::Refetch(*log)] {
+            self.disarm(timer);
+        }
+        for handle in self.links.close(step, |handle| handle.log == *log) {
+            self.unaccepted.remove(&handle);
         }
     }
 
@@ -180,6 +234,8 @@ impl Client {
         for node in self.links.nodes() {
             if !needed.iter().any(|address| address.node == node) {
                 self.links.drop_link(step, &node);
+                self.unaccepted.retain(|(at, _), _| *at != node);
+                self.disarm(Timer::Accept(node));
             }
         }
     }
@@ -195,9 +251,12 @@ impl Client {
     }
 
     fn timeout(&mut self, step: &mut Step<'_>) {
-        while let Some((due, timer)) = self.timers.first().copied()
-            && due <= step.now
-        {
+        for _ in 0..TIMERS_AT_A_TIME {
+            let Some((due, timer)) =
+                self.timers.first().copied().filter(|(due, _)| *due <= step.now)
+            else {
+                return;
+            };
             self.timers.remove(&(due, timer));
             self.armed.remove(&timer);
             match timer {
@@ -212,6 +271,7 @@ impl Client {
     fn disconnected(&mut self, step: &mut Step<'_>, node: &NodeId) {
         self.links.disconnected(node);
         self.unaccepted.retain(|(at, _), _| at != node);
+        self.disarm(Timer::Accept(*node));
         step.event(Event::Link(*node, false));
     }
 
@@ -271,10 +331,10 @@ impl Client {
     fn answered(&mut self, step: &mut Step<'_>, node: &NodeId, ask: Ask, answer: Body) {
         match (ask, answer) {
             (ask, Body::Refused { code, newer }) => self.refused(step, node, ask, code, &newer),
-            (Ask::Open(number), Body::Opened { head, position }) => {
+            (Ask::Open(number), Body::Opened { head, .. }) => {
                 if let Some(handle) = self.links.opened(node, number) {
                     sync::opened(step, node, &handle.log, head);
-                    self.log_is_open(step, node, handle, position);
+                    self.log_is_open(step, node, handle);
                 }
             }
             (Ask::Append(log, u64::MAX), Body::Accepted { .. }) => {
@@ -309,7 +369,7 @@ impl Client {
         }
     }
 
-    fn log_is_open(&mut self, step: &mut Step<'_>, node: &NodeId, handle: Handle, position: u64) {
+    fn log_is_open(&mut self, step: &mut Step<'_>, node: &NodeId, handle: Handle) {
         match handle.purpose {
             Purpose::Home => {
                 if let Some(me) = &self.me {
@@ -328,7 +388,7 @@ impl Client {
                 self.ask_for_missing(step, &handle.log);
             }
             Purpose::Write => self.pump(step, &handle.log),
-            Purpose::Invited(account) => self.inbox_is_open(step, node, account, position),
+            Purpose::Invited(account) => self.inbox_is_open(step, node, account),
         }
     }
 
@@ -479,3 +539,14 @@ impl Client {
         Ok(())
     }
 }
+
+/// Conversations of a device. Each takes up to two handles, which may all be at one node; a few
+/// are left for inboxes.
+pub(crate) const CONVERSATIONS_MAX: usize = 2000;
+/// One timer for each link, three for each conversation.
+const TIMERS_MAX: usize = LINKS_MAX + 3 * CONVERSATIONS_MAX;
+/// Timers worked off at a time, so that other inputs don't wait.
+const TIMERS_AT_A_TIME: usize = 64;
+/// What one input leads to at most: a full window for each timer that is due, and something about
+/// each link and each handle. Between inputs the outputs are drained.
+const OUTPUTS_MAX: usize = TIMERS_AT_A_TIME * WINDOW + LINKS_MAX + 2 * limits::HANDLES_MAX;

@@ -12,7 +12,7 @@ use proto::{
 };
 
 use crate::{
-    Client, Event, Mark,
+    Client, CommandError, Event, Mark, Reply,
     link::{Ask, Handle, Opening, Purpose},
     machine::Timer,
     schema::{self, DRAFTS, MARKS, OUTBOX, Outgoing, Place, numbered, prefix_range},
@@ -105,6 +105,9 @@ impl Client {
         let ours = |ask: &Ask| matches!(ask, Ask::Append(asked, _) if asked == log);
         let mut on_the_way = self.links.awaited(&node, ours);
         while on_the_way < WINDOW && conversation.sent < conversation.queued {
+            if !self.links.has_room(&node) {
+                return self.retry_later(step, log);
+            }
             let number = conversation.sent.saturating_add(1);
             let row: Option<Outgoing> = schema::load(&step.draft, OUTBOX, &numbered(log, number));
             let envelope = row.filter(|row| row.refused == 0);
@@ -114,9 +117,21 @@ impl Client {
                 let fits = |handle: &Handle| handle.log == *log && handle.key == key;
                 let Some(handle) = self.links.find(&node, fits) else {
                     // The node learns of the key from what is on the way.
-                    let Some(key) = conversation.key(&key).filter(|_| on_the_way == 0) else {
+                    if on_the_way > 0 {
                         return;
+                    }
+                    let Some(key) = conversation.key(&key) else {
+                        // Its epoch was forgotten, so it can't be sent any more.
+                        return self.append_refused(step, log, number, Code::Forbidden);
                     };
+                    // Nothing is on the way on the handles of other epochs either.
+                    let public = key.public();
+                    let stale = |handle: &Handle| {
+                        handle.log == *log
+                            && handle.purpose == Purpose::Write
+                            && handle.key != public
+                    };
+                    self.links.close(step, stale);
                     let purpose = Purpose::Write;
                     let opening = Opening { log: *log, key, purpose, genesis: None, tail: None };
                     return self.links.open(step, &node, opening);
@@ -143,6 +158,9 @@ impl Client {
             && number == conversation.queued
         {
             step.event(Event::Sent(*log));
+        }
+        if self.conversations.get(log).is_some_and(|c| c.frontier.unacknowledged) {
+            self.arm(step.now, Timer::Receipt(*log));
         }
         self.pump(step, log);
     }
@@ -189,15 +207,29 @@ impl Client {
     }
 
     /// Keeps a text until the contact accepts.
-    pub(crate) fn draft(step: &mut Step<'_>, contact: &AccountId, text: &str) {
-        let mut number = 0_u64;
+    pub(crate) fn draft(
+        step: &mut Step<'_>,
+        contact: &AccountId,
+        text: &str,
+    ) -> Result<Reply, CommandError> {
+        let (mut number, mut count) = (0_u64, 0_usize);
         schema::each(&step.draft, DRAFTS, &contact.0, &mut |key, _| {
+            count = count.saturating_add(1);
             number = key.first_chunk::<8>().map_or(0, |last| u64::from_be_bytes(*last));
             ControlFlow::Continue(())
         });
+        if count >= DRAFTS_MAX {
+            return Err(CommandError::TooMany(DRAFTS_MAX));
+        }
         let number = number.saturating_add(1).to_be_bytes();
         let row = schema::Draft { text: text.to_owned(), written_s: step.now.as_secs() };
         step.draft.put(DRAFTS, [contact.0.as_slice(), &number].concat(), row.encode_to_vec());
+        Ok(Reply::Waiting)
+    }
+
+    /// Tells whether anything waits in the outbox that its node may still take.
+    pub(crate) fn has_outgoing(&self, step: &Step<'_>, log: &LogId) -> bool {
+        first_of(&step.draft, log).is_some()
     }
 
     /// Says what was written while the contact had not accepted.
@@ -243,6 +275,8 @@ fn raise(step: &mut Step<'_>, log: &LogId, envelope: &Envelope, mark: Mark) {
 
 /// Envelopes of one conversation that are on their way at the same time: enough to fill a second's
 /// worth of disk syncs, half of what may wait for one peer.
-const WINDOW: usize = limits::QUEUE_FRAMES_MAX / 2;
+pub(crate) const WINDOW: usize = limits::QUEUE_FRAMES_MAX / 2;
+/// Texts that wait for a contact to accept: more than anyone writes to who has not answered.
+const DRAFTS_MAX: usize = 256;
 /// How long to wait when a node has no room.
 const RETRY_DELAY: Duration = Duration::from_secs(5);

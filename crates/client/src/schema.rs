@@ -132,6 +132,8 @@ pub(crate) struct KeyPackage {
     pub(crate) last_resort: bool,
     #[prost(bool, tag = "4")]
     pub(crate) uploaded: bool,
+    #[prost(uint64, tag = "5")]
+    pub(crate) made_s: u64,
 }
 
 /// What of a conversation rarely changes.

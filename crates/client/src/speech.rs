@@ -28,8 +28,7 @@ impl Client {
             if reply_to.is_some() {
                 return Err(CommandError::NotAccepted);
             }
-            Self::draft(step, contact, text);
-            return Ok(Reply::Waiting);
+            return Self::draft(step, contact, text);
         }
         let log = row.log().ok_or(CommandError::NoContact)?;
         if let Some(target) = reply_to {

@@ -1,6 +1,8 @@
 //! One step of the machine: everything that one input leads to.
 
-use proto::{Draft, Frame, Instant, NodeAddress, NodeId, Output, PublicKey, Rows};
+use std::collections::BTreeSet;
+
+use proto::{Draft, Frame, Instant, LogId, NodeAddress, NodeId, Output, PublicKey, Rows};
 use rand_chacha::ChaCha20Rng;
 
 use crate::{CommandError, Event, Reply};
@@ -17,6 +19,15 @@ pub(crate) struct Step<'a> {
     pub(crate) rng: ChaCha20Rng,
     pub(crate) durability: Durability,
     said: Vec<Output<Event>>,
+    hinted: BTreeSet<Hint>,
+}
+
+/// What the application has been told to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hint {
+    Account,
+    Contacts,
+    Timeline(LogId),
 }
 
 /// When a step's changes must be durable.
@@ -37,7 +48,14 @@ fn is_said_to_a_node(output: &Output<Event>) -> bool {
 impl<'a> Step<'a> {
     pub(crate) fn new(rows: &'a dyn Rows, now: Instant, rng: ChaCha20Rng) -> Self {
         let durability = Durability::First;
-        Self { draft: Draft::new(rows), now, rng, durability, said: Vec::new() }
+        Self {
+            draft: Draft::new(rows),
+            now,
+            rng,
+            durability,
+            said: Vec::new(),
+            hinted: BTreeSet::new(),
+        }
     }
 
     /// The step's changes can't be had again.
@@ -59,7 +77,18 @@ impl<'a> Step<'a> {
         self.said.push(Output::Disconnect(PublicKey(node.0)));
     }
 
+    /// Tells the application something; a hint to look at rows once is enough, however many of
+    /// them change.
     pub(crate) fn event(&mut self, event: Event) {
+        let hint = match &event {
+            Event::Account => Some(Hint::Account),
+            Event::Contacts => Some(Hint::Contacts),
+            Event::Timeline(log) => Some(Hint::Timeline(*log)),
+            Event::Done { .. } | Event::Typing(_) | Event::Link(..) | Event::Sent(_) => None,
+        };
+        if hint.is_some_and(|hint| !self.hinted.insert(hint)) {
+            return;
+        }
         self.said.push(Output::Event(event));
     }
 

@@ -234,6 +234,10 @@ impl Client {
         if !conversation.frontier.unacknowledged && !read {
             return;
         }
+        // While the node accepts nothing, what arrives must not fill the outbox with receipts.
+        if !read && self.has_outgoing(step, log) {
+            return;
+        }
         let heads = conversation.frontier.heads.iter().rev().take(limits::DEPENDENCIES_MAX);
         let heads: Vec<_> = heads.map(|place| place.id.reference()).collect();
         // What was read has arrived; what depends on an entry says so too.
@@ -252,11 +256,11 @@ impl Client {
     ) {
         let key = join(log, id);
         let Some(conversation) = self.conversations.get_mut(log) else { return };
-        if step.draft.get(DEFERRED, &key).is_none() {
-            let waiting: usize = conversation.waiting.values().map(|ids| ids.len()).sum();
-            if waiting >= limits::DEFERRED_MAX {
-                return self.count_dropped();
-            }
+        let is_full = conversation.deferred.len() >= limits::DEFERRED_MAX;
+        if is_full && !conversation.deferred.contains(id)
+            || missing.len() > limits::DEPENDENCIES_MAX
+        {
+            return self.count_dropped();
         }
         let row = schema::Deferred {
             envelope: envelope.encode(),
@@ -311,6 +315,7 @@ impl Client {
         };
         step.draft.delete(DEFERRED, key);
         let Some(conversation) = self.conversations.get_mut(log) else { return };
+        conversation.deferred.remove(id);
         for missing in row.missing {
             if let Some(ids) = conversation.waiting.get_mut(&missing) {
                 ids.remove(id);

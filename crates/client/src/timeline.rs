@@ -40,11 +40,8 @@ pub(crate) fn insert(
     step.draft.put(REFERENCES, join(&log, place.id.reference()), place.encode());
 
     let frontier = &mut conversation.frontier;
-    frontier.arrivals = frontier.arrivals.saturating_add(1);
+    frontier.show(place, &written.content.dependencies.iter().collect::<BTreeSet<_>>());
     step.draft.put(ARRIVALS, numbered(&log, frontier.arrivals), place.encode());
-    let dependencies: BTreeSet<_> = written.content.dependencies.iter().collect();
-    frontier.heads.retain(|head| !dependencies.contains(&head.id.reference()));
-    frontier.heads.insert(place);
     let speaks = !matches!(written.content.body, ContentBody::Receipt(_) | ContentBody::Unknown);
     if written.own {
         step.draft.put(MARKS, place.key(&log), [Mark::Sent as u8]);

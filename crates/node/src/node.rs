@@ -64,7 +64,7 @@ impl Node {
     pub fn gauges(&self) -> Vec<Gauge> {
         let mut gauges = vec![
             Gauge::new("connections", self.sessions.len(), self.config.connections_max),
-            Gauge::new("outputs", self.outputs.len(), OUTPUTS_MAX),
+            Gauge { name: "outputs", value: self.outputs.len() as u64, limit: OUTPUTS_MAX },
         ];
         gauges.extend(self.sessions.gauges());
         gauges.extend(self.tails.gauges());
@@ -537,4 +537,4 @@ fn role_of(log: &Log, number: u64, key: &PublicKey, rows: &dyn Rows, now: Instan
 
 /// What one input leads to at most: a commit, a copy for each reader of a log, a full window for
 /// who spoke, its answer, an event and two more. Between inputs the outputs are drained.
-const OUTPUTS_MAX: usize = limits::READERS_MAX + limits::DELIVER_WINDOW as usize + 8;
+const OUTPUTS_MAX: u64 = limits::READERS_MAX as u64 + limits::DELIVER_WINDOW + 8;

@@ -23,8 +23,8 @@ use client::{
 use crypto::{Phrase, SigningKey};
 use node::{Node, NodeConfig};
 use proto::{
-    AccountId, Frame, FrameReader, Input, Instant, LogId, Machine, NodeAddress, NodeId, Output,
-    Peer, PublicKey, Reference, Seed, write_frame,
+    AccountId, Frame, FrameReader, Gauge, Input, Instant, LogId, Machine, NodeAddress, NodeId,
+    Output, Peer, PublicKey, Reference, Seed, write_frame,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -186,6 +186,7 @@ impl World {
     fn give_node(&mut self, input: Input<node::NodeCommand>) {
         let Some(machine) = &mut self.node.machine else { return };
         machine.handle(input, self.now, self.node.store.as_rows());
+        check(&machine.gauges());
         while let Some(output) = self.node.machine.as_mut().unwrap().poll_output() {
             match output {
                 Output::Commit(batch) => {
@@ -206,6 +207,7 @@ impl World {
         let device = &mut self.devices[number];
         let Some(machine) = &mut device.side.machine else { return };
         machine.handle(input, self.now, device.side.store.as_rows());
+        check(&machine.gauges());
         self.drain_device(number);
     }
 
@@ -403,10 +405,23 @@ impl World {
         messages.filter_map(|m| Some((m.text?, m.mark?))).collect()
     }
 
+    /// How full a collection of a device is.
+    pub fn gauge(&self, number: usize, name: &str) -> u64 {
+        let gauges = self.devices[number].side.machine.as_ref().unwrap().gauges();
+        gauges.into_iter().find(|gauge| gauge.name == name).unwrap().value
+    }
+
     pub fn reference(&self, number: usize, contact: AccountId, text: &str) -> Reference {
         let messages = self.messages(number, contact);
         let message = messages.iter().find(|m| m.text.as_deref() == Some(text)).unwrap();
         message.place.id.reference()
+    }
+}
+
+/// No collection has more than its limit allows, ever.
+fn check(gauges: &[Gauge]) {
+    for gauge in gauges {
+        assert!(gauge.value <= gauge.limit, "{gauge:?}");
     }
 }
 

@@ -1,0 +1,238 @@
+//! Whatever a node or a contact does, nothing on a device grows beyond its limit. The world checks
+//! the gauges after each input; here somebody tries to exceed them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test may stop on the first thing that is not as it should be"
+)]
+
+mod world;
+
+use std::{ops::ControlFlow, time::Duration};
+
+use client::{
+    Action,
+    view::{self, Range},
+};
+use crypto::{Authority, Bundle, Device, InboxKey, Phrase, RecordDraft, SigningKey, seal_request};
+use proto::{
+    AccountId, Body, Direction, Entry, Expiry, Extension, Frame, Head, Kind, LogGenesis, PublicKey,
+    Rows, Table, limits, wire,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use world::World;
+
+const KEY_PACKAGES: Table = Table(4);
+const EPOCHS: Table = Table(7);
+const SNAPSHOTS: Table = Table(8);
+const OUTBOX: Table = Table(17);
+
+fn count(world: &World, number: usize, table: Table) -> usize {
+    let mut count = 0;
+    world.rows(number).scan(table, &[], &[0xff; 120], Direction::Forward, &mut |_, _| {
+        count += 1;
+        ControlFlow::Continue(())
+    });
+    count
+}
+
+#[test]
+fn questions_are_forgotten_with_their_answers() {
+    let (mut world, _, ben) = World::acquainted(1);
+    assert_eq!(world.gauge(0, "asks of a link"), 0);
+    for i in 0..200 {
+        let text = format!("{i}").into();
+        world.tell(0, Action::Send { contact: ben, text, reply_to: None });
+    }
+    assert_eq!(world.gauge(0, "asks of a link"), 128, "a window, the rest waits in the outbox");
+    world.run();
+    assert_eq!(world.gauge(0, "asks of a link"), 0);
+    assert_eq!(count(&world, 0, OUTBOX), 0);
+}
+
+#[test]
+fn a_contact_that_changes_keys_all_the_time_costs_a_fixed_number_of_epochs() {
+    let (mut world, ada, ben) = World::acquainted(2);
+    let mut said = Vec::new();
+    for i in 0..limits::EPOCHS_OPEN_MAX + 20 {
+        world.ask(1, Action::Rekey { contact: ada }).unwrap();
+        for (by, to) in [(0, ben), (1, ada)] {
+            said.push(format!("{by} in epoch {i}"));
+            world.say(by, to, said.last().unwrap());
+        }
+        assert!(world.gauge(0, "handles of a link") <= 4);
+    }
+    for number in 0..2 {
+        assert_eq!(world.gauge(number, "epochs of a conversation"), 64);
+        assert_eq!(count(&world, number, EPOCHS), 64);
+        assert_eq!(count(&world, number, SNAPSHOTS), 64);
+        world.kill_device(number);
+        world.start_device(number);
+    }
+    world.pass(Duration::from_secs(10));
+    said.push("after all that".into());
+    world.say(0, ben, "after all that");
+    assert_eq!(world.texts(0, ben), said);
+    assert_eq!(world.texts(1, ada), said);
+}
+
+#[test]
+fn a_node_that_never_accepts_does_not_fill_the_outbox_with_receipts() {
+    let (mut world, ada, ben) = World::acquainted(3);
+    world.set_offline(1, true);
+    world.set_offline(1, false);
+    world.run();
+    // Whoever gets an acceptance below is Ada as well: she says all of it at once.
+    world.lost = |frame| matches!(frame.body, Body::Accepted { .. });
+    for i in 0..30 {
+        world.say(0, ben, &format!("{i}"));
+        world.pass(Duration::from_secs(1));
+    }
+    assert_eq!(world.texts(1, ada).len(), 30);
+    assert!(count(&world, 1, OUTBOX) <= 1, "{} wait", count(&world, 1, OUTBOX));
+    world.lost = |_| false;
+    for number in 0..2 {
+        world.set_offline(number, true);
+        world.set_offline(number, false);
+    }
+    world.pass(Duration::from_secs(10));
+    assert!(world.marks(0, ben).values().all(|mark| *mark == client::Mark::Delivered));
+}
+
+#[test]
+fn a_node_that_always_wants_key_packages_gets_a_fixed_number() {
+    let mut world = World::new(4, 1);
+    world.create(0, "Ada");
+    assert_eq!(count(&world, 0, KEY_PACKAGES), 26);
+    world.lost = |frame| matches!(frame.body, Body::KeyPackages { .. } | Body::Refused { .. });
+    for round in 0..20 {
+        world.set_offline(0, true);
+        world.set_offline(0, false);
+        world.run();
+        let before = count(&world, 0, KEY_PACKAGES);
+        for _ in 0..5 {
+            for request in 1..10 {
+                let body = Body::KeyPackages { packages: Vec::new(), left: 0 };
+                world.inject(0, Frame { request, body });
+            }
+        }
+        let after = count(&world, 0, KEY_PACKAGES);
+        assert!(after <= before + 25, "once on each connection");
+        assert!(after <= 401, "{after} in round {round}");
+    }
+    assert_eq!(count(&world, 0, KEY_PACKAGES), 401, "the newest, and the last resort");
+}
+
+#[test]
+fn what_waits_for_keys_that_nobody_has_is_limited() {
+    let (mut world, ada, _) = World::acquainted(5);
+    let entry = |i: usize| {
+        let mut key = [7; 32];
+        key[..8].copy_from_slice(&(i as u64).to_be_bytes());
+        Entry {
+            sequence: 1000 + i as u64,
+            kind: Kind::Entry,
+            expiry: Expiry::Never,
+            position: 1,
+            extension: Extension::default(),
+            ciphertext: vec![1],
+            write_key: Some(PublicKey(key)),
+        }
+    };
+    let deferred = "deferred of a conversation";
+    let handle = (1..9).find(|handle| {
+        world.inject(1, Frame::new(Body::Deliver { handle: *handle, entry: entry(0) }));
+        world.gauge(1, deferred) == 1
+    });
+    let handle = handle.unwrap();
+    let dropped =
+        |world: &World| world.devices[1].side.machine.as_ref().unwrap().counters().dropped;
+    let before = dropped(&world);
+    for i in 0..limits::DEFERRED_MAX + 5 {
+        world.inject(1, Frame::new(Body::Deliver { handle, entry: entry(i) }));
+    }
+    assert_eq!(world.gauge(1, deferred), limits::DEFERRED_MAX as u64);
+    assert_eq!(dropped(&world), before + 5);
+    let log = world.log(1, ada);
+    world.pass(Duration::from_secs(11));
+    assert!(!view::timeline(world.rows(1), &log, Range::Latest, 10, world.now).is_empty());
+    world.set_offline(1, true);
+    world.set_offline(1, false);
+    world.ask(1, Action::RemoveContact { contact: ada }).unwrap();
+    assert_eq!(world.gauge(1, "conversations"), 0);
+    assert_eq!(world.gauge(1, "timers"), 0);
+    assert_eq!(world.gauge(1, "handles of a link"), 1, "the own inbox");
+}
+
+#[test]
+fn a_node_that_invents_strangers_gets_a_fixed_number_in() {
+    let mut world = World::new(6, 1);
+    let ada = world.create(0, "Ada");
+    let frames = world.frames();
+    let put = frames.iter().find_map(|frame| match &frame.body {
+        Body::PutBundle(bundle) => Some(Bundle::verify(bundle).unwrap()),
+        _ => None,
+    });
+    let bundle = put.unwrap();
+    let home = world.address();
+    let most = limits::INVITES_MAX;
+    for i in 0..most + 3 {
+        let entry = request(&bundle, ada, &home, i);
+        world.inject(0, Frame::new(Body::Deliver { handle: 1, entry }));
+    }
+    let contacts = view::contacts(world.rows(0));
+    assert_eq!(contacts.len(), most);
+    assert_eq!(world.devices[0].side.machine.as_ref().unwrap().counters().dropped, 3);
+    world.ask(0, Action::RemoveContact { contact: contacts[0].account }).unwrap();
+    let entry = request(&bundle, ada, &home, most);
+    world.inject(0, Frame::new(Body::Deliver { handle: 1, entry }));
+    assert_eq!(view::contacts(world.rows(0)).len(), most, "declining makes room");
+}
+
+/// A request of a made-up account, as it comes from the inbox.
+fn request(to: &Bundle, recipient: AccountId, home: &proto::NodeAddress, number: usize) -> Entry {
+    let mut seed = [9; 32];
+    seed[..8].copy_from_slice(&(number as u64).to_be_bytes());
+    let mut rng = ChaCha20Rng::from_seed(seed);
+    let authority = Authority::create(&Phrase::generate(&mut rng), &mut rng);
+    let device = SigningKey::from_seed(seed);
+    let record = RecordDraft {
+        version: 1,
+        devices: vec![Device { key: device.public(), added_s: 1 }],
+        homes: vec![home.clone()],
+        inbox_key: InboxKey::from_seed(seed).public(),
+    };
+    let bundle = authority.sign_record(record).unwrap();
+    let genesis = LogGenesis::Conversation { write_key: device.public(), salt: [1; 16] };
+    let request = wire::ContactRequest {
+        recipient: recipient.0.to_vec(),
+        bundle: bundle.as_bytes().to_vec(),
+        log_genesis: genesis.encode(),
+        ranking: vec![home.into()],
+        welcome: vec![1; 100],
+        invite: device.public().0.to_vec(),
+        name: format!("{number}"),
+    };
+    let head = Head {
+        kind: Kind::Entry,
+        expiry: Expiry::Month,
+        position: 1,
+        log: LogGenesis::Inbox(recipient).id(),
+        write_key: device.public(),
+        extension: Extension::default(),
+    };
+    let sealed = seal_request(to, &head.encode(), &request, &device, &mut rng);
+    Entry {
+        sequence: number as u64 + 1,
+        kind: head.kind,
+        expiry: head.expiry,
+        position: head.position,
+        extension: Extension::default(),
+        ciphertext: sealed.unwrap(),
+        write_key: Some(head.write_key),
+    }
+}
