@@ -172,12 +172,12 @@ fn what_waits_for_keys_that_nobody_has_is_limited() {
 fn a_node_that_invents_strangers_gets_a_fixed_number_in() {
     let mut world = World::new(6, 1);
     let ada = world.create(0, "Ada");
-    let frames = world.frames();
-    let put = frames.iter().find_map(|frame| match &frame.body {
-        Body::PutBundle(bundle) => Some(Bundle::verify(bundle).unwrap()),
-        _ => None,
+    let mut frames = world.frames().into_iter();
+    let bundle = frames.find_map(|frame| {
+        let Body::PutBundle(bundle) = frame.body else { return None };
+        Bundle::verify(&bundle).ok()
     });
-    let bundle = put.unwrap();
+    let bundle = bundle.unwrap();
     let home = world.address();
     let most = limits::INVITES_MAX;
     for i in 0..most + 3 {
