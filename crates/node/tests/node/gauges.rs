@@ -4,7 +4,7 @@
 use node::{Dropped, NodeConfig};
 use proto::{Body, Code, Cursor, Input, limits};
 
-use crate::world::{Account, NODE, World, append, refused};
+use crate::world::{Account, Conversation, NODE, World, append, refused};
 
 fn gauge(world: &World, name: &str) -> u64 {
     world.node.gauges().into_iter().find(|gauge| gauge.name == name).unwrap().value
@@ -25,6 +25,26 @@ fn a_full_node_turns_connections_away_until_one_ends() {
     world.input(Input::Disconnected(clients[2].peer));
     assert_eq!(gauge(&world, "connections"), 2);
     world.connect(4);
+}
+
+#[test]
+fn a_connection_opens_only_so_many_handles() {
+    let mut world = World::new(NodeConfig::new(NODE));
+    let owner = world.connect(1);
+    world.register(&owner, &Account::new(1));
+    // Several logs, so that none is crowded.
+    let talks = [60, 61, 62, 63, 64].map(Conversation::new);
+    let open = |world: &mut World, handle: u32| {
+        let Conversation { genesis, log, key } = &talks[handle as usize % talks.len()];
+        world.open(&owner, handle, *log, key, Some(*genesis), None)
+    };
+    for handle in 2..=limits::HANDLES_MAX as u32 {
+        assert!(matches!(open(&mut world, handle), Body::Opened { .. }), "{handle}");
+    }
+    assert_eq!(gauge(&world, "handles of a connection"), limits::HANDLES_MAX as u64);
+    assert_eq!(open(&mut world, 5000), refused(Code::Busy));
+    world.tell(&owner, Body::Close { handle: 2 });
+    assert!(matches!(open(&mut world, 5000), Body::Opened { .. }));
 }
 
 #[test]

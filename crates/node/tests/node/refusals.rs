@@ -277,18 +277,6 @@ fn openings() -> Vec<Case> {
             let open = open_frame(&s.owner, 10, talk.log, &talk.key, Some(talk.genesis), None);
             Sent::Frame(s.owner, Body::Open(open))
         }),
-        ("more handles than allowed", Refused(Code::Busy), |s| {
-            let owner = s.owner;
-            // Over several logs, so that none is crowded.
-            let talks = [60, 61, 62, 63, 64].map(Conversation::new);
-            for handle in 3..=limits::HANDLES_MAX as u32 {
-                let Conversation { genesis, log, key } = &talks[handle as usize % talks.len()];
-                let open = open_frame(&owner, handle, *log, key, Some(*genesis), None);
-                s.world.tell(&owner, Body::Open(open));
-            }
-            let open = open_frame(&s.owner, 0, s.talk.log, &s.talk.key, None, None);
-            Sent::Frame(s.owner, Body::Open(open))
-        }),
     ]
 }
 
