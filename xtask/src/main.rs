@@ -6,6 +6,7 @@ use std::{error::Error, path::Path, process::ExitCode};
 
 mod ci;
 mod codegen;
+mod sim;
 mod tidy;
 
 fn main() -> ExitCode {
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
     let result = enter_root().and_then(|()| match task.as_str() {
         "ci" => ci::run(),
         "codegen" => codegen::write(),
+        "sim" => sim::run(std::env::args_os().skip(2)),
         "tidy" => tidy::run(),
         _ => Err(USAGE.into()),
     });
@@ -35,4 +37,5 @@ const USAGE: &str = "usage: cargo xtask TASK
 
   ci       all that must pass before a change goes in
   tidy     the house rules that the compiler does not know
-  codegen  writes crates/proto/src/wire.rs from spec/proto";
+  codegen  writes crates/proto/src/wire.rs from spec/proto
+  sim      runs whole networks from a seed; `cargo xtask sim --help`";

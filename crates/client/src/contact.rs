@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     Client, CommandError, ContactState, Event, InviteLink, Reply, account,
     conversation::Conversation,
-    link::{Ask, Opening, Purpose},
+    link::{Ask, Handle, Opening, Purpose},
     machine::CONVERSATIONS_MAX,
     schema::{self, CONTACTS, Contact, KEY_PACKAGES},
     step::Step,
@@ -205,11 +205,16 @@ impl Client {
         let exists = self.conversations.get(&log).is_some_and(|c| c.genesis.is_none());
         let inbox = LogGenesis::Inbox(*account).id();
         let (Some(me), true) = (&self.me, exists) else { return };
-        let open = link.nodes.iter().find_map(|address| {
-            Some((address.node, self.links.find(&address.node, |handle| handle.log == inbox)?))
-        });
-        let Some((node, handle)) = open else { return };
         let key = link.key();
+        // An earlier invite's handle may be open too.
+        let ours = |handle: &Handle| handle.log == inbox && handle.key == key.public();
+        let open = link
+            .nodes
+            .iter()
+            .find_map(|address| Some((address.node, self.links.find(&address.node, ours)?)));
+        let Some((node, handle)) = open else { return };
+        // The invite that it comes with now, should a second one be used.
+        let request = &wire::ContactRequest { invite: key.public().0.to_vec(), ..request.clone() };
         let head = Head {
             kind: Kind::Entry,
             expiry: Expiry::Month,

@@ -1,0 +1,175 @@
+//! The course of a run: people get acquainted, talk while things go wrong, then there is peace,
+//! and what must be is checked.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use client::view;
+
+use crate::{Rule, network::HostId, scenario::Who, world::World};
+
+impl World<'_> {
+    /// Runs from the beginning to the end, or to the first panic.
+    pub(crate) fn run(&mut self) {
+        // What was written down until then must not be lost, so the world is looked at afterwards.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.take_course()));
+        if let Err(panic) = ended {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            self.report(Rule::Panic, text.unwrap_or("of an unknown kind").to_owned());
+        }
+    }
+
+    fn take_course(&mut self) {
+        self.start_all();
+        self.wake_people();
+        if self.scenario.acquainted {
+            self.wait_for(ACQUAINTED_MAX, Self::all_are_settled);
+            if !self.all_are_settled() {
+                self.report(Rule::Progress, "people don't get acquainted in peace".into());
+            }
+        }
+        self.talking = true;
+        self.plan_faults();
+        self.pass(self.scenario.lasts.0);
+        self.make_peace();
+        self.pass(PEACE);
+        self.wait_for(ACQUAINTED_MAX, Self::all_are_settled);
+        self.talking = false;
+        self.check_settled();
+        self.check_progress();
+        self.check_quiet();
+        self.check_timelines();
+        self.check_nodes();
+    }
+
+    fn wait_for(&mut self, most: Duration, done: impl Fn(&Self) -> bool) {
+        let end = self.stage.now.after(most);
+        while !done(self) && self.stage.now < end {
+            self.pass(STEP);
+        }
+    }
+
+    /// Everybody who can has every friend as a contact, and nothing is on its way to a node.
+    fn all_are_settled(&self) -> bool {
+        self.pairs()
+            .into_iter()
+            .all(|(a, b)| self.is_excused(a, b) || self.knows(a, b) && self.knows(b, a))
+    }
+
+    fn knows(&self, a: u32, b: u32) -> bool {
+        self.people.get(a as usize).is_some_and(|person| person.established.contains(&b))
+    }
+
+    /// All who want to know each other, the smaller number first.
+    pub(crate) fn pairs(&self) -> Vec<(u32, u32)> {
+        let people = (0..).zip(&self.people);
+        people
+            .flat_map(|(a, person)| person.friends.iter().map(move |b| (a, *b)))
+            .filter(|(a, b)| a < b)
+            .collect()
+    }
+
+    /// Whether two people may lose what they say: a home of theirs lies or is gone, or they are.
+    pub(crate) fn is_excused(&self, a: u32, b: u32) -> bool {
+        [a, b].into_iter().any(|person| {
+            self.scenario.excused(self.home(person))
+                || self.gone.contains(&self.host_of(Who::Person(person)))
+                || self.gone.contains(&HostId(self.home(person)))
+        })
+    }
+
+    fn check_settled(&mut self) {
+        for (a, b) in self.pairs() {
+            for (a, b) in [(a, b), (b, a)] {
+                if !self.is_excused(a, b) && !self.knows(a, b) {
+                    self.report(Rule::Progress, format!("{a} does not get to know {b}"));
+                }
+            }
+        }
+    }
+
+    /// Everybody says something to each friend: it must arrive soon.
+    fn check_progress(&mut self) {
+        let pairs: Vec<_> = self.pairs().into_iter().flat_map(|(a, b)| [(a, b), (b, a)]).collect();
+        let said = self.stage.now;
+        for (a, b) in &pairs {
+            if self.knows(*a, *b) && !self.is_excused(*a, *b) {
+                self.say(*a, *b);
+            }
+        }
+        let soon = if self.scenario.network.loss > 0.0 { LOSSY_PROGRESS_MAX } else { PROGRESS_MAX };
+        self.pass(soon);
+        for (a, b) in self.model.unseen(said) {
+            if !self.is_excused(a, b) {
+                let text = format!("what {a} says to {b} has not arrived after {soon:?}");
+                self.report(Rule::Progress, text);
+            }
+        }
+    }
+
+    /// Nobody does anything: after a while nobody says anything either.
+    fn check_quiet(&mut self) {
+        self.pass(CALM_AFTER);
+        let before = self.stage.tally.frames;
+        self.pass(CALM);
+        let said = self.stage.tally.frames.saturating_sub(before);
+        if said > 0 && self.scenario.liars.is_empty() {
+            self.report(Rule::Quiet, format!("{said} frames while nobody did anything"));
+        }
+    }
+
+    fn check_timelines(&mut self) {
+        for (a, b) in self.pairs() {
+            let timelines =
+                [(a, b), (b, a)].map(|(person, with)| self.whole_timeline(person, with));
+            if self.is_excused(a, b) {
+                self.model.excuse(a, b);
+            }
+            let [ours, theirs] = &timelines;
+            let found = self.model.compare((a, b), [ours, theirs], self.stage.now);
+            self.accuse(found);
+            if !self.is_excused(a, b) {
+                self.check_outboxes(a, b);
+            }
+        }
+    }
+
+    fn whole_timeline(&self, person: u32, with: u32) -> Vec<view::MessageView> {
+        let Some(device) = self.devices.get(person as usize) else { return Vec::new() };
+        let account = self.people.get(with as usize).and_then(|with| with.account);
+        let contacts = view::contacts(device.rows());
+        let contact = contacts.iter().find(|contact| Some(contact.account) == account);
+        let log = contact.and_then(|contact| contact.conversation);
+        log.map(|log| self.timeline(device.rows(), &log, device.local(self.stage.now)))
+            .unwrap_or_default()
+    }
+
+    fn check_outboxes(&mut self, a: u32, b: u32) {
+        for person in [a, b] {
+            let Some(device) = self.devices.get(person as usize) else { continue };
+            let account = self.people.get((a ^ b ^ person) as usize).and_then(|with| with.account);
+            let contacts = view::contacts(device.rows());
+            let contact = contacts.iter().find(|contact| Some(contact.account) == account);
+            let waiting = contact.map_or(0, |contact| contact.outgoing + contact.waiting);
+            if waiting > 0 {
+                let text = format!("{waiting} entries of {person} wait for ever");
+                self.report(Rule::Quiet, text);
+            }
+        }
+    }
+}
+
+const STEP: Duration = Duration::from_secs(1);
+const ACQUAINTED_MAX: Duration = Duration::from_secs(600);
+/// Silence is noticed after 80 s, a dial takes 5 s and comes again after 30 s at most.
+const PEACE: Duration = Duration::from_secs(180);
+/// Once all is well.
+const PROGRESS_MAX: Duration = Duration::from_secs(10);
+/// Where packets get lost, a packet is sat out for 10 s at most; it may happen to each of those
+/// that a message's way takes.
+const LOSSY_PROGRESS_MAX: Duration = Duration::from_secs(60);
+const CALM_AFTER: Duration = Duration::from_secs(60);
+const CALM: Duration = Duration::from_secs(600);

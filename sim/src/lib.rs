@@ -1,0 +1,40 @@
+//! The simulator: whole networks of the real machines, thousands on one thread, under a virtual
+//! clock, network and disk, with everything that can go wrong; all from one seed.
+mod agenda;
+mod checks;
+mod course;
+mod dial;
+mod dice;
+mod disk;
+mod driver;
+mod faults;
+mod liar;
+mod model;
+mod mutant;
+mod network;
+mod people;
+mod person;
+mod random;
+mod report;
+mod scenario;
+mod shrink;
+mod stage;
+mod transcript;
+mod world;
+
+use world::World;
+
+pub use mutant::Mutant;
+pub use random::{from_bytes, random};
+pub use report::{Options, Report, Rule, Tally, Violation};
+pub use scenario::{
+    Churn, Disks, Fault, LiarAt, Lie, Scenario, ScenarioError, Span, Talk, Weather, What, Who,
+};
+pub use shrink::shrink;
+
+/// Runs a scenario with a seed. The same ones give the same report, on any machine.
+pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Report {
+    let mut world = World::new(scenario, seed, options);
+    world.run();
+    world.into_report()
+}

@@ -1,0 +1,299 @@
+//! The reference: what people have said, and so what must be shown, when and where. It knows
+//! nothing of logs, keys or nodes.
+//!
+//! Whoever drives the world tells it of every deed before the device is told, of every answer, and
+//! of everything a device shows, no later than anything that the device says after showing it.
+//! What is right follows `spec/content.md`. A deed whose device crashed before it answered is
+//! **unsure**: it may appear or not, but whichever it is must be so on both devices. A command that
+//! is given once more is another deed.
+
+mod finish;
+mod show;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use client::{Mark, Place};
+use proto::{AccountId, EnvelopeId, Instant, Reference};
+
+pub(crate) use words::MARKER;
+
+/// What is right.
+#[derive(Debug)]
+pub(crate) struct Model {
+    records: Vec<Record>,
+    /// By person and whom they talk with.
+    sides: BTreeMap<(u32, u32), Side>,
+    /// Edits, deletions and reactions by their target, in the order in which they were done.
+    about: BTreeMap<Deed, Vec<Deed>>,
+    named: BTreeMap<Reference, Deed>,
+    people: BTreeMap<AccountId, u32>,
+    excused: BTreeSet<(u32, u32)>,
+    latencies_us: Vec<u64>,
+    refused: u64,
+    shown: u64,
+}
+
+/// One thing that a person has done in a conversation, numbered from 0 within the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Deed(pub(crate) u32);
+
+/// What it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Say,
+    /// Replaces the text of that own message.
+    Edit(Deed),
+    /// Takes that own message back.
+    Delete(Deed),
+    /// Reacts to that message with this; with nothing takes the reaction back.
+    React(Deed, String),
+}
+
+/// A deed and what became of it.
+#[derive(Debug)]
+struct Record {
+    by: u32,
+    to: u32,
+    act: Act,
+    at: Instant,
+    answer: Answer,
+    /// Its position is 0 until the message has been shown somewhere.
+    place: Option<Place>,
+    /// What its author's device newly showed between `after` and this.
+    saw: Box<[Deed]>,
+    /// The author's deed before it in the conversation, since their device last started.
+    after: Option<Deed>,
+    /// The author's device shows it.
+    here: bool,
+    /// The other's device shows it.
+    there: bool,
+    /// The other's device has shown it at some time.
+    arrived: bool,
+    /// The author's device has shown at some time that the other's has it.
+    acknowledged: bool,
+    /// What the author's device shows beside it.
+    mark: Option<Mark>,
+}
+
+/// What a device answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Nothing yet, or it crashed before it could: the deed is unsure.
+    None,
+    Taken,
+    /// Taken; it is sent once the contact has accepted.
+    Waits,
+    Refused,
+}
+
+/// A conversation as one of the two has it.
+#[derive(Debug, Default)]
+struct Side {
+    done: Vec<Deed>,
+    /// What the device has newly shown since the last deed.
+    saw: Vec<Deed>,
+    /// The last deed since the device started.
+    last: Option<Deed>,
+    /// The first deed of all that can have been done since the device started.
+    since: u32,
+}
+
+impl Model {
+    pub(crate) fn new() -> Self {
+        Self {
+            records: Vec::new(),
+            sides: BTreeMap::new(),
+            about: BTreeMap::new(),
+            named: BTreeMap::new(),
+            people: BTreeMap::new(),
+            excused: BTreeSet::new(),
+            latencies_us: Vec::new(),
+            refused: 0,
+            shown: 0,
+        }
+    }
+
+    /// Tells which account is a person's; nobody else's reactions are right.
+    pub(crate) fn names(&mut self, person: u32, account: AccountId) {
+        self.people.insert(account, person);
+    }
+
+    /// `by` is about to do something in the conversation with `to`. Says which deed it is, and
+    /// the text to send for `Say` and `Edit`.
+    pub(crate) fn does(&mut self, by: u32, to: u32, act: Act, now: Instant) -> (Deed, String) {
+        let deed = Deed(u32::try_from(self.records.len()).unwrap_or(u32::MAX));
+        let text = match &act {
+            Act::Say | Act::Edit(_) => words::text_of(deed),
+            Act::Delete(_) | Act::React(..) => String::new(),
+        };
+        if let Act::Edit(target) | Act::Delete(target) | Act::React(target, _) = &act {
+            self.about.entry(*target).or_default().push(deed);
+        }
+        let side = self.sides.entry((by, to)).or_default();
+        side.done.push(deed);
+        self.records.push(Record {
+            by,
+            to,
+            act,
+            at: now,
+            answer: Answer::None,
+            place: None,
+            saw: std::mem::take(&mut side.saw).into_boxed_slice(),
+            after: side.last.replace(deed),
+            here: false,
+            there: false,
+            arrived: false,
+            acknowledged: false,
+            mark: None,
+        });
+        (deed, text)
+    }
+
+    /// The device has taken a deed in: it is bound to be carried out. With its envelope, unless it
+    /// waits for the contact to accept.
+    pub(crate) fn taken(&mut self, deed: Deed, envelope: Option<EnvelopeId>) {
+        let Some(record) = self.record_mut(deed) else { return };
+        let Some(id) = envelope else {
+            record.answer = Answer::Waits;
+            return;
+        };
+        record.answer = Answer::Taken;
+        if record.place.is_none_or(|place| place.id != id) {
+            record.place = Some(Place { position: 0, id });
+        }
+        if record.act == Act::Say {
+            self.named.entry(id.reference()).or_insert(deed);
+        }
+    }
+
+    /// The device has refused a deed: it is never carried out.
+    pub(crate) fn refused(&mut self, deed: Deed) {
+        let Some(record) = self.record_mut(deed) else { return };
+        record.answer = Answer::Refused;
+        self.refused = self.refused.saturating_add(1);
+    }
+
+    /// Of these two's conversation is no longer demanded that what is said arrives: its node lies,
+    /// or somebody is gone for ever. What is shown must still be right.
+    pub(crate) fn excuse(&mut self, a: u32, b: u32) {
+        self.excused.insert((a.min(b), a.max(b)));
+    }
+
+    /// A person's last few messages in a conversation: what they may edit or delete.
+    pub(crate) fn own_recent(&self, by: u32, to: u32) -> Vec<(Deed, Reference)> {
+        self.recent(by, to, |record| record.here || record.answer == Answer::Taken)
+    }
+
+    /// The last few messages that a device shows in a conversation, the oldest first: what its
+    /// user may react to.
+    pub(crate) fn shown_recent(&self, person: u32, with: u32) -> Vec<(Deed, Reference)> {
+        let mut recent = self.recent(person, with, |record| record.here);
+        recent.extend(self.recent(with, person, |record| record.there));
+        recent.sort_unstable();
+        recent.drain(..recent.len().saturating_sub(RECENT));
+        recent
+    }
+
+    /// What devices have taken to say since `since` and the other's has not shown: by whom and to
+    /// whom.
+    pub(crate) fn unseen(&self, since: Instant) -> Vec<(u32, u32)> {
+        let unseen = self.records.iter().rev().take_while(|record| record.at >= since);
+        let unseen = unseen.filter(|record| {
+            record.act == Act::Say && record.answer != Answer::Refused && !record.there
+        });
+        unseen.map(|record| (record.by, record.to)).collect()
+    }
+
+    /// Things done that were not refused.
+    pub(crate) fn said_count(&self) -> u64 {
+        (self.records.len() as u64).saturating_sub(self.refused)
+    }
+
+    /// Times that a message of somebody else was shown.
+    pub(crate) fn shown_count(&self) -> u64 {
+        self.shown
+    }
+
+    /// From saying to first showing on the other's device, in the order of showing.
+    pub(crate) fn latencies_us(&self) -> &[u64] {
+        &self.latencies_us
+    }
+
+    fn recent(&self, by: u32, to: u32, fits: fn(&Record) -> bool) -> Vec<(Deed, Reference)> {
+        let done = self.sides.get(&(by, to)).map_or(&[][..], |side| &side.done);
+        let named = done.iter().rev().take(LOOKED_BACK).filter_map(|deed| {
+            let record = self.record(*deed).filter(|record| record.act == Act::Say)?;
+            let place =
+                record.place.filter(|_| fits(record) && record.answer != Answer::Refused)?;
+            Some((*deed, place.id.reference()))
+        });
+        let mut recent: Vec<_> = named.take(RECENT).collect();
+        recent.reverse();
+        recent
+    }
+
+    fn record(&self, deed: Deed) -> Option<&Record> {
+        self.records.get(deed.0 as usize)
+    }
+
+    fn record_mut(&mut self, deed: Deed) -> Option<&mut Record> {
+        self.records.get_mut(deed.0 as usize)
+    }
+
+    /// All that both have said in a conversation.
+    fn said(&self, a: u32, b: u32) -> Vec<Deed> {
+        let sides = [(a, b), (b, a)].into_iter().filter_map(|key| self.sides.get(&key));
+        let done = sides.flat_map(|side| side.done.iter().copied());
+        done.filter(|deed| self.record(*deed).is_some_and(|record| record.act == Act::Say))
+            .collect()
+    }
+
+    fn is_excused(&self, a: u32, b: u32) -> bool {
+        self.excused.contains(&(a.min(b), a.max(b)))
+    }
+
+    /// A message that had to be shown before this one and is not. What a shown message itself
+    /// depends on was seen to when it was shown.
+    fn missing(&self, deed: Deed, shown: impl Fn(Deed) -> bool) -> Option<Deed> {
+        let mut next = Some(deed);
+        while let Some(record) = next.and_then(|deed| self.record(deed)) {
+            if let Some(missing) = record.saw.iter().find(|saw| !shown(**saw)) {
+                return Some(*missing);
+            }
+            if let Some(before) = record.after
+                && self.record(before).is_some_and(Record::must_be_shown)
+            {
+                return (!shown(before)).then_some(before);
+            }
+            next = record.after;
+        }
+        None
+    }
+}
+
+impl Record {
+    /// It is a message, and its author was told that it is safe.
+    fn must_be_shown(&self) -> bool {
+        self.act == Act::Say && self.is_bound()
+    }
+
+    fn is_bound(&self) -> bool {
+        matches!(self.answer, Answer::Taken | Answer::Waits)
+    }
+
+    fn shown_on(&mut self, person: u32) -> &mut bool {
+        if self.by == person { &mut self.here } else { &mut self.there }
+    }
+
+    fn is_shown_on(&self, person: u32) -> bool {
+        if self.by == person { self.here } else { self.there }
+    }
+}
+
+/// How many messages there are to choose from for edits, deletions and reactions.
+const RECENT: usize = 8;
+/// How many deeds are looked at for those.
+const LOOKED_BACK: usize = 64;

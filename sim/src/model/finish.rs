@@ -1,0 +1,145 @@
+//! What must be so in the end, when all is quiet.
+
+use std::collections::BTreeSet;
+
+use client::{Mark, view::MessageView};
+use proto::Instant;
+
+use super::{Act, Answer, Deed, Model, show::Found, words};
+use crate::{Rule, Violation};
+
+impl Model {
+    /// Checks a conversation in the end, from what the devices of both show.
+    pub(crate) fn compare(
+        &mut self,
+        (a, b): (u32, u32),
+        [of_a, of_b]: [&[MessageView]; 2],
+        now: Instant,
+    ) -> Vec<Violation> {
+        let mut at_a = Found::new(a, b, now);
+        let mut at_b = Found::new(b, a, now);
+        let listed_a = self.check_timeline(of_a, &mut at_a);
+        let listed_b = self.check_timeline(of_b, &mut at_b);
+        for (person, listed) in [(a, &listed_a), (b, &listed_b)] {
+            for deed in listed {
+                let Some(record) = self.record_mut(*deed) else { continue };
+                record.arrived |= record.by != person;
+            }
+        }
+        self.observe_marks(of_a, &mut at_a);
+        self.observe_marks(of_b, &mut at_b);
+        if !self.is_excused(a, b) {
+            for (timeline, listed, found) in
+                [(of_a, &listed_a, &mut at_a), (of_b, &listed_b, &mut at_b)]
+            {
+                self.check_complete(listed, found);
+                self.check_folded(timeline, found);
+            }
+            check_same(of_a, of_b, &mut at_a);
+        }
+        [at_a.into_violations(), at_b.into_violations()].concat()
+    }
+
+    fn check_complete(&self, listed: &BTreeSet<Deed>, found: &mut Found) {
+        for deed in self.said(found.person, found.with) {
+            let Some(record) = self.record(deed) else { continue };
+            if !listed.contains(&deed) {
+                if record.is_bound() {
+                    found.add(Rule::Lost, format_args!("{deed:?} is not there"));
+                } else if record.is_shown_on(found.person) {
+                    found.add(Rule::Lost, format_args!("{deed:?} was shown and is gone"));
+                }
+            } else if record.by == found.person
+                && !matches!(record.mark, Some(Mark::Delivered | Mark::Read))
+            {
+                found.add(Rule::Mark, format_args!("{deed:?} is still {:?}", record.mark));
+            }
+        }
+    }
+
+    /// Checks that each message shows the last that was said about it.
+    fn check_folded(&self, timeline: &[MessageView], found: &mut Found) {
+        for view in timeline {
+            let Some(deed) = self.named.get(&view.place.id.reference()) else { continue };
+            let Some(record) = self.record(*deed) else { continue };
+            if let Some(text) = &view.text {
+                let deletions =
+                    self.outcomes(*deed, record.by, |act| matches!(act, Act::Delete(_)));
+                if !deletions.contains(&None) {
+                    found.add(Rule::Lost, format_args!("{deed:?} was deleted and is shown"));
+                }
+                let edits = self.outcomes(*deed, record.by, |act| matches!(act, Act::Edit(_)));
+                let edit = words::deed_of(text).filter(|edit| edit != deed);
+                if !edits.contains(&edit) {
+                    let text = format_args!("{deed:?} shows {edit:?} instead of {edits:?}");
+                    found.add(Rule::Lost, text);
+                }
+            }
+            for person in [found.person, found.with] {
+                let given = self.reaction(view, person);
+                let reactions = self.outcomes(*deed, person, |act| matches!(act, Act::React(..)));
+                if !reactions.iter().any(|reaction| self.emoji(*reaction) == given) {
+                    let text = format_args!(
+                        "{deed:?} shows \"{given}\" by {person} instead of {reactions:?}"
+                    );
+                    found.add(Rule::Lost, text);
+                }
+            }
+        }
+    }
+
+    /// What may be the last thing of a kind that a person has done about a message: the last that
+    /// was taken, if any, or one that is unsure. Of what came before a crash even the older may
+    /// win: whoever lost it does not depend on it, so it may stand behind the newer.
+    fn outcomes(
+        &self,
+        target: Deed,
+        person: u32,
+        is_it: impl Fn(&Act) -> bool,
+    ) -> BTreeSet<Option<Deed>> {
+        let mut last = None;
+        let mut outcomes = BTreeSet::new();
+        for deed in self.about.get(&target).into_iter().flatten() {
+            let record = self.record(*deed).filter(|record| record.by == person);
+            let Some(record) = record.filter(|record| is_it(&record.act)) else { continue };
+            match record.answer {
+                Answer::Taken | Answer::Waits => last = Some(*deed),
+                Answer::None => _ = outcomes.insert(Some(*deed)),
+                Answer::Refused => {}
+            }
+        }
+        outcomes.insert(last);
+        outcomes
+    }
+
+    fn reaction<'a>(&self, view: &'a MessageView, person: u32) -> &'a str {
+        let mut reactions = view.reactions.iter();
+        let theirs = reactions.find(|(account, _)| self.people.get(account) == Some(&person));
+        theirs.map_or("", |(_, emoji)| emoji)
+    }
+
+    fn emoji(&self, reaction: Option<Deed>) -> &str {
+        match reaction.and_then(|deed| self.record(deed)).map(|record| &record.act) {
+            Some(Act::React(_, emoji)) => emoji,
+            Some(Act::Say | Act::Edit(_) | Act::Delete(_)) | None => "",
+        }
+    }
+}
+
+/// Checks that both devices show the same; tells of the first difference.
+fn check_same(ours: &[MessageView], theirs: &[MessageView], found: &mut Found) {
+    let same = |(a, b): &(&MessageView, &MessageView)| {
+        a.place == b.place
+            && a.text == b.text
+            && a.edited == b.edited
+            && a.reactions == b.reactions
+            && a.reply_to == b.reply_to
+            && a.sent_at_s == b.sent_at_s
+    };
+    if let Some((a, b)) = ours.iter().zip(theirs).find(|pair| !same(pair)) {
+        found.add(Rule::Order, format_args!("here {a:?}, there {b:?}"));
+    } else if ours.len() != theirs.len() {
+        let text = format_args!("{} messages here, {} there", ours.len(), theirs.len());
+        found.add(Rule::Order, text);
+    }
+}

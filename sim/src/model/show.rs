@@ -1,0 +1,310 @@
+//! What devices show while the run goes on.
+
+use std::collections::BTreeSet;
+
+use client::{Mark, view::MessageView};
+use proto::Instant;
+
+use super::{Act, Answer, Deed, Model};
+use crate::{Rule, Violation};
+
+/// What is wrong with what one device shows of one conversation.
+pub(super) struct Found {
+    pub(super) person: u32,
+    pub(super) with: u32,
+    now: Instant,
+    violations: Vec<Violation>,
+}
+
+impl Found {
+    pub(super) fn new(person: u32, with: u32, now: Instant) -> Self {
+        Self { person, with, now, violations: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, rule: Rule, text: impl std::fmt::Display) {
+        let text = format!("person {} with {}: {text}", self.person, self.with);
+        self.violations.push(Violation { rule, at: self.now, text });
+    }
+
+    pub(super) fn into_violations(self) -> Vec<Violation> {
+        self.violations
+    }
+}
+
+impl Model {
+    /// A device shows more of a conversation, in the order in which it came to be shown.
+    pub(crate) fn shows(
+        &mut self,
+        person: u32,
+        with: u32,
+        new: &[MessageView],
+        now: Instant,
+    ) -> Vec<Violation> {
+        let mut found = Found::new(person, with, now);
+        for view in new {
+            let Some(deed) = self.recognise(view, &mut found) else { continue };
+            if self.is_shown(deed, person) {
+                found.add(Rule::Twice, format_args!("{deed:?} is shown again"));
+                continue;
+            }
+            if let Some(missing) = self.missing(deed, |before| self.is_shown(before, person)) {
+                found.add(Rule::Dependency, format_args!("{deed:?} is shown without {missing:?}"));
+            }
+            self.show(deed, person, now);
+            self.observe_mark(deed, view.mark, &mut found);
+            let side = self.sides.entry((person, with)).or_default();
+            // One's own deeds depend on each other without being shown.
+            if !view.own || deed.0 < side.since {
+                side.saw.push(deed);
+            }
+        }
+        found.into_violations()
+    }
+
+    /// A device has started again, with rows that show this of one of its conversations; whatever
+    /// it had not answered stays unsure. `shows` goes on with what arrives after that.
+    pub(crate) fn restarted(
+        &mut self,
+        person: u32,
+        with: u32,
+        timeline: &[MessageView],
+        now: Instant,
+    ) -> Vec<Violation> {
+        let mut found = Found::new(person, with, now);
+        let listed = self.check_timeline(timeline, &mut found);
+        self.check_rows(&listed, &mut found);
+        for deed in self.said(person, with) {
+            self.rest(deed, person, listed.contains(&deed));
+        }
+        for deed in &listed {
+            if !self.is_shown(*deed, person) {
+                self.show(*deed, person, now);
+            }
+        }
+        self.observe_marks(timeline, &mut found);
+        let saw = self.heads(&listed);
+        let since = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+        let side = self.sides.entry((person, with)).or_default();
+        (side.saw, side.last, side.since) = (saw, None, since);
+        found.into_violations()
+    }
+
+    /// A device shows these marks beside its own messages.
+    pub(crate) fn marks(
+        &mut self,
+        person: u32,
+        with: u32,
+        timeline: &[MessageView],
+        now: Instant,
+    ) -> Vec<Violation> {
+        let mut found = Found::new(person, with, now);
+        self.observe_marks(timeline, &mut found);
+        found.into_violations()
+    }
+
+    pub(super) fn observe_marks(&mut self, timeline: &[MessageView], found: &mut Found) {
+        for view in timeline.iter().filter(|view| view.own) {
+            if let Some(deed) = self.named.get(&view.place.id.reference()) {
+                self.observe_mark(*deed, view.mark, found);
+            }
+        }
+    }
+
+    /// Checks a whole timeline by itself. Returns the messages that it shows.
+    pub(super) fn check_timeline(
+        &mut self,
+        timeline: &[MessageView],
+        found: &mut Found,
+    ) -> BTreeSet<Deed> {
+        let mut listed = BTreeSet::new();
+        let (mut last_own, mut last_other, mut last_place) = (None, None, None);
+        for view in timeline {
+            if last_place.is_some_and(|last| last >= view.place) {
+                found.add(Rule::Order, format_args!("{:?} stands too late", view.place));
+            }
+            last_place = Some(view.place);
+            let Some(deed) = self.recognise(view, found) else { continue };
+            if let Some(missing) = self.missing(deed, |before| listed.contains(&before)) {
+                found.add(Rule::Dependency, format_args!("{deed:?} stands before {missing:?}"));
+            }
+            if !listed.insert(deed) {
+                found.add(Rule::Twice, format_args!("{deed:?} stands there twice"));
+            }
+            let last = if view.own { &mut last_own } else { &mut last_other };
+            if self.record(deed).is_some_and(|record| record.is_bound())
+                && let Some(last) = last.replace(deed).filter(|last| *last > deed)
+            {
+                found.add(Rule::Order, format_args!("{deed:?} was said before {last:?}"));
+            }
+        }
+        listed
+    }
+
+    /// Checks that rows still have what they were said to have.
+    fn check_rows(&self, listed: &BTreeSet<Deed>, found: &mut Found) {
+        if self.is_excused(found.person, found.with) {
+            return;
+        }
+        for deed in self.said(found.person, found.with) {
+            let Some(record) = self.record(deed).filter(|_| !listed.contains(&deed)) else {
+                continue;
+            };
+            if record.by == found.person && record.answer == Answer::Taken {
+                found.add(Rule::Lost, format_args!("{deed:?} was safe and did not last"));
+            }
+            if record.by != found.person
+                && record.acknowledged
+                && !self.was_said_too_soon(deed, found.person)
+            {
+                found.add(Rule::Mark, format_args!("{deed:?} was delivered and did not last"));
+            }
+        }
+    }
+
+    /// Messages leave a device while its disk still writes (`spec/delivery.md`, section 3). One
+    /// that a crash made unsure may so have told that what it depends on is delivered.
+    fn was_said_too_soon(&self, deed: Deed, person: u32) -> bool {
+        let Some(record) = self.record(deed) else { return false };
+        let done = self.sides.get(&(person, record.by)).map_or(&[][..], |side| &side.done);
+        let later = done.iter().rev().take_while(|later| **later > deed);
+        later.filter_map(|later| self.record(*later)).any(|later| later.answer == Answer::None)
+    }
+
+    /// Resets what a device shows of a message to what its rows had.
+    fn rest(&mut self, deed: Deed, person: u32, listed: bool) {
+        let Some(record) = self.record_mut(deed) else { return };
+        if !listed {
+            *record.shown_on(person) = false;
+        }
+        if record.by == person {
+            record.mark = None;
+            // It will be sealed anew once the contact has accepted.
+            if !listed && !record.arrived && record.answer == Answer::Waits {
+                record.place = None;
+            }
+        }
+    }
+
+    /// Those of these messages on which none of them is known to depend.
+    fn heads(&self, listed: &BTreeSet<Deed>) -> Vec<Deed> {
+        let records = || listed.iter().filter_map(|deed| self.record(*deed));
+        let mut heads = listed.clone();
+        for record in records() {
+            for below in &record.saw {
+                heads.remove(below);
+            }
+            if let Some(before) = record.after
+                && self.record(before).is_some_and(|before| before.must_be_shown())
+            {
+                heads.remove(&before);
+            }
+        }
+        heads.into_iter().collect()
+    }
+
+    /// Finds the deed that a message is, and checks that it says what was said.
+    fn recognise(&mut self, view: &MessageView, found: &mut Found) -> Option<Deed> {
+        let Some(deed) = self.deed_in(view, found) else {
+            found.add(Rule::Forged, format_args!("nobody said {view:?}"));
+            return None;
+        };
+        self.settle(deed, view, found);
+        for (account, emoji) in &view.reactions {
+            let person = self.people.get(account);
+            let is_it = |act: &Act| matches!(act, Act::React(_, given) if given == emoji);
+            if !person.is_some_and(|person| self.may_have_done(deed, *person, is_it)) {
+                let text = format_args!("nobody reacted to {deed:?} with {emoji} as {account:?}");
+                found.add(Rule::Forged, text);
+            }
+        }
+        Some(deed)
+    }
+
+    fn deed_in(&self, view: &MessageView, found: &Found) -> Option<Deed> {
+        let (by, to) =
+            if view.own { (found.person, found.with) } else { (found.with, found.person) };
+        let said = |deed: Deed| {
+            let record = self.record(deed)?;
+            let right = record.by == by && record.to == to && record.answer != Answer::Refused;
+            right.then_some(record)
+        };
+        let Some(text) = &view.text else {
+            let deed = *self.named.get(&view.place.id.reference())?;
+            said(deed)?;
+            let is_it = |act: &Act| matches!(act, Act::Delete(_));
+            return self.may_have_done(deed, by, is_it).then_some(deed);
+        };
+        let words = super::words::deed_of(text)?;
+        let deed = match said(words)?.act {
+            Act::Say => words,
+            Act::Edit(target) => target,
+            Act::Delete(_) | Act::React(..) => return None,
+        };
+        let right = said(deed)?.act == Act::Say && view.edited == (words != deed);
+        right.then_some(deed)
+    }
+
+    /// Tells whether a person has done something like this to a message, or may have.
+    fn may_have_done(&self, target: Deed, person: u32, is_it: impl Fn(&Act) -> bool) -> bool {
+        let about = self.about.get(&target).map_or(&[][..], |about| about);
+        about.iter().filter_map(|deed| self.record(*deed)).any(|record| {
+            record.by == person && record.answer != Answer::Refused && is_it(&record.act)
+        })
+    }
+
+    /// One deed has one place, wherever it is shown.
+    fn settle(&mut self, deed: Deed, view: &MessageView, found: &mut Found) {
+        let named = *self.named.entry(view.place.id.reference()).or_insert(deed);
+        if named != deed {
+            found.add(Rule::Forged, format_args!("{deed:?} stands where {named:?} does"));
+        }
+        let Some(record) = self.record_mut(deed) else { return };
+        match record.place {
+            Some(place) if place.id != view.place.id => {
+                found.add(Rule::Twice, format_args!("{deed:?} is at {place:?}, {:?}", view.place));
+            }
+            Some(place) if place.position != 0 && place != view.place => {
+                found.add(Rule::Order, format_args!("{deed:?} is at {place:?}, {:?}", view.place));
+            }
+            Some(_) | None => record.place = Some(view.place),
+        }
+    }
+
+    fn is_shown(&self, deed: Deed, person: u32) -> bool {
+        self.record(deed).is_some_and(|record| record.is_shown_on(person))
+    }
+
+    fn show(&mut self, deed: Deed, person: u32, now: Instant) {
+        let Some(record) = self.records.get_mut(deed.0 as usize) else { return };
+        *record.shown_on(person) = true;
+        if record.by == person {
+            return;
+        }
+        self.shown = self.shown.saturating_add(1);
+        if !record.arrived {
+            record.arrived = true;
+            let latency = now.since(record.at).as_micros();
+            self.latencies_us.push(u64::try_from(latency).unwrap_or(u64::MAX));
+        }
+    }
+
+    fn observe_mark(&mut self, deed: Deed, mark: Option<Mark>, found: &mut Found) {
+        let Some(record) = self.record_mut(deed) else { return };
+        if record.by != found.person {
+            if mark.is_some() {
+                found.add(Rule::Mark, format_args!("{deed:?} is not one's own, yet {mark:?}"));
+            }
+            return;
+        }
+        if record.mark > mark {
+            found.add(Rule::Mark, format_args!("{deed:?} went from {:?} to {mark:?}", record.mark));
+        }
+        record.mark = mark;
+        if matches!(mark, Some(Mark::Delivered | Mark::Read)) {
+            record.acknowledged = true;
+            if !record.arrived {
+                found.add(Rule::Mark, format_args!("{deed:?} is {mark:?}, but was never shown"));
+            }
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! People: they make accounts, get acquainted, talk, and look at what their devices show.
+
+use std::time::Duration;
+
+use client::{Action, Command, CommandError, ContactState, Event, Reply, view};
+use crypto::Phrase;
+use proto::{AccountId, LogId};
+
+use crate::{
+    Mutant,
+    driver::Host,
+    model::{Act, Deed},
+    person::{Asked, Thread},
+    stage::Happening,
+    world::World,
+};
+
+impl World<'_> {
+    /// Everybody has a first moment soon.
+    pub(crate) fn wake_people(&mut self) {
+        for number in 0..self.scenario.people {
+            if let Some(person) = self.people.get_mut(number as usize) {
+                let soon = person.dice.between(Duration::ZERO, MOMENT);
+                self.stage.agenda.enter(self.stage.now.after(soon), Happening::Moment(number));
+            }
+        }
+    }
+
+    /// A person has a moment for the device: to get on with becoming acquainted, or to talk.
+    pub(crate) fn moment(&mut self, number: u32) {
+        let every = self.scenario.talk.every.0;
+        let is_up = self.devices.get(number as usize).is_some_and(Host::is_up);
+        if is_up {
+            self.get_on(number);
+            self.talk(number);
+        }
+        let Some(person) = self.people.get_mut(number as usize) else { return };
+        let next = if is_up && person.is_settled() {
+            if person.acts_left == 0 {
+                person.rests = true;
+                return;
+            }
+            person.dice.between(Duration::ZERO, every.saturating_mul(2))
+        } else {
+            person.dice.between(MOMENT / 4, MOMENT)
+        };
+        self.stage.agenda.enter(self.stage.now.after(next), Happening::Moment(number));
+    }
+
+    /// Does what is next on the way to an account and contacts.
+    fn get_on(&mut self, number: u32) {
+        let Some(person) = self.people.get(number as usize) else { return };
+        if person.is_settled() && person.account.is_some() {
+            return;
+        }
+        if person.account.is_none() {
+            return self.create_account(number);
+        }
+        let Some(device) = self.devices.get(number as usize) else { return };
+        let contacts = view::contacts(device.rows());
+        for friend in person.friends.clone() {
+            let account = self.people.get(friend as usize).and_then(|friend| friend.account);
+            let contact = contacts.iter().find(|contact| Some(contact.account) == account);
+            let state = contact.map_or(ContactState::None, |contact| contact.state);
+            let lost = contact.is_some_and(|contact| !contact.trouble.is_empty());
+            self.approach(number, friend, (account, state), lost);
+        }
+    }
+
+    fn approach(
+        &mut self,
+        number: u32,
+        friend: u32,
+        (account, state): (Option<AccountId>, ContactState),
+        lost: bool,
+    ) {
+        let Some(person) = self.people.get_mut(number as usize) else { return };
+        let Some(contact) = account else { return };
+        match state {
+            ContactState::Established => _ = person.established.insert(friend),
+            ContactState::Asking => self.ask(number, Asked::Other, Action::Accept { contact }),
+            ContactState::Requested => {}
+            ContactState::None | ContactState::Adding => {
+                if lost && person.tried.remove(&friend) {
+                    // The link does not work: they ask for another one.
+                    person.links.remove(&friend);
+                    if let Some(friend) = self.people.get_mut(friend as usize) {
+                        friend.invited.remove(&number);
+                    }
+                }
+                self.use_link(number, friend);
+                self.give_link(number, friend);
+            }
+        }
+    }
+
+    fn use_link(&mut self, number: u32, friend: u32) {
+        let Some(person) = self.people.get_mut(number as usize) else { return };
+        let Some(link) = person.links.get(&friend).cloned() else { return };
+        if person.tried.insert(friend) {
+            let name = name_given(friend);
+            self.ask(number, Asked::Link(friend), Action::AddContact { link, name });
+        }
+    }
+
+    fn give_link(&mut self, number: u32, friend: u32) {
+        let Some(person) = self.people.get_mut(number as usize) else { return };
+        if person.invites.contains(&friend) && person.invited.insert(friend) {
+            let invite = Action::Invite { uses: 1, valid_s: INVITE_VALID_S };
+            self.ask(number, Asked::Invite(friend), invite);
+        }
+    }
+
+    fn create_account(&mut self, number: u32) {
+        let Some(home) = self.home_address(number) else { return };
+        let Some(person) = self.people.get_mut(number as usize) else { return };
+        if person.asked.values().any(|asked| *asked == Asked::Account) {
+            return;
+        }
+        let phrase = Phrase::generate(person.dice.generator());
+        // What nobody but friends may read is found by the marker in it.
+        let name = name_given(number);
+        let create = Action::CreateAccount { phrase, name, homes: vec![home] };
+        self.ask(number, Asked::Account, create);
+    }
+
+    fn talk(&mut self, number: u32) {
+        let talk = &self.scenario.talk;
+        let Some(person) = self.people.get_mut(number as usize) else { return };
+        if person.acts_left == 0 || !self.talking {
+            return;
+        }
+        let friends: Vec<u32> = person.established.iter().copied().collect();
+        let Some(friend) = person.dice.pick(&friends).copied() else { return };
+        person.acts_left = person.acts_left.saturating_sub(1);
+        let chances = [talk.edits, talk.deletions, talk.reactions, talk.reads, talk.rekeys];
+        let mut drawn = None;
+        for (number, chance) in chances.into_iter().enumerate() {
+            if drawn.is_none() && person.dice.chance(chance) {
+                drawn = Some(number);
+            }
+        }
+        match drawn {
+            Some(0) => self.edit(number, friend),
+            Some(1) => self.delete(number, friend),
+            Some(2) => self.react(number, friend),
+            Some(3) => self.simply(number, friend, |contact| Action::MarkRead { contact }),
+            Some(4) => self.simply(number, friend, |contact| Action::Rekey { contact }),
+            _ => self.say(number, friend),
+        }
+    }
+
+    /// Says something to a friend.
+    pub(crate) fn say(&mut self, number: u32, friend: u32) {
+        let (deed, text) = self.model.does(number, friend, Act::Say, self.stage.now);
+        self.do_deed(number, friend, deed, |contact| Action::Send {
+            contact,
+            text: text.into(),
+            reply_to: None,
+        });
+    }
+
+    fn edit(&mut self, number: u32, friend: u32) {
+        let Some((old, target)) =
+            self.one_of(number, |world| world.model.own_recent(number, friend))
+        else {
+            return self.say(number, friend);
+        };
+        let (deed, text) = self.model.does(number, friend, Act::Edit(old), self.stage.now);
+        self.do_deed(number, friend, deed, |contact| Action::Edit {
+            contact,
+            target,
+            text: text.into(),
+        });
+    }
+
+    fn delete(&mut self, number: u32, friend: u32) {
+        let Some((old, target)) =
+            self.one_of(number, |world| world.model.own_recent(number, friend))
+        else {
+            return self.say(number, friend);
+        };
+        let (deed, _) = self.model.does(number, friend, Act::Delete(old), self.stage.now);
+        self.do_deed(number, friend, deed, |contact| Action::Delete { contact, target });
+    }
+
+    fn react(&mut self, number: u32, friend: u32) {
+        let shown = self.one_of(number, |world| world.model.shown_recent(number, friend));
+        let Some((old, target)) = shown else { return self.say(number, friend) };
+        let Some(person) = self.people.get_mut(number as usize) else { return };
+        let emoji = person.dice.pick(&["👍", "❤", "😂", ""]).copied().unwrap_or_default();
+        let act = Act::React(old, emoji.into());
+        let (deed, _) = self.model.does(number, friend, act, self.stage.now);
+        let emoji = emoji.to_owned();
+        self.do_deed(number, friend, deed, |contact| Action::React { contact, target, emoji });
+    }
+
+    fn one_of<T: Copy>(&mut self, number: u32, of: impl FnOnce(&Self) -> Vec<T>) -> Option<T> {
+        let of = of(self);
+        self.people.get_mut(number as usize)?.dice.pick(&of).copied()
+    }
+
+    fn simply(&mut self, number: u32, friend: u32, act: impl FnOnce(AccountId) -> Action) {
+        if let Some(contact) = self.account_of(friend) {
+            self.ask(number, Asked::Other, act(contact));
+        }
+    }
+
+    fn do_deed(
+        &mut self,
+        number: u32,
+        friend: u32,
+        deed: Deed,
+        act: impl FnOnce(AccountId) -> Action,
+    ) {
+        match self.account_of(friend) {
+            Some(contact) => self.ask(number, Asked::Deed(deed), act(contact)),
+            None => self.model.refused(deed),
+        }
+    }
+
+    fn account_of(&self, person: u32) -> Option<AccountId> {
+        self.people.get(person as usize)?.account
+    }
+
+    fn ask(&mut self, number: u32, asked: Asked, action: Action) {
+        let Some(person) = self.people.get_mut(number as usize) else { return };
+        let ticket = person.ask(asked);
+        let Some(device) = self.devices.get_mut(number as usize) else { return };
+        device.command(Command { ticket, action }, &mut self.stage);
+        self.hears(number);
+    }
+
+    /// A person takes note of what the device says.
+    pub(crate) fn hears(&mut self, number: u32) {
+        let Some(device) = self.devices.get_mut(number as usize) else { return };
+        for event in device.take_events() {
+            match event {
+                Event::Done { ticket, result } => self.answered(number, ticket, result),
+                Event::Timeline(log) => self.looks_at(number, log),
+                Event::Account
+                | Event::Contacts
+                | Event::Typing(_)
+                | Event::Link(..)
+                | Event::Sent(_) => {}
+            }
+        }
+    }
+
+    fn answered(&mut self, number: u32, ticket: u64, result: Result<Reply, CommandError>) {
+        let Some(person) = self.people.get_mut(number as usize) else { return };
+        let Some(asked) = person.asked.remove(&ticket) else { return };
+        match (asked, result) {
+            (Asked::Account, Ok(Reply::Account(account))) => {
+                person.account = Some(account);
+                self.accounts.insert(account, number);
+                self.model.names(number, account);
+                let name = person.name.clone();
+                self.stage.transcript.name_account(account, &name);
+            }
+            (Asked::Invite(friend), Ok(Reply::Link(link))) => {
+                if let Some(friend) = self.people.get_mut(friend as usize) {
+                    friend.links.insert(number, link);
+                }
+            }
+            (Asked::Deed(deed), Ok(reply)) => {
+                let envelope = match reply {
+                    Reply::Envelope(envelope) => Some(envelope),
+                    Reply::Nothing | Reply::Waiting | Reply::Link(_) | Reply::Account(_) => None,
+                };
+                self.model.taken(deed, envelope);
+            }
+            (Asked::Deed(deed), Err(_)) => self.model.refused(deed),
+            (Asked::Account | Asked::Invite(_) | Asked::Link(_) | Asked::Other, _) => {}
+        }
+    }
+
+    /// A person looks at what is new in a conversation.
+    fn looks_at(&mut self, number: u32, log: LogId) {
+        let Some(thread) = self.thread(number, log) else { return };
+        let Some(device) = self.devices.get(number as usize) else { return };
+        let last = view::last_arrival(device.rows(), &log);
+        if last <= thread.arrivals {
+            return;
+        }
+        let new = view::arrivals(device.rows(), &log, thread.arrivals, usize::MAX);
+        let new: Vec<_> = new.into_iter().map(|(_, message)| message).collect();
+        if let Some(person) = self.people.get_mut(number as usize) {
+            person.threads.insert(log, Thread { arrivals: last, ..thread });
+        }
+        let found = self.model.shows(number, thread.with, &new, self.stage.now);
+        self.accuse(found);
+        if self.scenario.people <= CLOSE_LOOK_MAX {
+            self.look_at_marks(number, thread.with, log);
+        }
+    }
+
+    /// A person looks at what has become of the last own messages.
+    fn look_at_marks(&mut self, number: u32, with: u32, log: LogId) {
+        let Some(device) = self.devices.get(number as usize) else { return };
+        let now = device.local(self.stage.now);
+        let latest = view::timeline(device.rows(), &log, view::Range::Latest, MARKS_SEEN, now);
+        let latest: Vec<_> = latest.into_iter().filter_map(message).collect();
+        let found = self.model.marks(number, with, &latest, self.stage.now);
+        self.accuse(found);
+    }
+
+    /// The conversation behind a log, as its owner knows it.
+    fn thread(&mut self, number: u32, log: LogId) -> Option<Thread> {
+        let person = self.people.get(number as usize)?;
+        if let Some(thread) = person.threads.get(&log) {
+            return Some(*thread);
+        }
+        let contacts = view::contacts(self.devices.get(number as usize)?.rows());
+        let contact = contacts.iter().find(|contact| contact.conversation == Some(log))?;
+        let with = *self.accounts.get(&contact.account)?;
+        let names = [number.min(with), number.max(with)].map(|person| {
+            self.people.get(person as usize).map_or("", |person| person.name.as_str())
+        });
+        self.stage.transcript.name_log(log, &names.join(" & "));
+        Some(Thread { with, arrivals: 0 })
+    }
+
+    /// After a restart a person looks at everything again.
+    pub(crate) fn looks_again(&mut self, number: u32) {
+        let Some(device) = self.devices.get(number as usize) else { return };
+        let contacts = view::contacts(device.rows());
+        let now = device.local(self.stage.now);
+        let Some(person) = self.people.get_mut(number as usize) else { return };
+        person.threads.clear();
+        for friend in person.friends.clone() {
+            let account = self.account_of(friend);
+            let contact = contacts.iter().find(|contact| Some(contact.account) == account);
+            let log = contact.and_then(|contact| contact.conversation);
+            let Some(device) = self.devices.get(number as usize) else { return };
+            let timeline = log.map(|log| self.timeline(device.rows(), &log, now));
+            let last = log.map(|log| (log, view::last_arrival(device.rows(), &log)));
+            let found =
+                self.model.restarted(number, friend, &timeline.unwrap_or_default(), self.stage.now);
+            self.accuse(found);
+            if let (Some((log, arrivals)), Some(person)) =
+                (last, self.people.get_mut(number as usize))
+            {
+                person.threads.insert(log, Thread { with: friend, arrivals });
+            }
+        }
+        // An account of which nobody heard is there all the same.
+        let account = self.devices.get(number as usize).and_then(|d| view::account(d.rows()));
+        if let (Some(account), Some(person)) = (account, self.people.get_mut(number as usize))
+            && person.account.is_none()
+        {
+            person.account = Some(account.account);
+            self.accounts.insert(account.account, number);
+            self.model.names(number, account.account);
+            let name = person.name.clone();
+            self.stage.transcript.name_account(account.account, &name);
+        }
+    }
+
+    /// A whole timeline as the device shows it.
+    pub(crate) fn timeline(
+        &self,
+        rows: &dyn proto::Rows,
+        log: &LogId,
+        now: proto::Instant,
+    ) -> Vec<view::MessageView> {
+        if self.options.mutant == Some(Mutant::TimelineByArrival) {
+            let all = view::arrivals(rows, log, 0, usize::MAX);
+            return all.into_iter().map(|(_, message)| message).collect();
+        }
+        let items = view::timeline(rows, log, view::Range::Latest, usize::MAX, now);
+        items.into_iter().filter_map(message).collect()
+    }
+}
+
+fn message(item: view::Item) -> Option<view::MessageView> {
+    match item {
+        view::Item::Message(message) => Some(message),
+        view::Item::Gap { .. } => None,
+    }
+}
+
+/// A name with the marker that nodes must never see.
+fn name_given(person: u32) -> String {
+    format!("{} {person}", crate::model::MARKER)
+}
+
+/// How often somebody who wants to get acquainted looks at the device.
+const MOMENT: Duration = Duration::from_secs(1);
+const INVITE_VALID_S: u64 = 3600 * 24 * 60;
+/// People in a world that is small enough to look at marks all the time.
+const CLOSE_LOOK_MAX: u32 = 20;
+/// Messages whose marks are on the screen.
+const MARKS_SEEN: usize = 16;

@@ -1,0 +1,109 @@
+//! What a run found.
+
+use std::{fmt, time::Duration};
+
+use proto::Instant;
+
+use crate::Mutant;
+
+/// How to run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Write down what happens, line by line.
+    pub transcript: bool,
+    /// Break something on purpose.
+    pub mutant: Option<Mutant>,
+}
+
+/// What a run found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Of all that happened, in order.
+    pub hash: [u8; 32],
+    /// What should not have been; empty if all is well.
+    pub violations: Vec<Violation>,
+    /// What was counted.
+    pub tally: Tally,
+    /// What happened, if it was asked for.
+    pub transcript: Vec<String>,
+}
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule is broken.
+    pub rule: Rule,
+    /// When it was noticed.
+    pub at: Instant,
+    /// What exactly.
+    pub text: String,
+}
+
+/// What must hold, whatever goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// What a user was told is sent is shown to everybody in the end.
+    Lost,
+    /// Nothing is shown twice, nor stored twice by one node.
+    Twice,
+    /// Nothing is shown that nobody said, nor otherwise than it was said.
+    Forged,
+    /// A timeline is the same on every device, once quiet.
+    Order,
+    /// What a message answers is shown before it.
+    Dependency,
+    /// A mark says what is so: what is "stored" is on the node's disk, what is "delivered" on the
+    /// other's.
+    Mark,
+    /// No plaintext or secret is in what a node holds or what is said to it.
+    Secret,
+    /// Every collection keeps its limit.
+    Limit,
+    /// No store grows beyond what it was given.
+    Growth,
+    /// Once nobody acts, nobody talks.
+    Quiet,
+    /// What is said between people who can reach their nodes arrives soon.
+    Progress,
+    /// A machine opens from its rows, whatever happened to it.
+    Opening,
+    /// Nothing panics.
+    Panic,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.at.since(BEGINNING);
+        write!(f, "{:?} at {:.3} ms: {}", self.rule, at.as_secs_f64() * 1000.0, self.text)
+    }
+}
+
+/// What was counted in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages said by people, edits and reactions included.
+    pub said: u64,
+    /// Times that a message of somebody else was shown.
+    pub shown: u64,
+    /// Frames sent.
+    pub frames: u64,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// Frames that carried an entry: an append or a delivery.
+    pub hops: u64,
+    /// Entries that nodes stored.
+    pub stored: u64,
+    /// Disk syncs.
+    pub syncs: u64,
+    /// Connections made.
+    pub connections: u64,
+    /// From saying to showing, in microseconds, in no order.
+    pub latencies_us: Vec<u64>,
+    /// Virtual time that passed.
+    pub simulated: Duration,
+    /// Things that happened: what the simulator itself has to do.
+    pub steps: u64,
+}
+
+/// When virtual time begins.
+pub(crate) const BEGINNING: Instant = Instant::from_secs(1_800_000_000);

@@ -1,0 +1,94 @@
+//! What becomes of a scenario with a seed, and of whom nothing can be asked.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Churn, Fault, Scenario, Span, What, Who, limits::whole_millionths};
+use crate::dice::Dice;
+
+impl Scenario {
+    /// All faults by time: those that the scenario names, and those that its churn comes to with
+    /// this seed.
+    pub(crate) fn faults_of(&self, seed: u64) -> Vec<Fault> {
+        let mut faults = self.faults.clone();
+        if let Some(churn) = &self.churn {
+            faults.extend(self.churned(churn, &mut Dice::new(seed, "churn", 0)));
+        }
+        faults.sort_by_key(|fault| fault.at);
+        faults
+    }
+
+    /// The same scenario with its churn written out as faults, so that these can be taken away
+    /// one by one.
+    pub fn settled(&self, seed: u64) -> Self {
+        Self { faults: self.faults_of(seed), churn: None, ..self.clone() }
+    }
+
+    /// Whether people and conversations at this node may lose something: it lies, leaves for ever,
+    /// can't be dialled or has a small disk, and today every log lives on one node only.
+    pub(crate) fn excused(&self, node: u32) -> bool {
+        self.disks.node_bytes > 0
+            || self.behind_nat.contains(&node)
+            || self.liars.iter().any(|liar| liar.node == node)
+            || self.leaves(Who::Node(node))
+    }
+
+    /// Whether this host goes and never comes back.
+    pub(crate) fn leaves(&self, who: Who) -> bool {
+        self.faults.iter().any(|fault| fault.for_ever() && fault.who.contains(&who))
+    }
+
+    fn churned(&self, churn: &Churn, dice: &mut Dice) -> Vec<Fault> {
+        // In millionths, so that nothing is rounded differently elsewhere.
+        let expected = self.churned_millionths(churn);
+        let (whole, part) = (expected / MILLION, expected % MILLION);
+        let number = whole.saturating_add((dice.below(MILLION) < part).into());
+        let stays = self.stays();
+        let mut faults = Vec::new();
+        for _ in 0..number {
+            let node = u32::try_from(dice.below(self.nodes.into())).unwrap_or_default();
+            let at = Span(dice.between(Duration::ZERO, self.lasts.0));
+            let what = if dice.chance(churn.ungraceful) { What::Crash } else { What::Stop };
+            let lasts = Some(Span(dice.between(churn.away[0].0, churn.away[1].0)));
+            let who = Who::Node(node);
+            if stays.get(&who).is_none_or(|[from, until]| (*from..*until).contains(&at)) {
+                faults.push(Fault { at, what, who: vec![who], lasts });
+            }
+        }
+        faults
+    }
+
+    /// How often nodes go down by churn, on average, times a million.
+    pub(super) fn churned_millionths(&self, churn: &Churn) -> u64 {
+        let per_hour = u128::from(whole_millionths(churn.per_hour));
+        let hour = Duration::from_secs(3600).as_micros();
+        let product = per_hour.saturating_mul(u128::from(self.nodes));
+        let millionths = product.saturating_mul(self.lasts.0.as_micros()).checked_div(hour);
+        millionths.and_then(|number| u64::try_from(number).ok()).unwrap_or(u64::MAX)
+    }
+
+    /// From when until when hosts are there, as far as the named faults go; others always are.
+    fn stays(&self) -> BTreeMap<Who, [Span; 2]> {
+        let mut stays = BTreeMap::new();
+        for fault in &self.faults {
+            for who in &fault.who {
+                let [from, until] = stays.entry(*who).or_insert(ALWAYS);
+                if fault.what == What::Join {
+                    *from = fault.at;
+                } else if fault.for_ever() {
+                    *until = fault.at.min(*until);
+                }
+            }
+        }
+        stays
+    }
+}
+
+impl Fault {
+    /// Whether whom it hits never comes back.
+    pub(crate) fn for_ever(&self) -> bool {
+        self.lasts.is_none() && self.what.takes_away()
+    }
+}
+
+const MILLION: u64 = 1_000_000;
+const ALWAYS: [Span; 2] = [Span(Duration::ZERO), Span::MAX];

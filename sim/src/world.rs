@@ -1,0 +1,433 @@
+//! The world: all hosts, what is between them and who uses them, and the loop that lets time pass.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
+
+use client::{Client, Config};
+use crypto::SigningKey;
+use node::{NodeCommand, NodeConfig};
+use proto::{AccountId, Instant, NodeAddress, NodeId, PublicKey, Seed};
+
+use crate::{
+    Mutant, Options, Report, Rule, Scenario, Violation,
+    agenda::Agenda,
+    dial::{Dials, Identity},
+    dice::Dice,
+    disk::Disk,
+    driver::{Driver, Ending, Host},
+    liar::{Server, ServerConfig},
+    model::Model,
+    network::{HostId, Network, Notice, Port},
+    person::Person,
+    report::{BEGINNING, Tally},
+    scenario::{Fault, Lie, Who},
+    stage::{Happening, Stage},
+    transcript::Transcript,
+};
+
+/// All there is.
+pub(crate) struct World<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) options: Options,
+    pub(crate) stage: Stage,
+    pub(crate) nodes: Vec<Driver<Server>>,
+    pub(crate) devices: Vec<Driver<Client>>,
+    pub(crate) people: Vec<Person>,
+    /// Who has which account.
+    pub(crate) accounts: BTreeMap<AccountId, u32>,
+    pub(crate) model: Model,
+    pub(crate) faults: Vec<Fault>,
+    /// How many faults keep a host down.
+    pub(crate) away: BTreeMap<HostId, u32>,
+    /// Hosts that have left for ever.
+    pub(crate) gone: BTreeSet<HostId>,
+    pub(crate) violations: Vec<Violation>,
+    seed: u64,
+    addresses: Vec<NodeAddress>,
+    /// Each device's transport secret.
+    pub(crate) transports: Vec<[u8; 32]>,
+    /// When each node was last told what its disk holds, and what that was.
+    reported: Vec<(Instant, u64)>,
+    boots: u64,
+    /// A world in which so much happens goes round in circles.
+    steps_allowed: u64,
+    /// It has been stopped.
+    pub(crate) is_over: bool,
+    /// People talk, those who may.
+    pub(crate) talking: bool,
+}
+
+impl<'a> World<'a> {
+    /// The world of a scenario before anybody is up.
+    pub(crate) fn new(scenario: &'a Scenario, seed: u64, options: Options) -> Self {
+        let network = Network::new(scenario.network.clone(), Dice::new(seed, "network", 0));
+        let mut world = Self {
+            scenario,
+            options,
+            stage: Stage {
+                now: BEGINNING,
+                agenda: Agenda::new(),
+                network,
+                transcript: Transcript::new(options.transcript, BEGINNING),
+                tally: Tally::default(),
+                leaks: false,
+                names: Vec::new(),
+            },
+            nodes: Vec::new(),
+            devices: Vec::new(),
+            people: Vec::new(),
+            accounts: BTreeMap::new(),
+            model: Model::new(),
+            faults: scenario.faults_of(seed),
+            away: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            violations: Vec::new(),
+            seed,
+            addresses: Vec::new(),
+            transports: Vec::new(),
+            reported: Vec::new(),
+            boots: 0,
+            steps_allowed: steps_allowed(scenario),
+            is_over: false,
+            talking: !scenario.acquainted,
+        };
+        for number in 0..scenario.nodes {
+            world.add_node(number);
+        }
+        for number in 0..scenario.people {
+            world.add_person(number);
+        }
+        world.befriend();
+        world
+    }
+
+    fn add_node(&mut self, number: u32) {
+        let mut dice = Dice::new(self.seed, "node", number.into());
+        let key = SigningKey::from_seed(dice.bytes()).public();
+        let reachable = !self.scenario.behind_nat.contains(&number);
+        let port = Port { key: Some(key), reachable, bps: self.scenario.network.node_bps };
+        let (host, address) = self.stage.network.add(port);
+        self.name(host, format!("node {number}"));
+        self.addresses.push(NodeAddress { node: NodeId(key.0), addresses: vec![address] });
+        let disks = &self.scenario.disks;
+        let ahead_us = self.skew(&mut dice);
+        let disk = Disk::new(disks.node_sync.map(|span| span.0), disks.node_bytes, dice);
+        let mut driver = Driver::new(host, disk, ahead_us);
+        driver.hasty = self.options.mutant == Some(Mutant::AcceptBeforeCommit);
+        self.nodes.push(driver);
+        self.reported.push((self.stage.now, 0));
+    }
+
+    fn add_person(&mut self, number: u32) {
+        let mut dice = Dice::new(self.seed, "device", number.into());
+        let transport = dice.bytes();
+        let port = Port { key: None, reachable: false, bps: self.scenario.network.device_bps };
+        let (host, _) = self.stage.network.add(port);
+        self.name(host, name_of(number));
+        let ahead_us = self.skew(&mut dice);
+        let sync = self.scenario.disks.device_sync.map(|span| span.0);
+        let disk = Disk::new(sync, 0, dice);
+        self.devices.push(Driver::new(host, disk, ahead_us));
+        self.transports.push(transport);
+        let dice = Dice::new(self.seed, "person", number.into());
+        self.people.push(Person::new(name_of(number), dice, self.scenario.talk.acts));
+    }
+
+    fn name(&mut self, host: HostId, name: String) {
+        self.stage.transcript.name_host(host, &name);
+        self.stage.names.push(name);
+    }
+
+    /// Everybody knows the next ones in a ring. One of the two gives the other a link; now and then
+    /// both do.
+    fn befriend(&mut self) {
+        let people = self.scenario.people;
+        let mut dice = Dice::new(self.seed, "friends", 0);
+        for a in 0..people {
+            for step in 1..=self.scenario.friends {
+                let b = a.saturating_add(step).checked_rem(people).unwrap_or_default();
+                let known = self.people.get(b as usize).is_none_or(|b| b.friends.contains(&a));
+                if a == b || known {
+                    continue;
+                }
+                let (both, first) = (dice.chance(0.1), dice.chance(0.5));
+                self.acquaint(a, b, both || first);
+                self.acquaint(b, a, both || !first);
+            }
+        }
+    }
+
+    fn acquaint(&mut self, a: u32, b: u32, invites: bool) {
+        let Some(person) = self.people.get_mut(a as usize) else { return };
+        person.friends.push(b);
+        if invites {
+            person.invites.insert(b);
+        }
+    }
+
+    fn skew(&self, dice: &mut Dice) -> i64 {
+        let most = i64::try_from(self.scenario.skew.0.as_micros()).unwrap_or(i64::MAX / 4);
+        let width = u64::try_from(most).unwrap_or_default().saturating_mul(2).saturating_add(1);
+        i64::try_from(dice.below(width)).unwrap_or_default().saturating_sub(most)
+    }
+
+    /// Where a person's account is at home.
+    pub(crate) fn home(&self, person: u32) -> u32 {
+        person.checked_rem(self.scenario.nodes).unwrap_or_default()
+    }
+
+    pub(crate) fn home_address(&self, person: u32) -> Option<NodeAddress> {
+        self.addresses.get(self.home(person) as usize).cloned()
+    }
+
+    pub(crate) fn host_of(&self, who: Who) -> HostId {
+        match who {
+            Who::Node(number) => HostId(number),
+            Who::Person(number) => HostId(self.scenario.nodes.saturating_add(number)),
+        }
+    }
+
+    pub(crate) fn who_is(&self, host: HostId) -> Who {
+        match host.0.checked_sub(self.scenario.nodes) {
+            None => Who::Node(host.0),
+            Some(number) => Who::Person(number),
+        }
+    }
+
+    /// Starts the process of a host that is down.
+    pub(crate) fn start(&mut self, who: Who) {
+        let host = self.host_of(who);
+        let held = self.gone.contains(&host) || self.away.get(&host).is_some_and(|held| *held > 0);
+        if held || self.host(who).is_none_or(|(host, _)| host.is_up()) {
+            return;
+        }
+        self.boots = self.boots.saturating_add(1);
+        self.tell(who, "starts");
+        self.forget_questions(who);
+        let mut dice = Dice::new(self.seed, "boot", self.boots);
+        let seed = Seed(dice.bytes());
+        let opened = match who {
+            Who::Node(number) => self.start_node(number, seed, dice),
+            Who::Person(number) => self.start_device(number, seed, dice),
+        };
+        if let Some(Err(error)) = opened {
+            self.report(Rule::Opening, format!("{who} does not open: {error}"));
+        }
+    }
+
+    fn start_node(
+        &mut self,
+        number: u32,
+        seed: Seed,
+        mut dice: Dice,
+    ) -> Option<Result<(), proto::OpenError>> {
+        let node = self.addresses.get(number as usize)?.node;
+        let driver = self.nodes.get_mut(number as usize).filter(|driver| !driver.is_up())?;
+        let mut config = NodeConfig::new(node);
+        if self.scenario.disks.node_bytes > 0 {
+            // Full is what the node says before the disk does.
+            config.disk_cap_bytes = self.scenario.disks.node_bytes / 2;
+        }
+        let liar = self.scenario.liars.iter().find(|liar| liar.node == number);
+        let lie: Option<Lie> = liar.map(|liar| liar.lie);
+        let pauses = Dice::new(self.seed, "pauses", dice.below(u64::MAX));
+        let dials = Dials::new(driver.host, Identity::Node(PublicKey(node.0)), pauses);
+        let config = ServerConfig { node: config, lie, mutant: self.options.mutant, dice };
+        Some(driver.start(config, dials, seed, &mut self.stage))
+    }
+
+    fn start_device(
+        &mut self,
+        number: u32,
+        seed: Seed,
+        dice: Dice,
+    ) -> Option<Result<(), proto::OpenError>> {
+        let transport = *self.transports.get(number as usize)?;
+        let driver = self.devices.get_mut(number as usize).filter(|driver| !driver.is_up())?;
+        let dials = Dials::new(driver.host, Identity::Device(transport), dice);
+        let config = Config { transport: transport.into() };
+        let opened = driver.start(config, dials, seed, &mut self.stage);
+        self.looks_again(number);
+        Some(opened)
+    }
+
+    /// Ends a process. With `forever` it never comes back.
+    pub(crate) fn end(&mut self, who: Who, ending: Ending, forever: bool) {
+        let host = self.host_of(who);
+        if forever {
+            self.gone.insert(host);
+        }
+        let verb = match ending {
+            Ending::Crash => "loses power",
+            Ending::Kill => "is killed",
+            Ending::Stop => "stops",
+        };
+        self.tell(who, verb);
+        if let Some((host, stage)) = self.host(who) {
+            host.end(ending, stage);
+        }
+    }
+
+    /// Who was asking a process that has ended will never be answered.
+    fn forget_questions(&mut self, who: Who) {
+        if let Who::Person(number) = who
+            && let Some(person) = self.people.get_mut(number as usize)
+        {
+            person.forget_questions();
+        }
+    }
+
+    /// Lets time pass, with everything that falls due in it.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.stage.now.after(time);
+        while !self.is_over
+            && let Some((due, happening)) = self.stage.agenda.next_until(end)
+        {
+            self.stage.now = due;
+            self.stage.tally.steps = self.stage.tally.steps.saturating_add(1);
+            if self.stage.tally.steps > self.steps_allowed {
+                self.report(Rule::Quiet, format!("no end after {} steps", self.steps_allowed));
+                self.is_over = true;
+            }
+            self.happen(happening);
+        }
+        self.stage.now = end;
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Packet(packet) => {
+                let stage = &mut self.stage;
+                if let Some(notice) = stage.network.pass(packet, stage.now, &mut stage.agenda) {
+                    self.notice(notice);
+                }
+            }
+            Happening::Wake(host) => self.at(host, |host, stage| host.wake(stage)),
+            Happening::Synced(host, number) => self.synced(host, number),
+            Happening::Redial(host, peer, number) => {
+                self.at(host, |host, stage| host.redial(peer, number, stage));
+            }
+            Happening::Start(host) => self.start(self.who_is(host)),
+            Happening::PowerReturns(host) => self.come_back(self.who_is(host)),
+            Happening::Begin(fault) => self.begin(fault),
+            Happening::End(fault) => self.finish(fault),
+            Happening::Moment(person) => self.moment(person),
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        let host = match &notice {
+            Notice::Connected { host, .. }
+            | Notice::NotConnected { host, .. }
+            | Notice::Arrived { host, .. }
+            | Notice::Ended { host, .. } => *host,
+        };
+        self.at(host, |host, stage| host.notice(notice, stage));
+    }
+
+    fn synced(&mut self, host: HostId, number: u64) {
+        let who = self.who_is(host);
+        let mut died = false;
+        self.at(host, |host, stage| died = host.synced(number, stage));
+        if died {
+            self.died_in_sync(who);
+        } else if let Who::Node(node) = who {
+            self.report_disk(node);
+        }
+    }
+
+    /// Lets something happen at a host; if it is a device, its user hears what it says.
+    pub(crate) fn at(&mut self, host: HostId, act: impl FnOnce(&mut dyn Host, &mut Stage)) {
+        let who = self.who_is(host);
+        if let Some((host, stage)) = self.host(who) {
+            act(host, stage);
+        }
+        self.check_gauges(who);
+        if let Who::Person(number) = who {
+            self.hears(number);
+        }
+    }
+
+    pub(crate) fn host(&mut self, who: Who) -> Option<(&mut dyn Host, &mut Stage)> {
+        let host: &mut dyn Host = match who {
+            Who::Node(number) => self.nodes.get_mut(number as usize)?,
+            Who::Person(number) => self.devices.get_mut(number as usize)?,
+        };
+        Some((host, &mut self.stage))
+    }
+
+    /// Writes down what happens to a host.
+    pub(crate) fn tell(&mut self, who: Who, verb: &'static str) {
+        let host = self.host_of(who);
+        self.stage.note(host, verb);
+    }
+
+    /// Tells a node now and then what its disk holds, as whoever runs a real one does.
+    fn report_disk(&mut self, number: u32) {
+        let Some(driver) = self.nodes.get_mut(number as usize) else { return };
+        let Some(reported) = self.reported.get_mut(number as usize) else { return };
+        let bytes = driver.disk.bytes();
+        if bytes != reported.1 && self.stage.now.since(reported.0) >= REPORT_EVERY {
+            *reported = (self.stage.now, bytes);
+            driver.command(NodeCommand::DiskUsed(bytes), &mut self.stage);
+        }
+    }
+
+    pub(crate) fn report(&mut self, rule: Rule, text: String) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(Violation { rule, at: self.stage.now, text });
+        }
+    }
+
+    pub(crate) fn accuse(&mut self, found: Vec<Violation>) {
+        let room = VIOLATIONS_MAX.saturating_sub(self.violations.len());
+        self.violations.extend(found.into_iter().take(room));
+    }
+
+    /// What the run has found.
+    pub(crate) fn into_report(mut self) -> Report {
+        self.stage.tally.simulated = self.stage.now.since(BEGINNING);
+        let tally = &mut self.stage.tally;
+        tally.said = self.model.said_count();
+        tally.shown = self.model.shown_count();
+        tally.latencies_us = self.model.latencies_us().to_vec();
+        if self.stage.leaks {
+            self.report(Rule::Secret, "a frame held a plaintext".into());
+        }
+        let hash = self.stage.transcript.hash();
+        Report {
+            hash,
+            violations: self.violations,
+            tally: self.stage.tally,
+            transcript: self.stage.transcript.into_lines(),
+        }
+    }
+}
+
+impl fmt::Debug for World<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "World({:?})", self.scenario.name)
+    }
+}
+
+fn steps_allowed(scenario: &Scenario) -> u64 {
+    let acts = u64::from(scenario.people).saturating_mul(u64::from(scenario.talk.acts));
+    let hosts = u64::from(scenario.nodes).saturating_add(scenario.people.into());
+    let moments = scenario.lasts.0.as_secs().saturating_add(3600).saturating_mul(hosts);
+    STEPS_MIN.saturating_add(acts.saturating_mul(STEPS_PER_ACT)).saturating_add(moments)
+}
+
+/// A few people by their names, the others by number.
+fn name_of(person: u32) -> String {
+    NAMES.get(person as usize).map_or_else(|| format!("person {person}"), |name| (*name).into())
+}
+
+const NAMES: [&str; 8] = ["ada", "ben", "cleo", "dan", "eve", "finn", "gia", "hal"];
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// The first ones tell it all.
+const VIOLATIONS_MAX: usize = 100;
+const STEPS_MIN: u64 = 100_000;
+const STEPS_PER_ACT: u64 = 1_000;

@@ -1,0 +1,44 @@
+//! `cargo xtask sim`: builds the simulator and passes everything on to it.
+
+use std::{
+    error::Error,
+    ffi::OsString,
+    process::{self, Command},
+};
+
+/// Runs the simulator with these arguments. If it fails, this ends as it did: it has said why, and
+/// its exit code has a meaning.
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Box<dyn Error>> {
+    let status = simulator().arg("--").args(arguments).status()?;
+    if status.success() { Ok(()) } else { process::exit(status.code().unwrap_or(1)) }
+}
+
+/// A step of `cargo xtask ci`: random seeds, and every named scenario.
+#[expect(dead_code, reason = "wired into `ci` once there are scenarios")]
+pub(crate) fn survives() -> Result<(), Box<dyn Error>> {
+    succeed(simulator().args(["--locked", "--", "--seeds", SEEDS]))?;
+    succeed(simulator().args(["--locked", "--", "--all"]))
+}
+
+/// A step of `cargo xtask ci`: what messages cost and what is said are as they are kept.
+#[expect(dead_code, reason = "wired into `ci` once there are scenarios")]
+pub(crate) fn is_as_kept() -> Result<(), Box<dyn Error>> {
+    succeed(simulator().args(["--locked", "--", "--baseline"]))?;
+    succeed(simulator().args(["--locked", "--", "--transcripts"]))
+}
+
+/// Cargo builds it, for this crate must not: it would take as long to build as the product.
+fn simulator() -> Command {
+    let mut command = Command::new("cargo");
+    command.args(["run", "--quiet", "--profile", PROFILE, "--package", "sim"]);
+    command
+}
+
+fn succeed(command: &mut Command) -> Result<(), Box<dyn Error>> {
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err("the simulator did not succeed".into()) }
+}
+
+/// A debug build takes many times as long for a seed.
+const PROFILE: &str = "release";
+const SEEDS: &str = "1000";
