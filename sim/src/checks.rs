@@ -51,7 +51,7 @@ impl World<'_> {
 
     /// Now and then asks the machine of a host that was just busy how full its collections are.
     pub(crate) fn check_gauges(&mut self, who: Who) {
-        if self.stage.tally.steps % GAUGES_EVERY != 0 {
+        if !self.stage.tally.steps.is_multiple_of(GAUGES_EVERY) {
             return;
         }
         let gauges = match who {

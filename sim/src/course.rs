@@ -153,7 +153,8 @@ impl World<'_> {
             let account = self.people.get((a ^ b ^ person) as usize).and_then(|with| with.account);
             let contacts = view::contacts(device.rows());
             let contact = contacts.iter().find(|contact| Some(contact.account) == account);
-            let waiting = contact.map_or(0, |contact| contact.outgoing + contact.waiting);
+            let waiting =
+                contact.map_or(0, |contact| contact.outgoing.saturating_add(contact.waiting));
             if waiting > 0 {
                 let text = format!("{waiting} entries of {person} wait for ever");
                 self.report(Rule::Quiet, text);

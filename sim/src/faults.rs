@@ -183,12 +183,12 @@ impl World<'_> {
     fn cut(&mut self, number: usize, fault: &Fault) {
         let hosts: Vec<HostId> = fault.who.iter().map(|who| self.host_of(*who)).collect();
         let stage = &mut self.stage;
-        stage.network.cut(number as u32, &hosts, stage.now, &mut stage.agenda);
+        stage.network.cut(number, &hosts, stage.now, &mut stage.agenda);
     }
 
     fn heal(&mut self, number: usize) {
         let stage = &mut self.stage;
-        stage.network.heal(number as u32, stage.now, &mut stage.agenda);
+        stage.network.heal(number, stage.now, &mut stage.agenda);
     }
 }
 

@@ -190,7 +190,7 @@ impl Network {
     /// there is already stays as it is.
     pub(crate) fn cut<T: From<Packet>>(
         &mut self,
-        cut: u32,
+        cut: usize,
         hosts: &[HostId],
         now: Instant,
         agenda: &mut Agenda<T>,
@@ -203,7 +203,7 @@ impl Network {
     }
 
     /// Ends a cut.
-    pub(crate) fn heal<T: From<Packet>>(&mut self, cut: u32, now: Instant, a: &mut Agenda<T>) {
+    pub(crate) fn heal<T: From<Packet>>(&mut self, cut: usize, now: Instant, a: &mut Agenda<T>) {
         let links = self.severed_links(cut);
         let lasted = self.paths.heal(cut, now);
         for id in links {
@@ -262,7 +262,7 @@ impl Network {
     }
 
     /// The links whose hosts don't hear each other, of those that this cut may have to do with.
-    fn severed_links(&self, cut: u32) -> Vec<LinkId> {
+    fn severed_links(&self, cut: usize) -> Vec<LinkId> {
         let hosts = self.paths.hosts_in(cut).iter();
         let mut ids: Vec<_> = hosts.flat_map(|host| self.paths.links(*host)).collect();
         ids.sort_unstable();

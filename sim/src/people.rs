@@ -42,7 +42,7 @@ impl World<'_> {
             }
             person.dice.between(Duration::ZERO, every.saturating_mul(2))
         } else {
-            person.dice.between(MOMENT / 4, MOMENT)
+            person.dice.between(MOMENT_MIN, MOMENT)
         };
         self.stage.agenda.enter(self.stage.now.after(next), Happening::Moment(number));
     }
@@ -387,6 +387,7 @@ fn name_given(person: u32) -> String {
 
 /// How often somebody who wants to get acquainted looks at the device.
 const MOMENT: Duration = Duration::from_secs(1);
+const MOMENT_MIN: Duration = Duration::from_millis(250);
 const INVITE_VALID_S: u64 = 3600 * 24 * 60;
 /// People in a world that is small enough to look at marks all the time.
 const CLOSE_LOOK_MAX: u32 = 20;

@@ -17,7 +17,7 @@ pub(super) struct Paths {
     hosts: Vec<Host>,
     addresses: BTreeMap<SocketAddr, HostId>,
     regions: Vec<Region>,
-    cuts: BTreeMap<u32, Cut>,
+    cuts: BTreeMap<usize, Cut>,
     weather: Weather,
     dice: Dice,
     /// For the agenda, when the present call is done.
@@ -45,7 +45,7 @@ struct Host {
     /// As [`Self::uplink`], for what is said to it.
     downlink: Instant,
     /// The cuts that it is in, in order.
-    cuts: Vec<u32>,
+    cuts: Vec<usize>,
     links: BTreeSet<LinkId>,
 }
 
@@ -185,7 +185,7 @@ impl Paths {
 
     // Cuts.
 
-    pub(super) fn cut(&mut self, cut: u32, hosts: &[HostId], now: Instant) {
+    pub(super) fn cut(&mut self, cut: usize, hosts: &[HostId], now: Instant) {
         if self.cuts.contains_key(&cut) {
             return;
         }
@@ -200,7 +200,7 @@ impl Paths {
     }
 
     /// Says how long the cut lasted.
-    pub(super) fn heal(&mut self, cut: u32, now: Instant) -> Duration {
+    pub(super) fn heal(&mut self, cut: usize, now: Instant) -> Duration {
         let Some(Cut { hosts, since }) = self.cuts.remove(&cut) else { return Duration::ZERO };
         for id in hosts {
             if let Some(host) = self.host_mut(id) {
@@ -210,7 +210,7 @@ impl Paths {
         now.since(since)
     }
 
-    pub(super) fn hosts_in(&self, cut: u32) -> &[HostId] {
+    pub(super) fn hosts_in(&self, cut: usize) -> &[HostId] {
         self.cuts.get(&cut).map_or(&[], |cut| &cut.hosts)
     }
 

@@ -86,12 +86,12 @@ impl Rig {
         self.network.die(self.hosts[host].0, self.now, &mut self.agenda);
     }
 
-    fn cut(&mut self, cut: u32, hosts: &[usize]) {
+    fn cut(&mut self, cut: usize, hosts: &[usize]) {
         let hosts: Vec<_> = hosts.iter().map(|host| self.hosts[*host].0).collect();
         self.network.cut(cut, &hosts, self.now, &mut self.agenda);
     }
 
-    fn heal(&mut self, cut: u32) {
+    fn heal(&mut self, cut: usize) {
         self.network.heal(cut, self.now, &mut self.agenda);
     }
 

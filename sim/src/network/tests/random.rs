@@ -95,7 +95,7 @@ fn pass(rig: &mut Rig, record: &mut Record, seconds: f64) {
 }
 
 /// Something happens to somebody.
-fn happen(rig: &mut Rig, record: &mut Record, cuts: &mut BTreeSet<u32>, dice: &mut Dice) {
+fn happen(rig: &mut Rig, record: &mut Record, cuts: &mut BTreeSet<usize>, dice: &mut Dice) {
     let (a, b) = (dice.index(rig.hosts.len()), dice.index(rig.hosts.len()));
     match dice.below(100) {
         0 => kill(rig, record, a),
@@ -105,7 +105,7 @@ fn happen(rig: &mut Rig, record: &mut Record, cuts: &mut BTreeSet<u32>, dice: &m
             *record.dials.entry(rig.hosts[a].0).or_default() += 1;
         }
         15..=18 => {
-            let cut = u32::try_from(dice.below(3)).unwrap();
+            let cut = dice.index(3);
             cuts.insert(cut);
             rig.cut(cut, &[a, b]);
         }
@@ -120,7 +120,7 @@ fn happen(rig: &mut Rig, record: &mut Record, cuts: &mut BTreeSet<u32>, dice: &m
 }
 
 /// All is well again. Whoever is still connected then has heard all there was.
-fn make_peace(rig: &mut Rig, record: &mut Record, cuts: BTreeSet<u32>) {
+fn make_peace(rig: &mut Rig, record: &mut Record, cuts: BTreeSet<usize>) {
     for cut in cuts {
         rig.heal(cut);
     }
