@@ -95,7 +95,7 @@ mod tests {
 
     fn disk(capacity: u64, number: u64) -> Disk {
         let millisecond = Duration::from_millis(1);
-        Disk::new([millisecond, millisecond * 3], capacity, Dice::new(1, "disk", number))
+        Disk::new([millisecond, Duration::from_millis(3)], capacity, Dice::new(1, "disk", number))
     }
 
     fn put(key: u8) -> WriteBatch {
