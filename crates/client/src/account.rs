@@ -1,13 +1,13 @@
 //! The own account: making it, bringing it back, and keeping its home node supplied with the
 //! record, key packages and invites. Specified in `spec/accounts.md`.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
 use crypto::{Authority, Bundle, Cgka, InboxKey, Mls, Phrase, RecordDraft, SigningKey, Standing};
 use prost::Message;
 use proto::{
-    AccountId, Body, Code, LogGenesis, LogId, NodeAddress, NodeId, PublicKey, PutKeyPackages, Rows,
-    limits,
+    AccountId, Body, Code, Instant, LogGenesis, LogId, NodeAddress, NodeId, PublicKey,
+    PutKeyPackages, Rows, limits,
 };
 use rand_core::Rng;
 use sha2::{Digest, Sha256};
@@ -94,7 +94,7 @@ impl Me {
         };
         step.draft.put(ACCOUNT, b"", row.encode_to_vec());
         let me = Self { account: bundle.account(), device, inbox, bundle, row };
-        me.make_key_packages(step, limits::KEY_PACKAGES_MAX / 4, true);
+        me.make_key_packages(step, PACKAGES_WANTED, true);
         step.event(Event::Account);
         Ok(me)
     }
@@ -138,7 +138,8 @@ impl Me {
 
     /// The home node is there: first it must know the account's newest bundle.
     pub(crate) fn home_is_up(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
-        if !self.locked_out() {
+        let goes_on = links.awaited(node, |ask| matches!(ask, Ask::PutBundle)) > 0;
+        if !self.locked_out() && links.is_up(node) && !goes_on {
             let bundle = self.bundle.as_bytes().to_vec();
             links.ask(step, node, Ask::PutBundle, Body::PutBundle(bundle));
         }
@@ -163,8 +164,27 @@ impl Me {
         self.upload_key_packages(step, links, node);
         for (key, invite) in schema::load_all::<schema::Invite>(&step.draft, INVITES, b"") {
             if let (Ok(key), false) = (PublicKey::try_from(key.as_slice()), invite.registered) {
-                self.register_invite(step, links, node, key, &invite);
+                self.register_again(step, links, node, &key);
             }
+        }
+    }
+
+    /// Registers an invite that the home node has not taken yet, unless its time is over.
+    pub(crate) fn register_again(
+        &self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        key: &PublicKey,
+    ) {
+        let Some(invite) = schema::load::<schema::Invite>(&step.draft, INVITES, &key.0) else {
+            return;
+        };
+        if invite.expires_s <= step.now.as_secs() {
+            step.draft.delete(INVITES, key.0);
+            step.event(Event::Account);
+        } else if !invite.registered {
+            self.register_invite(step, links, node, *key, &invite);
         }
     }
 
@@ -222,7 +242,8 @@ impl Me {
         }
     }
 
-    /// The home node holds these key packages and has `left` one-time ones.
+    /// The home node took these key packages and has `left` one-time ones. If more are wanted than
+    /// may be made now, returns when to ask again.
     pub(crate) fn key_packages_are_up(
         &self,
         step: &mut Step<'_>,
@@ -230,8 +251,7 @@ impl Me {
         node: &NodeId,
         hashes: Vec<Vec<u8>>,
         left: u32,
-    ) {
-        let handed_in = !hashes.is_empty();
+    ) -> Option<Instant> {
         for hash in hashes {
             let package = schema::load::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, &hash);
             if let Some(mut package) = package {
@@ -240,15 +260,33 @@ impl Me {
             }
         }
         step.event(Event::Account);
-        if handed_in {
-            // Once on a connection: a node that always says it has none gets no more.
-            return;
+        let left = usize::try_from(left).unwrap_or(PACKAGES_WANTED);
+        let lacking = PACKAGES_WANTED.saturating_sub(left);
+        if lacking <= PACKAGES_WANTED / 2 {
+            return None;
         }
-        let wanted = limits::KEY_PACKAGES_MAX / 4;
-        let lacking = wanted.saturating_sub(usize::try_from(left).unwrap_or(wanted));
-        if lacking > wanted / 2 {
-            self.make_key_packages(step, lacking, false);
-            self.upload_key_packages(step, links, node);
+        let stored = one_time_packages(&step.draft);
+        let recent: Vec<_> = stored
+            .iter()
+            .map(|(made_s, _)| Instant::from_secs(*made_s))
+            .filter(|made| *made <= step.now && step.now.since(*made) < REFILL_TIME)
+            .collect();
+        if recent.len().saturating_add(lacking) > REFILL_MAX {
+            return recent.first().map(|oldest| oldest.after(REFILL_TIME));
+        }
+        self.make_key_packages(step, lacking, false);
+        self.upload_key_packages(step, links, node);
+        None
+    }
+
+    /// The home node took none of these key packages.
+    pub(crate) fn key_packages_refused(step: &mut Step<'_>, hashes: Vec<Vec<u8>>) {
+        for hash in hashes {
+            let package = schema::load::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, &hash);
+            if let Some(mut package) = package {
+                package.offered = false;
+                step.draft.put(KEY_PACKAGES, hash, package.encode_to_vec());
+            }
         }
     }
 
@@ -265,17 +303,26 @@ impl Me {
                 secret: secret.to_vec(),
                 last_resort: last_resort && i == count,
                 uploaded: false,
+                offered: false,
                 made_s: step.now.as_secs(),
             };
             step.draft.put(KEY_PACKAGES, hash.to_vec(), package.encode_to_vec());
         }
     }
 
-    /// Hands in what the node does not have, in one frame. Asking without packages only asks how
-    /// many are left.
-    fn upload_key_packages(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
+    /// Hands in what was never handed in, in one frame. Asking without packages only asks how many
+    /// are left. Of those handed in on a connection that was lost, the node's count tells enough.
+    pub(crate) fn upload_key_packages(
+        &self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+    ) {
         let log = self.inbox_log();
         let Some(handle) = links.find(node, |handle| handle.log == log) else { return };
+        if links.awaited(node, |ask| matches!(ask, Ask::PutKeyPackages(_))) > 0 {
+            return;
+        }
         let mut put = PutKeyPackages {
             handle,
             device: self.device.public(),
@@ -284,16 +331,18 @@ impl Me {
         };
         let mut hashes = Vec::new();
         let all = schema::load_all::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, b"");
-        for (hash, package) in all.into_iter().filter(|(_, package)| !package.uploaded) {
+        for (hash, mut package) in all.into_iter().filter(|(_, package)| !package.uploaded) {
             if hashes.len() >= limits::KEY_PACKAGES_MAX {
                 break;
             }
-            hashes.push(hash);
             if package.last_resort {
                 put.last_resort = package.public;
-            } else {
+            } else if !package.offered {
+                package.offered = true;
+                step.draft.put(KEY_PACKAGES, hash.clone(), package.encode_to_vec());
                 put.one_time.push(package.public);
             }
+            hashes.push(hash);
         }
         links.ask(step, node, Ask::PutKeyPackages(hashes), Body::PutKeyPackages(put));
     }
@@ -364,6 +413,14 @@ fn check_new(name: &str, homes: &[NodeAddress]) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// When each one-time key package was made, and its hash; the oldest first.
+fn one_time_packages(rows: &dyn Rows) -> Vec<(u64, Vec<u8>)> {
+    let all = key_package_secrets(rows).into_iter().filter(|(_, package)| !package.last_resort);
+    let mut all: Vec<_> = all.map(|(hash, package)| (package.made_s, hash)).collect();
+    all.sort_unstable();
+    all
+}
+
 /// The secrets of all key packages, to find the one that a Welcome is for.
 pub(crate) fn key_package_secrets(rows: &dyn Rows) -> Vec<(Vec<u8>, schema::KeyPackage)> {
     let mut all = Vec::new();
@@ -377,14 +434,19 @@ pub(crate) fn key_package_secrets(rows: &dyn Rows) -> Vec<(Vec<u8>, schema::KeyP
 /// Forgets the oldest one-time key packages beyond `kept`. Those were taken and never used, or the
 /// node lost them.
 fn forget_key_packages(step: &mut Step<'_>, kept: usize) {
-    let mut one_time = schema::load_all::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, b"");
-    one_time.retain(|(_, package)| !package.last_resort);
-    one_time.sort_by_key(|(_, package)| std::cmp::Reverse(package.made_s));
-    for (hash, _) in one_time.into_iter().skip(kept) {
+    let excess = one_time_packages(&step.draft).into_iter().rev().skip(kept);
+    for (_, hash) in excess {
         step.draft.delete(KEY_PACKAGES, hash);
     }
 }
 
+/// One-time key packages that the home node should have: more people than add one account between
+/// two of its visits, and few enough to hand in in one frame.
+const PACKAGES_WANTED: usize = limits::KEY_PACKAGES_MAX / 4;
 /// One-time key packages whose secrets are kept: four times what a node holds, because one that
 /// was taken may be used a month later.
 const KEY_PACKAGES_KEPT_MAX: usize = 4 * limits::KEY_PACKAGES_MAX;
+/// How many may be made within [`REFILL_TIME`]: those of a new account, and once more if they were
+/// lost on the way or taken at once. After that there is the last resort.
+const REFILL_MAX: usize = 2 * PACKAGES_WANTED;
+const REFILL_TIME: Duration = Duration::from_secs(600);

@@ -1,5 +1,7 @@
 //! Contacts: asking, being asked, accepting. Specified in `spec/delivery.md`, section 2.
 
+use std::ops::ControlFlow;
+
 use crypto::{Allowed, Bundle, Cgka, Mls, Standing, open_request, seal_request, sign_envelope};
 use prost::Message;
 use proto::{
@@ -12,9 +14,10 @@ use sha2::{Digest, Sha256};
 use crate::{
     Client, CommandError, ContactState, Event, InviteLink, Reply, account,
     conversation::Conversation,
-    link::{Ask, Handle, Opening, Purpose},
+    errand::Errand,
+    link::{Ask, Opening, Purpose},
     machine::CONVERSATIONS_MAX,
-    schema::{self, CONTACTS, Contact, KEY_PACKAGES},
+    schema::{self, CONTACTS, Contact, DEFERRED, DRAFTS, KEY_PACKAGES, OUTBOX, SETTLED, join},
     step::Step,
 };
 
@@ -89,20 +92,54 @@ impl Client {
                 continue;
             };
             if link.nodes.iter().any(|address| address.node == *node) {
-                let opening = Opening {
-                    log: LogGenesis::Inbox(account).id(),
-                    key: &link.key(),
-                    purpose: Purpose::Invited(account),
-                    genesis: None,
-                    tail: None,
-                };
-                self.links.open(step, node, opening);
+                self.knock_with(step, node, &account, &link);
             }
         }
     }
 
+    /// Opens the inbox of someone who gave an invite, or goes on with it if it is open.
+    pub(crate) fn knock_with(
+        &mut self,
+        step: &mut Step<'_>,
+        node: &NodeId,
+        account: &AccountId,
+        link: &InviteLink,
+    ) {
+        let (log, key) = (LogGenesis::Inbox(*account).id(), link.key());
+        if self.invited(node, account, link).is_some() {
+            return self.inbox_is_open(step, node, *account);
+        }
+        let purpose = Purpose::Invited(*account);
+        let opening = Opening { log, key: &key, purpose, genesis: None, tail: None };
+        self.links.open(step, node, opening);
+    }
+
+    /// The handle that an invite opened.
+    fn invited(&self, node: &NodeId, account: &AccountId, link: &InviteLink) -> Option<u32> {
+        let (log, key) = (LogGenesis::Inbox(*account).id(), link.key().public());
+        self.links.find(node, |handle| handle.log == log && handle.key == key)
+    }
+
+    /// Whether the node has yet to answer something about adding this contact.
+    fn waits_for(&self, node: &NodeId, account: &AccountId) -> bool {
+        let inbox = LogGenesis::Inbox(*account).id();
+        let about = |ask: &Ask| match ask {
+            Ask::GetBundle(asked) | Ask::TakeKeyPackages(asked) => asked == account,
+            Ask::Append(log, number) => *log == inbox && *number == u64::MAX,
+            Ask::Open(_)
+            | Ask::PutBundle
+            | Ask::PutKeyPackages(_)
+            | Ask::PutInvite(_)
+            | Ask::Fetch(..) => false,
+        };
+        self.links.awaited(node, about) > 0
+    }
+
     /// The inbox of someone who gave an invite is open: learn who they are, or ask at once.
     pub(crate) fn inbox_is_open(&mut self, step: &mut Step<'_>, node: &NodeId, account: AccountId) {
+        if self.waits_for(node, &account) {
+            return;
+        }
         let Some(contact) = load(&step.draft, &account) else { return };
         if contact.request.is_some() {
             self.send_request(step, &account);
@@ -111,10 +148,20 @@ impl Client {
         }
     }
 
-    /// Adding can't go on for now; the user is told why.
+    /// Adding can't go on for now; the user is told why. What may pass is tried again.
     #[expect(clippy::wildcard_enum_match_arm, reason = "other codes are shown as they are")]
-    pub(crate) fn adding_failed(step: &mut Step<'_>, account: &AccountId, code: Code) {
+    pub(crate) fn adding_failed(
+        &mut self,
+        step: &mut Step<'_>,
+        node: &NodeId,
+        account: &AccountId,
+        code: Code,
+    ) {
         let Some(mut contact) = load(&step.draft, account) else { return };
+        if adding(&contact).is_none() {
+            return;
+        }
+        self.put_off(step, node, Errand::Add(*account), code);
         contact.trouble = match code {
             Code::Forbidden => "the invite was used up, taken back or has expired".into(),
             Code::NotFound => "their node does not know the account".into(),
@@ -132,12 +179,16 @@ impl Client {
         bytes: &[u8],
     ) {
         let Some(mut contact) = load(&step.draft, account) else { return };
+        let Some(link) = adding(&contact) else { return };
         if !pin(&mut contact, account, bytes) {
             return self.count_dropped();
         }
         save(step, account, &contact);
-        let log = LogGenesis::Inbox(*account).id();
-        let Some(handle) = self.links.find(node, |handle| handle.log == log) else { return };
+        if contact.request.is_some() {
+            // Another of their nodes was faster.
+            return;
+        }
+        let Some(handle) = self.invited(node, account, &link) else { return };
         let ask = Ask::TakeKeyPackages(*account);
         self.links.ask(step, node, ask, Body::TakeKeyPackages { handle });
     }
@@ -182,6 +233,7 @@ impl Client {
         });
         let log = genesis.id();
         contact.conversation = log.0.to_vec();
+        contact.sealed = Vec::new();
         save(step, account, &contact);
         let conversation = Conversation::found(
             step,
@@ -196,47 +248,56 @@ impl Client {
 
     /// Puts our request into their inbox, once the conversation exists and the inbox is open.
     pub(crate) fn send_request(&mut self, step: &mut Step<'_>, account: &AccountId) {
-        let Some(contact) = load(&step.draft, account) else { return };
-        let (Some(link), Some(request), Some(theirs), Some(log)) =
-            (adding(&contact), &contact.request, contact.bundle(), contact.log())
-        else {
-            return;
-        };
+        let Some(mut contact) = load(&step.draft, account) else { return };
+        let (Some(link), Some(log)) = (adding(&contact), contact.log()) else { return };
         let exists = self.conversations.get(&log).is_some_and(|c| c.genesis.is_none());
         let inbox = LogGenesis::Inbox(*account).id();
-        let (Some(me), true) = (&self.me, exists) else { return };
-        let key = link.key();
-        // An earlier invite's handle may be open too.
-        let ours = |handle: &Handle| handle.log == inbox && handle.key == key.public();
+        if !exists {
+            return;
+        }
         let open = link
             .nodes
             .iter()
-            .find_map(|address| Some((address.node, self.links.find(&address.node, ours)?)));
+            .find_map(|address| Some((address.node, self.invited(&address.node, account, &link)?)));
         let Some((node, handle)) = open else { return };
+        if self.waits_for(&node, account) {
+            return;
+        }
+        let key = link.key().public();
+        let sealed = Envelope::decode(&contact.sealed).ok().filter(|e| e.head.write_key == key);
+        let Some(envelope) = sealed.or_else(|| self.seal(step, &contact, &link)) else { return };
+        contact.sealed = envelope.encode();
+        step.draft.put(CONTACTS, account.0, contact.encode_to_vec());
+        let entry = Entry::from_envelope(&envelope, 0, key);
+        let body = Body::Append { handle, entry, signature: envelope.signature };
+        self.links.ask(step, &node, Ask::Append(inbox, u64::MAX), body);
+    }
+
+    /// Seals our request to the contact's inbox.
+    fn seal(&self, step: &mut Step<'_>, contact: &Contact, link: &InviteLink) -> Option<Envelope> {
+        let (me, request) = (self.me.as_ref()?, contact.request.as_ref()?);
+        let key = link.key();
         // The invite that it comes with now, should a second one be used.
         let request = &wire::ContactRequest { invite: key.public().0.to_vec(), ..request.clone() };
         let head = Head {
             kind: Kind::Entry,
             expiry: Expiry::Month,
             position: INBOX_POSITION,
-            log: inbox,
+            log: LogGenesis::Inbox(link.account).id(),
             write_key: key.public(),
             extension: Extension::default(),
         };
         let aad = head.encode();
-        let Ok(ciphertext) = seal_request(&theirs, &aad, request, &me.device, &mut step.rng) else {
-            return;
-        };
-        let envelope = sign_envelope(&key, head, ciphertext);
-        let entry = Entry::from_envelope(&envelope, 0, key.public());
-        let body = Body::Append { handle, entry, signature: envelope.signature };
-        self.links.ask(step, &node, Ask::Append(inbox, u64::MAX), body);
+        let theirs = contact.bundle()?;
+        let ciphertext = seal_request(&theirs, &aad, request, &me.device, &mut step.rng).ok()?;
+        Some(sign_envelope(&key, head, ciphertext))
     }
 
     /// A node accepted or refused a request that we put into an inbox.
     pub(crate) fn request_answered(
         &mut self,
         step: &mut Step<'_>,
+        node: &NodeId,
         inbox: &LogId,
         refused: Option<Code>,
     ) {
@@ -246,10 +307,12 @@ impl Client {
                 continue;
             }
             if let Some(code) = refused {
-                return Self::adding_failed(step, &account, code);
+                return self.adding_failed(step, node, &account, code);
             }
+            self.links.errand_done(node, Errand::Add(account));
             contact.set_state(ContactState::Requested);
             contact.link = String::new();
+            contact.sealed = Vec::new();
             contact.trouble = String::new();
             save(step, &account, &contact);
             self.links.close(step, |handle| handle.purpose == Purpose::Invited(account));
@@ -267,7 +330,9 @@ impl Client {
         let Ok(genesis) = LogGenesis::decode(&opened.request.log_genesis) else {
             return self.count_dropped();
         };
-        if account == me.account || self.conversations.contains_key(&genesis.id()) {
+        let log = genesis.id();
+        let known = self.conversations.contains_key(&log) || is_settled(&step.draft, &log);
+        if account == me.account || known {
             return;
         }
         let known = load(&step.draft, &account);
@@ -282,6 +347,9 @@ impl Client {
         }
         if before != ContactState::Established && contact.name.is_empty() {
             contact.name.clone_from(&opened.request.name);
+        }
+        if let Some(log) = asked_for(&contact).filter(|asked| *asked != log) {
+            settle(step, &log);
         }
         contact.since_s = step.now.as_secs();
         contact.set_state(ContactState::Asking);
@@ -301,6 +369,9 @@ impl Client {
         let their_log = LogGenesis::decode(&theirs.log_genesis).map(|genesis| genesis.id());
         let ours_stays = contact.log().is_some_and(|ours| their_log.is_ok_and(|l| ours < l));
         if ours_stays {
+            if let Ok(log) = their_log {
+                settle(step, &log);
+            }
             return save(step, account, &contact);
         }
         contact.set_state(ContactState::Asking);
@@ -356,9 +427,12 @@ impl Client {
         contact.set_state(ContactState::Established);
         contact.conversation = genesis.id().0.to_vec();
         contact.link = String::new();
+        contact.trouble = String::new();
+        contact.sealed = Vec::new();
         save(step, account, &contact);
         if let Some(replaced) = replaced {
             self.forget_conversation(step, &replaced);
+            settle(step, &replaced);
         }
         let found = (joined.out, joined.snapshot.as_slice());
         let log = genesis.id();
@@ -391,6 +465,8 @@ impl Client {
         contact.conversation = log.0.to_vec();
         contact.request = None;
         contact.link = String::new();
+        contact.trouble = String::new();
+        contact.sealed = Vec::new();
         save(step, &author, &contact);
         self.send_drafts(step, log);
     }
@@ -402,8 +478,27 @@ impl Client {
     ) -> Result<Reply, CommandError> {
         let contact = load(&step.draft, account).ok_or(CommandError::NoContact)?;
         step.draft.delete(CONTACTS, account.0);
-        if let Some(log) = contact.log() {
+        for (number, _) in schema::load_all::<schema::Draft>(&step.draft, DRAFTS, &account.0) {
+            step.draft.delete(DRAFTS, [account.0.as_slice(), &number].concat());
+        }
+        // Crossing requests may have left more than one.
+        let theirs = self.conversations.values().filter(|c| c.contact == *account).map(|c| c.log);
+        for log in theirs.collect::<Vec<_>>() {
             self.forget_conversation(step, &log);
+            for table in [DEFERRED, OUTBOX] {
+                let mut rest = Vec::new();
+                schema::each(&step.draft, table, &log.0, &mut |key, _| {
+                    rest.push(key.to_vec());
+                    ControlFlow::Continue(())
+                });
+                for key in rest {
+                    step.draft.delete(table, join(&log, key));
+                }
+            }
+            settle(step, &log);
+        }
+        if let Some(log) = asked_for(&contact) {
+            settle(step, &log);
         }
         self.links.close(step, |handle| handle.purpose == Purpose::Invited(*account));
         self.drop_idle_links(step);
@@ -444,6 +539,34 @@ impl Client {
     }
 }
 
+/// The log that a contact asked for, or that this account asked the contact for.
+fn asked_for(contact: &Contact) -> Option<LogId> {
+    let request = contact.request.as_ref()?;
+    Some(LogGenesis::decode(&request.log_genesis).ok()?.id())
+}
+
+/// Remembers that a log is not to be asked for again: whoever keeps the inbox can deliver an old
+/// request once more at any time.
+fn settle(step: &mut Step<'_>, log: &LogId) {
+    let mut settled = Vec::new();
+    schema::each(&step.draft, SETTLED, b"", &mut |log, number| {
+        settled.push((number.to_vec(), log.to_vec()));
+        ControlFlow::Continue(())
+    });
+    settled.sort_unstable();
+    let last = settled.last().and_then(|(number, _)| number.as_slice().try_into().ok());
+    let next = last.map_or(0, u64::from_be_bytes).saturating_add(1);
+    let excess = settled.len().saturating_add(1).saturating_sub(SETTLED_MAX);
+    for (_, oldest) in settled.into_iter().take(excess) {
+        step.draft.delete(SETTLED, oldest);
+    }
+    step.draft.put(SETTLED, log.0, next.to_be_bytes());
+}
+
+fn is_settled(rows: &dyn Rows, log: &LogId) -> bool {
+    rows.get(SETTLED, &log.0).is_some()
+}
+
 /// The link of a contact that is being added.
 pub(crate) fn adding(contact: &Contact) -> Option<InviteLink> {
     (contact.state() == ContactState::Adding).then(|| contact.link.parse().ok()).flatten()
@@ -463,6 +586,9 @@ fn pin(contact: &mut Contact, account: &AccountId, bytes: &[u8]) -> bool {
     true
 }
 
+/// Logs that are remembered because they are not to be asked for again: more contacts than somebody
+/// removes in the month for which an inbox keeps a request.
+const SETTLED_MAX: usize = 1_000;
 /// A stranger may ask if there is room for the request and for one more contact.
 fn has_room_for_a_request(rows: &dyn Rows) -> bool {
     count(rows, |_| true) < CONTACTS_MAX
@@ -477,6 +603,6 @@ fn count(rows: &dyn Rows, counts: impl Fn(&Contact) -> bool) -> usize {
 /// Entries of an inbox depend on nothing.
 const INBOX_POSITION: u64 = 1;
 /// Accounts that a device knows or is asked by: as many as have conversations, and as many more.
-const CONTACTS_MAX: usize = 2 * CONVERSATIONS_MAX;
+pub(crate) const CONTACTS_MAX: usize = 2 * CONVERSATIONS_MAX;
 /// Strangers whose requests wait for the user: as many as there can be invites.
 const REQUESTS_MAX: usize = limits::INVITES_MAX;

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::{
     schema::{self, CONVERSATIONS, COUNTERS, EPOCHS, FRONTIERS, Place, SNAPSHOTS, join},
     step::Step,
+    waiting::Waiting,
 };
 
 /// One conversation, as rows have it.
@@ -40,6 +41,8 @@ pub(crate) struct Conversation {
     pub(crate) queued: u64,
     epochs: BTreeMap<CommitId, LiveEpoch>,
     by_key: BTreeMap<PublicKey, CommitId>,
+    /// The room that waiting entries take.
+    pub(crate) room: Waiting,
     head: CommitId,
 }
 
@@ -124,6 +127,7 @@ impl Conversation {
             queued: 0,
             epochs: BTreeMap::new(),
             by_key: BTreeMap::new(),
+            room: Waiting::default(),
             head,
         };
         conversation.add_epoch(step, out, head, snapshot);
@@ -152,6 +156,7 @@ impl Conversation {
             queued: 0,
             epochs: BTreeMap::new(),
             by_key: BTreeMap::new(),
+            room: Waiting::default(),
             head: CommitId(row.head.as_slice().try_into().ok()?),
         };
         for (commit, row) in schema::load_all::<schema::Epoch>(rows, EPOCHS, &log.0) {
@@ -162,6 +167,7 @@ impl Conversation {
         }
         for (id, row) in schema::load_all::<schema::Deferred>(rows, schema::DEFERRED, &log.0) {
             let id = EnvelopeId::try_from(id.as_slice()).ok()?;
+            conversation.room.add(id, &row);
             conversation.wait(id, row.missing);
         }
         conversation.queued = crate::outbox::last_number(rows, &log);

@@ -15,6 +15,7 @@ mod account;
 mod command;
 mod contact;
 mod conversation;
+mod errand;
 mod invite_link;
 mod link;
 mod machine;
@@ -25,6 +26,7 @@ mod step;
 mod sync;
 mod timeline;
 pub mod view;
+mod waiting;
 
 pub use command::{Action, Command, CommandError, ContactState, Event, Mark, Reply};
 pub use invite_link::{InviteLink, LinkError};

@@ -13,7 +13,7 @@ use proto::{
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
-use crate::{machine::CONVERSATIONS_MAX, outbox::WINDOW, step::Step};
+use crate::{errand::Errand, machine::CONVERSATIONS_MAX, outbox::WINDOW, step::Step};
 
 /// The links of this device.
 pub(crate) struct Links {
@@ -76,6 +76,8 @@ struct Link {
     handles_made: u32,
     asks: BTreeMap<u32, Ask>,
     asks_made: u32,
+    /// How often errands were refused since the connection stands.
+    refusals: BTreeMap<Errand, u32>,
 }
 
 impl Links {
@@ -155,7 +157,7 @@ impl Links {
         }
     }
 
-    /// Takes a node's greeting in; tells whether the link is up with it.
+    /// Takes a node's first greeting in; tells whether the link is up with it.
     pub(crate) fn greeted(&mut self, step: &mut Step<'_>, node: &NodeId, hello: Hello) -> bool {
         let Some(link) = self.links.get_mut(node) else { return false };
         if negotiate(VERSIONS, hello.versions).is_none() {
@@ -163,7 +165,8 @@ impl Links {
             step.disconnect(node);
             return false;
         }
-        link.node_nonce.replace(hello.nonce).is_none()
+        link.node_nonce = Some(hello.nonce);
+        true
     }
 
     pub(crate) fn is_up(&self, node: &NodeId) -> bool {
@@ -250,6 +253,10 @@ impl Links {
     /// Forgets a handle that could not be opened.
     pub(crate) fn refused(&mut self, node: &NodeId, handle: u32) -> Option<Handle> {
         self.links.get_mut(node)?.handles.remove(&handle)
+    }
+
+    pub(crate) fn refusals(&mut self, node: &NodeId) -> Option<&mut BTreeMap<Errand, u32>> {
+        Some(&mut self.links.get_mut(node)?.refusals)
     }
 
     pub(crate) fn handle(&self, node: &NodeId, handle: u32) -> Option<Handle> {

@@ -19,6 +19,7 @@ use crate::{
     account::{Me, Recovery},
     contact,
     conversation::Conversation,
+    errand::{Errand, may_pass},
     link::{Ask, Handle, LINKS_MAX, Links, Purpose},
     outbox::WINDOW,
     schema::{self, CONVERSATIONS},
@@ -47,7 +48,7 @@ pub struct Client {
     pub(crate) conversations: BTreeMap<LogId, Conversation>,
     pub(crate) unaccepted: BTreeMap<(NodeId, u32), Unaccepted>,
     pub(crate) counters: Counters,
-    recovery: Option<Recovery>,
+    pub(crate) recovery: Option<Recovery>,
     timers: BTreeSet<(Instant, Timer)>,
     armed: BTreeMap<Timer, Instant>,
     outputs: VecDeque<Output<Event>>,
@@ -74,6 +75,8 @@ pub(crate) enum Timer {
     Retry(LogId),
     /// Ask again for what is missing.
     Refetch(LogId),
+    /// Try again what a node would not do.
+    Errand(NodeId, Errand),
 }
 
 impl fmt::Debug for Client {
@@ -178,7 +181,7 @@ impl Client {
     /// not set.
     pub(crate) fn arm(&mut self, due: Instant, timer: Timer) {
         let is_there = match timer {
-            Timer::Accept(node) => self.links.is_up(&node),
+            Timer::Accept(node) | Timer::Errand(node, _) => self.links.is_up(&node),
             Timer::Receipt(log) | Timer::Retry(log) | Timer::Refetch(log) => {
                 self.conversations.contains_key(&log)
             }
@@ -190,6 +193,12 @@ impl Client {
             vacant.insert(due);
             self.timers.insert((due, timer));
         }
+    }
+
+    /// Takes timers back.
+    pub(crate) fn disarm_all(&mut self, fits: impl Fn(&Timer) -> bool) {
+        self.timers.retain(|(_, timer)| !fits(timer));
+        self.armed.retain(|timer, _| !fits(timer));
     }
 
     fn disarm(&mut self, timer: Timer) {
@@ -264,12 +273,14 @@ impl Client {
                 Timer::Receipt(log) => self.send_receipt(step, &log, false),
                 Timer::Retry(log) => self.retry(step, &log),
                 Timer::Refetch(log) => self.ask_for_missing(step, &log),
+                Timer::Errand(node, errand) => self.take_up(step, &node, errand),
             }
         }
     }
 
     fn disconnected(&mut self, step: &mut Step<'_>, node: &NodeId) {
         self.links.disconnected(node);
+        self.drop_errands(node);
         self.unaccepted.retain(|(at, _), _| at != node);
         self.disarm(Timer::Accept(*node));
         step.event(Event::Link(*node, false));
@@ -304,6 +315,10 @@ impl Client {
     fn frame(&mut self, step: &mut Step<'_>, node: &NodeId, frame: Frame) {
         let Frame { request, body } = frame;
         if let Body::Hello(hello) = body {
+            if self.links.is_up(node) {
+                // What was signed over the first nonce, and what will be, must go on to fit.
+                return self.count_dropped();
+            }
             if self.links.greeted(step, node, hello) {
                 self.node_is_up(step, node);
             }
@@ -338,7 +353,7 @@ impl Client {
                 }
             }
             (Ask::Append(log, u64::MAX), Body::Accepted { .. }) => {
-                self.request_answered(step, &log, None);
+                self.request_answered(step, node, &log, None);
             }
             (Ask::Append(log, number), Body::Accepted { sequence, .. }) => {
                 sync::stored(step, node, &log, sequence);
@@ -357,11 +372,18 @@ impl Client {
                 self.key_packages_arrived(step, &account, &packages);
             }
             (Ask::PutKeyPackages(hashes), Body::KeyPackages { left, .. }) => {
-                if let Some(me) = &self.me {
-                    me.key_packages_are_up(step, &mut self.links, node, hashes, left);
+                self.links.errand_done(node, Errand::KeyPackages);
+                if let Some(me) = &self.me
+                    && let Some(due) =
+                        me.key_packages_are_up(step, &mut self.links, node, hashes, left)
+                {
+                    self.arm(due, Timer::Errand(*node, Errand::KeyPackages));
                 }
             }
-            (Ask::PutInvite(key), Body::Accepted { .. }) => Me::invite_is_registered(step, &key),
+            (Ask::PutInvite(key), Body::Accepted { .. }) => {
+                self.links.errand_done(node, Errand::Invite(key));
+                Me::invite_is_registered(step, &key);
+            }
             (Ask::Fetch(log, key), Body::Page { entries, .. }) => {
                 self.fetched(step, &log, key, entries);
             }
@@ -372,6 +394,7 @@ impl Client {
     fn log_is_open(&mut self, step: &mut Step<'_>, node: &NodeId, handle: Handle) {
         match handle.purpose {
             Purpose::Home => {
+                self.links.errand_done(node, Errand::Home);
                 if let Some(me) = &self.me {
                     me.inbox_is_open(step, &mut self.links, node);
                 }
@@ -394,40 +417,50 @@ impl Client {
 
     fn refused(&mut self, step: &mut Step<'_>, node: &NodeId, ask: Ask, code: Code, newer: &[u8]) {
         match ask {
-            Ask::Append(log, u64::MAX) => self.request_answered(step, &log, Some(code)),
+            Ask::Append(log, u64::MAX) => self.request_answered(step, node, &log, Some(code)),
             Ask::Append(log, number) => self.append_refused(step, &log, number, code),
             Ask::Open(number) => {
                 let Some(handle) = self.links.refused(node, number) else { return };
                 match handle.purpose {
-                    Purpose::Invited(account) => Self::adding_failed(step, &account, code),
+                    Purpose::Invited(account) => self.adding_failed(step, node, &account, code),
                     Purpose::Read | Purpose::Write => self.retry_later(step, &handle.log),
-                    Purpose::Home => self.home_refused(step, code),
+                    Purpose::Home => self.home_refused(step, node, code),
                 }
             }
             Ask::PutBundle => {
                 if let (Code::Stale, Some(me)) = (code, &mut self.me) {
                     me.superseded(step, newer);
                 }
-                self.home_refused(step, code);
+                self.home_refused(step, node, code);
             }
             Ask::GetBundle(account) => {
-                let lost = self.recovery.take_if(|recovery| recovery.account() == account);
+                let recovers = self.recovery.as_ref().is_some_and(|r| r.account() == account);
+                if recovers && may_pass(code) {
+                    return self.put_off(step, node, Errand::Recover, code);
+                }
+                let lost = self.recovery.take_if(|_| recovers);
                 match lost {
                     Some(recovery) => {
                         step.done(recovery.ticket, Err(CommandError::UnknownAccount));
                     }
-                    None => Self::adding_failed(step, &account, code),
+                    None => self.adding_failed(step, node, &account, code),
                 }
             }
-            Ask::TakeKeyPackages(account) => Self::adding_failed(step, &account, code),
-            Ask::PutKeyPackages(_) | Ask::PutInvite(_) | Ask::Fetch(..) => {}
+            Ask::TakeKeyPackages(account) => self.adding_failed(step, node, &account, code),
+            Ask::PutKeyPackages(hashes) => {
+                Me::key_packages_refused(step, hashes);
+                self.put_off(step, node, Errand::KeyPackages, code);
+            }
+            Ask::PutInvite(key) => self.put_off(step, node, Errand::Invite(key), code),
+            Ask::Fetch(..) => {}
         }
     }
 
-    fn home_refused(&mut self, step: &mut Step<'_>, code: Code) {
+    fn home_refused(&mut self, step: &mut Step<'_>, node: &NodeId, code: Code) {
         if let Some(me) = &mut self.me {
             me.set_trouble(step, Some(code));
         }
+        self.put_off(step, node, Errand::Home, code);
     }
 
     fn bundle_is(
@@ -445,8 +478,12 @@ impl Client {
         match recovery.finish(step, bundle) {
             Ok(me) => {
                 step.done(ticket, Ok(Reply::Account(me.account)));
-                me.home_is_up(step, &mut self.links, node);
+                // Another of its homes may have answered than the one that serves it.
+                if let Some(home) = me.home() {
+                    me.home_is_up(step, &mut self.links, &home.node);
+                }
                 self.me = Some(me);
+                self.drop_idle_links(step);
             }
             Err(error) => step.done(ticket, Err(error)),
         }
@@ -543,8 +580,10 @@ impl Client {
 /// Conversations of a device. Each takes up to two handles, which may all be at one node; a few
 /// are left for inboxes.
 pub(crate) const CONVERSATIONS_MAX: usize = 2000;
-/// One timer for each link, three for each conversation.
-const TIMERS_MAX: usize = LINKS_MAX + 3 * CONVERSATIONS_MAX;
+/// One timer for each link, three for each conversation, and one for each errand: two nodes of
+/// whoever is being added, invites, and three of the account.
+const TIMERS_MAX: usize =
+    LINKS_MAX + 3 * CONVERSATIONS_MAX + 2 * contact::CONTACTS_MAX + limits::INVITES_MAX + 3;
 /// Timers worked off at a time, so that other inputs don't wait.
 const TIMERS_AT_A_TIME: usize = 64;
 /// What one input leads to at most: a full window for each timer that is due, and something about

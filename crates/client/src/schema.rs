@@ -49,6 +49,9 @@ pub(crate) const CURSORS: Table = Table(18);
 /// Log ‖ number → [`Draft`]: texts that wait for the contact to accept.
 pub(crate) const DRAFTS: Table = Table(19);
 
+/// Log → number: conversations that others asked for and that are not to be asked for again.
+pub(crate) const SETTLED: Table = Table(21);
+
 /// This device and its account.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Account {
@@ -105,6 +108,10 @@ pub(crate) struct Contact {
     /// They have another bundle of ours than the one we have.
     #[prost(bool, tag = "12")]
     pub(crate) sees_other_bundle: bool,
+    /// While adding: the envelope with the request, sealed once. An invite stores nothing after
+    /// its last use but takes the same envelope again.
+    #[prost(bytes = "vec", tag = "13")]
+    pub(crate) sealed: Vec<u8>,
 }
 
 /// A capability that was given away.
@@ -130,10 +137,15 @@ pub(crate) struct KeyPackage {
     pub(crate) secret: Vec<u8>,
     #[prost(bool, tag = "3")]
     pub(crate) last_resort: bool,
+    /// The home node has said that it holds it, or held it.
     #[prost(bool, tag = "4")]
     pub(crate) uploaded: bool,
     #[prost(uint64, tag = "5")]
     pub(crate) made_s: u64,
+    /// It was handed in, perhaps in vain: a one-time package never is a second time, as two people
+    /// would get it.
+    #[prost(bool, tag = "6")]
+    pub(crate) offered: bool,
 }
 
 /// What of a conversation rarely changes.

@@ -255,18 +255,20 @@ impl Client {
         missing: Vec<Vec<u8>>,
     ) {
         let key = join(log, id);
-        let Some(conversation) = self.conversations.get_mut(log) else { return };
-        let is_full = conversation.deferred.len() >= limits::DEFERRED_MAX;
-        if is_full && !conversation.deferred.contains(id)
-            || missing.len() > limits::DEPENDENCIES_MAX
-        {
+        if missing.len() > limits::DEPENDENCIES_MAX {
             return self.count_dropped();
         }
+        let before: Option<schema::Deferred> = schema::load(&step.draft, DEFERRED, &key);
         let row = schema::Deferred {
             envelope: envelope.encode(),
             missing: missing.clone(),
-            since_us: step.now.as_micros(),
+            since_us: before.map_or(step.now.as_micros(), |before| before.since_us),
         };
+        if !self.make_room(step, log, id, &row) {
+            return self.count_dropped();
+        }
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        conversation.room.add(*id, &row);
         step.draft.put(DEFERRED, key, row.encode_to_vec());
         conversation.wait(*id, missing);
         self.ask_for_missing(step, log);
@@ -308,13 +310,14 @@ impl Client {
         waiting.iter().filter_map(load).collect()
     }
 
-    fn forget_deferred(&mut self, step: &mut Step<'_>, log: &LogId, id: &EnvelopeId) {
+    pub(crate) fn forget_deferred(&mut self, step: &mut Step<'_>, log: &LogId, id: &EnvelopeId) {
         let key = join(log, id);
         let Some(row) = schema::load::<schema::Deferred>(&step.draft, DEFERRED, &key) else {
             return;
         };
         step.draft.delete(DEFERRED, key);
         let Some(conversation) = self.conversations.get_mut(log) else { return };
+        conversation.room.remove(id);
         conversation.deferred.remove(id);
         for missing in row.missing {
             if let Some(ids) = conversation.waiting.get_mut(&missing) {

@@ -11,13 +11,16 @@
 
 mod world;
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use client::{
-    Action,
+    Action, ContactState,
     view::{self, Item, Range},
 };
-use proto::{Body, Code, Entry, Frame, Instant, Kind, PublicKey, limits, write_frame};
+use proto::{
+    Body, Code, Direction, Entry, Frame, Hello, Instant, Kind, PublicKey, Rows, Table, VERSIONS,
+    limits, write_frame,
+};
 use world::World;
 
 #[test]
@@ -120,6 +123,141 @@ fn a_request_that_was_altered_is_dropped() {
     assert!(view::contacts(world.rows(0)).is_empty());
     world.inject(0, request);
     assert_eq!(view::contacts(world.rows(0)).len(), 1, "as it was sent it counts");
+}
+
+#[test]
+fn a_removed_contact_does_not_come_back_by_an_old_request() {
+    let (mut world, ada, ben) = World::acquainted(6);
+    let request = first(&world, |frame| matches!(frame.body, Body::Deliver { .. }));
+    world.ask(0, Action::RemoveContact { contact: ben }).unwrap();
+    world.inject(0, request.clone());
+    assert!(view::contacts(world.rows(0)).is_empty());
+    world.kill_device(0);
+    world.start_device(0);
+    world.run();
+    world.inject(0, request);
+    assert!(view::contacts(world.rows(0)).is_empty(), "not even after a restart");
+
+    world.ask(1, Action::RemoveContact { contact: ada }).unwrap();
+    let link = world.invite(0);
+    world.ask(1, Action::AddContact { link, name: String::new() }).unwrap();
+    let contacts = view::contacts(world.rows(0));
+    assert_eq!(contacts[0].state, ContactState::Asking, "a new request is heard");
+}
+
+#[test]
+fn a_request_that_was_declined_stays_declined() {
+    let mut world = World::new(7, 2);
+    world.create(0, "Ada");
+    let ben = world.create(1, "Ben");
+    let link = world.invite(0);
+    world.ask(1, Action::AddContact { link, name: String::new() }).unwrap();
+    world.ask(0, Action::RemoveContact { contact: ben }).unwrap();
+    let request = first(&world, |frame| matches!(frame.body, Body::Deliver { .. }));
+    world.inject(0, request);
+    assert!(view::contacts(world.rows(0)).is_empty());
+}
+
+#[test]
+fn a_second_hello_changes_nothing() {
+    let mut world = World::new(8, 2);
+    world.create(0, "Ada");
+    world.create(1, "Ben");
+    let hello = Hello { versions: VERSIONS, nonce: [7; 16] };
+    world.inject(1, Frame::new(Body::Hello(hello)));
+    let link = world.invite(0);
+    world.ask(1, Action::AddContact { link, name: String::new() }).unwrap();
+    let contacts = view::contacts(world.rows(1));
+    assert_eq!((contacts[0].state, contacts[0].trouble.as_str()), (ContactState::Requested, ""));
+    assert_eq!(world.devices[1].side.machine.as_ref().unwrap().counters().dropped, 1);
+}
+
+#[test]
+fn key_packages_are_made_at_a_pace_and_up_to_a_number() {
+    let mut world = World::new(9, 1);
+    world.lost = |frame| matches!(frame.body, Body::KeyPackages { .. });
+    world.create(0, "Ada");
+    let (mut answered, mut made) = (0, 0);
+    let mut an_hour = |world: &mut World| {
+        for _ in 0..60 {
+            world.pass(Duration::from_secs(60));
+            while let Some(put) = put_key_packages(world).get(answered) {
+                let (request, one_time) = *put;
+                answered += 1;
+                made += one_time;
+                let body = Body::KeyPackages { packages: Vec::new(), left: 0 };
+                world.inject(0, Frame { request, body });
+            }
+        }
+        made
+    };
+    let made = an_hour(&mut world);
+    assert!(made <= 7 * 50, "{made}, not fifty in ten minutes");
+    for _ in 0..8 {
+        an_hour(&mut world);
+    }
+    assert!(count(&world, KEY_PACKAGES).0 <= 401, "and one of last resort");
+}
+
+/// The request numbers of all that hand key packages in, each with the number of one-time ones.
+fn put_key_packages(world: &World) -> Vec<(u32, usize)> {
+    let put = |frame: Frame| {
+        let Body::PutKeyPackages(put) = frame.body else { return None };
+        Some((frame.request, put.one_time.len()))
+    };
+    world.frames().into_iter().filter_map(put).collect()
+}
+
+#[test]
+fn entries_that_nobody_can_open_take_no_place_from_others() {
+    let (mut world, ada, ben) = World::acquainted(10);
+    world.say(0, ben, "first");
+    let delivered = |frame: &Frame| matches!(frame.body, Body::Deliver { .. });
+    let honest = world.frames().into_iter().rev().find(delivered).unwrap();
+    let Body::Deliver { handle, entry } = honest.body else { panic!() };
+    let flood = |world: &mut World, from: u32| {
+        for number in from..from + 300 {
+            let mut ciphertext = vec![0; 60_000];
+            ciphertext[..4].copy_from_slice(&number.to_be_bytes());
+            let write_key = Some(PublicKey([9; 32]));
+            let entry = Entry { ciphertext, write_key, ..entry.clone() };
+            world.inject(1, Frame::new(Body::Deliver { handle, entry }));
+        }
+    };
+    flood(&mut world, 0);
+    world.lost = |frame| {
+        matches!(&frame.body, Body::Deliver { entry, .. } if entry.position == 4)
+            || matches!(frame.body, Body::Page { .. })
+    };
+    world.say(0, ben, "withheld");
+    world.say(0, ben, "waits for it");
+    flood(&mut world, 300);
+    let (entries, bytes) = count(&world, DEFERRED);
+    assert!(bytes < 17 << 20 && entries > 200, "{entries} entries, {bytes} bytes");
+    world.lost = |_| false;
+    world.set_offline(1, true);
+    world.set_offline(1, false);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.texts(1, ada), ["first", "withheld", "waits for it"]);
+}
+
+/// Where a device keeps key packages and entries that wait.
+const KEY_PACKAGES: Table = Table(4);
+const DEFERRED: Table = Table(16);
+
+/// The rows in a table of the last device, and their bytes.
+fn count(world: &World, table: Table) -> (usize, usize) {
+    let (mut rows, mut bytes) = (0, 0);
+    let last = world.rows(world.devices.len() - 1);
+    last.scan(table, &[], &[0xff; 200], Direction::Forward, &mut |_, row| {
+        (rows, bytes) = (rows + 1, bytes + row.len());
+        ControlFlow::Continue(())
+    });
+    (rows, bytes)
+}
+
+fn first(world: &World, fits: fn(&Frame) -> bool) -> Frame {
+    world.frames().into_iter().find(fits).unwrap()
 }
 
 /// A frame with single bytes changed, as far as it still is a frame; answers get every number.

@@ -23,8 +23,8 @@ use client::{
 use crypto::{Phrase, SigningKey};
 use node::{Node, NodeConfig};
 use proto::{
-    AccountId, Frame, FrameReader, Gauge, Input, Instant, LogId, Machine, NodeAddress, NodeId,
-    Output, Peer, PublicKey, Reference, Seed, write_frame,
+    AccountId, Body, Code, Frame, FrameReader, Gauge, Input, Instant, LogId, Machine, NodeAddress,
+    NodeId, Output, Peer, PublicKey, Reference, Seed, write_frame,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -38,6 +38,8 @@ pub struct World {
     pub wire: Vec<Vec<u8>>,
     /// Frames to devices that never arrive.
     pub lost: fn(&Frame) -> bool,
+    /// Frames from devices that the node refuses whatever they are.
+    pub refused: fn(&Frame) -> Option<Code>,
     network: VecDeque<(End, End, Vec<u8>)>,
     connected: BTreeSet<usize>,
     cut: BTreeSet<usize>,
@@ -78,6 +80,7 @@ impl World {
             devices: Vec::new(),
             wire: Vec::new(),
             lost: |_| false,
+            refused: |_| None,
             network: VecDeque::new(),
             connected: BTreeSet::new(),
             cut: BTreeSet::new(),
@@ -261,6 +264,16 @@ impl World {
         while self.run_one() {}
     }
 
+    /// Frames are on their way.
+    pub fn is_busy(&self) -> bool {
+        !self.network.is_empty()
+    }
+
+    /// Loses all that is on its way.
+    pub fn drop_network(&mut self) {
+        self.network.clear();
+    }
+
     /// Carries a few frames and leaves the others on their way.
     pub fn run_some(&mut self, frames: usize) {
         for _ in 0..frames {
@@ -272,6 +285,10 @@ impl World {
         let Some((from, to, bytes)) = self.network.pop_front() else { return false };
         let frame = read(&bytes);
         match (from, to) {
+            (End::Device(_), _) if let Some(code) = (self.refused)(&frame) => {
+                let body = Body::Refused { code, newer: Vec::new() };
+                self.send(End::Node, from, &Frame { request: frame.request, body });
+            }
             (End::Device(number), _) => self.give_node(Input::Frame(self.peer(number), frame)),
             (End::Node, End::Device(_)) if (self.lost)(&frame) => {}
             (End::Node, End::Device(number)) => self.inject(number, frame),
@@ -352,8 +369,15 @@ impl World {
     }
 
     pub fn invite(&mut self, number: usize) -> InviteLink {
-        let invite = Action::Invite { uses: 1, valid_s: 3600 };
-        let Reply::Link(link) = self.ask(number, invite).unwrap() else { panic!() };
+        let link = self.tell_invite(number);
+        self.run();
+        link
+    }
+
+    /// Makes an invite without carrying any frame.
+    pub fn tell_invite(&mut self, number: usize) -> InviteLink {
+        self.tell(number, Action::Invite { uses: 1, valid_s: 3600 });
+        let Reply::Link(link) = self.answer(number).unwrap() else { panic!() };
         link
     }
 
