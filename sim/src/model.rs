@@ -197,6 +197,21 @@ impl Model {
         recent
     }
 
+    /// A person's messages that the other's device has not shown yet, as they were named when they
+    /// were said.
+    pub(crate) fn on_the_way(&self, by: u32, to: u32) -> Vec<(Deed, Reference)> {
+        let records = self.said(by, to).into_iter().filter_map(|deed| {
+            let record = self.record(deed).filter(|record| record.by == by && !record.arrived)?;
+            Some((deed, record.place?.id.reference()))
+        });
+        records.collect()
+    }
+
+    /// Whether a message is known by this name.
+    pub(crate) fn knows(&self, reference: &Reference) -> bool {
+        self.named.contains_key(reference)
+    }
+
     /// What devices have taken to say since `since` and the other's has not shown: by whom and to
     /// whom.
     pub(crate) fn unseen(&self, since: Instant) -> Vec<(u32, u32)> {

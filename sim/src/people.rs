@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use client::{Action, Command, CommandError, ContactState, Event, Reply, view};
+use client::{
+    Action, Command, CommandError, ContactState, Event, Reply,
+    view::{self, MessageView},
+};
 use crypto::Phrase;
 use proto::{AccountId, LogId};
 
@@ -288,10 +291,29 @@ impl World<'_> {
         if let Some(person) = self.people.get_mut(number as usize) {
             person.threads.insert(log, Thread { arrivals: last, ..thread });
         }
+        self.follow_moves(number, thread.with, log, &new);
         let found = self.model.shows(number, thread.with, &new, self.stage.now);
         self.accuse(found);
         if self.scenario.people <= CLOSE_LOOK_MAX {
             self.look_at_marks(number, thread.with, log);
+        }
+    }
+
+    /// Own messages that were sealed anew have other names. What says nothing any more (it was
+    /// deleted) is recognised by its old one.
+    fn follow_moves(&mut self, number: u32, with: u32, log: LogId, new: &[MessageView]) {
+        let is_new = |m: &&MessageView| {
+            m.own && m.text.is_none() && !self.model.knows(&m.place.id.reference())
+        };
+        let Some(device) = self.devices.get(number as usize) else { return };
+        if new.iter().find(is_new).is_none() {
+            return;
+        }
+        for (deed, old) in self.model.on_the_way(number, with) {
+            let found = view::message(device.rows(), &log, &old);
+            if let Some(found) = found.filter(|found| found.place.id.reference() != old) {
+                self.model.moved(deed, found.place);
+            }
         }
     }
 
@@ -363,7 +385,7 @@ impl World<'_> {
         rows: &dyn proto::Rows,
         log: &LogId,
         now: proto::Instant,
-    ) -> Vec<view::MessageView> {
+    ) -> Vec<MessageView> {
         if self.options.mutant == Some(Mutant::TimelineByArrival) {
             let all = view::arrivals(rows, log, 0, usize::MAX);
             return all.into_iter().map(|(_, message)| message).collect();
@@ -373,7 +395,7 @@ impl World<'_> {
     }
 }
 
-fn message(item: view::Item) -> Option<view::MessageView> {
+fn message(item: view::Item) -> Option<MessageView> {
     match item {
         view::Item::Message(message) => Some(message),
         view::Item::Gap { .. } => None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use client::{Mark, view::MessageView};
+use client::{Mark, Place, view::MessageView};
 use proto::Instant;
 
 use super::{Act, Answer, Deed, Model};
@@ -42,8 +42,11 @@ impl Model {
     ) -> Vec<Violation> {
         let mut found = Found::new(person, with, now);
         for view in new {
+            let before = self.named.contains_key(&view.place.id.reference());
             let Some(deed) = self.recognise(view, &mut found) else { continue };
-            if self.is_shown(deed, person) {
+            // What a node would not take is sealed anew and takes another place at its author's.
+            let moved = view.own && !before;
+            if self.is_shown(deed, person) && !moved {
                 found.add(Rule::Twice, format_args!("{deed:?} is shown again"));
                 continue;
             }
@@ -260,6 +263,11 @@ impl Model {
         }
         let Some(record) = self.record_mut(deed) else { return };
         match record.place {
+            // Nobody else has seen it at its old place.
+            Some(place) if place.id != view.place.id && !record.arrived => {
+                record.place = Some(view.place);
+                record.mark = None;
+            }
             Some(place) if place.id != view.place.id => {
                 found.add(Rule::Twice, format_args!("{deed:?} is at {place:?}, {:?}", view.place));
             }
@@ -267,6 +275,15 @@ impl Model {
                 found.add(Rule::Order, format_args!("{deed:?} is at {place:?}, {:?}", view.place));
             }
             Some(_) | None => record.place = Some(view.place),
+        }
+    }
+
+    /// A device says where one of its own messages stands now, which was sealed anew.
+    pub(crate) fn moved(&mut self, deed: Deed, place: Place) {
+        self.named.entry(place.id.reference()).or_insert(deed);
+        if let Some(record) = self.record_mut(deed).filter(|record| !record.arrived) {
+            record.place = Some(place);
+            record.mark = None;
         }
     }
 

@@ -132,7 +132,7 @@ fn where_the_node_lies_only_what_is_shown_must_be_right() {
     assert_eq!(found, []);
 
     let found = rules(&model.compare((ADA, BEN), [&ada, &[]], at(9)));
-    let expected = [Rule::Forged, Rule::Twice, Rule::Twice];
+    let expected = [Rule::Forged, Rule::Twice];
     assert_eq!(found, expected, "the first stands at the second's place too");
     let alone = [view(&model, second, BEN)];
     let found = rules(&model.compare((ADA, BEN), [&ada[..1], &alone], at(9)));

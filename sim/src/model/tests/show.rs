@@ -61,6 +61,23 @@ fn a_message_is_shown_once_and_at_one_place() {
 }
 
 #[test]
+fn what_nobody_else_has_seen_may_be_sealed_anew() {
+    let mut model = model();
+    let hello = says(&mut model, ADA, BEN);
+    shows(&mut model, ADA, BEN, &[hello]);
+    let mut anew = sent(view(&model, hello, ADA));
+    anew.place.id.0[0] ^= 1;
+    let found = model.shows(ADA, BEN, std::slice::from_ref(&anew), at(2));
+    assert_eq!(rules(&found), []);
+    let theirs = MessageView { own: false, mark: None, ..anew.clone() };
+    assert_eq!(rules(&model.shows(BEN, ADA, &[theirs], at(3))), []);
+
+    anew.place.id.0[0] ^= 2;
+    let found = model.shows(ADA, BEN, &[anew], at(4));
+    assert_eq!(rules(&found), [Rule::Twice], "Ben has it already");
+}
+
+#[test]
 fn what_was_seen_before_is_shown_before() {
     let mut model = model();
     let hello = says(&mut model, ADA, BEN);
