@@ -1,5 +1,5 @@
 //! The course of a run: people get acquainted, talk while things go wrong, then there is peace,
-//! and what must be is checked.
+//! and what must be is checked. In full: `spec/faults.md`, section 1.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -52,7 +52,7 @@ impl World<'_> {
         }
     }
 
-    /// Everybody who can has every friend as a contact, and nothing is on its way to a node.
+    /// Everybody who can has every friend as a contact.
     fn all_are_settled(&self) -> bool {
         self.pairs()
             .into_iter()

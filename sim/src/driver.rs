@@ -1,5 +1,6 @@
 //! The driver of one machine: what the crate `net` does, over a virtual clock, disk and network.
-//! As there, a batch of inputs shares one sync, and what follows a commit leaves after it.
+//! As there, a batch of inputs shares one sync, and what follows a commit leaves after it. How the
+//! two are known to differ: `spec/faults.md`, section 4.
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -9,7 +9,7 @@
 //! A liar does honestly whatever it doesn't lie about, keeps the contract of a machine, and says
 //! only frames that can be written. What it remembers lives as long as its process. A lie that
 //! marks entries does so by their ciphertexts and its dice: opened with the same dice it marks the
-//! same ones.
+//! same ones. What each liar does: `spec/faults.md`, section 3.
 
 use std::fmt;
 
@@ -49,12 +49,12 @@ pub(crate) struct ServerConfig {
 }
 
 impl Server {
-    /// What the node has counted so far. Of what its liar swallowed it knows nothing.
     /// How full the node's collections are.
     pub(crate) fn gauges(&self) -> Vec<proto::Gauge> {
         self.node.gauges()
     }
 
+    /// What the node has counted so far. Of what its liar swallowed it knows nothing.
     #[cfg(test)]
     pub(crate) fn counters(&self) -> &node::Counters {
         self.node.counters()

@@ -1,5 +1,14 @@
 //! The simulator: whole networks of the real machines, thousands on one thread, under a virtual
-//! clock, network and disk, with everything that can go wrong; all from one seed.
+//! clock, network and disk, with everything that can go wrong; all from one seed. What is simulated
+//! and what must hold is in `spec/faults.md`, how to use it in `sim/README.md`.
+//!
+//! ```text
+//!  scenario, random ─▶ world ──────────┬─ course   what happens in a run, and when
+//!                      │ agenda        ├─ faults   what goes wrong
+//!                      │ stage         └─ people ─▶ model   what is right
+//!                      └─ driver (one for each host) ─▶ dial, disk, network, liar
+//!  checks, model ─▶ report             transcript: hash and story        shrink: smaller scenarios
+//! ```
 mod agenda;
 mod checks;
 mod course;

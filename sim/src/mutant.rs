@@ -5,7 +5,7 @@ use proto::{Direction, Rows, Table, Visit};
 /// Something broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// Drivers let answers out before what precedes them is durable.
+    /// Drivers of nodes let answers out before what precedes them is durable.
     AcceptBeforeCommit,
     /// Nodes don't recognise what they have stored already.
     NoDuplicateCheck,

@@ -39,7 +39,7 @@ pub struct Violation {
     pub text: String,
 }
 
-/// What must hold, whatever goes wrong.
+/// What must hold, whatever goes wrong: `spec/faults.md`, section 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// What a user was told is sent is shown to everybody in the end.
@@ -52,10 +52,10 @@ pub enum Rule {
     Order,
     /// What a message answers is shown before it.
     Dependency,
-    /// A mark says what is so: what is "stored" is on the node's disk, what is "delivered" on the
-    /// other's.
+    /// A mark says what is so: what is "delivered" the other's device has shown, and still has after
+    /// a restart; in the end everything is.
     Mark,
-    /// No plaintext or secret is in what a node holds or what is said to it.
+    /// No plaintext is in a frame, no plaintext or secret in what a node holds.
     Secret,
     /// Every collection keeps its limit.
     Limit,

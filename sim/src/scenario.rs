@@ -1,6 +1,6 @@
 //! Scenarios: who, how many, which faults, which workload, for how long; as small files in TOML
-//! under `sim/scenarios/`. Everything but `name`, `nodes` and `people` has a default that does no
-//! harm.
+//! under `sim/scenarios/`. Everything but `name`, `nodes`, `people` and `lasts` has a default that
+//! does no harm.
 
 mod draw;
 mod limits;
@@ -171,7 +171,7 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
-    /// The power fails: what the disk had not synced is lost, but for a random part.
+    /// The power fails: what the disk had not synced is lost, but for any beginning of it.
     Crash,
     /// The process is killed: what it wrote is there, what it held is gone.
     Kill,

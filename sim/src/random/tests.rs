@@ -1,3 +1,5 @@
+//! What is drawn is valid, varied, and as calm as its bytes.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Scenarios as text: what is read, what is refused, and what churn comes to.
+
 use std::{collections::BTreeSet, path::Path};
 
 use super::*;

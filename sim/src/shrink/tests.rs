@@ -1,3 +1,5 @@
+//! What shrinking takes away, and what it must leave.
+
 use super::*;
 use crate::{
     random::random,

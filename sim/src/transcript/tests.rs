@@ -1,3 +1,5 @@
+//! Each kind of frame in words, names, pauses, and the hash.
+
 use std::{collections::BTreeSet, time::Duration};
 
 use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey};
