@@ -97,7 +97,7 @@ fn look_through(rows: &dyn Rows, secrets: &Secrets) -> Holding {
         rows.scan(table, &[], &[0xFF; 64], Direction::Forward, &mut |key, value| {
             let size = key.len().saturating_add(value.len()) as u64;
             holding.bytes = holding.bytes.saturating_add(size);
-            if secrets.are_in(value) || holds_marker(value) {
+            if [key, value].into_iter().any(|bytes| secrets.are_in(bytes) || holds_marker(bytes)) {
                 holding.found.push((Rule::Secret, format!("a secret in table {}", table.0)));
             }
             if table == ENTRIES {

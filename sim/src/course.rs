@@ -81,11 +81,17 @@ impl World<'_> {
         })
     }
 
+    fn called(&self, person: u32) -> &str {
+        self.people.get(person as usize).map_or("nobody", |person| &person.name)
+    }
+
     fn check_settled(&mut self) {
         for (a, b) in self.pairs() {
             for (a, b) in [(a, b), (b, a)] {
                 if !self.is_excused(a, b) && !self.knows(a, b) {
-                    self.report(Rule::Progress, format!("{a} does not get to know {b}"));
+                    let text =
+                        format!("{} does not get to know {}", self.called(a), self.called(b));
+                    self.report(Rule::Progress, text);
                 }
             }
         }
@@ -104,6 +110,7 @@ impl World<'_> {
         self.pass(soon);
         for (a, b) in self.model.unseen(said) {
             if !self.is_excused(a, b) {
+                let (a, b) = (self.called(a), self.called(b));
                 let text = format!("what {a} says to {b} has not arrived after {soon:?}");
                 self.report(Rule::Progress, text);
             }
@@ -139,24 +146,18 @@ impl World<'_> {
 
     fn whole_timeline(&self, person: u32, with: u32) -> Vec<view::MessageView> {
         let Some(device) = self.devices.get(person as usize) else { return Vec::new() };
-        let account = self.people.get(with as usize).and_then(|with| with.account);
-        let contacts = view::contacts(device.rows());
-        let contact = contacts.iter().find(|contact| Some(contact.account) == account);
-        let log = contact.and_then(|contact| contact.conversation);
+        let log = self.contact(person, with).and_then(|contact| contact.conversation);
         log.map(|log| self.timeline(device.rows(), &log, device.local(self.stage.now)))
             .unwrap_or_default()
     }
 
     fn check_outboxes(&mut self, a: u32, b: u32) {
-        for person in [a, b] {
-            let Some(device) = self.devices.get(person as usize) else { continue };
-            let account = self.people.get((a ^ b ^ person) as usize).and_then(|with| with.account);
-            let contacts = view::contacts(device.rows());
-            let contact = contacts.iter().find(|contact| Some(contact.account) == account);
+        for (person, with) in [(a, b), (b, a)] {
+            let contact = self.contact(person, with);
             let waiting =
                 contact.map_or(0, |contact| contact.outgoing.saturating_add(contact.waiting));
             if waiting > 0 {
-                let text = format!("{waiting} entries of {person} wait for ever");
+                let text = format!("{waiting} entries of {} wait for ever", self.called(person));
                 self.report(Rule::Quiet, text);
             }
         }

@@ -44,6 +44,16 @@ impl Dice {
         (self.0.next_u32() as f64) < probability * 4_294_967_296.0
     }
 
+    /// The number of one of several things that happen with these probabilities, if any happens.
+    pub(crate) fn which(&mut self, probabilities: &[f64]) -> Option<usize> {
+        let drawn = f64::from(self.0.next_u32()) / 4_294_967_296.0;
+        let mut sum = 0.0;
+        probabilities.iter().position(|probability| {
+            sum += probability;
+            drawn < sum
+        })
+    }
+
     /// A time from `least` up to `most`, in whole microseconds.
     pub(crate) fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let span = most.saturating_sub(least).as_micros();
@@ -80,5 +90,6 @@ fn draws_stay_in_bounds() {
     assert!((0..1000).all(|_| dice.between(second, second * 2) <= second * 2));
     assert_eq!(dice.between(second, second), second);
     assert_eq!(dice.pick::<u8>(&[]), None);
+    assert!((0..1000).all(|_| dice.which(&[0.0, 1.0]) == Some(1) && dice.which(&[0.0]).is_none()));
     assert!((0..1000).all(|_| dice.chance(1.0)) && !(0..1000).any(|_| dice.chance(0.0)));
 }

@@ -93,9 +93,11 @@ pub(crate) trait Host {
     fn notice(&mut self, notice: Notice, stage: &mut Stage);
     /// The pause of this number between two dials is over.
     fn redial(&mut self, peer: Peer, number: u64, stage: &mut Stage);
-    /// The sync of this number ends: what it made durable may be spoken of. Says whether the power
-    /// has failed instead.
+    /// The sync of this number ends: what it made durable may be spoken of, and `go_on` is due. Says
+    /// whether the power has failed instead.
     fn synced(&mut self, number: u64, stage: &mut Stage) -> bool;
+    /// Takes up what has waited for a sync.
+    fn go_on(&mut self, stage: &mut Stage);
     /// The machine's time may have come.
     fn wake(&mut self, stage: &mut Stage);
 }
@@ -163,8 +165,9 @@ impl<M: Machine> Driver<M> {
         self.wake_at = None;
         stage.network.rise(self.host, stage.now, &mut stage.agenda);
         // A machine may have something to say from the start.
-        if self.drain(stage).is_ok() {
-            self.settle(stage);
+        match self.drain(stage) {
+            Ok(()) => self.settle(stage),
+            Err(Full) => self.stop_for_lack_of_space(stage),
         }
         Ok(())
     }
@@ -187,11 +190,7 @@ impl<M: Machine> Driver<M> {
                 break;
             }
             if self.take_batch(now, stage).is_err() {
-                stage.note(self.host, "stops, for its disk is full");
-                self.end(Ending::Kill, stage);
-                let again = stage.now.after(RESTART_AFTER);
-                stage.agenda.enter(again, Happening::Start(self.host));
-                return;
+                return self.stop_for_lack_of_space(stage);
             }
             self.settle(stage);
             // A machine whose time has come again at once is asked again a moment later: time
@@ -201,6 +200,13 @@ impl<M: Machine> Driver<M> {
             }
         }
         self.plan_wake(stage);
+    }
+
+    /// The real driver ends when its store fails; whatever watches over the process starts it anew.
+    fn stop_for_lack_of_space(&mut self, stage: &mut Stage) {
+        stage.note(self.host, "stops, for its disk is full");
+        self.end(Ending::Kill, stage);
+        stage.agenda.enter(stage.now.after(RESTART_AFTER), Happening::Start(self.host));
     }
 
     fn is_free(&self) -> bool {
@@ -326,8 +332,10 @@ impl<M: Machine> Host for Driver<M> {
                 transmit(self.host, *link, &goodbye, stage);
                 stage.network.hang_up((link.id, link.side), stage.now, &mut stage.agenda);
             }
+            stage.network.stop(self.host, stage.now, &mut stage.agenda);
+        } else {
+            stage.network.die(self.host, stage.now, &mut stage.agenda);
         }
-        stage.network.die(self.host, stage.now, &mut stage.agenda);
         self.dies_in_sync = false;
         match ending {
             Ending::Crash => self.disk.lose_power(),
@@ -393,8 +401,11 @@ impl<M: Machine> Host for Driver<M> {
         for output in held {
             self.carry_out(output, stage);
         }
-        self.run(stage);
         false
+    }
+
+    fn go_on(&mut self, stage: &mut Stage) {
+        self.run(stage);
     }
 
     fn wake(&mut self, stage: &mut Stage) {
@@ -410,10 +421,9 @@ impl<M: Machine> Process<M> {
     /// dialled at the same time: then the one that the smaller key dialled stays.
     fn connected(&mut self, host: HostId, peer: Peer, link: Link, stage: &mut Stage) {
         if let Some(old) = self.links.get(&peer).copied() {
-            let crossed = old.side != link.side
-                && stage.now.since(old.since) < CROSSING
-                && self.dials.own_key(&peer) < peer;
-            if crossed && old.side == Side::Dialler {
+            let crossed = old.side != link.side && stage.now.since(old.since) < CROSSING;
+            let ours_is_smaller = self.dials.own_key(&peer) < peer;
+            if crossed && (old.side == Side::Dialler) == ours_is_smaller {
                 stage.network.hang_up((link.id, link.side), stage.now, &mut stage.agenda);
                 return;
             }

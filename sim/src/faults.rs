@@ -1,6 +1,7 @@
 //! Faults: what the scenario says goes wrong, begun and ended.
 
 use crate::{
+    disk::Disk,
     driver::Ending,
     network::HostId,
     scenario::{Fault, What, Who},
@@ -33,12 +34,12 @@ impl World<'_> {
 
     /// Ends all faults; whoever is away comes back, unless it left for ever.
     pub(crate) fn make_peace(&mut self) {
-        for number in 0..self.faults.len() {
+        for number in self.active.clone() {
             if self.faults.get(number).is_some_and(|fault| !fault.for_ever()) {
                 self.finish(number);
             }
         }
-        self.away.clear();
+        self.dark.clear();
         for who in self.everybody() {
             if let Some((host, _)) = self.host(who) {
                 host.dies_in_sync(false);
@@ -55,6 +56,7 @@ impl World<'_> {
     pub(crate) fn begin(&mut self, number: usize) {
         let Some(fault) = self.faults.get(number).cloned() else { return };
         let forever = fault.for_ever();
+        self.active.insert(number);
         match fault.what {
             What::Crash => self.end_all(&fault, Ending::Crash),
             What::Kill => self.end_all(&fault, Ending::Kill),
@@ -96,85 +98,86 @@ impl World<'_> {
         }
     }
 
+    /// A fault ends. What it did to a host goes on if another one does the same.
     pub(crate) fn finish(&mut self, number: usize) {
         let Some(fault) = self.faults.get(number).cloned() else { return };
-        match fault.what {
-            What::Crash | What::Kill | What::Stop => {
-                fault.who.iter().for_each(|who| self.come_back(*who));
-            }
-            What::CrashInSync => self.each(&fault, |world, who| {
+        if !self.active.remove(&number) {
+            return;
+        }
+        if matches!(fault.what, What::Stall | What::Partition) {
+            let stage = &mut self.stage;
+            stage.network.heal(number, stage.now, &mut stage.agenda);
+        }
+        self.each(&fault, |world, who| match fault.what {
+            What::Crash | What::Kill | What::Stop => world.start(who),
+            What::Partition => world.tell(who, "is reachable again"),
+            _ if world.suffers(who, fault.what) => {}
+            What::CrashInSync => {
                 if let Some((host, _)) = world.host(who) {
                     host.dies_in_sync(false);
                 }
-            }),
+            }
             What::Stall => {
-                self.heal(number);
-                self.each(&fault, |world, who| {
-                    world.tell(who, "goes on");
-                    let host = world.host_of(who);
-                    world.at(host, |host, stage| host.stall(false, stage));
-                });
+                world.tell(who, "goes on");
+                let host = world.host_of(who);
+                world.at(host, |host, stage| host.stall(false, stage));
             }
-            What::Partition => {
-                self.each(&fault, |world, who| world.tell(who, "is reachable again"));
-                self.heal(number);
-            }
-            What::SlowDisk => {
-                self.each(&fault, |world, who| world.set_disk(who, |disk| disk.slow = false));
-            }
-            What::FullDisk => {
-                self.each(&fault, |world, who| world.set_disk(who, |disk| disk.full = false));
-            }
-            What::BadLink => self.each(&fault, |world, who| {
+            What::SlowDisk => world.set_disk(who, |disk| disk.slow = false),
+            What::FullDisk => world.set_disk(who, |disk| disk.full = false),
+            What::BadLink => {
                 let host = world.host_of(who);
                 world.stage.network.worsen(host, 0.0);
-            }),
+            }
             What::Join => {}
-        }
+        });
+    }
+
+    /// Whether something goes wrong with a host just now.
+    fn suffers(&self, who: Who, what: What) -> bool {
+        let active = self.active.iter().filter_map(|number| self.faults.get(*number));
+        active.into_iter().any(|fault| fault.what == what && fault.who.contains(&who))
+    }
+
+    /// Whether a host can't run.
+    pub(crate) fn is_held_down(&self, who: Who) -> bool {
+        let host = self.host_of(who);
+        let down = [What::Crash, What::Kill, What::Stop];
+        self.gone.contains(&host)
+            || self.dark.contains(&host)
+            || down.into_iter().any(|what| self.suffers(who, what))
     }
 
     /// The power failed in the middle of a sync; it comes back a while later, when the fault says
     /// so.
     pub(crate) fn died_in_sync(&mut self, who: Who) {
         self.tell(who, "loses power in a sync");
-        let mut faults = self.faults.iter();
-        let fault = faults.find(|f| f.what == What::CrashInSync && f.who.contains(&who));
-        match fault.and_then(|fault| fault.lasts) {
-            Some(lasts) => {
-                let back = self.stage.now.after(lasts.0);
-                let host = self.host_of(who);
-                let held = self.away.entry(host).or_default();
-                *held = held.saturating_add(1);
-                self.stage.agenda.enter(back, Happening::PowerReturns(host));
-            }
-            None => _ = self.gone.insert(self.host_of(who)),
+        let host = self.host_of(who);
+        self.dark.insert(host);
+        let active = self.active.iter().filter_map(|number| self.faults.get(*number));
+        let mut ours = active.filter(|f| f.what == What::CrashInSync && f.who.contains(&who));
+        if ours.clone().any(Fault::for_ever) {
+            self.gone.insert(host);
+        } else if let Some(lasts) = ours.next().and_then(|fault| fault.lasts) {
+            self.stage.agenda.enter(self.stage.now.after(lasts.0), Happening::PowerReturns(host));
         }
+    }
+
+    /// The power that failed in a sync is back.
+    pub(crate) fn power_returns(&mut self, host: HostId) {
+        self.dark.remove(&host);
+        self.start(self.who_is(host));
     }
 
     fn end_all(&mut self, fault: &Fault, ending: Ending) {
         let forever = fault.for_ever();
-        self.each(fault, |world, who| {
-            let host = world.host_of(who);
-            let held = world.away.entry(host).or_default();
-            *held = held.saturating_add(1);
-            world.end(who, ending, forever);
-        });
-    }
-
-    /// A fault keeps a host down no longer: it starts, unless another one does.
-    pub(crate) fn come_back(&mut self, who: Who) {
-        let host = self.host_of(who);
-        if let Some(held) = self.away.get_mut(&host) {
-            *held = held.saturating_sub(1);
-        }
-        self.start(who);
+        self.each(fault, |world, who| world.end(who, ending, forever));
     }
 
     fn each(&mut self, fault: &Fault, mut act: impl FnMut(&mut Self, Who)) {
         fault.who.iter().for_each(|who| act(self, *who));
     }
 
-    fn set_disk(&mut self, who: Who, set: impl FnOnce(&mut crate::disk::Disk)) {
+    fn set_disk(&mut self, who: Who, set: impl FnOnce(&mut Disk)) {
         if let Some((host, _)) = self.host(who) {
             set(host.disk());
         }
@@ -184,11 +187,6 @@ impl World<'_> {
         let hosts: Vec<HostId> = fault.who.iter().map(|who| self.host_of(*who)).collect();
         let stage = &mut self.stage;
         stage.network.cut(number, &hosts, stage.now, &mut stage.agenda);
-    }
-
-    fn heal(&mut self, number: usize) {
-        let stage = &mut self.stage;
-        stage.network.heal(number, stage.now, &mut stage.agenda);
     }
 }
 

@@ -17,7 +17,11 @@ use proto::{Instant, Lane, Peer};
 
 use crate::{agenda::Agenda, dice::Dice, scenario::Weather};
 
-use self::{lanes::Flying, link::Link, paths::Paths};
+use self::{
+    lanes::Flying,
+    link::{Link, Stage},
+    paths::Paths,
+};
 
 /// A host: a machine on the network. Numbered from 0 as they were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,11 +147,26 @@ impl Network {
     /// The process of a host is gone without a word; its own connections are forgotten at once.
     /// What left it is still on its way.
     pub(crate) fn die<T: From<Packet>>(&mut self, host: HostId, now: Instant, a: &mut Agenda<T>) {
+        self.end(host, |_| true, now, a);
+    }
+
+    /// The process of a host has hung up on everybody and ends once that has left.
+    pub(crate) fn stop<T: From<Packet>>(&mut self, host: HostId, now: Instant, a: &mut Agenda<T>) {
+        self.end(host, |stage| stage != Stage::Leaving, now, a);
+    }
+
+    fn end<T: From<Packet>>(
+        &mut self,
+        host: HostId,
+        dies: impl Fn(Stage) -> bool,
+        now: Instant,
+        agenda: &mut Agenda<T>,
+    ) {
         self.paths.die(host);
         for id in self.paths.links(host) {
-            self.on(id, |link, paths| link.host_died(host, now, paths));
+            self.on(id, |link, paths| link.host_died(host, &dies, now, paths));
         }
-        self.paths.flush(a);
+        self.paths.flush(agenda);
     }
 
     /// Dials; `Connected` or `NotConnected` follows, unless the dialler dies.

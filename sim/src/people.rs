@@ -40,7 +40,6 @@ impl World<'_> {
         let Some(person) = self.people.get_mut(number as usize) else { return };
         let next = if is_up && person.is_settled() {
             if person.acts_left == 0 {
-                person.rests = true;
                 return;
             }
             person.dice.between(Duration::ZERO, every.saturating_mul(2))
@@ -137,13 +136,7 @@ impl World<'_> {
         let Some(friend) = person.dice.pick(&friends).copied() else { return };
         person.acts_left = person.acts_left.saturating_sub(1);
         let chances = [talk.edits, talk.deletions, talk.reactions, talk.reads, talk.rekeys];
-        let mut drawn = None;
-        for (number, chance) in chances.into_iter().enumerate() {
-            if drawn.is_none() && person.dice.chance(chance) {
-                drawn = Some(number);
-            }
-        }
-        match drawn {
+        match person.dice.which(&chances) {
             Some(0) => self.edit(number, friend),
             Some(1) => self.delete(number, friend),
             Some(2) => self.react(number, friend),
@@ -325,6 +318,13 @@ impl World<'_> {
         let latest: Vec<_> = latest.into_iter().filter_map(message).collect();
         let found = self.model.marks(number, with, &latest, self.stage.now);
         self.accuse(found);
+    }
+
+    /// Somebody as a person's device knows them.
+    pub(crate) fn contact(&self, person: u32, friend: u32) -> Option<view::ContactView> {
+        let account = self.account_of(friend)?;
+        let contacts = view::contacts(self.devices.get(person as usize)?.rows());
+        contacts.into_iter().find(|contact| contact.account == account)
     }
 
     /// The conversation behind a log, as its owner knows it.

@@ -25,8 +25,6 @@ pub(crate) struct Person {
     /// Friends who have become contacts.
     pub(crate) established: BTreeSet<u32>,
     pub(crate) acts_left: u32,
-    /// Has nothing more to do.
-    pub(crate) rests: bool,
     /// Questions to the device that wait for an answer.
     pub(crate) asked: BTreeMap<u64, Asked>,
     pub(crate) threads: BTreeMap<LogId, Thread>,
@@ -66,7 +64,6 @@ impl Person {
             tried: BTreeSet::new(),
             established: BTreeSet::new(),
             acts_left: acts,
-            rests: false,
             asked: BTreeMap::new(),
             threads: BTreeMap::new(),
             tickets: 0,

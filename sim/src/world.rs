@@ -40,8 +40,10 @@ pub(crate) struct World<'a> {
     pub(crate) accounts: BTreeMap<AccountId, u32>,
     pub(crate) model: Model,
     pub(crate) faults: Vec<Fault>,
-    /// How many faults keep a host down.
-    pub(crate) away: BTreeMap<HostId, u32>,
+    /// Those that have begun and not ended.
+    pub(crate) active: BTreeSet<usize>,
+    /// Hosts whose power failed in a sync and is not back.
+    pub(crate) dark: BTreeSet<HostId>,
     /// Hosts that have left for ever.
     pub(crate) gone: BTreeSet<HostId>,
     pub(crate) violations: Vec<Violation>,
@@ -82,7 +84,8 @@ impl<'a> World<'a> {
             accounts: BTreeMap::new(),
             model: Model::new(),
             faults: scenario.faults_of(seed),
-            away: BTreeMap::new(),
+            active: BTreeSet::new(),
+            dark: BTreeSet::new(),
             gone: BTreeSet::new(),
             violations: Vec::new(),
             seed,
@@ -199,9 +202,7 @@ impl<'a> World<'a> {
 
     /// Starts the process of a host that is down.
     pub(crate) fn start(&mut self, who: Who) {
-        let host = self.host_of(who);
-        let held = self.gone.contains(&host) || self.away.get(&host).is_some_and(|held| *held > 0);
-        if held || self.host(who).is_none_or(|(host, _)| host.is_up()) {
+        if self.is_held_down(who) || self.host(who).is_none_or(|(host, _)| host.is_up()) {
             return;
         }
         self.boots = self.boots.saturating_add(1);
@@ -311,7 +312,7 @@ impl<'a> World<'a> {
                 self.at(host, |host, stage| host.redial(peer, number, stage));
             }
             Happening::Start(host) => self.start(self.who_is(host)),
-            Happening::PowerReturns(host) => self.come_back(self.who_is(host)),
+            Happening::PowerReturns(host) => self.power_returns(host),
             Happening::Begin(fault) => self.begin(fault),
             Happening::End(fault) => self.finish(fault),
             Happening::Moment(person) => self.moment(person),
@@ -333,8 +334,11 @@ impl<'a> World<'a> {
         let mut died = false;
         self.at(host, |host, stage| died = host.synced(number, stage));
         if died {
-            self.died_in_sync(who);
-        } else if let Who::Node(node) = who {
+            return self.died_in_sync(who);
+        }
+        // The user has heard what became durable before anything else happens.
+        self.at(host, |host, stage| host.go_on(stage));
+        if let Who::Node(node) = who {
             self.report_disk(node);
         }
     }

@@ -157,15 +157,21 @@ impl Link {
         Notice::Ended { host: end.host, link }
     }
 
-    /// The host of an end, or of both, has died.
-    pub(super) fn host_died(&mut self, host: HostId, now: Instant, paths: &mut Paths) {
+    /// The host of an end, or of both, has died, and so do its ends that are at such a stage.
+    pub(super) fn host_died(
+        &mut self,
+        host: HostId,
+        dies: impl Fn(Stage) -> bool,
+        now: Instant,
+        paths: &mut Paths,
+    ) {
         if self.dialler.host == host && self.dialler.stage == Stage::Coming {
             // The listener was told nothing yet.
             self.listener.set(Stage::Gone, now);
         }
         for side in [Side::Dialler, Side::Listener] {
             let end = self.end_mut(side);
-            if end.host == host && end.stage != Stage::Gone {
+            if end.host == host && end.stage != Stage::Gone && dies(end.stage) {
                 end.set(Stage::Gone, now);
                 self.falter(now, paths);
             }

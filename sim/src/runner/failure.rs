@@ -36,7 +36,7 @@ pub(super) fn report(
     }
     out.flush()?;
     match panics::catch(true, || source.scenario(simulator, first.seed)) {
-        Ok(scenario) => shrink(simulator, scenario, first, plan.options, out)?,
+        Ok(scenario) => shrink(simulator, scenario.settled(first.seed), first, plan.options, out)?,
         Err(panic) => writeln!(out, "there is no scenario to shrink: {panic}")?,
     }
     Ok(false)
