@@ -176,8 +176,7 @@ fn one_run_shows_its_transcript_before_its_figures() {
     });
     let (well, text) = executed("--seed 5 --trace", &simulator);
     assert!(!well);
-    let parts =
-        ["people = 2", "seed 5 speaks", "p50 2.0 ms, p99 3.0 ms", "Order: so it is", "and 2 more"];
+    let parts = ["people = 2", "seed 5 speaks", "p50 2.0 ms, p99 3.0 ms", "so it is", "and 2 more"];
     let places: Vec<usize> = parts.iter().map(|part| text.find(part).expect(part)).collect();
     assert!(places.is_sorted(), "{text}");
 }
