@@ -265,7 +265,9 @@ impl Client {
         }
         let key = link.key().public();
         let sealed = Envelope::decode(&contact.sealed).ok().filter(|e| e.head.write_key == key);
-        let Some(envelope) = sealed.or_else(|| self.seal(step, &contact, &link)) else { return };
+        let Some(envelope) = sealed.or_else(|| self.sealed_request(step, &contact, &link)) else {
+            return;
+        };
         contact.sealed = envelope.encode();
         step.draft.put(CONTACTS, account.0, contact.encode_to_vec());
         let entry = Entry::from_envelope(&envelope, 0, key);
@@ -274,7 +276,12 @@ impl Client {
     }
 
     /// Seals our request to the contact's inbox.
-    fn seal(&self, step: &mut Step<'_>, contact: &Contact, link: &InviteLink) -> Option<Envelope> {
+    fn sealed_request(
+        &self,
+        step: &mut Step<'_>,
+        contact: &Contact,
+        link: &InviteLink,
+    ) -> Option<Envelope> {
         let (me, request) = (self.me.as_ref()?, contact.request.as_ref()?);
         let key = link.key();
         // The invite that it comes with now, should a second one be used.

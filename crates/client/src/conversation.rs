@@ -12,12 +12,13 @@ use crypto::{
 };
 use prost::Message;
 use proto::{
-    AccountId, Content, ContentBody, Envelope, EnvelopeId, Expiry, Extension, Gauge, Head, Kind,
-    LogId, NodeAddress, PublicKey, Reference, Rows, limits, wire,
+    AccountId, Content, Envelope, EnvelopeId, Expiry, Extension, Gauge, Head, Kind, LogId,
+    NodeAddress, PublicKey, Reference, Rows, limits, wire,
 };
 use zeroize::Zeroizing;
 
 use crate::{
+    outbox::{Flow, WINDOW, announced},
     schema::{self, CONVERSATIONS, COUNTERS, EPOCHS, FRONTIERS, Place, SNAPSHOTS, join},
     step::Step,
     waiting::Waiting,
@@ -31,18 +32,13 @@ pub(crate) struct Conversation {
     /// Present until the log exists at its node.
     pub(crate) genesis: Option<Vec<u8>>,
     pub(crate) frontier: Frontier,
-    /// What entries wait for, a reference or a write key, and who waits.
-    pub(crate) waiting: BTreeMap<Vec<u8>, BTreeSet<EnvelopeId>>,
-    /// Everybody who waits.
-    pub(crate) deferred: BTreeSet<EnvelopeId>,
-    /// The last outbox number that was handed to the link since it is up.
-    pub(crate) sent: u64,
+    pub(crate) waiting: Waiting,
+    /// How far the outbox has come since the link is up.
+    pub(crate) flow: Flow,
     /// The last outbox number in use.
     pub(crate) queued: u64,
     epochs: BTreeMap<CommitId, LiveEpoch>,
     by_key: BTreeMap<PublicKey, CommitId>,
-    /// The room that waiting entries take.
-    pub(crate) room: Waiting,
     head: CommitId,
 }
 
@@ -121,13 +117,11 @@ impl Conversation {
             ranking,
             genesis,
             frontier: Frontier::default(),
-            waiting: BTreeMap::new(),
-            deferred: BTreeSet::new(),
-            sent: 0,
+            waiting: Waiting::default(),
+            flow: Flow::default(),
             queued: 0,
             epochs: BTreeMap::new(),
             by_key: BTreeMap::new(),
-            room: Waiting::default(),
             head,
         };
         conversation.add_epoch(step, out, head, snapshot);
@@ -150,13 +144,11 @@ impl Conversation {
                 .ok()?,
             genesis: (!row.genesis.is_empty()).then_some(row.genesis),
             frontier: Frontier::from_row(&frontier),
-            waiting: BTreeMap::new(),
-            deferred: BTreeSet::new(),
-            sent: 0,
+            waiting: Waiting::default(),
+            flow: Flow::default(),
             queued: 0,
             epochs: BTreeMap::new(),
             by_key: BTreeMap::new(),
-            room: Waiting::default(),
             head: CommitId(row.head.as_slice().try_into().ok()?),
         };
         for (commit, row) in schema::load_all::<schema::Epoch>(rows, EPOCHS, &log.0) {
@@ -167,8 +159,7 @@ impl Conversation {
         }
         for (id, row) in schema::load_all::<schema::Deferred>(rows, schema::DEFERRED, &log.0) {
             let id = EnvelopeId::try_from(id.as_slice()).ok()?;
-            conversation.room.add(id, &row);
-            conversation.wait(id, row.missing);
+            conversation.waiting.add(id, &row);
         }
         conversation.queued = crate::outbox::last_number(rows, &log);
         Some(conversation)
@@ -188,14 +179,15 @@ impl Conversation {
         step.draft.put(FRONTIERS, self.log.0, self.frontier.to_row().encode_to_vec());
     }
 
-    pub(crate) fn gauges(&self) -> [Gauge; 5] {
+    pub(crate) fn gauges(&self) -> [Gauge; 6] {
         let members = self.epochs.values().map(|epoch| epoch.members.len()).max().unwrap_or(0);
         [
             Gauge::new("epochs of a conversation", self.epochs.len(), limits::EPOCHS_OPEN_MAX),
             Gauge::new("members of a conversation", members, MEMBERS_MAX),
             Gauge::new("heads of a conversation", self.frontier.heads.len(), limits::HEADS_MAX),
-            Gauge::new("deferred of a conversation", self.deferred.len(), limits::DEFERRED_MAX),
-            Gauge::new("missing of a conversation", self.waiting.len(), MISSING_MAX),
+            Gauge::new("deferred of a conversation", self.waiting.len(), limits::DEFERRED_MAX),
+            Gauge::new("missing of a conversation", self.waiting.missing(), MISSING_MAX),
+            Gauge::new("refusals of a conversation", self.flow.refused.len(), WINDOW),
         ]
     }
 
@@ -204,36 +196,28 @@ impl Conversation {
         self.ranking.first()
     }
 
-    /// The write key of the epoch that this device sends on.
-    pub(crate) fn write_key(&self) -> Option<&SigningKey> {
-        self.epochs.get(&self.head).map(|epoch| &epoch.write_key)
-    }
-
     /// The write key whose public half is `public`.
     pub(crate) fn key(&self, public: &PublicKey) -> Option<&SigningKey> {
         let epoch = self.epochs.get(self.by_key.get(public)?)?;
         Some(&epoch.write_key)
     }
 
-    /// Remembers that `id` waits for `missing`.
-    pub(crate) fn wait(&mut self, id: EnvelopeId, missing: Vec<Vec<u8>>) {
-        self.deferred.insert(id);
-        for missing in missing {
-            self.waiting.entry(missing).or_default().insert(id);
-        }
+    /// The newest write key that the node knows, if it knows all but these.
+    pub(crate) fn known_key(&self, unpublished: &BTreeSet<PublicKey>) -> Option<&SigningKey> {
+        let known = self.epochs.get(&self.head_of(self.root(), unpublished))?;
+        Some(&known.write_key)
     }
 
-    /// Seals what this device says next and moves on to the next key. The caller places it in the
-    /// timeline and queues it, in the same commit.
+    /// Seals what this device says next, with dependencies on what it has seen, and moves on to the
+    /// next key. The caller places it in the timeline and queues it, in the same commit.
     pub(crate) fn say(
         &mut self,
         step: &mut Step<'_>,
         device: &SigningKey,
-        body: ContentBody,
-        bundle_seen: Option<[u8; 32]>,
+        content: Content,
     ) -> Option<Said> {
         let (position, dependencies) = self.next_place();
-        let content = Content { dependencies, sent_at_s: step.now.as_secs(), body, bundle_seen };
+        let content = Content { dependencies, ..content };
         let bytes = content.encode();
         let log = self.log;
         let epoch = self.epochs.get_mut(&self.head)?;
@@ -365,6 +349,24 @@ impl Conversation {
         Some(author)
     }
 
+    /// Forgets the epoch of a change that its node will never take, and all that follow it.
+    pub(crate) fn undo(&mut self, step: &mut Step<'_>, announced: &PublicKey) {
+        let root = self.root();
+        let undone = self.by_key.get(announced).filter(|commit| **commit != root);
+        let mut undone: Vec<_> = undone.copied().into_iter().collect();
+        while let Some(commit) = undone.pop() {
+            let Some(epoch) = self.epochs.remove(&commit) else { continue };
+            self.by_key.remove(&epoch.write_key.public());
+            for table in [EPOCHS, SNAPSHOTS, COUNTERS] {
+                step.draft.delete(table, join(&self.log, commit.0));
+            }
+            let children = self.epochs.iter().filter(|(_, epoch)| epoch.parent == commit);
+            undone.extend(children.map(|(child, _)| *child));
+        }
+        self.head = self.head_of(root, &BTreeSet::new());
+        self.save(step);
+    }
+
     /// 1 + the largest position of the heads, and the heads to depend on.
     fn next_place(&self) -> (u64, Vec<Reference>) {
         let heads = self.frontier.heads.iter().rev().take(limits::DEPENDENCIES_MAX);
@@ -379,16 +381,23 @@ impl Conversation {
         step.draft.put(SNAPSHOTS, join(&self.log, commit.0), snapshot);
         self.by_key.insert(epoch.write_key.public(), commit);
         self.epochs.insert(commit, epoch);
-        self.head = self.head_of(self.root());
         self.forget_epochs(step);
+        self.head = self.head_of(self.root(), &BTreeSet::new());
         self.save(step);
     }
 
     /// While there are too many epochs, forgets the root and what leaves it elsewhere than towards
-    /// the head, which stays as it is.
+    /// the head. What the node does not know yet is no way while there is another: it may never
+    /// take it.
     fn forget_epochs(&mut self, step: &mut Step<'_>) {
+        if self.epochs.len() <= limits::EPOCHS_OPEN_MAX {
+            return;
+        }
+        let unpublished = announced(&step.draft, &self.log);
         while self.epochs.len() > limits::EPOCHS_OPEN_MAX
-            && let Some(root) = self.child_of(self.root())
+            && let Some(root) = self
+                .child_of(self.root(), &unpublished)
+                .or_else(|| self.child_of(self.root(), &BTreeSet::new()))
         {
             let gone: Vec<CommitId> = self
                 .epochs
@@ -427,17 +436,20 @@ impl Conversation {
         root.map_or(self.head, |(commit, _)| *commit)
     }
 
-    /// The head below a commit: where several leave an epoch, the lowest id.
-    fn head_of(&self, mut commit: CommitId) -> CommitId {
-        while let Some(child) = self.child_of(commit) {
+    /// The head below a commit: where several leave an epoch, the lowest id. Epochs of some write
+    /// keys may be left out.
+    fn head_of(&self, mut commit: CommitId, without: &BTreeSet<PublicKey>) -> CommitId {
+        while let Some(child) = self.child_of(commit, without) {
             commit = child;
         }
         commit
     }
 
     /// The epoch with the lowest id of those that follow another.
-    fn child_of(&self, parent: CommitId) -> Option<CommitId> {
-        let mut children = self.epochs.iter().filter(|(_, epoch)| epoch.parent == parent);
+    fn child_of(&self, parent: CommitId, without: &BTreeSet<PublicKey>) -> Option<CommitId> {
+        let mut children = self.epochs.iter().filter(|(_, epoch)| {
+            epoch.parent == parent && !without.contains(&epoch.write_key.public())
+        });
         children.find(|(child, _)| **child != parent).map(|(child, _)| *child)
     }
 }
@@ -488,12 +500,17 @@ impl LiveEpoch {
 }
 
 impl Frontier {
-    /// Notes that an entry is shown. Of too many heads those with the smallest positions go: they
-    /// stay shown, but nothing said here will depend on them.
+    /// Notes that an entry is shown.
     pub(crate) fn show(&mut self, place: Place, dependencies: &BTreeSet<&Reference>) {
         self.arrivals = self.arrivals.saturating_add(1);
         self.heads.retain(|head| !dependencies.contains(&head.id.reference()));
-        self.heads.insert(place);
+        self.add_heads([place]);
+    }
+
+    /// Adds heads. Of too many those with the smallest positions go: they stay shown, but nothing
+    /// said here will depend on them.
+    pub(crate) fn add_heads(&mut self, heads: impl IntoIterator<Item = Place>) {
+        self.heads.extend(heads);
         while self.heads.len() > limits::HEADS_MAX {
             self.heads.pop_first();
         }

@@ -6,7 +6,12 @@ use std::time::Duration;
 use proto::{AccountId, Code, LogGenesis, NodeId, PublicKey};
 use rand_core::Rng;
 
-use crate::{Client, contact, link::Links, machine::Timer, step::Step};
+use crate::{
+    Client, contact,
+    link::Links,
+    machine::{Timer, pause},
+    step::Step,
+};
 
 /// Something to get done at a node. Each starts where it stands, and twice does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +46,7 @@ impl Client {
         if !may_pass(code) {
             return;
         }
-        let pause = pause(self.links.count_refusal(node, errand));
+        let pause = pause(self.links.count_refusal(node, errand)).min(PAUSE_MAX);
         let errand = if code == Code::Unexpected { self.reopen(step, errand) } else { errand };
         // Those whom the node was too busy for don't come back all at once.
         let jitter_us = u128::from(step.rng.next_u32()).saturating_mul(pause.as_micros() / 4) >> 32;
@@ -113,12 +118,5 @@ impl Links {
     }
 }
 
-/// How long to wait after `before` earlier refusals.
-fn pause(before: u32) -> Duration {
-    PAUSE_MIN.saturating_mul(2_u32.saturating_pow(before)).min(PAUSE_MAX)
-}
-
-/// The first pause, the same as the outbox makes.
-const PAUSE_MIN: Duration = Duration::from_secs(5);
 /// The longest pause: a node that has room again is noticed while its user still looks.
 const PAUSE_MAX: Duration = Duration::from_secs(300);

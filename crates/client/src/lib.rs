@@ -27,6 +27,7 @@ mod sync;
 mod timeline;
 pub mod view;
 mod waiting;
+mod withdraw;
 
 pub use command::{Action, Command, CommandError, ContactState, Event, Mark, Reply};
 pub use invite_link::{InviteLink, LinkError};

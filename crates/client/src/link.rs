@@ -269,6 +269,12 @@ impl Links {
         handles.iter().find(|(_, handle)| handle.open && fits(handle)).map(|(number, _)| *number)
     }
 
+    /// Tells whether a log is open for reading, or soon will be.
+    pub(crate) fn reads(&self, node: &NodeId, log: &LogId) -> bool {
+        let reads = |handle: &Handle| handle.log == *log && handle.purpose == Purpose::Read;
+        self.links.get(node).is_some_and(|link| link.handles.values().any(reads))
+    }
+
     /// How many answers are awaited that fit.
     pub(crate) fn awaited(&self, node: &NodeId, fits: impl Fn(&Ask) -> bool) -> usize {
         self.links.get(node).map_or(0, |link| link.asks.values().filter(|ask| fits(ask)).count())

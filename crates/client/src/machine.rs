@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     fmt,
+    time::Duration,
 };
 
 use crypto::Phrase;
@@ -78,6 +79,16 @@ pub(crate) enum Timer {
     /// Try again what a node would not do.
     Errand(NodeId, Errand),
 }
+
+/// How long to wait after so many tries in vain.
+pub(crate) fn pause(tries: u32) -> Duration {
+    PAUSE_MIN.saturating_mul(1_u32.checked_shl(tries).unwrap_or(u32::MAX)).min(PAUSE_MAX)
+}
+
+/// How long to wait before trying again for the first time.
+pub(crate) const PAUSE_MIN: Duration = Duration::from_secs(5);
+/// The longest wait between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 impl fmt::Debug for Client {
     /// Most of a device is secret, so only its size is shown.
@@ -201,7 +212,7 @@ impl Client {
         self.armed.retain(|timer, _| !fits(timer));
     }
 
-    fn disarm(&mut self, timer: Timer) {
+    pub(crate) fn disarm(&mut self, timer: Timer) {
         if let Some(due) = self.armed.remove(&timer) {
             self.timers.remove(&(due, timer));
         }
@@ -272,7 +283,7 @@ impl Client {
                 Timer::Accept(node) => self.accept_deliveries(step, &node),
                 Timer::Receipt(log) => self.send_receipt(step, &log, false),
                 Timer::Retry(log) => self.retry(step, &log),
-                Timer::Refetch(log) => self.ask_for_missing(step, &log),
+                Timer::Refetch(log) => self.ask_again(step, &log),
                 Timer::Errand(node, errand) => self.take_up(step, &node, errand),
             }
         }
@@ -307,6 +318,10 @@ impl Client {
 
     fn open_conversations(&mut self, step: &mut Step<'_>, node: &NodeId) {
         for log in self.conversations_at(node) {
+            if let Some(conversation) = self.conversations.get_mut(&log) {
+                conversation.flow.tries = 0;
+            }
+            self.disarm(Timer::Retry(log));
             self.open_conversation(step, &log);
         }
     }
@@ -349,6 +364,10 @@ impl Client {
             (Ask::Open(number), Body::Opened { head, .. }) => {
                 if let Some(handle) = self.links.opened(node, number) {
                     sync::opened(step, node, &handle.log, head);
+                    if let Some(conversation) = self.conversations.get_mut(&handle.log) {
+                        conversation.flow.log_end = head.sequence;
+                        conversation.flow.tries = 0;
+                    }
                     self.log_is_open(step, node, handle);
                 }
             }
@@ -384,8 +403,8 @@ impl Client {
                 self.links.errand_done(node, Errand::Invite(key));
                 Me::invite_is_registered(step, &key);
             }
-            (Ask::Fetch(log, key), Body::Page { entries, .. }) => {
-                self.fetched(step, &log, key, entries);
+            (Ask::Fetch(log, key), Body::Page { entries, more }) => {
+                self.fetched(step, &log, key, (entries, more));
             }
             _ => self.count_dropped(),
         }
@@ -403,10 +422,12 @@ impl Client {
             Purpose::Read => {
                 let Some(conversation) = self.conversations.get_mut(&handle.log) else { return };
                 let contact = conversation.contact;
+                conversation.waiting.start_over();
                 if conversation.genesis.take().is_some() {
                     conversation.save(step);
                     self.send_request(step, &contact);
                 }
+                self.disarm(Timer::Refetch(handle.log));
                 self.pump(step, &handle.log);
                 self.ask_for_missing(step, &handle.log);
             }
@@ -423,7 +444,7 @@ impl Client {
                 let Some(handle) = self.links.refused(node, number) else { return };
                 match handle.purpose {
                     Purpose::Invited(account) => self.adding_failed(step, node, &account, code),
-                    Purpose::Read | Purpose::Write => self.retry_later(step, &handle.log),
+                    Purpose::Read | Purpose::Write => self.open_refused(step, &handle.log),
                     Purpose::Home => self.home_refused(step, node, code),
                 }
             }

@@ -3,18 +3,24 @@
 //! Delivery is at least once: an envelope is sent again on every new connection until its node has
 //! accepted it, so the node must drop duplicates. Specified in `spec/delivery.md`, section 3.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    time::Duration,
+};
 
 use prost::Message;
 use proto::{
-    AccountId, Body, Code, ContentBody, Direction, Entry, Envelope, EnvelopeId, LogId, NodeId,
-    Rows, limits,
+    AccountId, Body, Code, Content, ContentBody, Direction, Entry, Envelope, EnvelopeId, Kind,
+    LogId, NodeId, PublicKey, Rows, limits,
 };
 
 use crate::{
     Client, CommandError, Event, Mark, Reply,
+    conversation::Conversation,
+    errand::may_pass,
     link::{Ask, Handle, Opening, Purpose},
-    machine::Timer,
+    machine::{PAUSE_MIN, Timer, pause},
     schema::{self, DRAFTS, MARKS, OUTBOX, Outgoing, Place, numbered, prefix_range},
     step::Step,
     sync,
@@ -52,10 +58,21 @@ impl Client {
     ) -> Option<(EnvelopeId, bool)> {
         step.must_last();
         let bundle_seen = self.untold_bundle(step, log);
+        let sent_at_s = step.now.as_secs();
+        self.seal(step, log, Content { sent_at_s, body, bundle_seen, ..Content::default() })
+    }
+
+    /// Seals, places and queues a content that gets its dependencies here.
+    pub(crate) fn seal(
+        &mut self,
+        step: &mut Step<'_>,
+        log: &LogId,
+        content: Content,
+    ) -> Option<(EnvelopeId, bool)> {
         let me = self.me.as_ref()?;
         let author = me.account;
         let conversation = self.conversations.get_mut(log)?;
-        let said = conversation.say(step, &me.device, body, bundle_seen)?;
+        let said = conversation.say(step, &me.device, content)?;
         let (content, bytes) = (&said.content, said.bytes.as_slice());
         self.insert(step, log, said.place, &Written { author, content, bytes, own: true });
         self.queue(step, log, &said.envelope);
@@ -66,7 +83,7 @@ impl Client {
     pub(crate) fn queue(&mut self, step: &mut Step<'_>, log: &LogId, envelope: &Envelope) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         conversation.queued = conversation.queued.saturating_add(1);
-        let row = Outgoing { envelope: envelope.encode(), refused: 0 };
+        let row = Outgoing { envelope: envelope.encode() };
         step.draft.put(OUTBOX, numbered(log, conversation.queued), row.encode_to_vec());
         self.pump(step, log);
     }
@@ -74,15 +91,15 @@ impl Client {
     /// Opens the log of a conversation whose node is up, to read and to write.
     pub(crate) fn open_conversation(&mut self, step: &mut Step<'_>, log: &LogId) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
-        // The node may not know the newest key yet: the commit that announces it may wait in the
-        // outbox. It does know the key of the first envelope there.
-        let first = first_of(&step.draft, log).and_then(|e| conversation.key(&e.head.write_key));
-        let (Some(address), Some(key)) =
-            (conversation.node(), first.or_else(|| conversation.write_key()))
-        else {
+        let Some(node) = conversation.node().map(|address| address.node) else { return };
+        if self.links.reads(&node, log) {
             return;
-        };
-        let node = address.node;
+        }
+        let sent = before_first(&step.draft, conversation);
+        conversation.flow = Flow { sent, tries: conversation.flow.tries, ..Flow::default() };
+        // The node doesn't know the keys that commits in the outbox announce.
+        let key = conversation.known_key(&announced(&step.draft, log));
+        let Some(key) = key else { return };
         let opening = Opening {
             log: *log,
             key,
@@ -91,7 +108,6 @@ impl Client {
             tail: Some(sync::cursor(&step.draft, &node, log)),
         };
         self.links.open(step, &node, opening);
-        conversation.sent = 0;
     }
 
     /// Sends what the outbox holds, in order, as far as the window and the open handles allow.
@@ -99,29 +115,31 @@ impl Client {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let Some(node) = conversation.node().map(|address| address.node) else { return };
         let reads = |handle: &Handle| handle.log == *log && handle.purpose == Purpose::Read;
-        if conversation.sent >= conversation.queued || self.links.find(&node, reads).is_none() {
+        let Flow { sent, stalled, .. } = conversation.flow;
+        if stalled || sent >= conversation.queued || self.links.find(&node, reads).is_none() {
             return;
         }
-        let ours = |ask: &Ask| matches!(ask, Ask::Append(asked, _) if asked == log);
-        let mut on_the_way = self.links.awaited(&node, ours);
-        while on_the_way < WINDOW && conversation.sent < conversation.queued {
+        let mut on_the_way = self.links.awaited(&node, appends(log));
+        let window = if conversation.flow.doubtful { 1 } else { WINDOW };
+        while on_the_way < window && conversation.flow.sent < conversation.queued {
             if !self.links.has_room(&node) {
-                return self.retry_later(step, log);
+                return self.retry_later(step, log, PAUSE_MIN);
             }
-            let number = conversation.sent.saturating_add(1);
+            let number = conversation.flow.sent.saturating_add(1);
             let row: Option<Outgoing> = schema::load(&step.draft, OUTBOX, &numbered(log, number));
-            let envelope = row.filter(|row| row.refused == 0);
-            let envelope = envelope.and_then(|row| Envelope::decode(&row.envelope).ok());
-            if let Some(envelope) = envelope {
+            if let Some(envelope) = row.and_then(|row| Envelope::decode(&row.envelope).ok()) {
                 let key = envelope.head.write_key;
+                let alone = envelope.head.kind == Kind::KeyChange;
+                if on_the_way > 0 && (alone || conversation.flow.together != Some(key)) {
+                    return;
+                }
                 let fits = |handle: &Handle| handle.log == *log && handle.key == key;
                 let Some(handle) = self.links.find(&node, fits) else {
-                    // The node learns of the key from what is on the way.
                     if on_the_way > 0 {
                         return;
                     }
                     let Some(key) = conversation.key(&key) else {
-                        // Its epoch was forgotten, so it can't be sent any more.
+                        // Its epoch was forgotten, so that it can't be sent any more.
                         return self.append_refused(step, log, number, Code::Forbidden);
                     };
                     // Nothing is on the way on the handles of other epochs either.
@@ -140,9 +158,10 @@ impl Client {
                 let entry = Entry::from_envelope(&envelope, 0, key);
                 let body = Body::Append { handle, entry, signature };
                 self.links.ask(step, &node, Ask::Append(*log, number), body);
+                conversation.flow.together = (!alone).then_some(key);
                 on_the_way = on_the_way.saturating_add(1);
             }
-            conversation.sent = number;
+            conversation.flow.sent = number;
         }
     }
 
@@ -154,15 +173,18 @@ impl Client {
         if let Ok(envelope) = Envelope::decode(&row.envelope) {
             raise(step, log, &envelope, Mark::Stored);
         }
-        if let Some(conversation) = self.conversations.get_mut(log)
-            && number == conversation.queued
-        {
-            step.event(Event::Sent(*log));
+        if let Some(conversation) = self.conversations.get_mut(log) {
+            conversation.flow.doubtful = false;
+            conversation.flow.tries = 0;
+            if number == conversation.queued {
+                step.event(Event::Sent(*log));
+            }
         }
         if self.conversations.get(log).is_some_and(|c| c.frontier.unacknowledged) {
             self.arm(step.now, Timer::Receipt(*log));
         }
         self.pump(step, log);
+        self.settle(step, log, false);
     }
 
     /// The node won't have an envelope: for now, or for ever.
@@ -173,17 +195,18 @@ impl Client {
         number: u64,
         code: Code,
     ) {
-        if matches!(code, Code::Busy | Code::Full | Code::Quota | Code::Unexpected) {
-            return self.retry_later(step, log);
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        // What is behind it depends on it.
+        conversation.flow.stalled = true;
+        conversation.flow.doubtful = true;
+        if may_pass(code) {
+            return self.retry_later(step, log, PAUSE_MIN);
         }
-        let key = numbered(log, number);
-        let Some(mut row) = schema::load::<Outgoing>(&step.draft, OUTBOX, &key) else { return };
-        row.refused = code as u32;
-        step.draft.put(OUTBOX, key, row.encode_to_vec());
-        if let Ok(envelope) = Envelope::decode(&row.envelope) {
-            raise(step, log, &envelope, Mark::Refused);
+        conversation.flow.refused.insert(number, code);
+        let later = pause(conversation.flow.tries);
+        if !self.settle(step, log, false) {
+            self.retry_later(step, log, later);
         }
-        self.pump(step, log);
     }
 
     /// Tries again what the node would not do: opens the log, sends what is still in the outbox.
@@ -194,16 +217,38 @@ impl Client {
         if self.links.find(&node, reads).is_none() {
             return self.open_conversation(step, log);
         }
-        let ours = |ask: &Ask| matches!(ask, Ask::Append(asked, _) if asked == log);
-        if self.links.awaited(&node, ours) > 0 {
-            return self.retry_later(step, log);
+        if self.links.awaited(&node, appends(log)) > 0 {
+            return self.retry_later(step, log, PAUSE_MIN);
         }
-        conversation.sent = 0;
+        if self.settle(step, log, true) {
+            return;
+        }
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        if !conversation.flow.refused.is_empty() {
+            conversation.flow.tries = conversation.flow.tries.saturating_add(1);
+        }
+        self.start_over(step, log);
+    }
+
+    /// Sends what is in the outbox from its beginning on.
+    pub(crate) fn start_over(&mut self, step: &mut Step<'_>, log: &LogId) {
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        conversation.flow.sent = before_first(&step.draft, conversation);
+        conversation.flow.refused.clear();
+        conversation.flow.stalled = false;
         self.pump(step, log);
     }
 
-    pub(crate) fn retry_later(&mut self, step: &Step<'_>, log: &LogId) {
-        self.arm(step.now.after(RETRY_DELAY), Timer::Retry(*log));
+    /// A node would not open a conversation's log.
+    pub(crate) fn open_refused(&mut self, step: &Step<'_>, log: &LogId) {
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        let later = pause(conversation.flow.tries);
+        conversation.flow.tries = conversation.flow.tries.saturating_add(1);
+        self.retry_later(step, log, later);
+    }
+
+    fn retry_later(&mut self, step: &Step<'_>, log: &LogId, pause: Duration) {
+        self.arm(step.now.after(pause), Timer::Retry(*log));
     }
 
     /// Keeps a text until the contact accepts.
@@ -252,22 +297,80 @@ impl Client {
     }
 }
 
-/// The first envelope in the outbox that its node may still take.
-fn first_of(rows: &dyn Rows, log: &LogId) -> Option<Envelope> {
+/// How far the outbox of a conversation has come since its log was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Flow {
+    /// The last number that was handed to the link.
+    pub(crate) sent: u64,
+    /// The write key of all that is on the way; none if that is a key change, which travels alone:
+    /// no answer to one entry may hang on that to another.
+    together: Option<PublicKey>,
+    /// What the node will never take, and why.
+    pub(crate) refused: BTreeMap<u64, Code>,
+    /// Nothing leaves until what was refused is dealt with, or its time has come.
+    pub(crate) stalled: bool,
+    /// The node took nothing of late, so entries leave one at a time.
+    pub(crate) doubtful: bool,
+    /// How often the node was asked in vain.
+    pub(crate) tries: u32,
+    /// The last sequence the log had when it was opened.
+    pub(crate) log_end: u64,
+}
+
+/// The first envelope in the outbox, and its number.
+pub(crate) fn first_of(rows: &dyn Rows, log: &LogId) -> Option<(u64, Envelope)> {
     let mut first = None;
-    schema::each(rows, OUTBOX, &log.0, &mut |_, row| {
-        let row = Outgoing::decode(row).ok().filter(|row| row.refused == 0);
-        first = row.and_then(|row| Envelope::decode(&row.envelope).ok());
+    schema::each(rows, OUTBOX, &log.0, &mut |key, row| {
+        first = outgoing(key, row);
         if first.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     first
 }
 
-fn raise(step: &mut Step<'_>, log: &LogId, envelope: &Envelope, mark: Mark) {
+/// The number before that of the first envelope.
+fn before_first(rows: &dyn Rows, conversation: &Conversation) -> u64 {
+    let first = first_of(rows, &conversation.log);
+    first.map_or(conversation.queued, |(number, _)| number.saturating_sub(1))
+}
+
+/// Everything in the outbox.
+pub(crate) fn all_of(rows: &dyn Rows, log: &LogId) -> Vec<(u64, Envelope)> {
+    let mut all = Vec::new();
+    schema::each(rows, OUTBOX, &log.0, &mut |key, row| {
+        all.extend(outgoing(key, row));
+        ControlFlow::Continue(())
+    });
+    all
+}
+
+fn outgoing(key: &[u8], row: &[u8]) -> Option<(u64, Envelope)> {
+    let number = u64::from_be_bytes(*key.last_chunk::<8>()?);
+    Some((number, Envelope::decode(&Outgoing::decode(row).ok()?.envelope).ok()?))
+}
+
+/// The write keys that commits in the outbox announce and that, for all one knows, nobody else has.
+pub(crate) fn announced(rows: &dyn Rows, log: &LogId) -> BTreeSet<PublicKey> {
+    let all = all_of(rows, log).into_iter().map(|(_, envelope)| envelope);
+    let unseen =
+        all.filter(|envelope| mark_of(rows, log, envelope).is_none_or(|m| m <= Mark::Sent));
+    unseen.filter_map(|envelope| envelope.head.extension.announced_key()).collect()
+}
+
+pub(crate) fn mark_of(rows: &dyn Rows, log: &LogId, envelope: &Envelope) -> Option<Mark> {
+    let place = Place { position: envelope.head.position, id: envelope.id() };
+    Mark::from_byte(*rows.get(MARKS, &place.key(log))?.first()?)
+}
+
+/// Fits the appends to a log whose answers are awaited.
+pub(crate) fn appends(log: &LogId) -> impl Fn(&Ask) -> bool {
+    let log = *log;
+    move |ask| matches!(ask, Ask::Append(asked, _) if *asked == log)
+}
+
+pub(crate) fn raise(step: &mut Step<'_>, log: &LogId, envelope: &Envelope, mark: Mark) {
     let place = Place { position: envelope.head.position, id: envelope.id() };
     let key = place.key(log);
-    let before = step.draft.get(MARKS, &key).and_then(|mark| mark.first().copied());
-    if before.and_then(Mark::from_byte).is_none_or(|before| before < mark) {
+    if mark_of(&step.draft, log, envelope).is_none_or(|before| before < mark) {
         step.draft.put(MARKS, key, [mark as u8]);
         step.event(Event::Timeline(*log));
     }
@@ -276,7 +379,8 @@ fn raise(step: &mut Step<'_>, log: &LogId, envelope: &Envelope, mark: Mark) {
 /// Envelopes of one conversation that are on their way at the same time: enough to fill a second's
 /// worth of disk syncs, half of what may wait for one peer.
 pub(crate) const WINDOW: usize = limits::QUEUE_FRAMES_MAX / 2;
+/// Key changes that wait in an outbox: few of the epochs that a device keeps, so that it never
+/// forgets the last one that the node knows.
+pub(crate) const KEY_CHANGES_MAX: usize = limits::EPOCHS_OPEN_MAX / 4;
 /// Texts that wait for a contact to accept: more than anyone writes to who has not answered.
 const DRAFTS_MAX: usize = 256;
-/// How long to wait when a node has no room.
-const RETRY_DELAY: Duration = Duration::from_secs(5);

@@ -48,6 +48,8 @@ pub(crate) const OUTBOX: Table = Table(17);
 pub(crate) const CURSORS: Table = Table(18);
 /// Log ‖ number → [`Draft`]: texts that wait for the contact to accept.
 pub(crate) const DRAFTS: Table = Table(19);
+/// Log ‖ reference of an entry that was sealed anew → reference of what stands in its place.
+pub(crate) const SUCCESSORS: Table = Table(20);
 
 /// Log → number: conversations that others asked for and that are not to be asked for again.
 pub(crate) const SETTLED: Table = Table(21);
@@ -228,9 +230,6 @@ pub(crate) struct Deferred {
 pub(crate) struct Outgoing {
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) envelope: Vec<u8>,
-    /// Why its node will never take it; empty while there is hope.
-    #[prost(uint32, tag = "2")]
-    pub(crate) refused: u32,
 }
 
 /// A text that waits for the contact to accept.
@@ -310,6 +309,17 @@ impl Place {
 /// Finds where an entry stands.
 pub(crate) fn place_of(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<Place> {
     Place::decode(&rows.get(REFERENCES, &join(log, reference))?)
+}
+
+/// The name that an entry has now: what was sealed anew goes by another.
+pub(crate) fn current(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Reference {
+    let mut current = *reference;
+    while let Some(next) = rows.get(SUCCESSORS, &join(log, current))
+        && let Ok(next) = Reference::try_from(next.as_slice())
+    {
+        current = next;
+    }
+    current
 }
 
 /// The key of a row below a log.

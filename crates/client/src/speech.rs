@@ -1,13 +1,17 @@
 //! What the user says in conversations. Specified in `spec/content.md`.
 
-use proto::{AccountId, Body, ContentBody, Direction, Frame, LogId, Reference, Rows, limits, wire};
+use proto::{
+    AccountId, Body, ContentBody, Direction, EnvelopeId, Frame, LogId, Reference, Rows, limits,
+    wire,
+};
 
 use crate::{
     Client, CommandError, ContactState, Reply, contact,
     link::{Handle, Purpose},
-    schema::{self, MESSAGES, MessageRow, Place, place_of, prefix_range},
+    outbox::{KEY_CHANGES_MAX, announced},
+    schema::{self, MESSAGES, MessageRow, Place, current, place_of, prefix_range},
     step::{Durability, Step},
-    timeline::Written,
+    timeline::{Written, renamed},
 };
 
 /// Bytes of one text: what fits an envelope beside everything that is sealed with it.
@@ -31,8 +35,8 @@ impl Client {
             return Self::draft(step, contact, text);
         }
         let log = row.log().ok_or(CommandError::NoContact)?;
-        if let Some(target) = reply_to {
-            place_of(&step.draft, &log, &target).ok_or(CommandError::NoMessage)?;
+        if let Some(target) = &reply_to {
+            place_now(&step.draft, &log, target).ok_or(CommandError::NoMessage)?;
         }
         self.utter(step, &log, ContentBody::Text { text: text.to_owned(), reply_to })
     }
@@ -70,7 +74,7 @@ impl Client {
             return Err(CommandError::TooLong(limits::EMOJI_MAX));
         }
         let log = self.established(step, contact)?;
-        place_of(&step.draft, &log, &target).ok_or(CommandError::NoMessage)?;
+        place_now(&step.draft, &log, &target).ok_or(CommandError::NoMessage)?;
         self.utter(step, &log, ContentBody::Reaction { target, emoji })
     }
 
@@ -118,19 +122,25 @@ impl Client {
         contact: &AccountId,
     ) -> Result<Reply, CommandError> {
         let log = self.established(step, contact)?;
-        let allowed = self.allowed(&step.draft, &log);
-        let (Some(me), Some(conversation)) = (&self.me, self.conversations.get_mut(&log)) else {
-            return Err(CommandError::NoContact);
-        };
+        if announced(&step.draft, &log).len() >= KEY_CHANGES_MAX {
+            return Err(CommandError::TooMany(KEY_CHANGES_MAX));
+        }
+        let id = self.change_keys(step, &log);
+        let id = id.ok_or(CommandError::BadRequest("the group can't be changed"))?;
+        Ok(Reply::Envelope(id))
+    }
+
+    /// Gives the group a new state, places the commit and queues it.
+    pub(crate) fn change_keys(&mut self, step: &mut Step<'_>, log: &LogId) -> Option<EnvelopeId> {
+        let allowed = self.allowed(&step.draft, log);
+        let (me, conversation) = (self.me.as_ref()?, self.conversations.get_mut(log)?);
         let author = me.account;
-        let (place, envelope, content) = conversation
-            .rekey(step, &me.device, &allowed)
-            .ok_or(CommandError::BadRequest("the group can't be changed"))?;
+        let (place, envelope, content) = conversation.rekey(step, &me.device, &allowed)?;
         let bytes = content.encode();
         let written = Written { author, content: &content, bytes: &bytes, own: true };
-        self.insert(step, &log, place, &written);
-        self.queue(step, &log, &envelope);
-        Ok(Reply::Envelope(place.id))
+        self.insert(step, log, place, &written);
+        self.queue(step, log, &envelope);
+        Some(place.id)
     }
 
     fn utter(
@@ -139,6 +149,7 @@ impl Client {
         log: &LogId,
         body: ContentBody,
     ) -> Result<Reply, CommandError> {
+        let body = renamed(body, |target| current(&step.draft, log, target));
         let said = self.say_with_key(step, log, body);
         let (id, key_was_set_aside) = said.ok_or(CommandError::NoContact)?;
         if key_was_set_aside {
@@ -166,11 +177,16 @@ impl Client {
     ) -> Result<LogId, CommandError> {
         let log = self.established(step, contact)?;
         let me = self.active()?;
-        let place = place_of(&step.draft, &log, target).ok_or(CommandError::NoMessage)?;
+        let place = place_now(&step.draft, &log, target).ok_or(CommandError::NoMessage)?;
         let row: Option<MessageRow> = schema::load(&step.draft, MESSAGES, &place.key(&log));
         let row = row.ok_or(CommandError::NoMessage)?;
         if row.author == me.account.0 { Ok(log) } else { Err(CommandError::NotYours) }
     }
+}
+
+/// Where a message stands, also under the name that it had before it was sealed anew.
+fn place_now(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<Place> {
+    place_of(rows, log, &current(rows, log, reference))
 }
 
 fn check_text(text: &str) -> Result<(), CommandError> {

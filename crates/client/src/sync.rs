@@ -12,7 +12,7 @@ use crate::{
     Client, Mark,
     conversation::{Entry, Unopened},
     link::{Ask, Handle, Purpose},
-    machine::Timer,
+    machine::{Timer, pause},
     schema::{self, COUNTED, CURSORS, DEFERRED, MARKS, Place, REFERENCES, cursor_key, join},
     step::{Durability, Step},
     timeline::{self, Written},
@@ -80,6 +80,7 @@ impl Client {
         }
         let ours = cursor(&step.draft, node, &handle.log);
         put_cursor(step, node, &handle.log, Cursor { sequence, ..ours });
+        self.settle(step, &handle.log, false);
         let unaccepted = self.unaccepted.entry((*node, number)).or_default();
         unaccepted.sequence = sequence;
         unaccepted.count = unaccepted.count.saturating_add(1);
@@ -107,11 +108,26 @@ impl Client {
         step: &mut Step<'_>,
         log: &LogId,
         key: PublicKey,
-        entries: Vec<WireEntry>,
+        (entries, more): (Vec<WireEntry>, bool),
     ) {
+        let mut useful = false;
         for entry in entries {
-            self.arrived(step, log, entry.into_envelope(*log, key, NO_SIGNATURE));
+            let envelope = entry.into_envelope(*log, key, NO_SIGNATURE);
+            let reference = envelope.id().reference();
+            let before = self.misses(log, &reference);
+            self.arrived(step, log, envelope);
+            useful |= before && !self.misses(log, &reference);
         }
+        if let (true, Some(conversation)) = (more && useful, self.conversations.get_mut(log)) {
+            // A page ended before the answer did.
+            conversation.waiting.ask_again();
+        }
+        self.ask_for_missing(step, log);
+        self.settle(step, log, false);
+    }
+
+    fn misses(&self, log: &LogId, reference: &Reference) -> bool {
+        self.conversations.get(log).is_some_and(|c| c.waiting.misses(reference))
     }
 
     /// Takes an envelope of a conversation in, and whatever waited for it.
@@ -261,48 +277,54 @@ impl Client {
         let before: Option<schema::Deferred> = schema::load(&step.draft, DEFERRED, &key);
         let row = schema::Deferred {
             envelope: envelope.encode(),
-            missing: missing.clone(),
+            missing,
             since_us: before.map_or(step.now.as_micros(), |before| before.since_us),
         };
         if !self.make_room(step, log, id, &row) {
             return self.count_dropped();
         }
         let Some(conversation) = self.conversations.get_mut(log) else { return };
-        conversation.room.add(*id, &row);
         step.draft.put(DEFERRED, key, row.encode_to_vec());
-        conversation.wait(*id, missing);
+        if conversation.waiting.add(*id, &row) {
+            self.disarm(Timer::Refetch(*log));
+        }
         self.ask_for_missing(step, log);
     }
 
-    /// Asks the node for what entries wait for; one question at a time.
+    /// Asks the node for what entries wait for and was not asked for yet; one question at a time.
     pub(crate) fn ask_for_missing(&mut self, step: &mut Step<'_>, log: &LogId) {
-        let Some(conversation) = self.conversations.get(log) else { return };
-        let references: Vec<Reference> = conversation
-            .waiting
-            .keys()
-            .filter_map(|missing| Reference::try_from(missing.as_slice()).ok())
-            .take(limits::FETCH_MAX)
-            .collect();
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
         let Some(node) = conversation.node().map(|address| address.node) else { return };
-        if references.is_empty() {
-            return;
-        }
-        self.arm(step.now.after(REFETCH_DELAY), Timer::Refetch(*log));
-        let asked = |ask: &Ask| matches!(ask, Ask::Fetch(asked, _) if asked == log);
-        if self.links.awaited(&node, asked) > 0 {
-            return;
-        }
         let reads = |handle: &Handle| handle.log == *log && handle.purpose == Purpose::Read;
         let Some(number) = self.links.find(&node, reads) else { return };
         let Some(handle) = self.links.handle(&node, number) else { return };
-        let ask = Ask::Fetch(*log, handle.key);
-        self.links.ask(step, &node, ask, Body::Fetch { handle: number, references });
+        let again = step.now.after(pause(conversation.waiting.rounds()));
+        let asks = |ask: &Ask| matches!(ask, Ask::Fetch(asked, _) if asked == log);
+        if self.links.awaited(&node, asks) > 0 {
+            return self.arm(again, Timer::Refetch(*log));
+        }
+        let references = conversation.waiting.ask();
+        if !conversation.waiting.has_asked() {
+            return;
+        }
+        self.arm(again, Timer::Refetch(*log));
+        if !references.is_empty() {
+            let ask = Ask::Fetch(*log, handle.key);
+            self.links.ask(step, &node, ask, Body::Fetch { handle: number, references });
+        }
+    }
+
+    /// Asks again for all that is still missing; less and less often if nobody has it.
+    pub(crate) fn ask_again(&mut self, step: &mut Step<'_>, log: &LogId) {
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        conversation.waiting.next_round();
+        self.ask_for_missing(step, log);
     }
 
     /// The envelopes that waited for nothing but `arrived`.
     fn released(&mut self, step: &Step<'_>, log: &LogId, arrived: &[u8]) -> Vec<Envelope> {
         let Some(conversation) = self.conversations.get_mut(log) else { return Vec::new() };
-        let waiting = conversation.waiting.remove(arrived).unwrap_or_default();
+        let waiting = conversation.waiting.released(arrived);
         let load = |id: &EnvelopeId| {
             let row: schema::Deferred = schema::load(&step.draft, DEFERRED, &join(log, id))?;
             Envelope::decode(&row.envelope).ok()
@@ -317,16 +339,7 @@ impl Client {
         };
         step.draft.delete(DEFERRED, key);
         let Some(conversation) = self.conversations.get_mut(log) else { return };
-        conversation.room.remove(id);
-        conversation.deferred.remove(id);
-        for missing in row.missing {
-            if let Some(ids) = conversation.waiting.get_mut(&missing) {
-                ids.remove(id);
-                if ids.is_empty() {
-                    conversation.waiting.remove(&missing);
-                }
-            }
-        }
+        conversation.waiting.remove(id, &row.missing);
     }
 }
 
@@ -367,5 +380,3 @@ const ACCEPT_EVERY: u64 = 64;
 const ACCEPT_DELAY: Duration = Duration::from_millis(20);
 /// How long a receipt waits for more arrivals, or for a message that makes it needless.
 const RECEIPT_DELAY: Duration = Duration::from_millis(200);
-/// How long to wait before asking again for what is missing.
-const REFETCH_DELAY: Duration = Duration::from_secs(5);

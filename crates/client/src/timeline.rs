@@ -3,17 +3,20 @@
 //! Edits, deletions and reactions are rows of their own beside their target, folded when a page is
 //! read: so the order of arrival can't matter. Specified in `spec/content.md`.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use prost::Message;
-use proto::{AccountId, Content, ContentBody, LogId, Reference, Rows};
+use proto::{AccountId, Content, ContentBody, Direction, LogId, Receipt, Reference, Rows};
 
 use crate::{
     Event, Mark,
     conversation::Conversation,
     schema::{
         self, ANNOTATIONS, ARRIVALS, MARKS, MESSAGES, MessageRow, Place, REFERENCES, join,
-        numbered, place_of,
+        numbered, place_of, prefix_range,
     },
     step::Step,
 };
@@ -65,6 +68,83 @@ pub(crate) fn insert(
     step.event(Event::Timeline(log));
 }
 
+/// Takes entries out, most of them own ones that nobody else has: what they alone depended on is at
+/// the edge again. Those that are to stay are only shown.
+pub(crate) fn retreat(
+    step: &mut Step<'_>,
+    conversation: &mut Conversation,
+    gone: &BTreeMap<Place, Content>,
+    stays: Option<Place>,
+) {
+    let log = conversation.log;
+    let dependencies = gone.values().flat_map(|content| &content.dependencies);
+    let bare = dependencies.filter_map(|d| Some((*d, place_of(&step.draft, &log, d)?)));
+    let mut bare: BTreeMap<_, _> = bare.filter(|(_, place)| !gone.contains_key(place)).collect();
+    for (place, content) in gone.iter().filter(|(place, _)| stays != Some(**place)) {
+        step.draft.delete(MESSAGES, place.key(&log));
+        step.draft.delete(REFERENCES, join(&log, place.id.reference()));
+        step.draft.delete(MARKS, place.key(&log));
+        if let Some(target) = target_of(&content.body) {
+            step.draft.delete(ANNOTATIONS, annotation_key(&log, &target, *place));
+        }
+    }
+    let (start, end) = prefix_range(&log.0);
+    let from = bare.values().min().map_or_else(|| end.clone(), |place| place.key(&log));
+    step.draft.scan(MESSAGES, &from, &end, Direction::Forward, &mut |key, value| {
+        let (place, content) = entry(&log, key, value);
+        if stays != Some(place) && content.dependencies.iter().any(|d| bare.contains_key(d)) {
+            let refused = step.draft.get(MARKS, key).is_some_and(|m| m == [Mark::Refused as u8]);
+            bare.retain(|reference, _| refused || !content.dependencies.contains(reference));
+        }
+        if bare.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let mut arrived = Vec::new();
+    step.draft.scan(ARRIVALS, &start, &end, Direction::Backward, &mut |key, value| {
+        let place = Place::decode(value);
+        if place.is_some_and(|place| stays != Some(place) && gone.contains_key(&place)) {
+            arrived.push(key.to_vec());
+        }
+        let found = arrived.len().saturating_add(usize::from(stays.is_some()));
+        if found < gone.len() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    for key in arrived {
+        step.draft.delete(ARRIVALS, key);
+    }
+    conversation.frontier.heads.retain(|head| !gone.contains_key(head));
+    conversation.frontier.add_heads(bare.into_values());
+    conversation.save_frontier(step);
+    step.event(Event::Timeline(log));
+}
+
+/// An entry of one's own and all of one's own that depend on it, in their order.
+pub(crate) fn dependents(
+    rows: &dyn Rows,
+    log: &LogId,
+    (place, author): (Place, &AccountId),
+) -> BTreeMap<Place, Content> {
+    let mut found = BTreeMap::new();
+    let mut names = BTreeSet::new();
+    let end = prefix_range(&log.0).1;
+    rows.scan(MESSAGES, &place.key(log), &end, Direction::Forward, &mut |key, value| {
+        let (at, content) = entry(log, key, value);
+        let depends = content.dependencies.iter().any(|d| names.contains(d));
+        let own = || MessageRow::decode(value).is_ok_and(|row| row.author == author.0);
+        if at == place || depends && own() {
+            names.insert(at.id.reference());
+            found.insert(at, content);
+        }
+        ControlFlow::Continue(())
+    });
+    found
+}
+
+/// The key and value of a row of the timeline.
+fn entry(log: &LogId, key: &[u8], value: &[u8]) -> (Place, Content) {
+    let place = key.get(log.0.len()..).and_then(Place::decode).unwrap_or_default();
+    let row = MessageRow::decode(value).unwrap_or_default();
+    (place, Content::decode(&row.content).unwrap_or_default())
+}
+
 /// Tells whether an entry's position is 1 + the largest among its dependencies; `None` while
 /// some of them, which are listed, are missing.
 pub(crate) fn check_position(
@@ -112,6 +192,25 @@ pub(crate) fn target_of(body: &ContentBody) -> Option<Reference> {
         | ContentBody::Receipt(_)
         | ContentBody::Accept { .. }
         | ContentBody::Unknown => None,
+    }
+}
+
+/// A body that speaks of the same messages under other names.
+pub(crate) fn renamed(body: ContentBody, name: impl Fn(&Reference) -> Reference) -> ContentBody {
+    match body {
+        ContentBody::Text { text, reply_to } => {
+            ContentBody::Text { text, reply_to: reply_to.as_ref().map(name) }
+        }
+        ContentBody::Edit { target, text } => ContentBody::Edit { target: name(&target), text },
+        ContentBody::Delete { target } => ContentBody::Delete { target: name(&target) },
+        ContentBody::Reaction { target, emoji } => {
+            ContentBody::Reaction { target: name(&target), emoji }
+        }
+        ContentBody::Receipt(Receipt { delivered, read }) => ContentBody::Receipt(Receipt {
+            delivered: delivered.iter().map(&name).collect(),
+            read: read.iter().map(&name).collect(),
+        }),
+        ContentBody::Accept { .. } | ContentBody::Unknown => body,
     }
 }
 

@@ -14,7 +14,8 @@ use crate::{
     ContactState, Mark, Place,
     schema::{
         self, ACCOUNT, ANNOTATIONS, ARRIVALS, CONTACTS, DEFERRED, DRAFTS, FRONTIERS, INVITES,
-        KEY_PACKAGES, MARKS, MESSAGES, MessageRow, OUTBOX, join, numbered, place_of, prefix_range,
+        KEY_PACKAGES, MARKS, MESSAGES, MessageRow, OUTBOX, current, join, numbered, place_of,
+        prefix_range,
     },
 };
 
@@ -172,15 +173,15 @@ pub fn timeline(
     items
 }
 
-/// One message by its name.
+/// One message by its name, or by the one it had before it was sealed anew.
 pub fn message(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<MessageView> {
-    let place = place_of(rows, log, reference)?;
+    let place = place_of(rows, log, &current(rows, log, reference))?;
     message_view(rows, log, place, &rows.get(MESSAGES, &place.key(log))?)
 }
 
 /// How far an entry of one's own has come, whatever it says.
 pub fn mark(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<Mark> {
-    let place = place_of(rows, log, reference)?;
+    let place = place_of(rows, log, &current(rows, log, reference))?;
     Mark::from_byte(*rows.get(MARKS, &place.key(log))?.first()?)
 }
 
@@ -319,6 +320,10 @@ fn annotate(
     view: &mut MessageView,
 ) -> Option<()> {
     let row: MessageRow = schema::load(rows, MESSAGES, &place.key(log))?;
+    if rows.get(MARKS, &place.key(log)).is_some_and(|mark| mark == [Mark::Refused as u8]) {
+        // Nobody else will ever see it.
+        return None;
+    }
     let by = AccountId::try_from(row.author.as_slice()).ok()?;
     match Content::decode(&row.content).ok()?.body {
         ContentBody::Edit { text, .. } if by == author && view.text.is_some() => {

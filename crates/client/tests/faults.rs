@@ -29,7 +29,13 @@ enum Step {
     KillDevice(usize),
     KillMidway(usize),
     Cut(usize, bool),
+    /// More time than a closed write key may still write.
+    PassADay,
+    /// Somebody is offline for so long with something to say, and the other changes the keys.
+    Away(usize),
 }
+
+const DAY: Duration = Duration::from_secs(25 * 3600);
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
@@ -42,6 +48,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..2_usize).prop_map(Step::KillDevice),
         1 => (0..2_usize).prop_map(Step::KillMidway),
         2 => (0..2_usize, any::<bool>()).prop_map(|(device, cut)| Step::Cut(device, cut)),
+        1 => Just(Step::PassADay),
+        1 => (0..2_usize).prop_map(Step::Away),
     ]
 }
 
@@ -71,6 +79,14 @@ fn take(world: &mut World, step: Step, contacts: [AccountId; 2], said: &mut Said
         }
         Step::KillMidway(number) => world.devices[number].dies_before_commit = true,
         Step::Cut(number, cut) => world.set_offline(number, cut),
+        Step::PassADay => world.pass(DAY),
+        Step::Away(number) => {
+            world.set_offline(number, true);
+            take(world, Step::Say(number), contacts, said);
+            world.tell(1 - number, Action::Rekey { contact: contacts[1 - number] });
+            world.pass(DAY);
+            world.set_offline(number, false);
+        }
     }
 }
 
@@ -120,6 +136,9 @@ proptest! {
             let in_order = own.iter().all(|text| order.any(|said| said == text));
             prop_assert!(in_order, "each in the order in which it was said: {:?}", own);
         }
+        world.wire.clear();
+        world.pass(DAY);
+        prop_assert_eq!(world.wire.len(), 0, "all is quiet");
         let told = world.devices.iter().all(|d| {
             d.side.machine.as_ref().is_some_and(|m| m.counters().equivocations == 0)
         });

@@ -259,6 +259,24 @@ impl World {
         self.network.push_back((from, to, bytes));
     }
 
+    /// Loses what is on its way without anybody noticing.
+    pub fn lose_all(&mut self) {
+        self.network.clear();
+    }
+
+    /// Lets the node refuse what was appended last, which is lost on its way.
+    pub fn refuse_append(&mut self, number: usize, code: Code) {
+        self.lose_all();
+        let appended = |frame: &Frame| matches!(frame.body, Body::Append { .. });
+        let request = self.frames().into_iter().rfind(appended).unwrap().request;
+        self.inject(number, Frame { request, body: Body::Refused { code, newer: Vec::new() } });
+    }
+
+    /// How many frames of a kind were on the wire.
+    pub fn count(&self, kind: fn(&Body) -> bool) -> usize {
+        self.frames().iter().filter(|frame| kind(&frame.body)).count()
+    }
+
     /// Carries frames until nobody has anything to say.
     pub fn run(&mut self) {
         while self.run_one() {}
@@ -267,11 +285,6 @@ impl World {
     /// Frames are on their way.
     pub fn is_busy(&self) -> bool {
         !self.network.is_empty()
-    }
-
-    /// Loses all that is on its way.
-    pub fn drop_network(&mut self) {
-        self.network.clear();
     }
 
     /// Carries a few frames and leaves the others on their way.
@@ -311,24 +324,30 @@ impl World {
     /// Lets time pass, with everything that falls due in it.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now.after(time);
-        loop {
+        self.run();
+        while self.fire(end) {
             self.run();
-            let node = self.node.machine.as_ref().and_then(Machine::poll_timeout);
-            let devices = self.devices.iter().filter_map(|d| d.side.machine.as_ref());
-            let due = devices.filter_map(Machine::poll_timeout).chain(node).min();
-            let Some(due) = due.filter(|due| *due <= end) else { break };
-            self.now = self.now.max(due);
-            if node.is_some_and(|node| node <= self.now) {
-                self.give_node(Input::Timeout);
-            }
-            for number in 0..self.devices.len() {
-                let machine = self.devices[number].side.machine.as_ref();
-                if machine.and_then(Machine::poll_timeout).is_some_and(|due| due <= self.now) {
-                    self.give_device(number, Input::Timeout);
-                }
-            }
         }
         self.now = end;
+    }
+
+    /// Carries out what falls due next, if that is before `end`, without carrying any frame.
+    pub fn fire(&mut self, end: Instant) -> bool {
+        let node = self.node.machine.as_ref().and_then(Machine::poll_timeout);
+        let devices = self.devices.iter().filter_map(|d| d.side.machine.as_ref());
+        let due = devices.filter_map(Machine::poll_timeout).chain(node).min();
+        let Some(due) = due.filter(|due| *due <= end) else { return false };
+        self.now = self.now.max(due);
+        if node.is_some_and(|node| node <= self.now) {
+            self.give_node(Input::Timeout);
+        }
+        for number in 0..self.devices.len() {
+            let machine = self.devices[number].side.machine.as_ref();
+            if machine.and_then(Machine::poll_timeout).is_some_and(|due| due <= self.now) {
+                self.give_device(number, Input::Timeout);
+            }
+        }
+        true
     }
 
     // What users do.
