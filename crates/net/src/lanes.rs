@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -11,11 +11,12 @@ use std::{
 use bytes::Bytes;
 use proto::{Body, Code, DecodeError, Frame, FrameReader, Lane};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::timeout;
 
 use crate::{
     hub::Hub,
     link::{Ending, LANES, Link},
+    pulse::{Counts, Pulse},
 };
 
 /// The streams of a connection, by number of [`Lane`].
@@ -70,7 +71,8 @@ impl Stream {
 
 /// Carries frames until the connection ends.
 pub(crate) async fn run(hub: Arc<Hub>, link: Arc<Link>, lanes: Lanes) {
-    let mut task = Task { hub, link, lanes, silence: None, malformed: 0, frames: Vec::new() };
+    let pulse = link.dialled.then(|| Box::new(Pulse::new(hub.settings.keep_alive)));
+    let mut task = Task { hub, link, lanes, pulse, malformed: 0, frames: Vec::new() };
     let ending = poll_fn(|cx| task.poll(cx)).await;
     if let Ending::Flushed(code) | Ending::Now(code) = ending {
         if matches!(ending, Ending::Flushed(_)) {
@@ -86,8 +88,8 @@ struct Task {
     hub: Arc<Hub>,
     link: Arc<Link>,
     lanes: Lanes,
-    /// Runs since something was written, on the side that dialled; see [`SILENCE_MAX`].
-    silence: Option<(Pin<Box<Sleep>>, u64)>,
+    /// On the side that dialled.
+    pulse: Option<Box<Pulse>>,
     malformed: u32,
     frames: Vec<(Frame, usize)>,
 }
@@ -110,14 +112,11 @@ impl Task {
             for number in 0..LANES {
                 moved |= self.write(number, cx)?;
             }
-            if moved {
-                self.expect_answer();
-            }
             for number in 0..LANES {
                 moved |= self.read(number, cx)?;
             }
             if !moved {
-                return self.check_silence(cx);
+                return self.check_pulse(cx);
             }
         }
         // Others have a right to this thread as well.
@@ -133,6 +132,8 @@ impl Task {
                 return Ok(false);
             }
         }
+        // The answer may come before this task goes on.
+        let before = self.pulse.as_ref().map(|_| Counts::of(&self.link.connection));
         let mut chunks = [std::mem::take(&mut lane.writing)];
         let poll = pin!(lane.send.write_chunks(&mut chunks)).poll(cx);
         let [rest] = chunks;
@@ -140,6 +141,9 @@ impl Task {
         match poll {
             Poll::Ready(Ok(written)) => {
                 self.link.written(number, written.bytes);
+                if let (Some(pulse), Some(before)) = (&mut self.pulse, before) {
+                    pulse.sent(before);
+                }
                 Ok(true)
             }
             Poll::Ready(Err(_)) => Err(Ending::Lost),
@@ -157,6 +161,9 @@ impl Task {
             Poll::Ready(Ok(None)) => lane.finished = true,
             Poll::Ready(Err(_)) => return Err(Ending::Lost),
             Poll::Pending => return Ok(false),
+        }
+        if let Some(pulse) = &mut self.pulse {
+            pulse.received();
         }
         if self.lanes.0.iter().all(|lane| lane.finished) {
             return Err(Ending::Flushed(Code::Done));
@@ -208,22 +215,12 @@ impl Task {
         }
     }
 
-    /// From now on the peer's QUIC should be heard within [`SILENCE_MAX`].
-    fn expect_answer(&mut self) {
-        if self.link.dialled && self.silence.is_none() {
-            let heard = self.link.connection.stats().udp_rx.datagrams;
-            self.silence = Some((Box::pin(sleep(SILENCE_MAX)), heard));
+    fn check_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        let Some(pulse) = &mut self.pulse else { return Ok(()) };
+        match pulse.poll_gone(cx, &self.link.connection) {
+            Poll::Ready(()) => Err(Ending::Now(Code::Done)),
+            Poll::Pending => Ok(()),
         }
-    }
-
-    fn check_silence(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
-        let Some((sleep, heard)) = &mut self.silence else { return Ok(()) };
-        if sleep.as_mut().poll(cx).is_pending() {
-            return Ok(());
-        }
-        let silent = self.link.connection.stats().udp_rx.datagrams == *heard;
-        self.silence = None;
-        if silent { Err(Ending::Now(Code::Done)) } else { Ok(()) }
     }
 
     /// Writes what waits and sees it acknowledged.
@@ -262,8 +259,5 @@ const READ_MAX: usize = 64 * 1024;
 const ROUNDS_MAX: usize = 32;
 /// A peer that keeps sending frames which are none is let go.
 const MALFORMED_MAX: u32 = 16;
-/// A peer whose QUIC does not even acknowledge for this long is gone: restarted, or on another
-/// network. Much shorter than the idle timeout, since who has something to say wants it said.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How long a last frame may take.
 const FLUSH_MAX: Duration = Duration::from_secs(2);

@@ -35,6 +35,7 @@ mod identity;
 mod lanes;
 mod link;
 mod lock;
+mod pulse;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -244,6 +244,28 @@ async fn a_node_that_forgot_its_connections_says_so() {
     after.connected().await;
 }
 
+#[tokio::test]
+async fn a_peer_that_falls_silent_while_nobody_speaks_is_noticed_long_before_quic_gives_up() {
+    let mut node = start(node(1, 0), Memory::new()).await;
+    let road = Road::to(node.address()).await;
+    let keep_alive = std::time::Duration::from_millis(200);
+    let settings = crate::Settings { keep_alive, ..device(2) };
+    let mut device = start(settings, Memory::new()).await;
+    device.tell(Tell::Connect(node.key, vec![road.entrance])).await;
+    assert_eq!(device.connected().await, node.key);
+    node.connected().await;
+    let before = device.running.counters().udp_datagrams_in;
+    until(|| device.running.counters().udp_datagrams_in > before + 3).await;
+    assert!(device.events.try_recv().is_none(), "keep-alives are answered");
+    // Nobody reads there.
+    let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    road.lead_to(nowhere.local_addr().unwrap());
+    assert_eq!(device.disconnected().await, node.key);
+    road.lead_to(node.address());
+    device.running.dial_now();
+    assert_eq!(device.connected().await, node.key);
+}
+
 /// Forwards datagrams between one sender and a place that can change.
 struct Road {
     entrance: std::net::SocketAddr,
