@@ -71,7 +71,8 @@ impl Stream {
 
 /// Carries frames until the connection ends.
 pub(crate) async fn run(hub: Arc<Hub>, link: Arc<Link>, lanes: Lanes) {
-    let pulse = link.dialled.then(|| Box::new(Pulse::new(hub.settings.keep_alive)));
+    let keep_alive = hub.settings.keep_alive;
+    let pulse = link.dialled.then(|| Box::new(Pulse::new(keep_alive, &link.connection)));
     let mut task = Task { hub, link, lanes, pulse, malformed: 0, frames: Vec::new() };
     let ending = poll_fn(|cx| task.poll(cx)).await;
     if let Ending::Flushed(code) | Ending::Now(code) = ending {

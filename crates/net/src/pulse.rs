@@ -1,10 +1,11 @@
 //! How the side that dialled notices that its peer is gone: restarted, or on another network.
 //!
 //! QUIC alone would wait for its idle timeout, and who has something to say wants it said. So the
-//! peer's QUIC must be heard, if only to acknowledge, within [`ROUNDS_MAX`] rounds of
-//! [`ROUND`] after a frame or a keep-alive was sent. This sends nothing itself: it looks at what
-//! QUIC counts, while nobody speaks once per keep-alive. Rounds rather than one long wait, because
-//! a machine that was asleep or too busy to read its socket counts that time as one round.
+//! peer's QUIC must be heard, if only to acknowledge, within [`ROUNDS_MAX`] rounds of [`ROUND`]
+//! after a frame or a keep-alive was sent. This sends nothing itself: it looks at what QUIC counts,
+//! while nobody speaks once per keep-alive. Rounds rather than one long wait, because a machine
+//! that was asleep, or too busy to read its socket, counts that time as one round. Specified in
+//! `spec/transport.md`, section 5.
 
 use std::{
     pin::Pin,
@@ -22,8 +23,8 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    pub(crate) fn new(keep_alive: Duration) -> Self {
-        let watch = Watch::new(keep_alive, Instant::now());
+    pub(crate) fn new(keep_alive: Duration, connection: &Connection) -> Self {
+        let watch = Watch::new(keep_alive, Counts::of(connection), Instant::now());
         Self { timer: Box::pin(sleep(keep_alive)), watch }
     }
 
@@ -79,8 +80,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(keep_alive: Duration, now: Instant) -> Self {
-        let seen = Counts::default();
+    fn new(keep_alive: Duration, seen: Counts, now: Instant) -> Self {
         Self { keep_alive, quiet_since: now, seen, not_answers: 0, awaited: None }
     }
 
