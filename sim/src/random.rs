@@ -84,6 +84,11 @@ impl Generator<'_> {
             scenario.behind_nat.push(self.below(nodes));
         }
         self.add_faults(&mut scenario);
+        // Strangers look at their devices every second until they know each other: for days on
+        // end that would take long to run.
+        if scenario.acquainted && self.one_in(5) {
+            stretch(&mut scenario);
+        }
         scenario
     }
 
@@ -221,6 +226,21 @@ impl Generator<'_> {
     }
 }
 
+/// Makes days of it: some things go wrong only when somebody was away for a day.
+fn stretch(scenario: &mut Scenario) {
+    let longer = |span: Span, factor| Span(span.0.saturating_mul(factor));
+    scenario.talk.every = longer(scenario.talk.every, STRETCH);
+    scenario.lasts = Span(longer(scenario.lasts, STRETCH).0.saturating_add(DAY));
+    for fault in &mut scenario.faults {
+        fault.at = longer(fault.at, STRETCH);
+        fault.lasts = fault.lasts.map(|lasts| longer(lasts, AWAY_STRETCH).min(AWAY_MAX));
+    }
+    if let Some(churn) = &mut scenario.churn {
+        churn.per_hour *= 1.0 / f64::from(STRETCH);
+        churn.away = churn.away.map(|away| longer(away, STRETCH));
+    }
+}
+
 /// Makes a join one that may be, or something else.
 fn settle_join(scenario: &Scenario, fault: &mut Fault) {
     let joins = |who: &Who| {
@@ -254,6 +274,12 @@ fn drop_before_joins(faults: &mut Vec<Fault>) {
 fn millis_of(span: Span) -> u64 {
     u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// Moments become minutes, and who was away for seconds is so for hours.
+const STRETCH: u32 = 1_000;
+const AWAY_STRETCH: u32 = 7_200;
+const AWAY_MAX: Span = Span::from_millis(30 * 3_600_000);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What goes wrong, more often where more bugs are.
 const WHATS: [What; 15] = [

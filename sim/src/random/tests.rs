@@ -69,6 +69,8 @@ fn everything_that_can_go_wrong_does_so_in_the_first_500_seeds() {
             ("left for ever", (0..scenario.nodes).any(|n| scenario.leaves(Who::Node(n)))),
             ("all excused", (0..scenario.nodes).all(|n| scenario.excused(n))),
             ("overlapping", overlapping(&scenario)),
+            ("long", scenario.lasts.0 > DAY),
+            ("away for a day", away_for_a_day(&scenario)),
         ];
         for (name, so) in is {
             *part.entry(name).or_insert(0) += u32::from(so);
@@ -88,10 +90,18 @@ fn everything_that_can_go_wrong_does_so_in_the_first_500_seeds() {
         ("left for ever", 15..100),
         ("all excused", 10..150),
         ("overlapping", 50..400),
+        ("long", 30..80),
+        ("away for a day", 5..60),
     ]);
     for (name, bound) in bounds {
         assert!(bound.contains(&part[name]), "{name}: {part:?}");
     }
+}
+
+/// Whether somebody comes back after a day.
+fn away_for_a_day(scenario: &Scenario) -> bool {
+    let ends = |fault: &Fault| fault.lasts.is_some_and(|lasts| lasts.0 >= DAY);
+    scenario.faults.iter().any(|fault| fault.what.takes_away() && ends(fault))
 }
 
 /// Whether one host has two faults at once.
