@@ -19,17 +19,19 @@ mod network;
 mod secrets;
 mod talk;
 mod words;
+mod worlds;
 
 pub use network::node_machine;
 pub use secrets::{bundle, inbox_item, kept_secrets, message_open};
 pub use talk::client_machine;
 pub use words::{content, envelope, frame, frame_reader, records};
+pub use worlds::simulator;
 
 /// A function and the name of its corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("bundle", bundle),
     ("client_machine", client_machine),
     ("content", content),
@@ -41,4 +43,5 @@ pub const TARGETS: [Target; 11] = [
     ("message_open", message_open),
     ("node_machine", node_machine),
     ("records", records),
+    ("simulator", simulator),
 ];

@@ -41,6 +41,7 @@ replay! {
     message_open 1_000,
     node_machine 800,
     records 5_000,
+    simulator 60,
 }
 
 #[test]
