@@ -8,13 +8,13 @@ use std::{
 
 use client::view;
 
-use crate::{Rule, network::HostId, scenario::Who, world::World};
+use crate::{Milestone, Rule, Tally, network::HostId, scenario::Who, world::World};
 
 impl World<'_> {
     /// Runs from the beginning to the end, or to the first panic.
-    pub(crate) fn run(&mut self) {
+    pub(crate) fn run(&mut self, passes: &mut dyn FnMut(Milestone, &Tally)) {
         // What was written down until then must not be lost, so the world is looked at afterwards.
-        let ended = catch_unwind(AssertUnwindSafe(|| self.take_course()));
+        let ended = catch_unwind(AssertUnwindSafe(|| self.take_course(passes)));
         if let Err(panic) = ended {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -22,7 +22,7 @@ impl World<'_> {
         }
     }
 
-    fn take_course(&mut self) {
+    fn take_course(&mut self, passes: &mut dyn FnMut(Milestone, &Tally)) {
         self.start_all();
         self.wake_people();
         if self.scenario.acquainted {
@@ -31,9 +31,11 @@ impl World<'_> {
                 self.report(Rule::Progress, "people don't get acquainted in peace".into());
             }
         }
+        passes(Milestone::Beginning, self.count());
         self.talking = true;
         self.plan_faults();
         self.pass(self.scenario.lasts.0);
+        passes(Milestone::Peace, self.count());
         self.make_peace();
         self.pass(PEACE);
         self.wait_for(ACQUAINTED_MAX, Self::all_are_settled);

@@ -35,7 +35,7 @@ use world::World;
 
 pub use mutant::Mutant;
 pub use random::{from_bytes, random};
-pub use report::{Options, Report, Rule, Tally, Violation};
+pub use report::{Milestone, Options, Report, Rule, Tally, Violation};
 pub use scenario::{
     Churn, Disks, Fault, LiarAt, Lie, Scenario, ScenarioError, Span, Talk, Weather, What, Who,
 };
@@ -43,7 +43,18 @@ pub use shrink::shrink;
 
 /// Runs a scenario with a seed. The same ones give the same report, on any machine.
 pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Report {
+    run_watched(scenario, seed, options, &mut |_, _| {})
+}
+
+/// As [`run`]; says when the run comes to a milestone and what was counted until then (latencies
+/// are told in the end), so that somebody with a clock can tell how long its parts take.
+pub fn run_watched(
+    scenario: &Scenario,
+    seed: u64,
+    options: Options,
+    passes: &mut dyn FnMut(Milestone, &Tally),
+) -> Report {
     let mut world = World::new(scenario, seed, options);
-    world.run();
+    world.run(passes);
     world.into_report()
 }

@@ -78,6 +78,15 @@ impl fmt::Display for Violation {
     }
 }
 
+/// Where the parts of a run meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Milestone {
+    /// The scenario's time begins: all are up and, if it asks for that, acquainted.
+    Beginning,
+    /// Its time is over: faults end, and what must be is checked.
+    Peace,
+}
+
 /// What was counted in a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {

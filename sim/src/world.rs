@@ -391,13 +391,19 @@ impl<'a> World<'a> {
         self.violations.extend(found.into_iter().take(room));
     }
 
-    /// What the run has found.
-    pub(crate) fn into_report(mut self) -> Report {
-        self.stage.tally.simulated = self.stage.now.since(BEGINNING);
+    /// What was counted so far, but for latencies.
+    pub(crate) fn count(&mut self) -> &Tally {
         let tally = &mut self.stage.tally;
+        tally.simulated = self.stage.now.since(BEGINNING);
         tally.said = self.model.said_count();
         tally.shown = self.model.shown_count();
-        tally.latencies_us = self.model.latencies_us().to_vec();
+        tally
+    }
+
+    /// What the run has found.
+    pub(crate) fn into_report(mut self) -> Report {
+        self.count();
+        self.stage.tally.latencies_us = self.model.latencies_us().to_vec();
         if self.stage.leaks {
             self.report(Rule::Secret, "a frame held a plaintext".into());
         }
