@@ -32,6 +32,7 @@ mod peer_process;
 mod people;
 mod prosody;
 mod sender;
+mod simulator;
 mod throughput;
 mod timed;
 mod watched;
@@ -67,6 +68,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "idle" => runtime.block_on(idle::run(option, arguments.get(2).map(String::as_str))),
         "cpu" => runtime.block_on(cpu::run()),
         "keys" => keys::run(),
+        "sim" => simulator::run(option),
         ALL => {
             drop(runtime);
             NAMES.iter().try_for_each(|name| run(&[(*name).to_owned()]))
@@ -79,7 +81,7 @@ fn run(arguments: &[String]) -> Result<()> {
 }
 
 const ALL: &str = "all";
-const NAMES: [&str; 6] = ["keys", "latency", "cpu", "wire", "throughput", "idle"];
+const NAMES: [&str; 7] = ["keys", "latency", "cpu", "wire", "throughput", "idle", "sim"];
 const USAGE: &str = "usage: cargo run --release -p bench -- NAME
 
   keys                   message keys, pages, seals and signatures
@@ -89,6 +91,7 @@ const USAGE: &str = "usage: cargo run --release -p bench -- NAME
   throughput [SECONDS [SENDERS WINDOW]]
                          messages stored per second, and NATS JetStream's
   idle [SECONDS [COUNT]] what 1,000 connected devices cost a node, and Prosody
+  sim [NODES]            how fast the simulator lets time pass, and its memory
   all                    all of these
 
 `bench/README.md` says more.";
