@@ -58,7 +58,9 @@ fn run(arguments: &[String]) -> Result<()> {
         return runtime.block_on(node_process::serve(Path::new(directory)));
     }
     let known = NAMES.contains(&name);
-    if (known && option != Some(wire::ALONE)) || name == ALL {
+    // A part of another benchmark prints no head.
+    let part = option == Some(wire::ALONE) || (name == "sim" && option.is_some());
+    if (known && !part) || name == ALL {
         measure::print_machine();
     }
     match name {
@@ -68,7 +70,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "idle" => runtime.block_on(idle::run(option, arguments.get(2).map(String::as_str))),
         "cpu" => runtime.block_on(cpu::run()),
         "keys" => keys::run(),
-        "sim" => simulator::run(option),
+        "sim" => simulator::run(&arguments[1..]),
         ALL => {
             drop(runtime);
             NAMES.iter().try_for_each(|name| run(&[(*name).to_owned()]))
@@ -91,7 +93,8 @@ const USAGE: &str = "usage: cargo run --release -p bench -- NAME
   throughput [SECONDS [SENDERS WINDOW]]
                          messages stored per second, and NATS JetStream's
   idle [SECONDS [COUNT]] what 1,000 connected devices cost a node, and Prosody
-  sim [NODES]            how fast the simulator lets time pass, and its memory
+  sim [NODES PEOPLE EVERY_S LASTS_S]
+                         how fast the simulator lets time pass, and its memory
   all                    all of these
 
 `bench/README.md` says more.";

@@ -1,9 +1,12 @@
 //! How fast the simulator lets time pass, and what its hosts take: networks of 100, 1,000 and
 //! 10,000 nodes with the people that they have, and 10,000 nodes with nobody.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use sim::{Milestone, Options, Scenario, Span, Talk, Tally, Weather};
 
 use crate::measure::{memory_kib, processor_time};
@@ -26,23 +29,39 @@ struct Mark {
     tally: Tally,
 }
 
-pub(crate) fn run(nodes: Option<&str>) -> Result<()> {
-    let only: Option<u32> = nodes.map(str::parse).transpose()?;
+/// Measures the town of these words, or all of them, each in a process of its own: what one has
+/// freed would otherwise not be counted for the next.
+pub(crate) fn run(words: &[String]) -> Result<()> {
+    if let [nodes, people, every_s, lasts_s] = words {
+        let seconds = |word: &String| Ok::<_, anyhow::Error>(Duration::from_secs(word.parse()?));
+        let (nodes, people) = (nodes.parse()?, people.parse()?);
+        let (every, lasts) = (seconds(every_s)?, seconds(lasts_s)?);
+        return Town { nodes, people, every, lasts }.measure();
+    }
+    println!("sim: people with one friend each write and, one time in four, read all there is;");
+    println!("  all checkers on, one thread, times of the processor");
     println!(
-        "sim: people with one friend each; texts, one in four things is reading all there is;"
+        "  targets: 1,000 nodes with 5,000 people at 20 × real time; 10,000 idle nodes in 8 GiB"
     );
-    println!("  all checkers on; one thread; times are of the processor");
-    println!("  target: 1,000 nodes with 5,000 people 20 times as fast as real time");
-    println!("  target: 10,000 idle nodes in 8 GiB");
     for town in TOWNS {
-        if only.is_none_or(|only| only == town.nodes) {
-            town.measure()?;
-        }
+        let mut own = Command::new(std::env::current_exe()?);
+        let ended = own.arg("sim").args(town.words()).status()?;
+        ensure!(ended.success(), "it did not end well: {town:?}");
     }
     Ok(())
 }
 
 impl Town {
+    fn words(&self) -> [String; 4] {
+        let Self { nodes, people, every, lasts } = self;
+        [
+            nodes.to_string(),
+            people.to_string(),
+            every.as_secs().to_string(),
+            lasts.as_secs().to_string(),
+        ]
+    }
+
     fn scenario(&self) -> Scenario {
         let acts = self.lasts.as_secs() * 3 / self.every.as_secs();
         Scenario {
@@ -75,7 +94,8 @@ impl Town {
     fn measure(&self) -> Result<()> {
         let scenario = self.scenario();
         let Self { nodes, people, every, lasts } = *self;
-        println!("  {nodes} nodes, {people} people, one thing each {every:?}, for {lasts:?}");
+        let what = if people == 0 { "nothing".into() } else { format!("one thing each {every:?}") };
+        println!("  {nodes} nodes, {people} people do {what} for {lasts:?}");
         let begun = Instant::now();
         let start = Mark::take(&Tally::default())?;
         let mut marks = Vec::new();
@@ -83,17 +103,17 @@ impl Town {
             sim::run_watched(&scenario, 1, Options::default(), &mut |_: Milestone, tally| {
                 marks.push(Mark::take(tally));
             });
-        let [settled, talked] = &*marks.into_iter().collect::<Result<Vec<_>>>()? else {
-            return Err(anyhow::anyhow!("the run broke off: {:?}", report.violations));
-        };
+        let marks: Vec<Mark> = marks.into_iter().collect::<Result<_>>()?;
+        let [settled, talked] = &*marks else { bail!("it broke off: {:?}", report.violations) };
         let end = Mark::take(&report.tally)?;
-        println!("    set-up   {}", start.until(settled));
-        println!("    talking  {}", settled.until(talked));
-        println!("    checks   {}", talked.until(&end));
+        println!("    set-up  {}", start.until(settled));
+        println!("    course  {}", settled.until(talked));
+        println!("    checks  {}", talked.until(&end));
         println!(
-            "    memory   {:.2} GiB after set-up, {:.2} after talking; {:.0} s on the clock in all",
-            settled.gib(),
-            talked.gib(),
+            "    memory  {:.0} MiB after set-up, {:.0} after the course, {:.0} in the end; {:.0} s on the clock",
+            settled.mib(),
+            talked.mib(),
+            end.mib(),
             begun.elapsed().as_secs_f64()
         );
         ensure!(report.violations.is_empty(), "{:?}", report.violations);
@@ -111,34 +131,36 @@ impl Mark {
         })
     }
 
-    fn gib(&self) -> f64 {
-        self.memory_kib as f64 / f64::from(1 << 20)
+    fn mib(&self) -> f64 {
+        self.memory_kib as f64 / 1024.0
     }
 
     /// What happened from here to there.
     fn until(&self, end: &Self) -> String {
-        let took = (end.processor - self.processor).as_secs_f64();
+        // The processor's time is counted in hundredths of a second.
+        let took = (end.processor - self.processor).as_secs_f64().max(0.01);
         let passed = (end.tally.simulated - self.tally.simulated).as_secs_f64();
-        let shown = end.tally.shown - self.tally.shown;
-        let steps = end.tally.steps - self.tally.steps;
+        let rate = |before, after| (after - before) as f64 / took;
         format!(
-            "{took:6.1} s for {passed:6.0} s: {:6.1} × real time, {:5.2} hours a minute; \
-             {:6.0} messages, {:7.0} steps a second",
+            "{took:6.2} s for {passed:5.0} s: {:7.1} × real time, {:6.2} hours a minute; \
+             {:5.0} messages, {:6.0} frames, {:6.0} steps a second",
             passed / took,
             passed / took / 60.0,
-            shown as f64 / took,
-            steps as f64 / took,
+            rate(self.tally.shown, end.tally.shown),
+            rate(self.tally.frames, end.tally.frames),
+            rate(self.tally.steps, end.tally.steps),
         )
     }
 }
 
-/// A person says about 40 things a day, and in a busy hour one each two minutes.
-const TOWNS: [Town; 6] = [
+/// People do about 40 things a day, and in a busy hour one each two minutes.
+const TOWNS: [Town; 7] = [
     Town { nodes: 100, people: 500, every: BUSY, lasts: HOUR },
     Town { nodes: 100, people: 500, every: DAILY, lasts: HOUR },
     Town { nodes: 1000, people: 5000, every: BUSY, lasts: HOUR },
     Town { nodes: 1000, people: 5000, every: DAILY, lasts: HOUR },
     Town { nodes: 10_000, people: 500, every: BUSY, lasts: HOUR },
+    Town { nodes: 10_000, people: 500, every: DAILY, lasts: HOUR },
     Town { nodes: 10_000, people: 0, every: DAILY, lasts: HOUR },
 ];
 const HOUR: Duration = Duration::from_secs(3600);
