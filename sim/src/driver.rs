@@ -217,18 +217,12 @@ impl<M: Machine> Driver<M> {
         let Some(process) = &mut self.process else { return Ok(()) };
         let many = process.waiting.len().min(BATCH_MAX);
         let batch: Vec<_> = process.waiting.drain(..many).filter_map(parse).collect();
-        let frames: Vec<_> = batch
-            .iter()
-            .filter_map(|input| match input {
-                Input::Frame(peer, frame) => Some((*peer, frame.clone())),
-                Input::Command(_)
-                | Input::Connected(_)
-                | Input::Disconnected(_)
-                | Input::Timeout => None,
-            })
-            .collect();
-        if frames.len() > 1 {
-            process.machine.foresee(&frames, self.disk.rows());
+        // What comes alone is not foreseen, and most does.
+        if batch.len() > 1 {
+            let frames: Vec<_> = batch.iter().filter_map(frame).collect();
+            if frames.len() > 1 {
+                process.machine.foresee(&frames, self.disk.rows());
+            }
         }
         let due = process.machine.poll_timeout().is_some_and(|due| due <= now);
         for input in batch.into_iter().chain(due.then_some(Input::Timeout)) {
@@ -482,6 +476,13 @@ fn transmit(host: HostId, link: Link, frame: &Frame, stage: &mut Stage) {
     stage.transcript.frame(stage.now, way, &bytes);
     let way = (link.id, link.side);
     stage.network.send(way, frame.lane(), bytes, stage.now, &mut stage.agenda);
+}
+
+fn frame<C>(input: &Input<C>) -> Option<(Peer, Frame)> {
+    match input {
+        Input::Frame(peer, frame) => Some((*peer, frame.clone())),
+        Input::Command(_) | Input::Connected(_) | Input::Disconnected(_) | Input::Timeout => None,
+    }
 }
 
 /// What is no frame is dropped; the real driver also answers that it is none.
