@@ -230,7 +230,7 @@ pub enum Lie {
 
 impl What {
     /// Whether a host to which this happens for ever is gone.
-    fn takes_away(self) -> bool {
+    pub(crate) fn takes_away(self) -> bool {
         match self {
             Self::Crash
             | Self::Kill
