@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use crate::tidy;
+use crate::{sim, tidy};
 
 /// Runs every step and stops at the first that fails.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
@@ -32,6 +32,8 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     step("fuzz corpus", || {
         cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "corpus"])
     })?;
+    step("simulation", sim::survives)?;
+    step("what the simulator keeps", sim::is_as_kept)?;
     println!("ci: all passed in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }
