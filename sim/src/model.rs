@@ -290,9 +290,10 @@ impl Model {
 }
 
 impl Record {
-    /// It is a message, and its author was told that it is safe.
+    /// It is a message, and its author was told that it is safe, and not that the node will never
+    /// take it: what follows was sealed anew then, without it.
     fn must_be_shown(&self) -> bool {
-        self.act == Act::Say && self.is_bound()
+        self.act == Act::Say && self.is_bound() && self.mark != Some(Mark::Refused)
     }
 
     fn is_bound(&self) -> bool {

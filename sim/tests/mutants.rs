@@ -1,0 +1,44 @@
+//! Whoever breaks the product sees the checkers fire.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and tell")]
+
+use std::time::Duration;
+
+use sim::{Mutant, Options, Rule, Span, random, run};
+
+#[test]
+fn a_node_that_accepts_before_it_commits_is_caught() {
+    // The entry is gone: it never arrives, its sender waits for ever, or a mark was wrong.
+    caught(Mutant::AcceptBeforeCommit, &[Rule::Lost, Rule::Mark, Rule::Progress, Rule::Quiet]);
+}
+
+#[test]
+fn a_node_that_stores_an_entry_twice_is_caught() {
+    caught(Mutant::NoDuplicateCheck, &[Rule::Twice]);
+}
+
+#[test]
+fn a_device_that_shows_messages_as_they_arrive_is_caught() {
+    caught(Mutant::TimelineByArrival, &[Rule::Order, Rule::Dependency]);
+}
+
+/// Draws worlds until one shows that the product is broken, by a rule that speaks of just that.
+/// The same world with a product that is whole must be well.
+fn caught(mutant: Mutant, rules: &[Rule]) {
+    let broken = Options { mutant: Some(mutant), transcript: false };
+    // Unoptimised, a world that lasts for days takes too long.
+    let worlds = (1..=SEEDS).map(|seed| (seed, random(seed)));
+    let (seed, scenario, found) = worlds
+        .filter(|(_, scenario)| scenario.lasts < Span(Duration::from_secs(3600)))
+        .find_map(|(seed, scenario)| {
+            let found = run(&scenario, seed, broken).violations.into_iter().next()?;
+            Some((seed, scenario, found))
+        })
+        .unwrap();
+    println!("{mutant:?} is caught by seed {seed}: {found}");
+    assert!(rules.contains(&found.rule), "seed {seed}: {found}");
+    let whole = run(&scenario, seed, Options::default());
+    assert_eq!(whole.violations, [], "seed {seed}");
+}
+
+const SEEDS: u64 = 1_000;
