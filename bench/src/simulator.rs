@@ -110,10 +110,9 @@ impl Town {
         println!("    course  {}", settled.until(talked));
         println!("    checks  {}", talked.until(&end));
         println!(
-            "    memory  {:.0} MiB after set-up, {:.0} after the course, {:.0} in the end; {:.0} s on the clock",
+            "    memory  {:.0} MiB after set-up, {:.0} after the course; {:.0} s on the clock",
             settled.mib(),
             talked.mib(),
-            end.mib(),
             begun.elapsed().as_secs_f64()
         );
         ensure!(report.violations.is_empty(), "{:?}", report.violations);
