@@ -230,7 +230,7 @@ pub enum Lie {
 
 impl What {
     /// Whether a host to which this happens for ever is gone.
-    pub(crate) fn takes_away(self) -> bool {
+    fn takes_away(self) -> bool {
         match self {
             Self::Crash
             | Self::Kill

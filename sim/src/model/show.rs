@@ -134,7 +134,9 @@ impl Model {
                 found.add(Rule::Twice, format_args!("{deed:?} stands there twice"));
             }
             let last = if view.own { &mut last_own } else { &mut last_other };
-            if self.record(deed).is_some_and(|record| record.is_bound())
+            // What follows something that its node will never take gets the same position.
+            if view.mark != Some(Mark::Refused)
+                && self.record(deed).is_some_and(|record| record.is_bound())
                 && let Some(last) = last.replace(deed).filter(|last| *last > deed)
             {
                 found.add(Rule::Order, format_args!("{deed:?} was said before {last:?}"));
@@ -284,6 +286,8 @@ impl Model {
         if let Some(record) = self.record_mut(deed).filter(|record| !record.arrived) {
             record.place = Some(place);
             record.mark = None;
+            // It is about to be shown there.
+            record.here = false;
         }
     }
 

@@ -78,6 +78,18 @@ fn what_nobody_else_has_seen_may_be_sealed_anew() {
 }
 
 #[test]
+fn what_has_moved_is_shown_again_by_its_author() {
+    let mut model = model();
+    let hello = says(&mut model, ADA, BEN);
+    shows(&mut model, ADA, BEN, &[hello]);
+    let mut anew = sent(view(&model, hello, ADA));
+    anew.place.id.0[0] ^= 1;
+    model.moved(hello, anew.place);
+    assert_eq!(rules(&model.shows(ADA, BEN, std::slice::from_ref(&anew), at(2))), []);
+    assert_eq!(rules(&model.shows(ADA, BEN, &[anew], at(3))), [Rule::Twice], "but not twice");
+}
+
+#[test]
 fn what_was_seen_before_is_shown_before() {
     let mut model = model();
     let hello = says(&mut model, ADA, BEN);
@@ -96,6 +108,34 @@ fn what_was_seen_before_is_shown_before() {
     let order = [view(&model, answer, ADA), late, view(&model, more, ADA)];
     let found = rules(&model.restarted(ADA, BEN, &order, at(5)));
     assert!(found.contains(&Rule::Dependency), "{found:?}");
+}
+
+#[test]
+fn nothing_depends_on_what_its_node_will_never_take() {
+    let mut model = model();
+    let question = says(&mut model, ADA, BEN);
+    let answer = says(&mut model, ADA, BEN);
+    shows(&mut model, ADA, BEN, &[question, answer]);
+    assert_eq!(shows(&mut model, BEN, ADA, &[answer]), [Rule::Dependency], "it may yet come");
+
+    let last = says(&mut model, ADA, BEN);
+    let view = MessageView { mark: Some(Mark::Refused), ..view(&model, answer, ADA) };
+    assert_eq!(rules(&model.marks(ADA, BEN, &[view], at(5))), []);
+    shows(&mut model, BEN, ADA, &[question]);
+    assert_eq!(shows(&mut model, BEN, ADA, &[last]), []);
+}
+
+#[test]
+fn what_its_node_will_never_take_may_stand_behind_what_follows() {
+    for (mark, is_wrong) in [(Mark::Refused, false), (Mark::Stored, true)] {
+        let mut model = model();
+        let refused = says(&mut model, ADA, BEN);
+        let next = says(&mut model, ADA, BEN);
+        let mut behind = MessageView { mark: Some(mark), ..view(&model, refused, ADA) };
+        behind.place.position = 9;
+        let found = rules(&model.restarted(ADA, BEN, &[view(&model, next, ADA), behind], at(3)));
+        assert_eq!(found.contains(&Rule::Order), is_wrong, "{mark:?}: {found:?}");
+    }
 }
 
 #[test]
