@@ -305,11 +305,13 @@ fn what_was_sealed_with_keys_that_are_forgotten_since_is_sealed_anew() {
         world.ask(1, Action::Rekey { contact: ada }).unwrap();
     }
     world.say(1, ada, "newest keys");
-    // The node answers nothing before all of it was delivered.
+    // The node has no room before all of it was delivered, and knows no handle after that.
     world.refused = |frame| matches!(frame.body, Body::Append { .. }).then_some(Code::Busy);
     world.set_offline(0, false);
     world.pass(Duration::from_secs(60));
     world.refused = |_| None;
+    world.set_offline(0, true);
+    world.set_offline(0, false);
     world.pass(Duration::from_secs(60));
     let expected = ["newest keys", "old keys", "own keys"];
     assert_eq!(world.texts(0, ben), expected);
