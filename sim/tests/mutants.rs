@@ -8,27 +8,26 @@ use sim::{Mutant, Options, Rule, Span, random, run};
 
 #[test]
 fn a_node_that_accepts_before_it_commits_is_caught() {
-    // The entry is gone: it never arrives, its sender waits for ever, or a mark was wrong. It shows
-    // in seed 36 too, where those who miss it ask for it all the time, which takes long to run.
-    caught(Mutant::AcceptBeforeCommit, 85, &[Rule::Lost, Rule::Mark, Rule::Progress, Rule::Quiet]);
+    // The entry is gone: it never arrives, its sender waits for ever, or a mark was wrong.
+    caught(Mutant::AcceptBeforeCommit, &[Rule::Lost, Rule::Mark, Rule::Progress, Rule::Quiet]);
 }
 
 #[test]
 fn a_node_that_stores_an_entry_twice_is_caught() {
-    caught(Mutant::NoDuplicateCheck, 1, &[Rule::Twice]);
+    caught(Mutant::NoDuplicateCheck, &[Rule::Twice]);
 }
 
 #[test]
 fn a_device_that_shows_messages_as_they_arrive_is_caught() {
-    caught(Mutant::TimelineByArrival, 1, &[Rule::Order, Rule::Dependency]);
+    caught(Mutant::TimelineByArrival, &[Rule::Order, Rule::Dependency]);
 }
 
 /// Draws worlds until one shows that the product is broken, by a rule that speaks of just that.
 /// The same world with a product that is whole must be well.
-fn caught(mutant: Mutant, first: u64, rules: &[Rule]) {
+fn caught(mutant: Mutant, rules: &[Rule]) {
     let broken = Options { mutant: Some(mutant), transcript: false };
     // Unoptimised, a world that lasts for days takes too long.
-    let worlds = (first..=SEEDS).map(|seed| (seed, random(seed)));
+    let worlds = (1..=SEEDS).map(|seed| (seed, random(seed)));
     let (seed, scenario, found) = worlds
         .filter(|(_, scenario)| scenario.lasts < Span(Duration::from_secs(3600)))
         .find_map(|(seed, scenario)| {

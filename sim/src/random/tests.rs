@@ -1,3 +1,5 @@
+//! The generator keeps to what a scenario may be, and draws everything there is.
+
 use std::collections::BTreeMap;
 
 use super::*;
