@@ -177,5 +177,6 @@ const PROGRESS_MAX: Duration = Duration::from_secs(10);
 /// Where packets get lost, a packet is sat out for 10 s at most; it may happen to each of those
 /// that a message's way takes.
 const LOSSY_PROGRESS_MAX: Duration = Duration::from_secs(60);
-const CALM_AFTER: Duration = Duration::from_secs(60);
+/// Devices put off to later what they did much of, for ten minutes.
+const CALM_AFTER: Duration = Duration::from_secs(660);
 const CALM: Duration = Duration::from_secs(600);

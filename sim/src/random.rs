@@ -111,7 +111,7 @@ impl Generator<'_> {
             weather.near = self.range(0, 50);
             weather.far = self.range(10, 600);
             weather.jitter = self.millis(0, 200);
-            weather.loss = self.pick(0.0, &[0.01, 0.05, 0.2, 0.4]);
+            weather.loss = self.pick(0.0, &[0.01, 0.05, 0.1, 0.2]);
             weather.duplication = self.pick(0.0, &[0.01, 0.1, 0.5]);
             weather.reordering = self.pick(0.0, &[0.01, 0.1, 0.5]);
             weather.device_bps = self.pick(20_000_000, &[0, 64_000, 256_000, 1_000_000]);

@@ -439,5 +439,5 @@ const NAMES: [&str; 8] = ["ada", "ben", "cleo", "dan", "eve", "finn", "gia", "ha
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// The first ones tell it all.
 const VIOLATIONS_MAX: usize = 100;
-const STEPS_MIN: u64 = 100_000;
+const STEPS_MIN: u64 = 1_000_000;
 const STEPS_PER_ACT: u64 = 1_000;
