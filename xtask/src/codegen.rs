@@ -31,7 +31,7 @@ fn generate() -> Result<String, Box<dyn Error>> {
 /// The generated module.
 pub(crate) const TARGET: &str = "crates/proto/src/wire.rs";
 
-const SOURCES: [&str; 3] = ["records.proto", "frames.proto", "content.proto"];
+const SOURCES: [&str; 4] = ["records.proto", "routing.proto", "frames.proto", "content.proto"];
 const INCLUDE: &str = "spec/proto";
 const HEAD: &str =
     "//! Generated from `spec/proto` by `cargo xtask codegen`; not to be edited.\n\n";

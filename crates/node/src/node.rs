@@ -269,7 +269,8 @@ impl Node {
                 Body::Accepted { handle, sequence: 0 }
             }
             // What only nodes say.
-            Body::Opened { .. }
+            Body::Routing(_)
+            | Body::Opened { .. }
             | Body::Deliver { .. }
             | Body::Page { .. }
             | Body::BundleIs(_)

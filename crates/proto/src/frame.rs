@@ -4,7 +4,7 @@ use prost::Message;
 
 use crate::{
     AccountId, DecodeError, Envelope, EnvelopeId, Expiry, Extension, Head, Kind, LogId, PublicKey,
-    Reference, wire,
+    Reference, Routing, wire,
 };
 
 /// One utterance.
@@ -60,6 +60,8 @@ pub enum Body {
     KeyPackages { packages: Vec<Vec<u8>>, left: u32 },
     /// Lets `key` append to the inbox open as `handle`; with `uses` 0 no longer.
     PutInvite { handle: u32, key: PublicKey, expires_s: u64, uses: u32 },
+    /// A word of routing.
+    Routing(Routing),
 }
 
 /// First frame in each direction.
@@ -210,7 +212,8 @@ impl Frame {
             | Body::PutKeyPackages(_)
             | Body::TakeKeyPackages { .. }
             | Body::KeyPackages { .. }
-            | Body::PutInvite { .. } => Lane::Control,
+            | Body::PutInvite { .. }
+            | Body::Routing(_) => Lane::Control,
         }
     }
 
@@ -287,3 +290,5 @@ const CODES: [Code; 16] = [
 ];
 
 mod convert;
+
+pub(crate) use convert::{at_most, each};

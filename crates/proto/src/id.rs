@@ -59,6 +59,24 @@ name! {
     PublicKey
 }
 
+name! {
+    /// A place in the key space of the routing network: that of an account's record is its
+    /// AccountId, that of a node's record its NodeId, that of a node a hash with its proof of work.
+    Key
+}
+
+impl From<AccountId> for Key {
+    fn from(account: AccountId) -> Self {
+        Self(account.0)
+    }
+}
+
+impl From<NodeId> for Key {
+    fn from(node: NodeId) -> Self {
+        Self(node.0)
+    }
+}
+
 /// How one envelope names another: the first 16 bytes of its id.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference(pub [u8; 16]);

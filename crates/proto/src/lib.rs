@@ -19,6 +19,7 @@ mod gauge;
 mod id;
 pub mod limits;
 mod machine;
+mod routing;
 mod rows;
 mod time;
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated; documented in spec/proto")]
@@ -30,8 +31,13 @@ pub use content::{Body as ContentBody, Content, Receipt};
 pub use envelope::{Envelope, Expiry, Extension, Head, Kind, LogGenesis};
 pub use frame::{Body, Code, Cursor, Entry, Frame, Hello, Lane, Open, PutKeyPackages, Read};
 pub use gauge::Gauge;
-pub use id::{AccountId, EnvelopeId, LogId, NodeAddress, NodeId, ParseError, PublicKey, Reference};
+pub use id::{
+    AccountId, EnvelopeId, Key, LogId, NodeAddress, NodeId, ParseError, PublicKey, Reference,
+};
 pub use machine::{Input, Machine, OpenError, Output, Peer, Seed};
+pub use routing::{
+    Contact, Fact, FactId, Gossip, Hop, HopOutcome, Query, Record, Routing, pack, unpack,
+};
 pub use rows::{Direction, Draft, Rows, Table, Visit, WriteBatch};
 pub use time::Instant;
 

@@ -67,3 +67,23 @@ pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
 pub const STREAMS_MAX: u32 = 16;
 /// Handshakes a node starts per second: each costs about half a millisecond of CPU.
 pub const HANDSHAKES_PER_S_MAX: u32 = 500;
+/// Contacts of one bucket, contacts in one answer, and nodes that keep a record: k of Kademlia,
+/// section 2.2, chosen so that they hardly all fail within an hour.
+pub const BUCKET_MAX: usize = 20;
+/// Leading zero bits that the hash of a node's id must have: 65,536 tries, some 20 ms, once for a
+/// node, and once for each id that an attacker tries.
+pub const NODE_WORK_BITS: u32 = 16;
+/// A node's signed record (about 250 bytes).
+pub const NODE_RECORD_MAX: usize = 512;
+/// A node's region, as its operator names it.
+pub const REGION_MAX: usize = 16;
+/// A node's signed suspicion of another (about 190 bytes).
+pub const SUSPICION_MAX: usize = 256;
+/// Seconds for which a record is kept after its publication (Kademlia, section 2.5).
+pub const RECORD_LIFE_S: u32 = 24 * 3600;
+/// Names of facts in one frame.
+pub const FACTS_NAMED_MAX: usize = 64;
+/// Nodes in one sample.
+pub const SAMPLE_MAX: usize = 64;
+/// Requests of one lookup, and hops in its trace.
+pub const HOPS_MAX: usize = 128;

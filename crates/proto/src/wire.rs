@@ -102,6 +102,339 @@ pub struct Extension {
     #[prost(bytes = "vec", tag = "1")]
     pub next_key: ::prost::alloc::vec::Vec<u8>,
 }
+/// What is stored in the routing network: an encoded Bundle or an encoded Signed NodeRecord.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Record {
+    #[prost(oneof = "record::Record", tags = "1, 2")]
+    pub record: ::core::option::Option<record::Record>,
+}
+/// Nested message and enum types in `Record`.
+pub mod record {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Record {
+        #[prost(bytes, tag = "1")]
+        Account(::prost::alloc::vec::Vec<u8>),
+        #[prost(bytes, tag = "2")]
+        Node(::prost::alloc::vec::Vec<u8>),
+    }
+}
+/// What a node says of itself. Signed with its own key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeRecord {
+    #[prost(bytes = "vec", tag = "1")]
+    pub node: ::prost::alloc::vec::Vec<u8>,
+    /// Proof of work.
+    #[prost(uint64, tag = "2")]
+    pub nonce: u64,
+    /// Of two records the one with the higher serial wins: seconds since the Unix epoch.
+    #[prost(uint64, tag = "3")]
+    pub serial: u64,
+    /// Each 4 or 16 bytes of IP address and 2 of port. None: it can't be dialled.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    #[prost(uint64, tag = "5")]
+    pub capacity_bytes: u64,
+    /// Since when it has been running without a break, in seconds since the Unix epoch.
+    #[prost(uint64, tag = "6")]
+    pub since_s: u64,
+    /// At most 16 bytes, of the operator's choice.
+    #[prost(string, tag = "7")]
+    pub region: ::prost::alloc::string::String,
+    /// A key of whoever runs several nodes, or empty.
+    #[prost(bytes = "vec", tag = "8")]
+    pub operator: ::prost::alloc::vec::Vec<u8>,
+    /// Of the software.
+    #[prost(string, tag = "9")]
+    pub version: ::prost::alloc::string::String,
+    /// It goes for good, or for a while.
+    #[prost(bool, tag = "10")]
+    pub leaving: bool,
+}
+/// "I can't reach this node, and others whom I asked can't either."
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Suspicion {
+    #[prost(bytes = "vec", tag = "1")]
+    pub node: ::prost::alloc::vec::Vec<u8>,
+    /// Of the node's newest record that is known; a newer one refutes.
+    #[prost(uint64, tag = "2")]
+    pub serial: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub observer: ::prost::alloc::vec::Vec<u8>,
+    /// The observer's proof of work.
+    #[prost(uint64, tag = "4")]
+    pub observer_nonce: u64,
+}
+/// Everything that only routing says, inside a frame.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Routing {
+    #[prost(
+        oneof = "routing::Word",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26"
+    )]
+    pub word: ::core::option::Option<routing::Word>,
+}
+/// Nested message and enum types in `Routing`.
+pub mod routing {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Word {
+        /// First word of a node on a connection: its encoded Signed NodeRecord.
+        #[prost(bytes, tag = "1")]
+        Introduce(::prost::alloc::vec::Vec<u8>),
+        #[prost(message, tag = "2")]
+        Find(super::Find),
+        #[prost(message, tag = "3")]
+        Found(super::Found),
+        #[prost(message, tag = "4")]
+        Store(super::Store),
+        #[prost(message, tag = "5")]
+        Probe(super::Probe),
+        #[prost(message, tag = "6")]
+        Probed(super::Probed),
+        #[prost(message, tag = "7")]
+        Sample(super::Sample),
+        #[prost(message, tag = "8")]
+        Sampled(super::Sampled),
+        #[prost(message, tag = "9")]
+        Lookup(super::Lookup),
+        #[prost(message, tag = "10")]
+        LookedUp(super::LookedUp),
+        #[prost(message, tag = "11")]
+        AskRelay(super::AskRelay),
+        #[prost(message, tag = "12")]
+        RelayIs(super::RelayIs),
+        #[prost(message, tag = "16")]
+        Join(super::Join),
+        #[prost(message, tag = "17")]
+        ForwardJoin(super::Join),
+        #[prost(message, tag = "18")]
+        Neighbour(super::Neighbour),
+        #[prost(message, tag = "19")]
+        NeighbourIs(super::NeighbourIs),
+        #[prost(message, tag = "20")]
+        Part(super::Part),
+        #[prost(message, tag = "21")]
+        Shuffle(super::Shuffle),
+        #[prost(message, tag = "22")]
+        Shuffled(super::Shuffled),
+        #[prost(message, tag = "23")]
+        Spread(super::Spread),
+        #[prost(message, tag = "24")]
+        Have(super::Have),
+        #[prost(message, tag = "25")]
+        Graft(super::Graft),
+        #[prost(message, tag = "26")]
+        Prune(super::Prune),
+    }
+}
+/// How to reach a node. Hearsay: whoever dials finds out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Contact {
+    #[prost(bytes = "vec", tag = "1")]
+    pub node: ::prost::alloc::vec::Vec<u8>,
+    /// Its proof of work.
+    #[prost(uint64, tag = "2")]
+    pub nonce: u64,
+    /// Each 4 or 16 bytes of IP address and 2 of port. At most 4.
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// The contacts nearest to `target`, and with `record` the record that has this key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Find {
+    #[prost(bytes = "vec", tag = "1")]
+    pub target: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bool, tag = "2")]
+    pub record: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Found {
+    /// An encoded Record; empty if there is none.
+    #[prost(bytes = "vec", tag = "1")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    pub contacts: ::prost::alloc::vec::Vec<Contact>,
+}
+/// Keeps a record for a day less `age_s`. Answered with Accepted or Refused.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Store {
+    #[prost(bytes = "vec", tag = "1")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+    /// Seconds since one whose record it is, or its home node, has published it.
+    #[prost(uint32, tag = "2")]
+    pub age_s: u32,
+}
+/// "Can you reach this node?" With `anew`: somebody who has no connection to it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Probe {
+    #[prost(message, optional, tag = "1")]
+    pub contact: ::core::option::Option<Contact>,
+    #[prost(bool, tag = "2")]
+    pub anew: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Probed {
+    /// 0 could not be tried, 1 reached, 2 not reached.
+    #[prost(uint32, tag = "1")]
+    pub outcome: u32,
+}
+/// Some nodes drawn at random, with their records: for choosing a home.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sample {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Sampled {
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<SampledNode>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SampledNode {
+    /// An encoded Signed NodeRecord.
+    #[prost(bytes = "vec", tag = "1")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+    /// Time to it and back as measured by whoever answers.
+    #[prost(uint32, tag = "2")]
+    pub round_trip_ms: u32,
+}
+/// Asks a node to look something up. Answered with LookedUp or Refused.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lookup {
+    #[prost(bytes = "vec", tag = "1")]
+    pub target: ::prost::alloc::vec::Vec<u8>,
+    /// Say where you have been.
+    #[prost(bool, tag = "2")]
+    pub trace: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LookedUp {
+    /// An encoded Record; empty if there is none.
+    #[prost(bytes = "vec", tag = "1")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    pub hops: ::prost::alloc::vec::Vec<Hop>,
+}
+/// One request of a lookup.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hop {
+    #[prost(bytes = "vec", tag = "1")]
+    pub node: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub address: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "3")]
+    pub path: u32,
+    #[prost(uint32, tag = "4")]
+    pub round: u32,
+    /// 0 no answer, 1 contacts only, 2 the record, 3 an older record, 4 nonsense.
+    #[prost(uint32, tag = "5")]
+    pub outcome: u32,
+    #[prost(uint32, tag = "6")]
+    pub micros: u32,
+    /// Leading bits that its id shares with the target.
+    #[prost(uint32, tag = "7")]
+    pub depth: u32,
+}
+/// Asks for a port by which a node that can't be dialled is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AskRelay {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RelayIs {
+    /// As in Contact.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub token: ::prost::alloc::vec::Vec<u8>,
+}
+/// HyParView: wants to be known. `hops` are those it may still take.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Join {
+    #[prost(message, optional, tag = "1")]
+    pub contact: ::core::option::Option<Contact>,
+    #[prost(uint32, tag = "2")]
+    pub hops: u32,
+}
+/// HyParView: wants a place in the active view; `urgent` is not refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Neighbour {
+    #[prost(bool, tag = "1")]
+    pub urgent: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NeighbourIs {
+    #[prost(bool, tag = "1")]
+    pub accepted: bool,
+}
+/// HyParView: gives the place in the active view back. `leaving`: for good.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Part {
+    #[prost(bool, tag = "1")]
+    pub leaving: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Shuffle {
+    #[prost(message, optional, tag = "1")]
+    pub origin: ::core::option::Option<Contact>,
+    #[prost(message, repeated, tag = "2")]
+    pub contacts: ::prost::alloc::vec::Vec<Contact>,
+    #[prost(uint32, tag = "3")]
+    pub hops: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Shuffled {
+    #[prost(message, repeated, tag = "1")]
+    pub contacts: ::prost::alloc::vec::Vec<Contact>,
+}
+/// PlumTree: a fact, eagerly.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Spread {
+    #[prost(message, optional, tag = "1")]
+    pub fact: ::core::option::Option<Fact>,
+    /// How many hops it has come.
+    #[prost(uint32, tag = "2")]
+    pub hops: u32,
+}
+/// PlumTree: facts that can be had, named by the first 16 bytes of the SHA-256 of their encoding.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Have {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub facts: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// PlumTree: send me this one, and from now on all of them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Graft {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub facts: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// PlumTree: had it already; tell me names only from now on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Prune {}
+/// What gossip spreads: about nodes, and nothing about users but the last question of a lookup.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Fact {
+    #[prost(oneof = "fact::Fact", tags = "1, 2, 3")]
+    pub fact: ::core::option::Option<fact::Fact>,
+}
+/// Nested message and enum types in `Fact`.
+pub mod fact {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Fact {
+        /// An encoded Signed NodeRecord.
+        #[prost(bytes, tag = "1")]
+        Node(::prost::alloc::vec::Vec<u8>),
+        /// An encoded Signed Suspicion.
+        #[prost(bytes, tag = "2")]
+        Suspicion(::prost::alloc::vec::Vec<u8>),
+        #[prost(message, tag = "3")]
+        Query(super::Query),
+    }
+}
+/// "Who knows this account?" Whoever does tells `origin` with a Store.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Query {
+    #[prost(bytes = "vec", tag = "1")]
+    pub account: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub origin: ::core::option::Option<Contact>,
+    #[prost(uint64, tag = "3")]
+    pub number: u64,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Frame {
     /// Chosen by whoever asks, echoed by whoever answers. 0 where no answer is expected.
@@ -109,7 +442,7 @@ pub struct Frame {
     pub request: u32,
     #[prost(
         oneof = "frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23"
     )]
     pub body: ::core::option::Option<frame::Body>,
 }
@@ -157,6 +490,8 @@ pub mod frame {
         KeyPackages(super::KeyPackages),
         #[prost(message, tag = "22")]
         PutInvite(super::PutInvite),
+        #[prost(message, tag = "23")]
+        Routing(super::Routing),
     }
 }
 /// "I hold it durably, you may forget it." For a Deliver: everything up to `sequence` of `handle`.

@@ -9,7 +9,7 @@ use proto::{
 
 use super::{Way, names::Names, story::span};
 use crate::network::{HostId, LinkId};
-use terms::{code, entry_kept, from_place, hello, list, numbered, tail};
+use terms::{code, entry_kept, from_place, hello, list, numbered, routing, tail};
 
 mod answers;
 mod terms;
@@ -119,6 +119,7 @@ impl Words {
                 let (log, found) = self.on(way, *handle);
                 self.ask(way, *request, format!("take key packages from {log}"), "", found)
             }
+            Body::Routing(word) => routing(word).to_owned(),
             Body::PutInvite { handle, key, expires_s, uses } => {
                 let left = span(expires_s.saturating_sub(now.as_secs()));
                 self.put_invite(way, *request, *handle, *key, &left, *uses)

@@ -60,6 +60,7 @@ impl From<&Body> for Wire {
             Body::KeyPackages { packages, left } => {
                 Self::KeyPackages(wire::KeyPackages { packages: packages.clone(), left: *left })
             }
+            Body::Routing(routing) => Self::Routing(routing.into()),
             Body::PutInvite { handle, key, expires_s, uses } => Self::PutInvite(wire::PutInvite {
                 handle: *handle,
                 key: key.0.to_vec(),
@@ -118,6 +119,7 @@ impl TryFrom<Wire> for Body {
                 packages: each(packages.packages, limits::DEVICES_MAX, key_package)?,
                 left: packages.left,
             },
+            Wire::Routing(routing) => Self::Routing(routing.try_into()?),
             Wire::PutInvite(put) => Self::PutInvite {
                 handle: put.handle,
                 key: PublicKey::try_from(put.key.as_slice())?,
@@ -282,7 +284,7 @@ fn append_from_wire(wire: wire::Append) -> Result<Body, DecodeError> {
     Ok(Body::Append { handle: wire.handle, entry, signature })
 }
 
-fn at_most(bytes: Vec<u8>, max: usize) -> Result<Vec<u8>, DecodeError> {
+pub(crate) fn at_most(bytes: Vec<u8>, max: usize) -> Result<Vec<u8>, DecodeError> {
     if bytes.len() > max { Err(DecodeError::TooLarge) } else { Ok(bytes) }
 }
 
@@ -290,7 +292,7 @@ fn key_package(bytes: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
     at_most(bytes, limits::KEY_PACKAGE_BYTES_MAX)
 }
 
-fn each<T, U>(
+pub(crate) fn each<T, U>(
     items: Vec<T>,
     max: usize,
     convert: impl Fn(T) -> Result<U, DecodeError>,

@@ -7,12 +7,14 @@ use proto::{
     PutKeyPackages, Read, Receipt, Reference, limits,
 };
 
+use crate::words::word;
+
 pub(crate) fn frame() -> impl Strategy<Value = Frame> {
     (any::<u32>(), body()).prop_map(|(request, body)| Frame { request, body })
 }
 
 fn body() -> impl Strategy<Value = Body> {
-    prop_oneof![messages(), connections(), accounts(), reads()]
+    prop_oneof![messages(), connections(), accounts(), reads(), word().prop_map(Body::Routing)]
 }
 
 fn messages() -> impl Strategy<Value = Body> {

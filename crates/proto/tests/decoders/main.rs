@@ -16,3 +16,4 @@ mod envelopes;
 mod frames;
 mod names;
 mod streams;
+mod words;

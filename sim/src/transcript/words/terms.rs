@@ -1,6 +1,6 @@
 //! Phrases for parts of frames that need no memory.
 
-use proto::{Code, Cursor, Entry, EnvelopeId, Expiry, Hello, Kind, Read};
+use proto::{Code, Cursor, Entry, EnvelopeId, Expiry, Hello, Kind, Read, Routing};
 
 /// Why, as `spec/frames.md` section 10 calls it.
 pub(super) fn code(code: Code) -> &'static str {
@@ -63,6 +63,27 @@ pub(super) fn from_place(read: &Read, number: impl FnOnce(EnvelopeId) -> u64) ->
         (0, EnvelopeId(id)) if id == [0; 32] => format!("{way} from the beginning"),
         (u64::MAX, EnvelopeId(id)) if id == [0xFF; 32] => format!("{way} from the end"),
         (position, id) => format!("{way} from envelope {} at position {position}", number(id)),
+    }
+}
+
+/// What a word of routing is about.
+pub(super) fn routing(word: &Routing) -> &'static str {
+    match word {
+        Routing::Introduce(_) => "introduces itself",
+        Routing::Find { record: false, .. } => "find nodes",
+        Routing::Find { record: true, .. } => "find a record",
+        Routing::Found { record: None, .. } => "found nodes",
+        Routing::Found { record: Some(_), .. } => "found the record",
+        Routing::Store { .. } => "store a record",
+        Routing::Probe { .. } => "probe a node",
+        Routing::Probed(_) => "probed it",
+        Routing::Sample => "sample nodes",
+        Routing::Sampled(_) => "sampled nodes",
+        Routing::Lookup { .. } => "look something up",
+        Routing::LookedUp { .. } => "looked it up",
+        Routing::AskRelay => "ask for a relay",
+        Routing::RelayIs { .. } => "a relay is there",
+        Routing::Gossip(_) => "gossip",
     }
 }
 

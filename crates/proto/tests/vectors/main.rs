@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
+mod words;
+
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use proto::{
@@ -11,9 +13,11 @@ use proto::{
     Reference, write_frame,
 };
 
+use crate::words::words;
+
 #[test]
 fn frames_are_encoded_as_specified() {
-    let specified = include_str!("../../../spec/vectors/frames.txt");
+    let specified = include_str!("../../../../spec/vectors/frames.txt");
     let lines = frames().map(|(name, body)| {
         let mut bytes = Vec::new();
         write_frame(&Frame { request: 7, body }, &mut bytes);
@@ -24,7 +28,7 @@ fn frames_are_encoded_as_specified() {
 
 #[test]
 fn specified_frames_are_read() {
-    let specified = include_str!("../../../spec/vectors/frames.txt");
+    let specified = include_str!("../../../../spec/vectors/frames.txt");
     for ((name, body), line) in frames().into_iter().zip(vectors(specified)) {
         let (_, digits) = line.split_once(' ').unwrap();
         let mut reader = FrameReader::default();
@@ -36,18 +40,44 @@ fn specified_frames_are_read() {
 
 #[test]
 fn there_is_a_vector_of_every_frame() {
-    let schema = include_str!("../../../spec/proto/frames.proto");
+    let schema = include_str!("../../../../spec/proto/frames.proto");
     let (_, oneof) = schema.split_once("oneof body {").unwrap();
     let (oneof, _) = oneof.split_once('}').unwrap();
     let named: BTreeSet<_> =
         oneof.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
-    let tested: BTreeSet<_> = frames().into_iter().map(|(name, _)| name).collect();
+    let routing = ["routing"].into_iter();
+    let tested: BTreeSet<_> = frames().into_iter().map(|(name, _)| name).chain(routing).collect();
+    assert_eq!(tested, named);
+}
+
+#[test]
+fn words_are_encoded_as_specified_and_read_back() {
+    let specified = include_str!("../../../../spec/vectors/routing.txt");
+    let lines = words().into_iter().map(|(name, word)| {
+        let frame = Frame { request: 7, body: Body::Routing(word) };
+        let (mut bytes, mut reader) = (Vec::new(), FrameReader::default());
+        write_frame(&frame, &mut bytes);
+        reader.push(&bytes);
+        assert_eq!(reader.next_frame().unwrap().unwrap().0, frame, "{name}");
+        format!("{name} {}", hex(&bytes))
+    });
+    compare(specified, &lines.collect::<Vec<_>>());
+}
+
+#[test]
+fn there_is_a_vector_of_every_word() {
+    let schema = include_str!("../../../../spec/proto/routing.proto");
+    let (_, oneof) = schema.split_once("oneof word {").unwrap();
+    let (oneof, _) = oneof.split_once('}').unwrap();
+    let fields = oneof.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    let named: BTreeSet<_> = fields.filter_map(|line| line.split_whitespace().nth(1)).collect();
+    let tested: BTreeSet<_> = words().into_iter().map(|(name, _)| name).collect();
     assert_eq!(tested, named);
 }
 
 #[test]
 fn contents_are_encoded_as_specified() {
-    let specified = include_str!("../../../spec/vectors/contents.txt");
+    let specified = include_str!("../../../../spec/vectors/contents.txt");
     let lines = contents().map(|(name, body)| {
         let content = Content {
             dependencies: vec![Reference([0xd1; 16]), Reference([0xd2; 16])],
