@@ -1,0 +1,373 @@
+//! One lookup: asking nodes nearer and nearer to a key, on paths that share no node (S/Kademlia,
+//! section 4.4). It says whom to ask next and is told what came of it. Specified in
+//! `spec/routing.md`, section 6.
+
+use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
+
+use proto::{Contact, Hop, HopOutcome, Instant, Key, NodeId, limits};
+
+use crate::{
+    record::Verified,
+    space::{Distance, shared_bits},
+    table::Networks,
+    work,
+};
+
+/// A lookup under way.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    pub(crate) target: Key,
+    /// Look for the record of this key, or for the nodes nearest to it.
+    pub(crate) record: bool,
+    rules: LookupRules,
+    candidates: BTreeMap<Distance, Candidate>,
+    best: Option<Verified>,
+    /// Who answered with the best record.
+    holders: Vec<NodeId>,
+    /// Who answered with one that loses to it.
+    losers: Vec<Contact>,
+    hops: Vec<Hop>,
+    requests: u32,
+    /// How many requests in a row led to the record, or to the nearest nodes.
+    rounds: u32,
+}
+
+/// How lookups go; the same everywhere but where the defences themselves are measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LookupRules {
+    /// Disjoint paths (d of S/Kademlia).
+    pub(crate) paths: u32,
+    /// Requests under way (α of Kademlia), over all paths.
+    pub(crate) parallel: u32,
+    pub(crate) by_network: bool,
+    pub(crate) work_bits: u32,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    contact: Contact,
+    path: u32,
+    /// Paths that have named it, a bit each.
+    named: u32,
+    round: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Fresh,
+    Asked(Instant),
+    /// Asked, and the path no longer waits for it.
+    Late(Instant),
+    Answered {
+        had_record: bool,
+    },
+    Failed,
+}
+
+impl Lookup {
+    /// Starts from contacts, which are dealt out among the paths.
+    pub(crate) fn new(
+        target: Key,
+        record: bool,
+        rules: LookupRules,
+        nearest: Vec<Contact>,
+    ) -> Self {
+        let mut lookup = Self {
+            target,
+            record,
+            rules,
+            candidates: BTreeMap::new(),
+            best: None,
+            holders: Vec::new(),
+            losers: Vec::new(),
+            hops: Vec::new(),
+            requests: 0,
+            rounds: 0,
+        };
+        for (contact, path) in nearest.into_iter().zip((0..rules.paths.max(1)).cycle()) {
+            lookup.consider(contact, path, 1);
+        }
+        lookup
+    }
+
+    /// A record that is here already.
+    pub(crate) fn knows(&mut self, record: Verified) {
+        self.best = Some(record);
+    }
+
+    /// Whom to ask now, if anybody. To be called until there is nobody.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Contact> {
+        if self.is_done()
+            || usize::try_from(self.requests).unwrap_or(usize::MAX) >= limits::HOPS_MAX
+        {
+            return None;
+        }
+        for path in 0..self.rules.paths {
+            if self.under_way(path) >= self.per_path() || self.is_path_done(path) {
+                continue;
+            }
+            let of_path = self.candidates.values_mut().filter(|c| c.path == path);
+            let fresh = of_path.filter(|c| c.state == State::Fresh).take(1).next();
+            if let Some(candidate) = fresh {
+                candidate.state = State::Asked(now);
+                self.requests = self.requests.saturating_add(1);
+                return Some(candidate.contact.clone());
+            }
+        }
+        None
+    }
+
+    /// A node has answered. Says whether this was the first to have the record, or a better one.
+    pub(crate) fn answered(
+        &mut self,
+        node: &NodeId,
+        record: Answer,
+        contacts: Vec<Contact>,
+        now: Instant,
+    ) -> bool {
+        let Some(candidate) = self.find(node) else { return false };
+        let (State::Asked(asked) | State::Late(asked)) = candidate.state else { return false };
+        let had_record = matches!(record, Answer::Record(_));
+        candidate.state = State::Answered { had_record };
+        let (path, round) = (candidate.path, candidate.round);
+        let contact = candidate.contact.clone();
+        let (outcome, is_better) = self.weigh(&contact, record, round);
+        self.note(&contact, path, round, outcome, now.since(asked));
+        for contact in contacts {
+            self.consider(contact, path, round.saturating_add(1));
+        }
+        is_better
+    }
+
+    /// A node has not answered, and will not.
+    pub(crate) fn failed(&mut self, node: &NodeId, now: Instant) {
+        let Some(candidate) = self.find(node) else { return };
+        let (State::Asked(asked) | State::Late(asked)) = candidate.state else { return };
+        candidate.state = State::Failed;
+        let (path, round, contact) = (candidate.path, candidate.round, candidate.contact.clone());
+        self.note(&contact, path, round, HopOutcome::Silent, now.since(asked));
+    }
+
+    /// A node takes longer than nearly all do; its path goes on.
+    pub(crate) fn late(&mut self, node: &NodeId) {
+        if let Some(candidate) = self.find(node)
+            && let State::Asked(asked) = candidate.state
+        {
+            candidate.state = State::Late(asked);
+        }
+    }
+
+    /// A record is believed when so many nodes have answered with it; all else ends when there is
+    /// nobody left who could know more.
+    pub(crate) fn is_done(&self) -> bool {
+        let believed = self.record && self.holders.len() >= HOLDERS;
+        let exhausted = usize::try_from(self.requests).unwrap_or(usize::MAX) >= limits::HOPS_MAX
+            && !self.candidates.values().any(|c| matches!(c.state, State::Asked(_)));
+        believed || exhausted || (0..self.rules.paths).all(|path| self.is_path_done(path))
+    }
+
+    /// The best record of all answers.
+    pub(crate) fn best(&self) -> Option<&Verified> {
+        self.best.as_ref()
+    }
+
+    /// Those who answered with a record that loses to the best.
+    pub(crate) fn losers(&self) -> &[Contact] {
+        &self.losers
+    }
+
+    /// The nearest node that answered and had no record, and how many nodes that answered are
+    /// nearer; nothing if the record was found at the first try.
+    pub(crate) fn to_cache_at(&self) -> Option<(Contact, u32)> {
+        if self.rounds < 2 {
+            return None;
+        }
+        let answered =
+            self.candidates.values().filter(|c| matches!(c.state, State::Answered { .. }));
+        let lacks = |c: &Candidate| c.state == State::Answered { had_record: false };
+        let (nearer, candidate) = (0..).zip(answered).find(|(_, c)| lacks(c))?;
+        Some((candidate.contact.clone(), nearer))
+    }
+
+    /// The nearest nodes: those that answered or that two paths have named, then the others, but of
+    /// a network one at most.
+    pub(crate) fn nearest(&self, count: usize) -> Vec<Contact> {
+        let usable = || {
+            self.candidates.values().filter(|c| !matches!(c.state, State::Failed | State::Late(_)))
+        };
+        let sure =
+            |c: &&Candidate| matches!(c.state, State::Answered { .. }) || c.named.count_ones() >= 2;
+        let most = if self.rules.by_network { 1 } else { usize::MAX };
+        let mut networks = Networks::new(most);
+        let sorted = usable().filter(sure).chain(usable().filter(|c| !sure(c)));
+        let fits = |c: &&Candidate| networks.admit(&c.contact);
+        sorted.filter(fits).take(count).map(|c| c.contact.clone()).collect()
+    }
+
+    /// Nodes that answered.
+    pub(crate) fn answerers(&self) -> impl Iterator<Item = &NodeId> {
+        let answered = |c: &&Candidate| matches!(c.state, State::Answered { .. });
+        self.candidates.values().filter(answered).map(|c| &c.contact.node)
+    }
+
+    /// How it went so far.
+    pub(crate) fn hops(&self) -> &[Hop] {
+        &self.hops
+    }
+
+    /// Requests so far.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    /// Requests in a row that led to the record or to the nearest nodes.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
+    /// About how much memory this takes.
+    pub(crate) fn state_bytes(&self) -> usize {
+        let each = size_of::<(Distance, Candidate)>().saturating_add(32);
+        let hops = self.hops.len().saturating_mul(size_of::<Hop>());
+        self.candidates.len().saturating_mul(each).saturating_add(hops)
+    }
+
+    fn per_path(&self) -> usize {
+        let paths = self.rules.paths.max(1);
+        usize::try_from(self.rules.parallel.div_ceil(paths)).unwrap_or(1)
+    }
+
+    fn under_way(&self, path: u32) -> usize {
+        let asked = |c: &&Candidate| c.path == path && matches!(c.state, State::Asked(_));
+        self.candidates.values().filter(asked).count()
+    }
+
+    /// A path is done when the nearest few of its nodes have answered. While a record is sought and
+    /// none is found, they are as many as keep one.
+    fn is_path_done(&self, path: u32) -> bool {
+        let enough = if self.record && self.best.is_none() {
+            limits::BUCKET_MAX.div_ceil(usize::try_from(self.rules.paths).unwrap_or(1).max(1))
+        } else if self.rules.paths > 1 {
+            SETTLED
+        } else {
+            limits::BUCKET_MAX
+        };
+        let of_path = self.candidates.values().filter(|c| c.path == path);
+        let hopeful = of_path.filter(|c| !matches!(c.state, State::Failed | State::Late(_)));
+        hopeful.take(enough).all(|c| matches!(c.state, State::Answered { .. }))
+    }
+
+    fn find(&mut self, node: &NodeId) -> Option<&mut Candidate> {
+        self.candidates.values_mut().find(|c| c.contact.node == *node)
+    }
+
+    /// Takes a contact in that was named on a path.
+    fn consider(&mut self, contact: Contact, path: u32, round: u32) {
+        let Some(place) = work::place(&contact.node, contact.nonce, self.rules.work_bits) else {
+            return;
+        };
+        if contact.addresses.is_empty() {
+            return;
+        }
+        let distance = Distance::between(&place, &self.target);
+        let named = 1_u32.checked_shl(path).unwrap_or(0);
+        if let Some(known) = self.candidates.get_mut(&distance) {
+            known.named |= named;
+            return;
+        }
+        // One node, one place: a second nonce of the same node buys nothing.
+        if self.find(&contact.node).is_some() {
+            return;
+        }
+        let state = State::Fresh;
+        self.candidates.insert(distance, Candidate { contact, path, named, round, state });
+        self.prune(path);
+    }
+
+    /// Forgets the farthest contact of a path that has too many.
+    fn prune(&mut self, path: u32) {
+        let fresh = |c: &Candidate| c.path == path && c.state == State::Fresh;
+        let count = self.candidates.values().filter(|c| fresh(c)).count();
+        if count > FRESH_MAX
+            && let Some(farthest) =
+                self.candidates.iter().rev().find(|(_, c)| fresh(c)).map(|(d, _)| *d)
+        {
+            self.candidates.remove(&farthest);
+        }
+    }
+
+    /// Compares an answer with the best so far.
+    fn weigh(&mut self, contact: &Contact, answer: Answer, round: u32) -> (HopOutcome, bool) {
+        let record = match answer {
+            Answer::Nothing => {
+                if self.best.is_none() || !self.record {
+                    self.rounds = self.rounds.max(round);
+                }
+                return (HopOutcome::Contacts, false);
+            }
+            Answer::Nonsense => return (HopOutcome::Nonsense, false),
+            Answer::Record(record) => *record,
+        };
+        let standing = self.best.as_ref().map_or(Ordering::Greater, |best| record.compare(best));
+        match standing {
+            Ordering::Equal => {
+                self.holders.push(contact.node);
+                (HopOutcome::Record, false)
+            }
+            Ordering::Greater => {
+                // Whoever answered before has an older one.
+                let before = std::mem::take(&mut self.holders);
+                let older = self.candidates.values().filter(|c| before.contains(&c.contact.node));
+                self.losers.extend(older.map(|c| c.contact.clone()));
+                self.holders.push(contact.node);
+                self.best = Some(record);
+                self.rounds = round;
+                (HopOutcome::Record, true)
+            }
+            Ordering::Less => {
+                self.losers.push(contact.clone());
+                (HopOutcome::Stale, false)
+            }
+        }
+    }
+
+    fn note(
+        &mut self,
+        contact: &Contact,
+        path: u32,
+        round: u32,
+        outcome: HopOutcome,
+        took: Duration,
+    ) {
+        if self.hops.len() >= limits::HOPS_MAX {
+            return;
+        }
+        let place = work::place(&contact.node, contact.nonce, 0).unwrap_or_default();
+        self.hops.push(Hop {
+            node: contact.node,
+            address: contact.addresses.first().copied(),
+            path,
+            round,
+            outcome,
+            micros: u32::try_from(took.as_micros()).unwrap_or(u32::MAX),
+            depth: shared_bits(&place, &self.target),
+        });
+    }
+}
+
+/// What a node answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Nothing,
+    Record(Box<Verified>),
+    /// Something that does not verify, or is not what was asked for.
+    Nonsense,
+}
+
+/// Nodes that must have a record for it to be believed the newest: one of each path.
+const HOLDERS: usize = 3;
+/// Nearest nodes of a path that must have answered.
+const SETTLED: usize = 3;
+/// Contacts of one path that are not asked yet.
+const FRESH_MAX: usize = 40;

@@ -1,0 +1,107 @@
+//! What others answer to this node.
+
+use proto::{Body, Code, Instant, Key, NodeId, Record, Routing, Rows};
+
+use super::{Purpose, Router};
+use crate::{RouterEvent, lookup::Answer, record::Verified};
+
+impl Router {
+    /// Takes an answer in, if it was asked for.
+    pub(super) fn answer(
+        &mut self,
+        from: NodeId,
+        request: u32,
+        word: Routing,
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
+        let Some((purpose, took)) = self.links.answered(&from, request, now) else {
+            return self.drop_word();
+        };
+        self.table.answered(&from, now);
+        self.errands.measured(&from, took);
+        match (purpose, word) {
+            (Purpose::Lookup(number), Routing::Found { record, contacts }) => {
+                let Some(target) = self.errands.target(number) else { return };
+                let answer =
+                    record.map_or(Answer::Nothing, |record| self.checked(&record, &target));
+                self.lookup_answered(number, from, (answer, contacts), now, rows);
+            }
+            (Purpose::Check, Routing::Found { .. }) => {}
+            (Purpose::Probe(asker, request), Routing::Found { .. }) => {
+                self.reply(asker, request, Body::Routing(Routing::Probed(Some(true))));
+            }
+            (Purpose::PassedOn(asker, request), Routing::Probed(outcome)) => {
+                self.reply(asker, request, Body::Routing(Routing::Probed(outcome)));
+            }
+            (Purpose::ProbeThrough(node), Routing::Probed(outcome)) => {
+                self.gossip.probed(node, from, outcome, now);
+            }
+            (Purpose::Reach, Routing::Probed(outcome)) => self.reach_told(outcome, now),
+            (Purpose::Relay, Routing::RelayIs { addresses, token }) => {
+                self.event(RouterEvent::RelayGiven { through: from, addresses, token });
+            }
+            _ => self.drop_word(),
+        }
+    }
+
+    /// A record that somebody answered with: it must verify, and be the one that was asked for.
+    fn checked(&mut self, record: &Record, target: &Key) -> Answer {
+        match Verified::verify(record, self.config.work_bits) {
+            Ok(verified) if verified.key() == *target => Answer::Record(Box::new(verified)),
+            Ok(_) | Err(_) => {
+                self.drop_word();
+                Answer::Nonsense
+            }
+        }
+    }
+
+    /// `Store` was answered, or something else was refused.
+    pub(super) fn stored(
+        &mut self,
+        from: NodeId,
+        purpose: Purpose,
+        answer: Result<(), (Code, Vec<u8>)>,
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
+        match purpose {
+            Purpose::Store(number) => self.publication_answered(number, from, answer, now, rows),
+            Purpose::Gift | Purpose::Check => {}
+            other => self.lost(from, other, now),
+        }
+    }
+
+    /// A request takes long: whoever waits for it goes on without.
+    pub(super) fn late(&mut self, node: NodeId, purpose: &Purpose, now: Instant) {
+        match purpose {
+            Purpose::Lookup(number) => self.lookup_late(*number, &node, now),
+            Purpose::Store(number) => self.publication_late(*number, now),
+            Purpose::Gift
+            | Purpose::Check
+            | Purpose::Probe(..)
+            | Purpose::PassedOn(..)
+            | Purpose::ProbeThrough(_)
+            | Purpose::Reach
+            | Purpose::Relay => {}
+        }
+    }
+
+    /// A request has no answer.
+    pub(super) fn lost(&mut self, node: NodeId, purpose: Purpose, now: Instant) {
+        match purpose {
+            Purpose::Lookup(number) => self.lookup_lost(number, &node, now),
+            Purpose::Store(number) => self.publication_lost(number, now),
+            Purpose::Gift | Purpose::Check => {}
+            Purpose::Probe(asker, request) => {
+                self.reply(asker, request, Body::Routing(Routing::Probed(Some(false))));
+            }
+            Purpose::PassedOn(asker, request) => {
+                self.reply(asker, request, Body::Routing(Routing::Probed(None)));
+            }
+            Purpose::ProbeThrough(of) => self.gossip.probed(of, node, None, now),
+            Purpose::Reach => self.reach_told(None, now),
+            Purpose::Relay => self.upkeep.ask_relay_again(),
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Errands: lookups, publications and samples under way, and what follows when they end.
+
+mod publish;
+mod sample;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use proto::{Body, Contact, Gauge, Instant, Key, NodeId, Query, Record, Routing, Rows, limits};
+
+use super::{Purpose, Router};
+use crate::{
+    LookedUp, RouterEvent,
+    command::account_at,
+    lookup::{Answer, Lookup},
+    record::Verified,
+};
+
+use self::{publish::Publication, sample::Sampling};
+
+/// All errands.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    lookups: BTreeMap<u64, Running>,
+    publications: BTreeMap<u64, Publication>,
+    samplings: BTreeMap<u64, Sampling>,
+    /// Records that are to be published when there is room.
+    waiting: VecDeque<Waiting>,
+    /// Accounts that everybody was asked for.
+    queries: BTreeMap<Key, Queried>,
+    /// Those of whom something was heard.
+    touched: BTreeSet<u64>,
+    numbers: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    lookup: Lookup,
+    then: Then,
+    told: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    record: Record,
+    age_s: u32,
+    ticket: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Queried {
+    until: Instant,
+    asked_by: Vec<(u64, LookedUp)>,
+}
+
+/// What follows a lookup.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// Whoever asked is told.
+    LookedUp(Origin),
+    /// The record goes to the nearest nodes.
+    Publish { record: Record, age_s: u32, ticket: Option<u64> },
+    /// Who answered has entered the table by that.
+    Refresh,
+    /// The own place was looked up for the first time.
+    Join,
+    /// Who answered belongs to a sample.
+    Sample(u64),
+}
+
+/// Who asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    Command { ticket: u64, insist: bool },
+    Peer { peer: NodeId, request: u32, trace: bool },
+}
+
+impl Errands {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.queries.values().map(|queried| queried.until).min()
+    }
+
+    /// Tells whether one more lookup can be made for a peer.
+    pub(super) fn has_room_for(&self, peer: &NodeId) -> bool {
+        let is_theirs =
+            |origin: &Origin| matches!(origin, Origin::Peer { peer: p, .. } if p == peer);
+        let lookups = self.lookups.values().filter(|running| match &running.then {
+            Then::LookedUp(origin) => is_theirs(origin),
+            Then::Publish { .. } | Then::Refresh | Then::Join | Then::Sample(_) => false,
+        });
+        let samplings = self.samplings.values().filter(|sampling| is_theirs(&sampling.origin));
+        lookups.count().saturating_add(samplings.count()) < LOOKUPS_OF_PEER_MAX
+            && self.lookups.len() < LOOKUPS_FOR_OTHERS_MAX
+    }
+
+    /// What a lookup under way is for.
+    pub(super) fn target(&self, number: u64) -> Option<Key> {
+        self.lookups.get(&number).map(|running| running.lookup.target)
+    }
+
+    pub(super) fn gauges(&self) -> [Gauge; 4] {
+        [
+            Gauge::new("lookups", self.lookups.len(), LOOKUPS_MAX),
+            Gauge::new("publications", self.publications.len(), PUBLICATIONS_MAX),
+            Gauge::new("waiting publications", self.waiting.len(), WAITING_MAX),
+            Gauge::new("queries", self.queries.len(), QUERIES_MAX),
+        ]
+    }
+
+    pub(super) fn state_bytes(&self) -> usize {
+        let lookups = self.lookups.values().map(|running| running.lookup.state_bytes());
+        let waiting = self.waiting.len().saturating_mul(limits::NODE_RECORD_MAX);
+        lookups.sum::<usize>().saturating_add(waiting)
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers = self.numbers.saturating_add(1);
+        self.numbers
+    }
+}
+
+impl Router {
+    /// Starts a lookup. One too many ends at once, with nothing found.
+    pub(super) fn look_up(
+        &mut self,
+        target: Key,
+        record: bool,
+        then: Then,
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
+        let number = self.errands.number();
+        let rules = self.config.lookup_rules();
+        let per_network = self.per_network();
+        let nearest = if self.errands.lookups.len() < LOOKUPS_MAX {
+            self.table.nearest(&target, limits::BUCKET_MAX, None, per_network)
+        } else {
+            Vec::new()
+        };
+        self.table.looked(&target, now);
+        let mut lookup = Lookup::new(target, record, rules, nearest);
+        if record
+            && let Some(kept) = self.kept.get(&target, now, rows)
+            && let Ok(verified) = Verified::verify(&kept, self.config.work_bits)
+        {
+            lookup.knows(verified);
+        }
+        if self.errands.lookups.len() >= LOOKUPS_MAX {
+            return self.finish(Running { lookup, then, told: false }, now, rows);
+        }
+        self.errands.lookups.insert(number, Running { lookup, then, told: false });
+        self.errands.touched.insert(number);
+    }
+
+    pub(super) fn lookup_answered(
+        &mut self,
+        number: u64,
+        from: NodeId,
+        (answer, contacts): (Answer, Vec<Contact>),
+        now: Instant,
+        _rows: &dyn Rows,
+    ) {
+        self.errands.touched.insert(number);
+        let own = self.own.node();
+        let contacts = contacts.into_iter().filter(|contact| contact.node != own).collect();
+        let record = self.links.record(&from).cloned();
+        let Some(running) = self.errands.lookups.get_mut(&number) else { return };
+        let is_better = running.lookup.answered(&from, answer, contacts, now);
+        let is_sample =
+            if let Then::Sample(sampling) = running.then { Some(sampling) } else { None };
+        if is_better
+            && let Then::LookedUp(Origin::Command { ticket, .. }) = running.then
+            && !std::mem::replace(&mut running.told, true)
+            && let Some(best) = running.lookup.best()
+        {
+            let record = best.to_record();
+            self.event(RouterEvent::Found { ticket, record });
+        }
+        if let (Some(sampling), Some(record)) = (is_sample, record) {
+            self.errands.sampled(sampling, record);
+        }
+    }
+
+    pub(super) fn lookup_late(&mut self, number: u64, node: &NodeId, _now: Instant) {
+        if let Some(running) = self.errands.lookups.get_mut(&number) {
+            running.lookup.late(node);
+            self.errands.touched.insert(number);
+        }
+    }
+
+    pub(super) fn lookup_lost(&mut self, number: u64, node: &NodeId, now: Instant) {
+        if let Some(running) = self.errands.lookups.get_mut(&number) {
+            running.lookup.failed(node, now);
+            self.errands.touched.insert(number);
+        }
+    }
+
+    /// Goes on with every errand of which something was heard. Returns whether there was any.
+    pub(super) fn advance(&mut self, now: Instant, rows: &dyn Rows) -> bool {
+        let Some(number) = self.errands.touched.pop_first() else { return false };
+        if self.errands.publications.contains_key(&number) {
+            self.advance_publication(number, now);
+            return true;
+        }
+        let Some(mut running) = self.errands.lookups.remove(&number) else { return true };
+        while let Some(contact) = running.lookup.next(now) {
+            let word =
+                Routing::Find { target: running.lookup.target, record: running.lookup.record };
+            if !self.ask(&contact, Purpose::Lookup(number), word, now) {
+                running.lookup.failed(&contact.node, now);
+            }
+        }
+        if running.lookup.is_done() {
+            self.finish(running, now, rows);
+        } else {
+            self.errands.lookups.insert(number, running);
+        }
+        true
+    }
+
+    fn finish(&mut self, running: Running, now: Instant, rows: &dyn Rows) {
+        let Running { lookup, then, told: _ } = running;
+        if lookup.record {
+            self.spread_best(&lookup, now);
+        }
+        match then {
+            Then::LookedUp(origin) => self.tell(origin, &lookup, now),
+            Then::Publish { record, age_s, ticket } => {
+                self.start_publication(&lookup, (record, age_s), ticket, now, rows);
+            }
+            Then::Refresh => {}
+            Then::Join => self.has_joined(now, rows),
+            Then::Sample(sampling) => self.go_on_sampling(sampling, &lookup, now, rows),
+        }
+        self.start_waiting(now, rows);
+    }
+
+    /// Gives the best record to those who had one that loses, and a copy to the nearest node on the
+    /// way that had none.
+    fn spread_best(&mut self, lookup: &Lookup, now: Instant) {
+        let Some(best) = lookup.best() else { return };
+        let record = best.to_record();
+        for loser in lookup.losers() {
+            let word = Routing::Store { record: record.clone(), age_s: 0 };
+            self.ask(loser, Purpose::Gift, word, now);
+        }
+        if let Some((contact, nearer)) = lookup.to_cache_at() {
+            // Half as long for each node that is nearer (Kademlia, section 2.3).
+            let life_s = limits::RECORD_LIFE_S.checked_shr(nearer.saturating_add(1)).unwrap_or(0);
+            let age_s = limits::RECORD_LIFE_S.saturating_sub(life_s.max(CACHED_MIN_S));
+            self.ask(&contact, Purpose::Gift, Routing::Store { record, age_s }, now);
+        }
+    }
+
+    fn tell(&mut self, origin: Origin, lookup: &Lookup, now: Instant) {
+        let result = LookedUp {
+            record: lookup.best().map(Verified::to_record),
+            nearest: lookup.nearest(limits::BUCKET_MAX),
+            hops: lookup.hops().to_vec(),
+            rounds: lookup.rounds(),
+            requests: lookup.requests(),
+        };
+        match origin {
+            Origin::Command { ticket, insist } => {
+                let found = result.record.is_some();
+                if !found && insist && self.ask_everybody(lookup.target, ticket, &result, now) {
+                    return;
+                }
+                self.event(RouterEvent::LookedUp { ticket, result });
+            }
+            Origin::Peer { peer, request, trace } => {
+                let hops = if trace { result.hops } else { Vec::new() };
+                let word = Routing::LookedUp { record: result.record, hops };
+                self.reply(peer, request, Body::Routing(word));
+            }
+        }
+    }
+
+    /// The last resort. Returns false if it is too soon for it.
+    fn ask_everybody(&mut self, target: Key, ticket: u64, so_far: &LookedUp, now: Instant) -> bool {
+        if let Some(queried) = self.errands.queries.get_mut(&target) {
+            queried.asked_by.push((ticket, so_far.clone()));
+            return true;
+        }
+        if self.errands.queries.len() >= QUERIES_MAX || !self.gossip.query(account_at(&target), now)
+        {
+            return false;
+        }
+        let queried =
+            Queried { until: now.after(QUERY_WAIT), asked_by: vec![(ticket, so_far.clone())] };
+        self.errands.queries.insert(target, queried);
+        true
+    }
+
+    /// Somebody has stored the record that everybody was asked for.
+    pub(super) fn query_answered(&mut self, key: &Key, now: Instant, rows: &dyn Rows) {
+        let Some(record) = self.kept.get(key, now, rows) else { return };
+        let Some(queried) = self.errands.queries.remove(key) else { return };
+        self.gossip.answered(account_at(key));
+        for (ticket, result) in queried.asked_by {
+            let result = LookedUp { record: Some(record.clone()), ..result };
+            self.event(RouterEvent::LookedUp { ticket, result });
+        }
+    }
+
+    pub(super) fn give_up_queries(&mut self, now: Instant) {
+        while let Some(key) = self
+            .errands
+            .queries
+            .iter()
+            .find(|(_, queried)| queried.until <= now)
+            .map(|(key, _)| *key)
+        {
+            let Some(queried) = self.errands.queries.remove(&key) else { return };
+            for (ticket, result) in queried.asked_by {
+                self.event(RouterEvent::LookedUp { ticket, result });
+            }
+        }
+    }
+
+    /// Somebody asks everybody: whoever keeps the record answers, and its home may.
+    pub(super) fn asked_everybody(&mut self, query: Query, now: Instant, rows: &dyn Rows) {
+        match self.kept.get(&Key::from(query.account), now, rows) {
+            Some(record) => self.answer_query(&query, record, now),
+            None => self.event(RouterEvent::Asked(query)),
+        }
+    }
+
+    pub(super) fn answer_query(&mut self, query: &Query, record: Record, now: Instant) {
+        let word = Routing::Store { record, age_s: 0 };
+        self.ask(&query.origin, Purpose::Gift, word, now);
+    }
+}
+
+/// Lookups under way. Each takes some 10 KiB.
+const LOOKUPS_MAX: usize = 64;
+/// Lookups under way beyond which none is begun for somebody else.
+const LOOKUPS_FOR_OTHERS_MAX: usize = 48;
+/// Lookups and samples under way for one peer.
+const LOOKUPS_OF_PEER_MAX: usize = 8;
+/// Publications under way.
+const PUBLICATIONS_MAX: usize = 16;
+/// Publications that wait: a second's worth of a home of many accounts.
+const WAITING_MAX: usize = 256;
+/// Accounts that everybody is asked for at the same time.
+const QUERIES_MAX: usize = 16;
+const QUERY_WAIT: Duration = Duration::from_secs(5);
+/// A copy that would go sooner is not worth its way.
+const CACHED_MIN_S: u32 = 300;

@@ -1,0 +1,168 @@
+//! Publications: a record goes to the nodes nearest to its key, and is published when enough of
+//! them say that they keep it.
+
+use std::collections::VecDeque;
+
+use proto::{Code, Contact, Instant, NodeId, Record, Routing, Rows, limits};
+
+use super::{PUBLICATIONS_MAX, Purpose, Router, Then, WAITING_MAX, Waiting};
+use crate::{RouterEvent, lookup::Lookup, record::Verified};
+
+/// A publication under way.
+#[derive(Debug)]
+pub(super) struct Publication {
+    record: Record,
+    age_s: u32,
+    ticket: Option<u64>,
+    /// Whom to ask next, nearest first.
+    left: VecDeque<Contact>,
+    asked: usize,
+    /// Asked and not late.
+    awaited: usize,
+    copies: usize,
+    requests: u32,
+}
+
+impl Router {
+    /// Publishes a record as soon as there is room.
+    pub(in super::super) fn publish(
+        &mut self,
+        record: Record,
+        age_s: u32,
+        ticket: Option<u64>,
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
+        if self.errands.waiting.len() >= WAITING_MAX {
+            return self.published(ticket, 0, 0);
+        }
+        self.errands.waiting.push_back(Waiting { record, age_s, ticket });
+        self.start_waiting(now, rows);
+    }
+
+    /// Starts what waits, as far as there is room.
+    pub(super) fn start_waiting(&mut self, now: Instant, rows: &dyn Rows) {
+        while self.under_way() < PUBLICATIONS_MAX
+            && let Some(waiting) = self.errands.waiting.pop_front()
+        {
+            let Waiting { record, age_s, ticket } = waiting;
+            let Ok(verified) = Verified::verify(&record, self.config.work_bits) else {
+                self.published(ticket, 0, 0);
+                continue;
+            };
+            let then = Then::Publish { record, age_s, ticket };
+            self.look_up(verified.key(), false, then, now, rows);
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        let lookups = self.errands.lookups.values();
+        let lookups = lookups.filter(|running| matches!(running.then, Then::Publish { .. }));
+        lookups.count().saturating_add(self.errands.publications.len())
+    }
+
+    /// The nearest nodes are known.
+    pub(super) fn start_publication(
+        &mut self,
+        lookup: &Lookup,
+        (record, age_s): (Record, u32),
+        ticket: Option<u64>,
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
+        let nearest = lookup.nearest(limits::BUCKET_MAX.saturating_mul(2));
+        let mut copies = 0;
+        let farthest = nearest.get(limits::BUCKET_MAX.saturating_sub(1));
+        if self.is_nearer_than(farthest, &lookup.target)
+            && self.keep_record(&record, age_s, now, rows).is_ok()
+        {
+            copies = 1;
+        }
+        let publication = Publication {
+            record,
+            age_s,
+            ticket,
+            left: nearest.into(),
+            asked: 0,
+            awaited: 0,
+            copies,
+            requests: lookup.requests(),
+        };
+        let number = self.errands.number();
+        self.errands.publications.insert(number, publication);
+        self.errands.touched.insert(number);
+    }
+
+    /// Asks further nodes, as long as those that keep the record or may yet say so are too few.
+    pub(super) fn advance_publication(&mut self, number: u64, now: Instant) {
+        let Some(mut publication) = self.errands.publications.remove(&number) else { return };
+        while publication.copies.saturating_add(publication.awaited) < limits::BUCKET_MAX
+            && let Some(contact) = publication.left.pop_front()
+        {
+            let (record, age_s) = (publication.record.clone(), publication.age_s);
+            if self.ask(&contact, Purpose::Store(number), Routing::Store { record, age_s }, now) {
+                publication.asked = publication.asked.saturating_add(1);
+                publication.awaited = publication.awaited.saturating_add(1);
+                publication.requests = publication.requests.saturating_add(1);
+            }
+        }
+        if publication.copies >= limits::BUCKET_MAX || publication.awaited == 0 {
+            return self.published(publication.ticket, publication.copies, publication.requests);
+        }
+        self.errands.publications.insert(number, publication);
+    }
+
+    pub(in super::super) fn publication_answered(
+        &mut self,
+        number: u64,
+        _from: NodeId,
+        answer: Result<(), (Code, Vec<u8>)>,
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
+        self.errands.touched.insert(number);
+        let Some(publication) = self.errands.publications.get_mut(&number) else { return };
+        publication.awaited = publication.awaited.saturating_sub(1);
+        match answer {
+            Ok(()) => publication.copies = publication.copies.saturating_add(1),
+            // Somebody keeps a better one: that is what is to be published, if it is one.
+            Err((Code::Stale, newer)) => {
+                let (ticket, copies) = (publication.ticket, publication.copies);
+                let better = Record::decode(&newer).ok();
+                let better = better.filter(|better| self.beats(better, number));
+                let Some(better) = better else { return };
+                self.errands.publications.remove(&number);
+                self.published(ticket, copies, 0);
+                self.publish(better, 0, None, now, rows);
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn beats(&self, better: &Record, number: u64) -> bool {
+        let bits = self.config.work_bits;
+        let Some(publication) = self.errands.publications.get(&number) else { return false };
+        match (Verified::verify(better, bits), Verified::verify(&publication.record, bits)) {
+            (Ok(better), Ok(ours)) => better.key() == ours.key() && better.compare(&ours).is_gt(),
+            _ => false,
+        }
+    }
+
+    /// Somebody takes long; another one is asked as well.
+    pub(in super::super) fn publication_late(&mut self, number: u64, _now: Instant) {
+        self.errands.touched.insert(number);
+        if let Some(publication) = self.errands.publications.get_mut(&number) {
+            publication.awaited = publication.awaited.saturating_sub(1);
+        }
+    }
+
+    pub(in super::super) fn publication_lost(&mut self, number: u64, now: Instant) {
+        self.publication_late(number, now);
+    }
+
+    fn published(&mut self, ticket: Option<u64>, copies: usize, requests: u32) {
+        if let Some(ticket) = ticket {
+            self.event(RouterEvent::Published { ticket, copies, requests });
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What others ask of this node. Specified in `spec/routing.md`, section 4.
+
+use std::{cmp::Ordering, time::Duration};
+
+use proto::{Body, Code, Contact, Instant, Key, NodeId, Record, Routing, Rows, WriteBatch, limits};
+use rand_core::Rng;
+
+use super::{
+    Purpose, Router,
+    errands::{Origin, Then},
+};
+use crate::{RouterEvent, kept::Refusal, space::Distance, work};
+
+impl Router {
+    /// Answers a question, now or later.
+    pub(super) fn question(
+        &mut self,
+        from: NodeId,
+        request: u32,
+        word: Routing,
+        now: Instant,
+        rows: &dyn Rows,
+    ) -> Result<(), Code> {
+        match word {
+            Routing::Find { target, record } => {
+                let answer = self.find(&from, &target, record, now, rows);
+                self.counters.answers = self.counters.answers.saturating_add(1);
+                self.reply(from, request, Body::Routing(answer));
+                Ok(())
+            }
+            Routing::Store { record, age_s } => {
+                self.store(from, request, &record, age_s, now, rows);
+                Ok(())
+            }
+            Routing::Probe { contact, anew } => self.probe(from, request, contact, anew, now),
+            Routing::Lookup { target, trace } => {
+                if !self.errands.has_room_for(&from) {
+                    return Err(Code::Busy);
+                }
+                let then = Then::LookedUp(Origin::Peer { peer: from, request, trace });
+                self.look_up(target, true, then, now, rows);
+                Ok(())
+            }
+            Routing::Sample => {
+                if !self.errands.has_room_for(&from) {
+                    return Err(Code::Busy);
+                }
+                self.sample(Origin::Peer { peer: from, request, trace: false }, now, rows);
+                Ok(())
+            }
+            Routing::AskRelay => {
+                let peer = proto::PublicKey(from.0);
+                self.event(RouterEvent::RelayAsked { peer, request });
+                Ok(())
+            }
+            Routing::Introduce(_)
+            | Routing::Found { .. }
+            | Routing::Probed(_)
+            | Routing::Sampled(_)
+            | Routing::LookedUp { .. }
+            | Routing::RelayIs { .. }
+            | Routing::Gossip(_) => Err(Code::Unexpected),
+        }
+    }
+
+    fn find(
+        &mut self,
+        from: &NodeId,
+        target: &Key,
+        record: bool,
+        now: Instant,
+        rows: &dyn Rows,
+    ) -> Routing {
+        let record = if record { self.kept.get(target, now, rows) } else { None };
+        let per_network = self.per_network();
+        let contacts = self.table.nearest(target, limits::BUCKET_MAX, Some(from), per_network);
+        Routing::Found { record, contacts }
+    }
+
+    fn store(
+        &mut self,
+        from: NodeId,
+        request: u32,
+        record: &Record,
+        age_s: u32,
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
+        let kept = if self.links.may_store(&from, now) {
+            self.keep_record(record, age_s, now, rows)
+        } else {
+            Err(Code::Busy.into())
+        };
+        match kept {
+            Ok(key) => {
+                self.reply(from, request, Body::Accepted { handle: 0, sequence: 0 });
+                self.query_answered(&key, now, rows);
+            }
+            Err(Refusal { code, newer }) => {
+                self.counters.refused = self.counters.refused.saturating_add(1);
+                self.reply(from, request, Body::Refused { code, newer });
+            }
+        }
+    }
+
+    /// Keeps a record, noting it in rows.
+    pub(super) fn keep_record(
+        &mut self,
+        record: &Record,
+        age_s: u32,
+        now: Instant,
+        rows: &dyn Rows,
+    ) -> Result<Key, Refusal> {
+        let mut batch = WriteBatch::default();
+        let jitter = self.jitter(REPUBLISH_JITTER);
+        let terms = (self.config.work_bits, jitter);
+        let kept = self.kept.store(record, age_s, terms, now, rows, &mut batch);
+        self.note(batch);
+        kept
+    }
+
+    /// Finds out whether a node can be reached. Whoever asks about itself is connected already, so
+    /// somebody else is asked to look.
+    fn probe(
+        &mut self,
+        from: NodeId,
+        request: u32,
+        contact: Contact,
+        anew: bool,
+        now: Instant,
+    ) -> Result<(), Code> {
+        if work::place(&contact.node, contact.nonce, self.config.work_bits).is_none() {
+            return Err(Code::Invalid);
+        }
+        if !self.probes.take(now) {
+            return Err(Code::Busy);
+        }
+        let cant_tell = Body::Routing(Routing::Probed(None));
+        if contact.node == from {
+            let others: Vec<NodeId> = self.links.nodes().filter(|node| *node != from).collect();
+            let drawn = usize::try_from(self.rng.next_u32()).unwrap_or_default();
+            let drawn = drawn.checked_rem(others.len()).and_then(|drawn| others.get(drawn));
+            let asked = drawn.is_some_and(|other| {
+                let word = Routing::Probe { contact, anew };
+                self.links.ask((*other, &[]), Purpose::PassedOn(from, request), word, now)
+            });
+            if !asked {
+                self.reply(from, request, cant_tell);
+            }
+            return Ok(());
+        }
+        let tries = !(anew && self.links.has(&contact.node));
+        let word = Routing::Find { target: Key::from(contact.node), record: false };
+        if !(tries && self.ask(&contact, Purpose::Probe(from, request), word, now)) {
+            self.reply(from, request, cant_tell);
+        }
+        Ok(())
+    }
+
+    /// Whether the own node is among those nearest to a key, given the farthest of them.
+    pub(super) fn is_nearer_than(&self, farthest: Option<&Contact>, target: &Key) -> bool {
+        let Some(farthest) = farthest else { return true };
+        let Some(place) = work::place(&farthest.node, farthest.nonce, 0) else { return true };
+        let own = Distance::between(&self.own.place(), target);
+        own.cmp(&Distance::between(&place, target)) == Ordering::Less
+    }
+}
+
+/// A record is stored anew by the first of those who keep it.
+const REPUBLISH_JITTER: Duration = Duration::from_secs(1800);

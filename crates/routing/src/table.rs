@@ -1,0 +1,305 @@
+//! The table: contacts by how much of the own place they share (Kademlia, section 2.4), with the
+//! limits that keep one network from filling it. Specified in `spec/routing.md`, section 5.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proto::{Contact, Gauge, Instant, Key, NodeId, limits};
+
+use crate::{
+    record::NodeRecord,
+    space::{self, Distance, Network},
+};
+
+/// All buckets.
+#[derive(Debug)]
+pub(crate) struct Table {
+    place: Key,
+    buckets: BTreeMap<u32, Bucket>,
+    /// Contacts of one network take only so many places.
+    by_network: bool,
+    /// The own node is known by a public address.
+    public: bool,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    entries: Vec<Entry>,
+    /// For when an entry goes; the newest last.
+    waiting: Vec<Entry>,
+    /// When something was last looked up in it.
+    looked: Instant,
+}
+
+/// A contact that has introduced itself or answered.
+#[derive(Clone, Debug)]
+struct Entry {
+    contact: Contact,
+    place: Key,
+    since: Instant,
+    seen: Instant,
+    failures: u8,
+}
+
+/// What became of a contact that did not answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Missed {
+    /// It is not in the table, or stays for now.
+    Nothing,
+    /// It is gone, having answered for so long.
+    Gone(Duration),
+}
+
+impl Table {
+    pub(crate) fn new(place: Key, by_network: bool) -> Self {
+        Self { place, buckets: BTreeMap::new(), by_network, public: false }
+    }
+
+    /// Tells whether others reach the own node by a public address.
+    pub(crate) fn set_public(&mut self, public: bool) {
+        self.public = public;
+    }
+
+    /// A node has introduced itself, or says something new of itself.
+    pub(crate) fn heard(&mut self, record: &NodeRecord, now: Instant) {
+        if record.says().leaving || !self.takes(&record.says().addresses) {
+            self.remove(&record.node());
+            return;
+        }
+        let place = record.place();
+        if place == self.place {
+            return;
+        }
+        let entry = Entry { contact: record.contact(), place, since: now, seen: now, failures: 0 };
+        let number = space::shared_bits(&self.place, &place);
+        if let Some(known) = self.find(&record.node()) {
+            // One that asks is no proof that it answers: who has failed must answer first.
+            let moved = known.contact != entry.contact;
+            known.contact = entry.contact;
+            known.place = place;
+            known.seen = now;
+            if moved {
+                known.failures = 0;
+            }
+            return;
+        }
+        let fits = self.has_room_for_networks(number, &entry.contact);
+        let bucket = self.buckets.entry(number).or_insert_with(|| Bucket::new(now));
+        bucket.waiting.retain(|waiting| waiting.contact.node != entry.contact.node);
+        if fits && bucket.entries.len() < limits::BUCKET_MAX {
+            bucket.entries.push(entry);
+        } else {
+            if bucket.waiting.len() >= WAITING_MAX {
+                bucket.waiting.remove(0);
+            }
+            bucket.waiting.push(entry);
+        }
+    }
+
+    /// A node has answered.
+    pub(crate) fn answered(&mut self, node: &NodeId, now: Instant) {
+        if let Some(entry) = self.find(node) {
+            entry.seen = now;
+            entry.failures = 0;
+        }
+    }
+
+    /// A node was asked for a sign of life; another one is next.
+    pub(crate) fn asked(&mut self, node: &NodeId, now: Instant) {
+        if let Some(entry) = self.find(node) {
+            entry.seen = now;
+        }
+    }
+
+    /// A node has not answered.
+    pub(crate) fn missed(&mut self, node: &NodeId) -> Missed {
+        let Some(entry) = self.find(node) else {
+            self.forget_waiting(node);
+            return Missed::Nothing;
+        };
+        entry.failures = entry.failures.saturating_add(1);
+        let answered_for = entry.seen.since(entry.since);
+        if entry.failures < FAILURES_MAX {
+            return Missed::Nothing;
+        }
+        self.remove(node);
+        Missed::Gone(answered_for)
+    }
+
+    /// A node is gone; one that waits takes its place.
+    pub(crate) fn remove(&mut self, node: &NodeId) {
+        self.forget_waiting(node);
+        let is_it = |entry: &Entry| entry.contact.node == *node;
+        let number = self.buckets.iter().find(|(_, bucket)| bucket.entries.iter().any(is_it));
+        let Some(number) = number.map(|(number, _)| *number) else { return };
+        let Some(bucket) = self.buckets.get_mut(&number) else { return };
+        bucket.entries.retain(|entry| !is_it(entry));
+        let waiting = bucket.waiting.clone();
+        let next =
+            waiting.iter().rposition(|entry| self.has_room_for_networks(number, &entry.contact));
+        if let (Some(next), Some(bucket)) = (next, self.buckets.get_mut(&number)) {
+            let entry = bucket.waiting.remove(next);
+            bucket.entries.push(entry);
+        }
+    }
+
+    /// The contacts nearest to a key, but for one; of a network at most `per_network`.
+    pub(crate) fn nearest(
+        &self,
+        target: &Key,
+        count: usize,
+        but: Option<&NodeId>,
+        per_network: usize,
+    ) -> Vec<Contact> {
+        let mut sorted: Vec<(Distance, &Entry)> = self
+            .entries()
+            .filter(|entry| but != Some(&entry.contact.node))
+            .map(|entry| (Distance::between(&entry.place, target), entry))
+            .collect();
+        sorted.sort_unstable_by_key(|(distance, entry)| (entry.failures > 0, *distance));
+        let mut networks = Networks::new(if self.by_network { per_network } else { usize::MAX });
+        let fits = |(_, entry): &(Distance, &Entry)| networks.admit(&entry.contact);
+        sorted.into_iter().filter(fits).take(count).map(|(_, e)| e.contact.clone()).collect()
+    }
+
+    /// The place of a contact.
+    pub(crate) fn place_of(&self, node: &NodeId) -> Option<Key> {
+        self.entries().find(|entry| entry.contact.node == *node).map(|entry| entry.place)
+    }
+
+    /// Something was looked up near a key.
+    pub(crate) fn looked(&mut self, target: &Key, now: Instant) {
+        let number = space::shared_bits(&self.place, target);
+        if let Some(bucket) = self.buckets.get_mut(&number) {
+            bucket.looked = now;
+        }
+    }
+
+    /// The number of a bucket in which nothing was looked up since `before`; among those that others
+    /// than the nearest few can be in.
+    pub(crate) fn stale_bucket(&self, before: Instant) -> Option<u32> {
+        let mut buckets = self.buckets.iter().filter(|(_, bucket)| !bucket.entries.is_empty());
+        buckets.find(|(_, bucket)| bucket.looked < before).map(|(number, _)| *number)
+    }
+
+    /// The bucket in which the nearest contact is: none beyond need be looked into.
+    pub(crate) fn deepest(&self) -> Option<u32> {
+        let filled = self.buckets.iter().filter(|(_, bucket)| !bucket.entries.is_empty());
+        filled.map(|(number, _)| *number).last()
+    }
+
+    /// The contact that was silent longest, if it was since `before`.
+    pub(crate) fn most_silent(&self, before: Instant) -> Option<Contact> {
+        let silent = self.entries().filter(|entry| entry.seen < before);
+        silent.min_by_key(|entry| entry.seen).map(|entry| entry.contact.clone())
+    }
+
+    /// Those that have been answering longest: the best to come back to.
+    pub(crate) fn long_lived(&self, count: usize) -> Vec<Contact> {
+        let mut entries: Vec<&Entry> = self.entries().collect();
+        entries.sort_by_key(|entry| (entry.failures, entry.since, entry.place));
+        entries.into_iter().take(count).map(|entry| entry.contact.clone()).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.buckets.values().map(|bucket| bucket.entries.len()).sum()
+    }
+
+    pub(crate) fn gauges(&self) -> [Gauge; 2] {
+        let most = |of: fn(&Bucket) -> usize| self.buckets.values().map(of).max().unwrap_or(0);
+        [
+            Gauge::new("bucket", most(|b| b.entries.len()), limits::BUCKET_MAX),
+            Gauge::new("bucket's waiting", most(|b| b.waiting.len()), WAITING_MAX),
+        ]
+    }
+
+    /// About how much memory this takes.
+    pub(crate) fn state_bytes(&self) -> usize {
+        let entries =
+            self.buckets.values().flat_map(|bucket| bucket.entries.iter().chain(&bucket.waiting));
+        let entries: usize = entries.map(Entry::state_bytes).sum();
+        entries.saturating_add(self.buckets.len().saturating_mul(size_of::<Bucket>()))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.buckets.values().flat_map(|bucket| &bucket.entries)
+    }
+
+    fn find(&mut self, node: &NodeId) -> Option<&mut Entry> {
+        let mut entries = self.buckets.values_mut().flat_map(|bucket| &mut bucket.entries);
+        entries.find(|entry| entry.contact.node == *node)
+    }
+
+    fn forget_waiting(&mut self, node: &NodeId) {
+        for bucket in self.buckets.values_mut() {
+            bucket.waiting.retain(|entry| entry.contact.node != *node);
+        }
+    }
+
+    /// Who can be dialled by nobody, or by nobody outside its network, is of no use to others.
+    fn takes(&self, addresses: &[std::net::SocketAddr]) -> bool {
+        let mut public = addresses.iter().map(|address| space::is_public(&address.ip()));
+        !addresses.is_empty() && (!self.public || public.any(|public| public))
+    }
+
+    fn has_room_for_networks(&self, number: u32, contact: &Contact) -> bool {
+        if !self.by_network {
+            return true;
+        }
+        space::networks(&contact.addresses).all(|network| {
+            let is_in = |entry: &&Entry| {
+                space::networks(&entry.contact.addresses).any(|other| other == network)
+            };
+            let bucket = self.buckets.get(&number);
+            let here = bucket.map_or(0, |bucket| bucket.entries.iter().filter(is_in).count());
+            here < PER_NETWORK_AND_BUCKET_MAX
+                && self.entries().filter(is_in).count() < PER_NETWORK_MAX
+        })
+    }
+}
+
+impl Bucket {
+    fn new(now: Instant) -> Self {
+        Self { entries: Vec::new(), waiting: Vec::new(), looked: now }
+    }
+}
+
+impl Entry {
+    fn state_bytes(&self) -> usize {
+        size_of::<Self>().saturating_add(size_of_val(self.contact.addresses.as_slice()))
+    }
+}
+
+/// Counts contacts by network.
+#[derive(Debug)]
+pub(crate) struct Networks {
+    counts: BTreeMap<Network, usize>,
+    most: usize,
+}
+
+impl Networks {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { counts: BTreeMap::new(), most }
+    }
+
+    /// Counts a contact, if there is room for one more of its networks.
+    pub(crate) fn admit(&mut self, contact: &Contact) -> bool {
+        let full = |network| self.counts.get(&network).is_some_and(|count| *count >= self.most);
+        if space::networks(&contact.addresses).any(full) {
+            return false;
+        }
+        for network in space::networks(&contact.addresses) {
+            let count = self.counts.entry(network).or_default();
+            *count = count.saturating_add(1);
+        }
+        true
+    }
+}
+
+/// Contacts that wait for a place in a bucket: enough for those that fail within an hour.
+const WAITING_MAX: usize = 4;
+/// A single request can get lost.
+const FAILURES_MAX: u8 = 2;
+/// As go-libp2p has it: a network of 256 addresses costs about as much as one of its addresses.
+const PER_NETWORK_AND_BUCKET_MAX: usize = 2;
+/// Likewise, in all buckets.
+const PER_NETWORK_MAX: usize = 8;

@@ -1,0 +1,67 @@
+//! What is published is found.
+
+use std::time::Duration;
+
+use crate::world::{World, account, bundle};
+
+#[test]
+fn what_one_publishes_any_other_finds() {
+    let mut world = World::new(100);
+    world.pass(Duration::from_secs(60));
+    for number in 0..20 {
+        let (key, bytes) = bundle(number, 1);
+        let (copies, requests) = world.publish(number as usize * 5, &bytes);
+        assert!(copies >= 20, "{copies} copies");
+        let found = world.look_up(99 - number as usize, key);
+        eprintln!("put {requests}, get {} rounds {}", found.requests, found.rounds);
+        assert_eq!(found.record, account(bytes));
+    }
+    let links: Vec<usize> = world.hosts.iter().map(|host| host.links.len()).collect();
+    eprintln!("links {:?} sizes {:?}", links, world.hosts[50].router.as_ref().unwrap().sizes());
+    eprintln!(
+        "state {:?} frames {}",
+        world.hosts[50].router.as_ref().unwrap().state_bytes(),
+        world.frames
+    );
+}
+
+#[test]
+fn what_is_nowhere_is_not_found() {
+    let mut world = World::new(40);
+    world.pass(Duration::from_secs(30));
+    let (key, _) = bundle(1, 1);
+    let found = world.look_up(3, key);
+    assert_eq!(found.record, None);
+    assert!(found.nearest.len() == 20, "{}", found.nearest.len());
+}
+
+#[test]
+fn the_newer_record_wins_wherever_the_older_one_is() {
+    let mut world = World::new(60);
+    world.pass(Duration::from_secs(30));
+    let ((key, old), (_, new)) = (bundle(1, 1), bundle(1, 2));
+    world.publish(5, &old);
+    world.publish(6, &new);
+    assert_eq!(world.look_up(30, key).record, account(new.clone()));
+    // Published again, the old one is refused everywhere, and the newer one goes on.
+    world.publish(7, &old);
+    for at in [0, 20, 59] {
+        assert_eq!(world.look_up(at, key).record, account(new.clone()));
+    }
+}
+
+#[test]
+fn records_outlive_a_third_of_the_nodes() {
+    let mut world = World::new(100);
+    world.pass(Duration::from_secs(60));
+    let published: Vec<_> = (0..10).map(|number| bundle(number, 1)).collect();
+    for (at, (_, bytes)) in published.iter().enumerate() {
+        world.publish(at, bytes);
+    }
+    for number in (0..100).filter(|number| number % 3 == 1) {
+        world.kill(number);
+    }
+    for (number, (key, bytes)) in published.iter().enumerate() {
+        assert_eq!(world.look_up(3 * number, *key).record, account(bytes.clone()));
+    }
+}

@@ -1,0 +1,12 @@
+//! Whole networks of routers over an event queue: no sockets, no disk, time that is told.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
+mod lookups;
+mod world;
