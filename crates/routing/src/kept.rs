@@ -244,3 +244,6 @@ pub(crate) const RECORDS_MAX: usize = 65_536;
 const BYTES_MAX: usize = 128 << 20;
 /// Records that a node hands over when it leaves.
 const HANDED_OVER_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests;

@@ -22,8 +22,8 @@ pub(crate) struct Lookup {
     rules: LookupRules,
     candidates: BTreeMap<Distance, Candidate>,
     best: Option<Verified>,
-    /// Who answered with the best record.
-    holders: Vec<NodeId>,
+    /// Who answered with the best record, and on which path.
+    holders: Vec<(NodeId, u32)>,
     /// Who answered with one that loses to it.
     losers: Vec<Contact>,
     hops: Vec<Hop>,
@@ -132,7 +132,7 @@ impl Lookup {
         candidate.state = State::Answered { had_record };
         let (path, round) = (candidate.path, candidate.round);
         let contact = candidate.contact.clone();
-        let (outcome, is_better) = self.weigh(&contact, record, round);
+        let (outcome, is_better) = self.weigh(&contact, record, path, round);
         self.note(&contact, path, round, outcome, now.since(asked));
         for contact in contacts {
             self.consider(contact, path, round.saturating_add(1));
@@ -158,10 +158,13 @@ impl Lookup {
         }
     }
 
-    /// A record is believed when so many nodes have answered with it; all else ends when there is
-    /// nobody left who could know more.
+    /// A record is believed when so many nodes have answered with it, not all of them on one path,
+    /// which could be in one hand; all else ends when there is nobody left who could know more.
     pub(crate) fn is_done(&self) -> bool {
-        let believed = self.record && self.holders.len() >= HOLDERS;
+        let first = self.holders.first().map(|(_, path)| path);
+        let one_path = self.holders.iter().all(|(_, path)| Some(path) == first);
+        let believed =
+            self.record && self.holders.len() >= HOLDERS && (!one_path || self.rules.paths < 2);
         let exhausted = usize::try_from(self.requests).unwrap_or(usize::MAX) >= limits::HOPS_MAX
             && !self.candidates.values().any(|c| matches!(c.state, State::Asked(_)));
         believed || exhausted || (0..self.rules.paths).all(|path| self.is_path_done(path))
@@ -298,7 +301,13 @@ impl Lookup {
     }
 
     /// Compares an answer with the best so far.
-    fn weigh(&mut self, contact: &Contact, answer: Answer, round: u32) -> (HopOutcome, bool) {
+    fn weigh(
+        &mut self,
+        contact: &Contact,
+        answer: Answer,
+        path: u32,
+        round: u32,
+    ) -> (HopOutcome, bool) {
         let record = match answer {
             Answer::Nothing => {
                 if self.best.is_none() || !self.record {
@@ -312,15 +321,16 @@ impl Lookup {
         let standing = self.best.as_ref().map_or(Ordering::Greater, |best| record.compare(best));
         match standing {
             Ordering::Equal => {
-                self.holders.push(contact.node);
+                self.holders.push((contact.node, path));
                 (HopOutcome::Record, false)
             }
             Ordering::Greater => {
                 // Whoever answered before has an older one.
                 let before = std::mem::take(&mut self.holders);
-                let older = self.candidates.values().filter(|c| before.contains(&c.contact.node));
+                let held = |c: &&Candidate| before.iter().any(|(node, _)| *node == c.contact.node);
+                let older = self.candidates.values().filter(held);
                 self.losers.extend(older.map(|c| c.contact.clone()));
-                self.holders.push(contact.node);
+                self.holders.push((contact.node, path));
                 self.best = Some(record);
                 self.rounds = round;
                 (HopOutcome::Record, true)
@@ -365,9 +375,12 @@ pub(crate) enum Answer {
     Nonsense,
 }
 
-/// Nodes that must have a record for it to be believed the newest: one of each path.
+/// Nodes that must have a record for it to be believed the newest.
 const HOLDERS: usize = 3;
 /// Nearest nodes of a path that must have answered.
 const SETTLED: usize = 3;
 /// Contacts of one path that are not asked yet.
 const FRESH_MAX: usize = 40;
+
+#[cfg(test)]
+mod tests;

@@ -303,3 +303,6 @@ const FAILURES_MAX: u8 = 2;
 const PER_NETWORK_AND_BUCKET_MAX: usize = 2;
 /// Likewise, in all buckets.
 const PER_NETWORK_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Tests of the table.
+
+use std::net::SocketAddr;
+
+use crypto::SigningKey;
+
+use super::*;
+use crate::{NodeDraft, record::NodeRecord};
+
+const START: Instant = Instant::from_secs(1_800_000_000);
+
+/// A node with an address, whose place is wherever its key puts it.
+fn node(number: u32, address: &str) -> NodeRecord {
+    let mut seed = [9; 32];
+    seed[..4].copy_from_slice(&number.to_be_bytes());
+    let addresses: Vec<SocketAddr> = vec![address.parse().unwrap()];
+    let says = NodeDraft { serial: 1, addresses, ..NodeDraft::default() };
+    NodeRecord::sign(&SigningKey::from_seed(seed), &says, 0).unwrap()
+}
+
+/// Nodes of networks of their own that are all in the bucket of those that share no bit.
+fn far_nodes(table: &Table, count: usize) -> Vec<NodeRecord> {
+    let nodes = (0..).map(|n: u32| node(n, &format!("11.{}.{}.1:4440", n / 250, n % 250)));
+    let far = nodes.filter(|node| space::shared_bits(&table.place, &node.place()) == 0);
+    far.take(count).collect()
+}
+
+fn table() -> Table {
+    Table::new(Key([0x55; 32]), true)
+}
+
+#[test]
+fn who_has_been_there_for_long_stays() {
+    let mut table = table();
+    let nodes = far_nodes(&table, 30);
+    for node in &nodes {
+        table.heard(node, START);
+    }
+    assert_eq!(table.len(), limits::BUCKET_MAX);
+    assert!(table.place_of(&nodes[0].node()).is_some());
+    assert!(table.place_of(&nodes[29].node()).is_none());
+    // One that goes is followed by the newest of those that wait.
+    let later = START.after(Duration::from_secs(700));
+    table.answered(&nodes[0].node(), later);
+    assert_eq!(table.missed(&nodes[0].node()), Missed::Nothing);
+    assert_eq!(table.missed(&nodes[0].node()), Missed::Gone(Duration::from_secs(700)));
+    assert_eq!(table.len(), limits::BUCKET_MAX);
+    assert!(table.place_of(&nodes[29].node()).is_some());
+}
+
+#[test]
+fn one_network_takes_few_places() {
+    let mut table = table();
+    for number in 0..100 {
+        table.heard(&node(number, &format!("11.0.0.{number}:4440")), START);
+    }
+    assert!(table.len() <= PER_NETWORK_MAX, "{}", table.len());
+    for bucket in table.buckets.values() {
+        assert!(bucket.entries.len() <= PER_NETWORK_AND_BUCKET_MAX);
+    }
+    let mut open = Table::new(Key([0x55; 32]), false);
+    for number in 0..100 {
+        open.heard(&node(number, &format!("11.0.0.{number}:4440")), START);
+    }
+    assert!(open.len() > 2 * PER_NETWORK_MAX, "{}", open.len());
+}
+
+#[test]
+fn a_public_node_takes_nobody_who_is_reached_in_one_network_only() {
+    let mut table = table();
+    table.heard(&node(1, "10.0.0.1:4440"), START);
+    assert_eq!(table.len(), 1);
+    table.set_public(true);
+    table.heard(&node(2, "10.0.0.2:4440"), START);
+    table.heard(&node(3, "192.0.2.7:4440"), START);
+    assert_eq!(table.len(), 2);
+    assert!(table.place_of(&node(2, "10.0.0.2:4440").node()).is_none());
+}
+
+#[test]
+fn the_nearest_come_first_and_those_in_doubt_last() {
+    let mut table = table();
+    let nodes = far_nodes(&table, 10);
+    nodes.iter().for_each(|node| table.heard(node, START));
+    let target = nodes[4].place();
+    assert_eq!(table.nearest(&target, 3, None, 2)[0].node, nodes[4].node());
+    assert!(table.nearest(&target, 10, Some(&nodes[4].node()), 2).len() == 9);
+    table.missed(&nodes[4].node());
+    assert_eq!(table.nearest(&target, 10, None, 2)[9].node, nodes[4].node());
+    table.answered(&nodes[4].node(), START);
+    assert_eq!(table.nearest(&target, 3, None, 2)[0].node, nodes[4].node());
+}
+
+#[test]
+fn who_leaves_is_gone() {
+    let mut table = table();
+    let key = SigningKey::from_seed([3; 32]);
+    let addresses: Vec<SocketAddr> = vec!["192.0.2.7:4440".parse().unwrap()];
+    let mut says = NodeDraft { serial: 1, addresses, ..NodeDraft::default() };
+    table.heard(&NodeRecord::sign(&key, &says, 0).unwrap(), START);
+    assert_eq!(table.len(), 1);
+    says = NodeDraft { serial: 2, leaving: true, ..says };
+    table.heard(&NodeRecord::sign(&key, &says, 0).unwrap(), START);
+    assert_eq!(table.len(), 0);
+}
