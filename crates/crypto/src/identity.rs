@@ -16,7 +16,7 @@ mod genesis;
 mod phrase;
 mod record;
 mod rotation;
-mod statement;
+pub(crate) mod statement;
 
 pub use authority::{Authority, DelegateError, rotate};
 pub use bundle::{Bundle, BundleError, Standing};

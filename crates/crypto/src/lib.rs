@@ -21,6 +21,7 @@ mod key_tree;
 mod memory;
 mod message;
 mod mls;
+mod node;
 mod request;
 mod signing;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use message::{
     seal_signal,
 };
 pub use mls::Mls;
+pub use node::{NodeDraft, NodeRecord, RecordError, Suspicion, leading_zeros, place, prove_work};
 pub use proto::wire::CommitLink;
 pub use request::{OpenedRequest, RequestError, open_request, seal_request};
 pub use signing::{

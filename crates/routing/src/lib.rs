@@ -23,9 +23,7 @@ mod record;
 mod router;
 mod space;
 mod table;
-mod work;
 
 pub use command::{Defences, LookedUp, RouterCommand, RouterConfig, RouterCounters, RouterEvent};
-pub use record::{NodeDraft, NodeRecord, RecordError, Suspicion};
+pub use crypto::{NodeDraft, NodeRecord, RecordError, Suspicion, prove_work};
 pub use router::Router;
-pub use work::prove_work;

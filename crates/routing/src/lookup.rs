@@ -10,7 +10,6 @@ use crate::{
     record::Verified,
     space::{Distance, shared_bits},
     table::Networks,
-    work,
 };
 
 /// A lookup under way.
@@ -267,7 +266,7 @@ impl Lookup {
 
     /// Takes a contact in that was named on a path.
     fn consider(&mut self, contact: Contact, path: u32, round: u32) {
-        let Some(place) = work::place(&contact.node, contact.nonce, self.rules.work_bits) else {
+        let Some(place) = crypto::place(&contact.node, contact.nonce, self.rules.work_bits) else {
             return;
         };
         if contact.addresses.is_empty() {
@@ -353,7 +352,7 @@ impl Lookup {
         if self.hops.len() >= limits::HOPS_MAX {
             return;
         }
-        let place = work::place(&contact.node, contact.nonce, 0).unwrap_or_default();
+        let place = crypto::place(&contact.node, contact.nonce, 0).unwrap_or_default();
         self.hops.push(Hop {
             node: contact.node,
             address: contact.addresses.first().copied(),

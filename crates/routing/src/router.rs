@@ -22,7 +22,6 @@ use crate::{
     pace::Allowance,
     record::NodeRecord,
     table::{Missed, Table},
-    work,
 };
 
 use self::{errands::Errands, upkeep::Upkeep};
@@ -85,7 +84,7 @@ impl Machine for Router {
     ) -> Result<Self, OpenError> {
         let mut rng = ChaCha20Rng::from_seed(seed.0);
         let node = NodeId(config.key.public().0);
-        let nonce = work::prove_work(&node, config.work_bits);
+        let nonce = crypto::prove_work(&node, config.work_bits);
         let mut batch = WriteBatch::default();
         let (upkeep, own) = Upkeep::open(&config, nonce, now, rows, &mut batch)
             .ok_or(OpenError::Damaged("what this node says of itself is too long"))?;

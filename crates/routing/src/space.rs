@@ -25,7 +25,7 @@ impl Distance {
 
 /// Leading bits that two keys share: the number of the bucket that one is in for the other.
 pub(crate) fn shared_bits(a: &Key, b: &Key) -> u32 {
-    crate::work::zeros(&Distance::between(a, b).0)
+    crypto::leading_zeros(&Distance::between(a, b).0)
 }
 
 /// A key drawn from `random` that shares exactly `bits` leading bits with `place`.

@@ -4,22 +4,31 @@ use prost::Message;
 use proto::{PublicKey, wire};
 
 use super::BundleError;
-use crate::{SigningKey, verify};
+use crate::{BadSignature, SigningKey, verify};
 
 /// Signs `body` for the purpose that `context` names.
-pub(super) fn sign(key: &SigningKey, context: &[u8], body: &impl Message) -> wire::Signed {
+pub(crate) fn sign(key: &SigningKey, context: &[u8], body: &impl Message) -> wire::Signed {
     let body = body.encode_to_vec();
     let signature = key.sign(context, &body).to_vec();
     wire::Signed { body, signature }
 }
 
 /// Checks the signature, and only then reads the body.
-pub(super) fn open<M: Message + Default>(
+pub(crate) fn open<M: Message + Default>(
     signed: &wire::Signed,
     context: &[u8],
     key: &PublicKey,
 ) -> Result<M, BundleError> {
-    let signature = signed.signature.as_slice().try_into().map_err(|_| BundleError::Signature)?;
-    verify(key, context, &signed.body, signature).map_err(|_| BundleError::Signature)?;
+    check(signed, context, key).map_err(|_| BundleError::Signature)?;
     M::decode(signed.body.as_slice()).map_err(|_| BundleError::Malformed)
+}
+
+/// Checks the signature.
+pub(crate) fn check(
+    signed: &wire::Signed,
+    context: &[u8],
+    key: &PublicKey,
+) -> Result<(), BadSignature> {
+    let signature = signed.signature.as_slice().try_into().map_err(|_| BadSignature)?;
+    verify(key, context, &signed.body, signature)
 }

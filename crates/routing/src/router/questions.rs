@@ -9,7 +9,7 @@ use super::{
     Purpose, Router,
     errands::{Origin, Then},
 };
-use crate::{RouterEvent, kept::Refusal, space::Distance, work};
+use crate::{RouterEvent, kept::Refusal, space::Distance};
 
 impl Router {
     /// Answers a question, now or later.
@@ -129,7 +129,7 @@ impl Router {
         anew: bool,
         now: Instant,
     ) -> Result<(), Code> {
-        if work::place(&contact.node, contact.nonce, self.config.work_bits).is_none() {
+        if crypto::place(&contact.node, contact.nonce, self.config.work_bits).is_none() {
             return Err(Code::Invalid);
         }
         if !self.probes.take(now) {
@@ -160,7 +160,7 @@ impl Router {
     /// Whether the own node is among those nearest to a key, given the farthest of them.
     pub(super) fn is_nearer_than(&self, farthest: Option<&Contact>, target: &Key) -> bool {
         let Some(farthest) = farthest else { return true };
-        let Some(place) = work::place(&farthest.node, farthest.nonce, 0) else { return true };
+        let Some(place) = crypto::place(&farthest.node, farthest.nonce, 0) else { return true };
         let own = Distance::between(&self.own.place(), target);
         own.cmp(&Distance::between(&place, target)) == Ordering::Less
     }

@@ -8,9 +8,9 @@ use proto::{Key, NodeId};
 use sha2::{Digest, Sha256};
 
 /// Where a node is, if the work was done.
-pub(crate) fn place(node: &NodeId, nonce: u64, bits: u32) -> Option<Key> {
+pub fn place(node: &NodeId, nonce: u64, bits: u32) -> Option<Key> {
     let place = hash(node, nonce);
-    (zeros(&Sha256::digest(place.0)) >= bits).then_some(place)
+    (leading_zeros(&Sha256::digest(place.0)) >= bits).then_some(place)
 }
 
 /// Does the work: the smallest nonce. Takes about 2^`bits` tries.
@@ -27,7 +27,7 @@ fn hash(node: &NodeId, nonce: u64) -> Key {
 }
 
 /// Leading zero bits.
-pub(crate) fn zeros(bytes: &[u8]) -> u32 {
+pub fn leading_zeros(bytes: &[u8]) -> u32 {
     let mut zeros = 0_u32;
     for byte in bytes {
         zeros = zeros.saturating_add(byte.leading_zeros());
@@ -55,8 +55,8 @@ mod tests {
 
     #[test]
     fn zeros_are_counted_over_bytes() {
-        assert_eq!(zeros(&[0, 0x10, 0]), 11);
-        assert_eq!(zeros(&[0x80]), 0);
-        assert_eq!(zeros(&[0; 4]), 32);
+        assert_eq!(leading_zeros(&[0, 0x10, 0]), 11);
+        assert_eq!(leading_zeros(&[0x80]), 0);
+        assert_eq!(leading_zeros(&[0; 4]), 32);
     }
 }
