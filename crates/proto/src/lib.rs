@@ -19,6 +19,7 @@ mod gauge;
 mod id;
 pub mod limits;
 mod machine;
+mod network;
 mod routing;
 mod rows;
 mod time;
@@ -35,6 +36,7 @@ pub use id::{
     AccountId, EnvelopeId, Key, LogId, NodeAddress, NodeId, ParseError, PublicKey, Reference,
 };
 pub use machine::{Input, Machine, OpenError, Output, Peer, Seed};
+pub use network::{Network, is_public, networks};
 pub use routing::{
     Contact, Fact, FactId, Gossip, Hop, HopOutcome, Query, Record, Routing, pack, unpack,
 };

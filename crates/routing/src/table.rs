@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use proto::{Contact, Gauge, Instant, Key, NodeId, limits};
+use proto::{Contact, Gauge, Instant, Key, Network, NodeId, limits};
 
 use crate::{
     record::NodeRecord,
-    space::{self, Distance, Network},
+    space::{self, Distance},
 };
 
 /// All buckets.
