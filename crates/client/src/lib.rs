@@ -16,6 +16,7 @@ mod command;
 mod contact;
 mod conversation;
 mod errand;
+mod homes;
 mod invite_link;
 mod link;
 mod machine;
@@ -30,6 +31,7 @@ mod waiting;
 mod withdraw;
 
 pub use command::{Action, Command, CommandError, ContactState, Event, Mark, Reply};
+pub use homes::choose_homes;
 pub use invite_link::{InviteLink, LinkError};
 pub use link::transport_seed;
 pub use machine::{Client, Config, Counters};
