@@ -104,7 +104,7 @@ fn weight(record: &NodeRecord, way: Duration, now_s: u64) -> u32 {
         120..300 => 2,
         _ => 1,
     };
-    capacity * uptime * way
+    u32::saturating_mul(capacity, uptime).saturating_mul(way)
 }
 
 #[cfg(test)]

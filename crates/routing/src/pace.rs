@@ -22,12 +22,14 @@ impl Pace {
     /// An answer took so long.
     pub(crate) fn measure(&mut self, took: Duration) {
         if !self.measured {
-            *self = Self { mean: took, deviation: took / 2, measured: true };
+            *self = Self { mean: took, deviation: half(took), measured: true };
             return;
         }
         let off = took.abs_diff(self.mean);
-        self.deviation = self.deviation.saturating_mul(3).saturating_add(off) / 4;
-        self.mean = self.mean.saturating_mul(7).saturating_add(took) / 8;
+        let quarters = self.deviation.saturating_mul(3).saturating_add(off);
+        self.deviation = half(half(quarters));
+        let eighths = self.mean.saturating_mul(7).saturating_add(took);
+        self.mean = half(half(half(eighths)));
     }
 
     /// When an answer is later than nearly all are.
@@ -35,6 +37,10 @@ impl Pace {
         let late = self.mean.saturating_add(self.deviation.saturating_mul(4));
         late.clamp(LATE_MIN, LATE_MAX)
     }
+}
+
+fn half(duration: Duration) -> Duration {
+    duration.checked_div(2).unwrap_or_default()
 }
 
 /// How often somebody may do something: so many times a second, and a burst of four times as many.

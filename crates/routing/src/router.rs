@@ -203,13 +203,15 @@ impl Router {
             };
         }
         // What is left of the frames that routing shares with others: answers to `Store`.
-        let Some((purpose, _)) = self.links.answered(&from, request, now) else {
+        let answer = if let Body::Accepted { .. } = body {
+            Ok(())
+        } else if let Body::Refused { code, newer } = body {
+            Err((code, newer))
+        } else {
             return self.drop_word();
         };
-        let answer = match body {
-            Body::Accepted { .. } => Ok(()),
-            Body::Refused { code, newer } => Err((code, newer)),
-            _ => return self.drop_word(),
+        let Some((purpose, _)) = self.links.answered(&from, request, now) else {
+            return self.drop_word();
         };
         self.table.answered(&from, now);
         self.stored(from, purpose, answer, now, rows);

@@ -184,7 +184,7 @@ impl Table {
     /// The bucket in which the nearest contact is: none beyond need be looked into.
     pub(crate) fn deepest(&self) -> Option<u32> {
         let filled = self.buckets.iter().filter(|(_, bucket)| !bucket.entries.is_empty());
-        filled.map(|(number, _)| *number).last()
+        filled.map(|(number, _)| *number).next_back()
     }
 
     /// The contact that was silent longest, if it was since `before`.

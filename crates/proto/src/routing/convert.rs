@@ -103,7 +103,17 @@ impl TryFrom<wire::Routing> for Routing {
                 addresses: addresses(&relay.addresses)?,
                 token: relay.token.try_into().map_err(|_| DecodeError::Length)?,
             },
-            word => Self::Gossip(word.try_into()?),
+            word @ (Word::Join(_)
+            | Word::ForwardJoin(_)
+            | Word::Neighbour(_)
+            | Word::NeighbourIs(_)
+            | Word::Part(_)
+            | Word::Shuffle(_)
+            | Word::Shuffled(_)
+            | Word::Spread(_)
+            | Word::Have(_)
+            | Word::Graft(_)
+            | Word::Prune(_)) => Self::Gossip(word.try_into()?),
         })
     }
 }

@@ -93,7 +93,7 @@ fn the_newer_record_stays_and_the_older_is_refused_with_it() {
 #[test]
 fn forged_records_are_not_kept() {
     let mut shelf = Shelf::new(10);
-    let Record::Node(bytes) = record(1, 5) else { unreachable!() };
+    let Record::Node(bytes) = record(1, 5) else { panic!("a node's record") };
     for byte in 0..bytes.len() {
         let mut forged = bytes.clone();
         forged[byte] ^= 1;
@@ -126,7 +126,7 @@ fn what_nobody_stores_anew_is_to_be_stored_anew() {
     shelf.store(&record(1, 5), 0, after_s(3_000)).unwrap();
     assert!(shelf.timeout(after_s(3_601)).is_none(), "somebody has");
     let Some(Due::Republish { record: due, age_s }) = shelf.timeout(after_s(6_700)) else {
-        unreachable!("it is due")
+        panic!("it is due")
     };
     assert_eq!((due, age_s), (record(1, 5), 3_700));
     assert!(shelf.timeout(after_s(6_701)).is_none(), "once an hour");

@@ -68,7 +68,12 @@ impl Router {
         match purpose {
             Purpose::Store(number) => self.publication_answered(number, from, answer, now, rows),
             Purpose::Gift | Purpose::Check => {}
-            other => self.lost(from, other, now),
+            Purpose::Lookup(_)
+            | Purpose::Probe(..)
+            | Purpose::PassedOn(..)
+            | Purpose::ProbeThrough(_)
+            | Purpose::Reach
+            | Purpose::Relay => self.lost(from, purpose, now),
         }
     }
 

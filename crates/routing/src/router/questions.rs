@@ -64,7 +64,7 @@ impl Router {
     }
 
     fn find(
-        &mut self,
+        &self,
         from: &NodeId,
         target: &Key,
         record: bool,

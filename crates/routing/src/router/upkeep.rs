@@ -216,7 +216,7 @@ impl Router {
     }
 
     fn publish_own(&mut self, now: Instant, rows: &dyn Rows) {
-        let jitter = self.jitter(PUBLISH / 4);
+        let jitter = self.jitter(PUBLISH_JITTER);
         self.upkeep.publish_at = now.after(PUBLISH).after(jitter);
         let record = Record::Node(self.own.as_bytes().to_vec());
         self.publish(record, 0, None, now, rows);
@@ -410,6 +410,7 @@ const STEP: Duration = Duration::from_secs(5);
 const REJOIN: Duration = Duration::from_secs(10);
 const REJOIN_AT_A_TIME: usize = 4;
 const PUBLISH: Duration = Duration::from_secs(3600);
+const PUBLISH_JITTER: Duration = Duration::from_secs(900);
 const REMEMBER: Duration = Duration::from_secs(300);
 const CHECK: Duration = Duration::from_secs(60);
 const CHECKED_AT_A_TIME: usize = 4;

@@ -1,8 +1,7 @@
 //! The world of these tests.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     time::Duration,
 };
@@ -73,7 +72,6 @@ pub(crate) struct World {
     agenda: BTreeMap<(Instant, u64), What>,
     woken: BTreeMap<usize, Instant>,
     number: u64,
-    _heap: BinaryHeap<Reverse<u64>>,
 }
 
 impl World {
@@ -87,7 +85,6 @@ impl World {
             agenda: BTreeMap::new(),
             woken: BTreeMap::new(),
             number: 0,
-            _heap: BinaryHeap::new(),
         };
         for _ in 0..nodes {
             world.add(&[0]);
@@ -263,16 +260,16 @@ impl World {
         let ticket = 1_000_000 + self.number;
         self.command(at, RouterCommand::Lookup { ticket, target, insist: false });
         for _ in 0..200 {
-            let found = self.hosts[at].events.iter().find_map(|event| match event {
-                RouterEvent::LookedUp { ticket: t, result } if *t == ticket => Some(result.clone()),
-                _ => None,
+            let found = self.hosts[at].events.iter().find_map(|event| {
+                let RouterEvent::LookedUp { ticket: t, result } = event else { return None };
+                (*t == ticket).then(|| result.clone())
             });
             if let Some(found) = found {
                 return found;
             }
             self.pass(Duration::from_millis(100));
         }
-        unreachable!("the lookup has no end")
+        panic!("the lookup has no end")
     }
 
     /// Publishes a bundle; returns how many keep it, and after how many requests.
@@ -280,18 +277,18 @@ impl World {
         let ticket = 2_000_000 + self.number;
         self.command(at, RouterCommand::Publish { ticket, bundle: bundle.to_vec() });
         for _ in 0..200 {
-            let published = self.hosts[at].events.iter().find_map(|event| match event {
-                RouterEvent::Published { ticket: t, copies, requests } if *t == ticket => {
-                    Some((*copies, *requests))
-                }
-                _ => None,
+            let published = self.hosts[at].events.iter().find_map(|event| {
+                let RouterEvent::Published { ticket: t, copies, requests } = event else {
+                    return None;
+                };
+                (*t == ticket).then_some((*copies, *requests))
             });
             if let Some(published) = published {
                 return published;
             }
             self.pass(Duration::from_millis(100));
         }
-        unreachable!("the publication has no end")
+        panic!("the publication has no end")
     }
 }
 
@@ -315,14 +312,4 @@ pub(crate) fn bundle(number: u64, version: u64) -> (Key, Vec<u8>) {
 
 pub(crate) fn account(bundle: Vec<u8>) -> Option<Record> {
     Some(Record::Account(bundle))
-}
-
-#[expect(dead_code, reason = "for frames that are made by hand")]
-pub(crate) fn said(word: proto::Routing) -> Frame {
-    Frame { request: 1, body: Body::Routing(word) }
-}
-
-#[expect(dead_code, reason = "for peers that are made by hand")]
-pub(crate) fn peer(number: u8) -> Peer {
-    PublicKey([number; 32])
 }
