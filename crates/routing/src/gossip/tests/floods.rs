@@ -245,6 +245,34 @@ fn a_missing_fact_is_asked_for_from_one_after_the_other() {
 }
 
 #[test]
+fn a_node_is_suspected_if_two_of_three_dont_reach_it_and_the_third_does_not_either() {
+    let suspects = |answers: [Option<bool>; 3]| {
+        let mut node = Alone::with_neighbours(5);
+        node.gossip.lost(&record(9, 1), node.now);
+        let asked: Vec<NodeId> = node
+            .outputs()
+            .into_iter()
+            .filter_map(|output| {
+                let GossipOutput::Probe { of, through } = output else { return None };
+                assert_eq!(of.node, id(9));
+                Some(through)
+            })
+            .collect();
+        assert_eq!(asked.len(), 3);
+        for (by, reached) in asked.into_iter().zip(answers) {
+            node.gossip.probed(id(9), by, reached, node.now);
+        }
+        passed(&node.wait(Duration::from_secs(16))) > 0
+    };
+    assert!(suspects([Some(false); 3]));
+    assert!(suspects([None, Some(false), Some(false)]));
+    assert!(!suspects([Some(false), Some(false), Some(true)]));
+    assert!(!suspects([Some(true), Some(false), Some(false)]));
+    assert!(!suspects([Some(false), None, None]), "one might lie");
+    assert!(!suspects([None; 3]), "this node is cut off");
+}
+
+#[test]
 fn nobody_fills_the_passive_view_with_contacts_of_one_network() {
     let mut node = Alone::with_neighbours(5);
     let contact = |number: u8, address: String| {
@@ -279,7 +307,11 @@ fn a_neighbour_of_its_own_choice_is_not_displaced_by_those_who_ask() {
         node.say(number, proto::Gossip::Neighbour { urgent: true });
         node.now = node.now.after(Duration::from_secs(1));
         assert!(node.gossip.is_neighbour(&id(1)), "{number}");
+        assert!(node.gossip.is_neighbour(&id(number)), "{number}");
     }
+    // Whoever is not alone can be refused.
+    node.say(2, proto::Gossip::Neighbour { urgent: false });
+    assert!(!node.gossip.is_neighbour(&id(2)));
 }
 
 #[test]

@@ -94,6 +94,10 @@ fn whoever_hears_that_it_is_suspected_refutes() {
     world.run(Duration::from_secs(5));
     assert_eq!(think_dead(&world, 5), 0);
     assert_eq!(world.nodes[5].record.says().serial, after);
+    // Nor does it together with a suspicion of the newer record.
+    accuse(&mut world, 20, 5);
+    assert!(world.nodes.iter().all(|node| node.deaths == 0));
+    assert!(world.nodes[5].record.says().serial > after);
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub(super) struct Node {
     pub(super) heard: BTreeMap<NodeId, u64>,
     pub(super) left: BTreeSet<NodeId>,
     pub(super) dead: BTreeSet<NodeId>,
+    /// How often somebody counted as dead, refuted or not.
+    pub(super) deaths: usize,
     pub(super) asked: Vec<Query>,
 }
 
@@ -143,6 +145,7 @@ impl World {
             heard: BTreeMap::new(),
             left: BTreeSet::new(),
             dead: BTreeSet::new(),
+            deaths: 0,
             asked: Vec::new(),
         });
         self.settle(number);
@@ -418,6 +421,7 @@ impl World {
             }
             News::Dead(dead) => {
                 at.dead.insert(dead);
+                at.deaths += 1;
             }
             News::SuspectedMyself => {
                 self.change(node, |_| {});
