@@ -509,8 +509,8 @@ fn say(out: &mut Outputs, to: &NodeId, word: Gossip) {
     out.push_back(GossipOutput::Say(*to, word));
 }
 
-/// Neighbours: with five, no node of 10,000 loses all when a third of them die (HyParView,
-/// section 5.1: the logarithm of the number of nodes, and one more).
+/// Neighbours: the logarithm of 10,000 nodes, and one more (HyParView, section 5.1). When a third of
+/// all die, one node of 400 loses all five, and asks its contacts.
 const ACTIVE_MAX: usize = 5;
 /// With fewer neighbours than this, contacts are asked until there are as many.
 const ACTIVE_LOW: usize = 3;
@@ -522,7 +522,7 @@ const PER_NETWORK: usize = 2;
 const TRIES: usize = 8;
 /// Contacts asked at the same time.
 const ASKED_MAX: usize = 2;
-/// Connections wanted at the same time: two hundred nodes join through one within half a minute.
+/// Connections wanted at the same time. Each takes a round trip or two, or seconds if it fails.
 const WANTED_MAX: usize = 24;
 /// Of these, for the sake of others: they must not keep this node from what it wants itself.
 const WANTED_OF_OTHERS_MAX: usize = 16;
