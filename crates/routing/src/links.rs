@@ -19,6 +19,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Links<P> {
     links: BTreeMap<NodeId, Link<P>>,
+    /// Connections that were given up and of whose end the driver has yet to tell: it is not that of
+    /// the next one.
+    closing: BTreeSet<NodeId>,
     timers: BTreeSet<(Instant, NodeId, u32, Due)>,
     requests: u32,
     /// Answers on links that stand, and on those that must be dialled first.
@@ -83,6 +86,7 @@ impl<P: Clone> Links<P> {
     pub(crate) fn new() -> Self {
         Self {
             links: BTreeMap::new(),
+            closing: BTreeSet::new(),
             timers: BTreeSet::new(),
             requests: 0,
             pace: Pace::new(LATE_FIRST),
@@ -169,8 +173,13 @@ impl<P: Clone> Links<P> {
         true
     }
 
-    /// A connection is gone, and with it what was under way.
-    pub(crate) fn disconnected(&mut self, node: &NodeId) -> Vec<Turn<P>> {
+    /// A connection is gone, and with it what was under way. Returns nothing if it was given up
+    /// before.
+    pub(crate) fn disconnected(&mut self, node: &NodeId) -> Option<Vec<Turn<P>>> {
+        if self.closing.remove(node) { None } else { Some(self.forget(node)) }
+    }
+
+    fn forget(&mut self, node: &NodeId) -> Vec<Turn<P>> {
         let Some(link) = self.links.remove(node) else { return Vec::new() };
         self.timers.retain(|(_, at, ..)| at != node);
         if link.dialled {
@@ -238,8 +247,12 @@ impl<P: Clone> Links<P> {
 
     /// Says goodbye to a node.
     pub(crate) fn hang_up(&mut self, node: &NodeId) -> Vec<Turn<P>> {
-        let dialled = self.links.get(node).is_some_and(|link| link.dialled);
-        let turns = self.disconnected(node);
+        let (dialled, up) =
+            self.links.get(node).map_or((false, false), |link| (link.dialled, link.up));
+        if up {
+            self.closing.insert(*node);
+        }
+        let turns = self.forget(node);
         if !dialled {
             self.wishes.push(Wish::Disconnect(*node));
         }
@@ -283,7 +296,7 @@ impl<P: Clone> Links<P> {
                     turns.extend(ask.map(|ask| Turn::Lost(node, ask.purpose)));
                 }
                 (Due::Lost, None) if request == 0 && !link.up => {
-                    turns.extend(self.disconnected(&node));
+                    turns.extend(self.forget(&node));
                 }
                 _ => {}
             }
@@ -337,9 +350,9 @@ impl<P> Link<P> {
 }
 
 /// Connections that are kept: the active view, and whoever was asked or asked lately.
-const LINKS_MAX: usize = 48;
+const LINKS_MAX: usize = 40;
 /// Connections at any time, with those that are needed just now.
-const LINKS_HARD_MAX: usize = 58;
+const LINKS_HARD_MAX: usize = 52;
 /// A connection on which nothing was asked for so long goes; a keep-alive costs 240 bytes a minute.
 const SILENT_MAX: Duration = Duration::from_secs(120);
 /// Requests to one node under way: a few lookups at the same time.

@@ -117,9 +117,10 @@ impl Machine for Router {
             Input::Connected(peer) => self.links.connected(node_of(peer), now),
             Input::Frame(peer, frame) => self.frame(node_of(peer), frame, now, rows),
             Input::Disconnected(peer) => {
-                let turns = self.links.disconnected(&node_of(peer));
+                if let Some(turns) = self.links.disconnected(&node_of(peer)) {
+                    self.turn(turns, now);
+                }
                 self.gossip.disconnected(node_of(peer), now);
-                self.turn(turns, now);
             }
             Input::Timeout => self.timeout(now, rows),
         }

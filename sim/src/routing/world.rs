@@ -26,6 +26,7 @@ pub(super) struct World {
     defences: Defences,
     seed: u64,
     by_address: BTreeMap<SocketAddr, u32>,
+    by_peer: BTreeMap<Peer, u32>,
     agenda: Agenda<What>,
     connections: u64,
     boots: u64,
@@ -54,6 +55,7 @@ pub(super) struct Host {
     pub(super) process: Process,
     pub(super) links: BTreeMap<u32, u64>,
     pub(super) key: SigningKey,
+    pub(super) peer: Peer,
     pub(super) address: SocketAddr,
     rows: Memory,
     /// Where it is, for the time that light takes.
@@ -89,6 +91,7 @@ impl World {
             defences,
             seed,
             by_address: BTreeMap::new(),
+            by_peer: BTreeMap::new(),
             agenda: Agenda::new(),
             connections: 0,
             boots: 0,
@@ -122,9 +125,11 @@ impl World {
         let number = self.hosts.len() as u32;
         let site = (self.dice.below(SITE_MAX), self.dice.below(SITE_MAX));
         self.by_address.insert(address, number);
+        self.by_peer.insert(key.public(), number);
         self.hosts.push(Host {
             process: Process::Down,
             links: BTreeMap::new(),
+            peer: key.public(),
             key,
             address,
             rows: Memory::default(),
@@ -239,7 +244,7 @@ impl World {
 
     pub(super) fn address_of(&self, host: u32) -> NodeAddress {
         let host = &self.hosts[host as usize];
-        NodeAddress { node: NodeId(host.key.public().0), addresses: vec![host.address] }
+        NodeAddress { node: NodeId(host.peer.0), addresses: vec![host.address] }
     }
 
     /// A hash of all that happened: the same seed gives the same one.
@@ -252,7 +257,7 @@ impl World {
             What::Dialled { from, to, expected } => self.dialled(from, to, expected),
             What::Connected { at, other, connection } => {
                 if self.hosts[at as usize].links.get(&other) == Some(&connection) {
-                    let peer = self.hosts[other as usize].key.public();
+                    let peer = self.hosts[other as usize].peer;
                     self.handle(at, Input::Connected(peer));
                 }
             }
@@ -260,7 +265,7 @@ impl World {
                 if self.hosts[at as usize].links.get(&from) == Some(&connection) {
                     self.tally.frames += 1;
                     self.note(at, from);
-                    let peer = self.hosts[from as usize].key.public();
+                    let peer = self.hosts[from as usize].peer;
                     self.handle(at, Input::Frame(peer, *frame));
                 }
             }
@@ -268,7 +273,7 @@ impl World {
                 let links = &mut self.hosts[at as usize].links;
                 if links.get(&other) == Some(&connection) {
                     links.remove(&other);
-                    let peer = self.hosts[other as usize].key.public();
+                    let peer = self.hosts[other as usize].peer;
                     self.handle(at, Input::Disconnected(peer));
                 }
             }
@@ -290,7 +295,7 @@ impl World {
         let (dialler, listener) = (&self.hosts[from as usize], &self.hosts[at as usize]);
         let there = !matches!(listener.process, Process::Down)
             && !matches!(dialler.process, Process::Down)
-            && listener.key.public() == expected;
+            && listener.peer == expected;
         if !there || !self.hear(from, at) || dialler.links.contains_key(&at) {
             return;
         }
@@ -377,8 +382,8 @@ impl World {
 
     /// Which host a peer of this one is.
     fn linked(&self, host: u32, peer: &PublicKey) -> Option<u32> {
-        let mut links = self.hosts[host as usize].links.keys();
-        links.find(|other| self.hosts[**other as usize].key.public() == *peer).copied()
+        let other = self.by_peer.get(peer).copied()?;
+        self.hosts[host as usize].links.contains_key(&other).then_some(other)
     }
 
     fn hear(&self, a: u32, b: u32) -> bool {
