@@ -12,6 +12,7 @@
 mod attacker;
 mod calamity;
 mod churn;
+mod eclipse;
 mod figures;
 mod growth;
 mod memory;
@@ -31,6 +32,8 @@ pub enum Trial {
     Death,
     /// The network falls in two and heals.
     Partition,
+    /// Three nodes in ten are in one hand, with and without our defences.
+    Eclipse,
 }
 
 /// How much of it.
@@ -46,6 +49,13 @@ pub struct Size {
     pub lookups: usize,
     /// How long churn lasts.
     pub minutes: u64,
+}
+
+impl Size {
+    /// Samples from which homes are chosen.
+    fn samples(&self) -> usize {
+        (self.lookups / 20).clamp(10, 100)
+    }
 }
 
 /// What was seen.
@@ -69,6 +79,7 @@ pub fn run(trial: Trial, size: Size) -> Report {
         }
         Trial::Churn => churn::run(size.nodes, Duration::from_secs(60 * size.minutes), size),
         Trial::Death => calamity::death(size.nodes, size),
+        Trial::Eclipse => eclipse::run(size),
         Trial::Partition => calamity::partition(size.nodes, size),
     }
 }

@@ -159,6 +159,11 @@ impl Router {
         self.links.nodes().filter_map(|node| self.links.record(&node).cloned()).collect()
     }
 
+    /// The contacts in the table.
+    pub fn contacts(&self) -> Vec<Contact> {
+        self.table.long_lived(usize::MAX)
+    }
+
     /// Tells whether routing needs the connection to a node.
     pub fn needs(&self, peer: &Peer) -> bool {
         self.links.has(&node_of(*peer))

@@ -41,6 +41,8 @@ enum Name {
     Death,
     /// The network falls in two and heals
     Partition,
+    /// Three nodes in ten are in one hand, with and without our defences
+    Eclipse,
 }
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Name::Churn => Trial::Churn,
         Name::Death => Trial::Death,
         Name::Partition => Trial::Partition,
+        Name::Eclipse => Trial::Eclipse,
     };
     let began = Instant::now();
     let report = run(trial, Size { seed, nodes, accounts, lookups, minutes });

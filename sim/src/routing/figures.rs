@@ -11,10 +11,6 @@ impl Values {
         self.0.push(value);
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(super) fn mean(&self) -> f64 {
         let sum: u64 = self.0.iter().sum();
         sum as f64 / self.0.len().max(1) as f64

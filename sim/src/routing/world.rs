@@ -8,7 +8,9 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use crypto::SigningKey;
-use proto::{Frame, Input, Instant, Machine, NodeAddress, NodeId, Output, Peer, PublicKey, Seed};
+use proto::{
+    Frame, Input, Instant, Machine, NodeAddress, NodeId, Output, Peer, PublicKey, Rows, Seed, Table,
+};
 use routing::{Defences, Router, RouterCommand, RouterConfig, RouterEvent};
 use sha2::{Digest, Sha256};
 
@@ -45,7 +47,6 @@ pub(super) struct Tally {
 
 /// Something that a router said.
 pub(super) struct Heard {
-    pub(super) host: u32,
     pub(super) at: Instant,
     pub(super) event: RouterEvent,
 }
@@ -230,6 +231,11 @@ impl World {
         }
     }
 
+    /// Whether a host keeps the record of a key.
+    pub(super) fn keeps(&self, host: u32, key: &proto::Key) -> bool {
+        self.hosts[host as usize].rows.get(RECORDS, &key.0).is_some()
+    }
+
     /// The hosts on which a router runs.
     pub(super) fn honest(&self) -> Vec<u32> {
         (0..self.hosts.len() as u32).filter(|host| self.router(*host).is_some()).collect()
@@ -336,7 +342,7 @@ impl World {
                 Some(Output::Disconnect(peer)) => self.hang_up(host, peer),
                 Some(Output::Transmit(peer, frame)) => self.transmit(host, peer, frame),
                 Some(Output::Event(event)) => {
-                    self.heard.push(Heard { host, at: self.now, event });
+                    self.heard.push(Heard { at: self.now, event });
                 }
             }
         }
@@ -411,6 +417,8 @@ fn honest_address(number: u32) -> SocketAddr {
     SocketAddr::from(([11 + a, b, c, (number % 6) as u8 + 1], 4440))
 }
 
+/// Where routers keep records for others.
+const RECORDS: Table = Table(32);
 /// The second at which every run begins.
 pub(super) const BEGINNING: Instant = Instant::from_secs(1_800_000_000);
 /// Proofs of work would take longer than all else.
