@@ -31,7 +31,7 @@ pub use envelope::{Envelope, Expiry, Extension, Head, Kind, LogGenesis};
 pub use frame::{Body, Code, Cursor, Entry, Frame, Hello, Lane, Open, PutKeyPackages, Read};
 pub use gauge::Gauge;
 pub use id::{AccountId, EnvelopeId, LogId, NodeAddress, NodeId, ParseError, PublicKey, Reference};
-pub use machine::{Input, Machine, OpenError, Output, Peer, Seed};
+pub use machine::{Input, Machine, OpenError, Output, Peer, RelayPort, RelayToken, Seed};
 pub use rows::{Direction, Draft, Rows, Table, Visit, WriteBatch};
 pub use time::Instant;
 

@@ -108,7 +108,7 @@ impl Machine for Echo {
                 }
                 outputs.push_back(Output::Event(Told::Frame(frame)));
             }
-            Input::Timeout => {}
+            Input::Relayed(..) | Input::Timeout => {}
         }
     }
 
