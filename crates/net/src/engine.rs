@@ -19,6 +19,7 @@ use crate::{
     events::EventQueue,
     hub::Hub,
     link::{Ending, Left, Link},
+    relay::Relays,
 };
 
 /// Something the application wants to know of the rows.
@@ -49,6 +50,8 @@ pub(crate) struct Work<E> {
     /// What follows a commit that is not durable yet.
     held: Vec<Output<E>>,
     uncommitted: bool,
+    /// Open for as long as the machine knows the peer as connected.
+    relays: Relays,
     /// What the machine asked for and is to be told next.
     relayed: Vec<(Peer, Option<RelayPort>)>,
     inputs: u64,
@@ -62,6 +65,7 @@ impl<E> Default for Work<E> {
             touched_peers: BTreeSet::new(),
             held: Vec::new(),
             uncommitted: false,
+            relays: Relays::default(),
             relayed: Vec::new(),
             inputs: 0,
         }
@@ -221,6 +225,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
     }
 
     fn disconnected(&mut self, peer: Peer) -> Result<(), StoreError> {
+        self.work.relays.close(&peer);
         // The machine hears of a relay as it hears frames: while the peer is connected.
         self.work.relayed.retain(|(of, _)| *of != peer);
         self.input(Input::Disconnected(peer))
@@ -296,11 +301,17 @@ impl<M: Machine, S: Store> Engine<M, S> {
             Output::Event(event) => self.events.push(event),
             Output::Relay(peer) => {
                 if self.work.links.contains_key(&peer) {
-                    self.work.relayed.push((peer, None));
+                    let port = self.work.relays.open(&self.hub, peer);
+                    self.work.relayed.push((peer, port));
                 }
             }
-            // Commits are applied where they came out, see `drain`; there are no relays yet.
-            Output::Commit(_) | Output::Note(_) | Output::Tunnel { .. } => {}
+            Output::Tunnel { through, at, token } => {
+                if self.work.links.contains_key(&through) {
+                    self.work.relays.tunnel(&self.hub, through, at, token);
+                }
+            }
+            // Applied where they came out; see `drain`.
+            Output::Commit(_) | Output::Note(_) => {}
         }
     }
 
