@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 
 use super::{
     harness::*,
-    relay::{raw, received, relay_for},
+    relay::{raw, received, relay_for, version_probe},
 };
 use crate::relay::testing;
 
@@ -168,12 +168,4 @@ fn answered(port: &UdpSocket, header: &[u8]) -> Vec<u8> {
         }
     }
     Vec::new()
-}
-
-/// A packet that every QUIC endpoint answers: the beginning of a connection of a version that
-/// nobody knows.
-fn version_probe() -> Vec<u8> {
-    let mut packet = vec![0xC0, 0x1A, 0x2A, 0x3A, 0x4A, 4, 1, 2, 3, 4, 4, 5, 6, 7, 8];
-    packet.resize(1200, 0);
-    packet
 }

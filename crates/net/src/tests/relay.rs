@@ -10,7 +10,10 @@ use super::{
     harness::*,
     nat::{Mapping, Nat},
 };
-use crate::{Identity, Settings, relay::testing};
+use crate::{
+    Identity, Settings,
+    relay::{CLIENTS_MAX, testing},
+};
 
 /// A relay, a node behind a translator, and the port by which it is reached.
 struct World {
@@ -191,6 +194,37 @@ async fn a_node_whose_translator_moves_is_followed() {
         assert_eq!(world.hidden.frame().await.body, Body::BundleIs(vec![3; 32]));
         talk(&mut device, &mut world.hidden, 2).await;
     }
+}
+
+#[tokio::test]
+async fn who_gave_way_to_a_crowd_is_still_connected() {
+    let mut world = World::new(Mapping::Symmetric).await;
+    let mut device = world.dialled(10).await;
+    talk(&mut device, &mut world.hidden, 1).await;
+    let mut crowd = Vec::new();
+    while crowd.len() < CLIENTS_MAX {
+        let stranger = raw().await;
+        let mut answer = [0; 2048];
+        until(|| {
+            // Again, for not so many are let in at once.
+            let _ = stranger.try_send_to(&version_probe(), world.at);
+            stranger.try_recv(&mut answer).is_ok()
+        })
+        .await;
+        crowd.push(stranger);
+    }
+    talk(&mut device, &mut world.hidden, 2).await;
+    assert_eq!(world.hidden.running.counters().connections, 2, "the same as before");
+    assert_eq!(device.running.counters().connections, 1);
+    assert!(device.events.try_recv().is_none(), "it has noticed nothing");
+}
+
+/// A packet that every QUIC endpoint answers: the beginning of a connection of a version that
+/// nobody knows.
+pub(super) fn version_probe() -> Vec<u8> {
+    let mut packet = vec![0xC0, 0x1A, 0x2A, 0x3A, 0x4A, 4, 1, 2, 3, 4, 4, 5, 6, 7, 8];
+    packet.resize(1200, 0);
+    packet
 }
 
 #[tokio::test]
