@@ -92,7 +92,10 @@ impl World {
                 Output::Event(NodeEvent::Registered(account)) => {
                     assert!([ALICE.account(), BOB.account()].contains(&account), "an intruder");
                 }
-                Output::Connect(..) | Output::Note(_) => panic!("not of a node"),
+                Output::Connect(..)
+                | Output::Note(_)
+                | Output::Relay(_)
+                | Output::Tunnel { .. } => panic!("not of a node"),
             }
             first = false;
         }

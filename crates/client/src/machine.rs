@@ -132,6 +132,8 @@ impl Machine for Client {
             Input::Connected(peer) => client.links.connected(step, &NodeId(peer.0)),
             Input::Frame(peer, frame) => client.frame(step, &NodeId(peer.0), frame),
             Input::Disconnected(peer) => client.disconnected(step, &NodeId(peer.0)),
+            // It asks for no relays: nobody dials a device.
+            Input::Relayed(..) => {}
             Input::Timeout => client.timeout(step),
         });
     }

@@ -119,6 +119,8 @@ impl Machine for Node {
             Input::Connected(peer) => self.connected(peer),
             Input::Frame(peer, frame) => self.frame(peer, frame, &mut draft, now),
             Input::Disconnected(peer) => self.disconnected(peer),
+            // It asks for no relays yet.
+            Input::Relayed(..) => {}
             Input::Timeout => {
                 let expired = self.logs.sweep(&mut draft, &mut self.quota, now);
                 let counters = &mut self.counting.counters;

@@ -35,7 +35,7 @@ pub use gauge::Gauge;
 pub use id::{
     AccountId, EnvelopeId, Key, LogId, NodeAddress, NodeId, ParseError, PublicKey, Reference,
 };
-pub use machine::{Input, Machine, OpenError, Output, Peer, Seed};
+pub use machine::{Input, Machine, OpenError, Output, Peer, RelayPort, RelayToken, Seed};
 pub use network::{Network, is_public, networks};
 pub use routing::{
     Contact, Fact, FactId, Gossip, Hop, HopOutcome, Query, Record, Routing, pack, unpack,

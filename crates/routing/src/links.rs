@@ -37,7 +37,8 @@ struct Link<P> {
     /// This side has dialled.
     dialled: bool,
     introduced_to: bool,
-    record: Option<Box<NodeRecord>>,
+    /// The record with which the node has introduced itself, as bytes: they take half the room.
+    record: Option<Box<[u8]>>,
     used: Instant,
     asks: BTreeMap<u32, Ask<P>>,
     questions: Allowance,
@@ -166,7 +167,7 @@ impl<P: Clone> Links<P> {
         let link = self.links.entry(node).or_insert_with(|| Link::new(false, now));
         link.up = true;
         link.used = now;
-        link.record = Some(Box::new(record));
+        link.record = Some(record.as_bytes().into());
         if !std::mem::replace(&mut link.introduced_to, true) {
             self.wishes.push(Wish::Introduce(node));
         }
@@ -221,17 +222,22 @@ impl<P: Clone> Links<P> {
     }
 
     /// The record with which a node has introduced itself on its present connection.
-    pub(crate) fn record(&self, node: &NodeId) -> Option<&NodeRecord> {
-        self.links.get(node).filter(|link| link.up)?.record.as_deref()
+    pub(crate) fn record(&self, node: &NodeId) -> Option<NodeRecord> {
+        NodeRecord::reread(self.links.get(node).filter(|link| link.up)?.record.as_deref()?)
+    }
+
+    /// Tells whether a node has introduced itself on its present connection.
+    pub(crate) fn is_known(&self, node: &NodeId) -> bool {
+        self.links.get(node).is_some_and(|link| link.up && link.record.is_some())
     }
 
     /// A node says something new of itself.
     pub(crate) fn renew(&mut self, record: &NodeRecord) {
         if let Some(link) = self.links.get_mut(&record.node())
             && let Some(known) = &mut link.record
-            && record.replaces(known)
+            && NodeRecord::reread(known).is_some_and(|known| record.replaces(&known))
         {
-            **known = record.clone();
+            *known = record.as_bytes().into();
         }
     }
 
@@ -323,9 +329,7 @@ impl<P: Clone> Links<P> {
     /// About how much memory this takes.
     pub(crate) fn state_bytes(&self) -> usize {
         let of_link = |link: &Link<P>| {
-            let record = link.record.as_ref().map_or(0, |record| {
-                size_of::<NodeRecord>().saturating_add(record.as_bytes().len())
-            });
+            let record = link.record.as_ref().map_or(0, |record| record.len());
             let asks = link.asks.len().saturating_mul(size_of::<Ask<P>>());
             size_of::<Link<P>>().saturating_add(record).saturating_add(asks)
         };
@@ -350,9 +354,9 @@ impl<P> Link<P> {
 }
 
 /// Connections that are kept: the active view, and whoever was asked or asked lately.
-const LINKS_MAX: usize = 40;
+const LINKS_MAX: usize = 36;
 /// Connections at any time, with those that are needed just now.
-const LINKS_HARD_MAX: usize = 52;
+const LINKS_HARD_MAX: usize = 48;
 /// A connection on which nothing was asked for so long goes; a keep-alive costs 240 bytes a minute.
 const SILENT_MAX: Duration = Duration::from_secs(120);
 /// Requests to one node under way: a few lookups at the same time.

@@ -341,6 +341,8 @@ impl World {
                 Some(Output::Connect(peer, addresses)) => self.dial(host, peer, &addresses),
                 Some(Output::Disconnect(peer)) => self.hang_up(host, peer),
                 Some(Output::Transmit(peer, frame)) => self.transmit(host, peer, frame),
+                // There are no NATs here.
+                Some(Output::Relay(_) | Output::Tunnel { .. }) => {}
                 Some(Output::Event(event)) => {
                     self.heard.push(Heard { at: self.now, event });
                 }

@@ -98,7 +98,11 @@ impl World {
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::Disconnect(peer) => self.hung_up.push(peer),
-                Output::Commit(_) | Output::Note(_) | Output::Connect(..) => {
+                Output::Commit(_)
+                | Output::Note(_)
+                | Output::Connect(..)
+                | Output::Relay(_)
+                | Output::Tunnel { .. } => {
                     panic!("unexpected output")
                 }
             }

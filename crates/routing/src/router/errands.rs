@@ -165,7 +165,7 @@ impl Router {
         self.errands.touched.insert(number);
         let own = self.own.node();
         let contacts = contacts.into_iter().filter(|contact| contact.node != own).collect();
-        let record = self.links.record(&from).cloned();
+        let record = self.links.record(&from);
         let Some(running) = self.errands.lookups.get_mut(&number) else { return };
         let is_better = running.lookup.answered(&from, answer, contacts, now);
         let is_sample =

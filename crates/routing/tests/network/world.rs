@@ -236,6 +236,8 @@ impl World {
                         self.enter(LATENCY, What::Frame(to, at, frame));
                     }
                 }
+                // There are no NATs here.
+                Output::Relay(_) | Output::Tunnel { .. } => {}
                 Output::Event(event) => self.hosts[at].events.push(event),
             }
         }

@@ -81,7 +81,7 @@ impl Router {
     ) {
         // Those who had answered before the lookup are measured by what they answer next.
         let known: Vec<NodeRecord> =
-            lookup.answerers().filter_map(|node| self.links.record(node).cloned()).collect();
+            lookup.answerers().filter_map(|node| self.links.record(node)).collect();
         for record in known {
             self.errands.sampled(number, record);
         }
