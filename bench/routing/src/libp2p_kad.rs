@@ -2,7 +2,7 @@
 //! record before it is kept.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -166,8 +166,8 @@ async fn start_node(
         held: Arc::clone(&held),
         bootstrap,
         joined: None,
-        puts: BTreeMap::new(),
-        gets: BTreeMap::new(),
+        puts: HashMap::new(),
+        gets: HashMap::new(),
     };
     tokio::spawn(at_work.run(asked));
     Ok((Node { asks, held }, (peer, address)))
@@ -190,8 +190,8 @@ struct AtWork {
     /// The query that joins.
     bootstrap: Option<QueryId>,
     joined: Option<oneshot::Sender<()>>,
-    puts: BTreeMap<QueryId, oneshot::Sender<(usize, u32)>>,
-    gets: BTreeMap<QueryId, Getting>,
+    puts: HashMap<QueryId, oneshot::Sender<(usize, u32)>>,
+    gets: HashMap<QueryId, Getting>,
 }
 
 /// A lookup under way.

@@ -37,7 +37,8 @@ impl Subject for Mainline {
             };
             let node = builder.build()?.as_async();
             if door.is_some() {
-                timeout(JOIN_MAX, node.bootstrapped()).await.context("not joined")?;
+                let joined = timeout(JOIN_MAX, node.bootstrapped()).await.context("not joined")?;
+                ensure!(joined, "not joined");
             } else {
                 door = Some(node.info().await.local_addr().to_string());
             }

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey};
 use net::{Driver, Events, Identity, Keys, Running, Settings};
 use proto::{Key, NodeAddress, NodeId, Record, Table};
@@ -46,7 +46,10 @@ impl Subject for Siskin {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 4440));
         let draft = RecordDraft {
             version: 1,
-            devices: vec![Device { key: SigningKey::generate(&mut rng).public(), added_s: 0 }],
+            devices: vec![Device {
+                key: SigningKey::from_seed(seed(b"device", number)).public(),
+                added_s: 0,
+            }],
             homes: vec![NodeAddress { node: NodeId([1; 32]), addresses: vec![address] }],
             inbox_key: InboxKey::from_seed([7; 32]).public(),
         };
@@ -68,8 +71,7 @@ impl Subject for Siskin {
             let mut node = runtime(number).spawn(start).await??;
             match &door {
                 Some(_) => {
-                    let joined = async { while node.next().await? != RouterEvent::Joined {} Ok(()) };
-                    timeout(JOIN_MAX, joined).await.context("not joined")??;
+                    timeout(JOIN_MAX, node.joined()).await.context("not joined")??;
                 }
                 None => door = Some(node_address(number, address)),
             }
@@ -92,26 +94,28 @@ impl Subject for Siskin {
             loop {
                 match node.next().await? {
                     RouterEvent::Published { ticket: t, copies, requests } if t == ticket => {
-                        return Ok((copies, requests));
+                        return anyhow::Ok((copies, requests));
                     }
                     _ => {}
                 }
             }
         };
-        let (copies, requests) = timeout(OPERATION_MAX, published).await?.map_err(|e: anyhow::Error| e)?;
+        let (copies, requests) = timeout(OPERATION_MAX, published).await??;
         Ok(Put { took: began.elapsed(), copies, requests: Some(requests) })
     }
 
     async fn get(&mut self, node: usize, record: &Bundle) -> Result<Get> {
         let (node, ticket) = self.next(node)?;
         let began = Instant::now();
-        let wanted = Record::Account(record.bytes.clone());
+        let wanted = &Record::Account(record.bytes.clone());
         node.command(RouterCommand::Lookup { ticket, target: record.key, insist: false }).await?;
         let looked_up = async {
             let mut first = None;
             loop {
                 match node.next().await? {
-                    RouterEvent::Found { ticket: t, record } if t == ticket && record == wanted => {
+                    RouterEvent::Found { ticket: t, record }
+                        if t == ticket && record == *wanted =>
+                    {
                         first = Some(began.elapsed());
                     }
                     RouterEvent::LookedUp { ticket: t, result } if t == ticket => {
@@ -122,9 +126,7 @@ impl Subject for Siskin {
             }
         };
         let (first, result) = timeout(OPERATION_MAX, looked_up).await??;
-        if result.record != Some(wanted.clone()) {
-            bail!("not found");
-        }
+        ensure!(result.record == Some(wanted.clone()), "not found");
         let end = began.elapsed();
         Ok(Get { first: first.unwrap_or(end), end, requests: Some(result.requests) })
     }
@@ -156,6 +158,11 @@ impl Node {
         self.events.recv().await.context("the node has stopped")
     }
 
+    async fn joined(&mut self) -> Result<()> {
+        while self.next().await? != RouterEvent::Joined {}
+        Ok(())
+    }
+
     async fn command(&self, command: RouterCommand) -> Result<()> {
         self.running.commands().send(command).await.ok().context("the node has stopped")
     }
@@ -168,8 +175,7 @@ async fn start_node(number: usize, address: SocketAddr, door: Option<NodeAddress
         ..RouterConfig::new(SigningKey::from_seed(seed(b"node", number as u64)))
     };
     let identity = Identity::from_seed(seed(b"node", number as u64));
-    let settings =
-        Settings { listen: Some(vec![address]), ..Settings::new(Keys::One(identity)) };
+    let settings = Settings { listen: Some(vec![address]), ..Settings::new(Keys::One(identity)) };
     let mut running = Driver::<Router>::start(settings, config, Memory::new()).await?;
     let events = running.take_events().context("no events")?;
     Ok(Node { running, events })

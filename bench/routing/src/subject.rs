@@ -1,8 +1,8 @@
 //! What is compared: a network of nodes in this process.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use tokio::runtime::Handle;
 
 /// A distributed hash table, many nodes of it.
@@ -54,24 +54,7 @@ pub(crate) struct Get {
     pub(crate) requests: Option<u32>,
 }
 
-/// Waits until something is so.
-pub(crate) async fn until(
-    what: &str,
-    most: Duration,
-    mut is_so: impl AsyncFnMut() -> Result<bool>,
-) -> Result<()> {
-    let began = Instant::now();
-    while !is_so().await? {
-        if began.elapsed() > most {
-            bail!("waited too long until {what}");
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    Ok(())
-}
-
 /// The longest that one operation may take.
 pub(crate) const OPERATION_MAX: Duration = Duration::from_secs(30);
 /// The longest that one node may take to join.
 pub(crate) const JOIN_MAX: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(2);

@@ -31,7 +31,8 @@ pub(crate) fn print(nodes: usize, columns: &[(&str, Figures)]) {
     if columns.is_empty() {
         return;
     }
-    let (ours, theirs) = columns.split_at(columns.iter().take_while(|c| c.0 == Siskin::NAME).count());
+    let (ours, theirs) =
+        columns.split_at(columns.iter().take_while(|c| c.0 == Siskin::NAME).count());
     let ours = ours.first();
     let mut head = vec![format!("{nodes} nodes")];
     head.extend(columns.iter().map(|(name, _)| (*name).to_owned()));
