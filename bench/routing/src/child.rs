@@ -106,6 +106,8 @@ impl<S: Subject> Course<S> {
                 break;
             }
         }
+        // What was not put can't be got.
+        self.records.truncate(done as usize);
         self.figure("put_cpu_ms", Some((cpu_ms()? - cpu) / f64::from(done)));
         self.figure("put_ok", Some(100.0 * f64::from(fine) / f64::from(done)));
         self.figure("put_p50", times.percentile(50));

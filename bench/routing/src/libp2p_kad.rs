@@ -105,7 +105,7 @@ impl Subject for Libp2p {
         let (answer, answered) = oneshot::channel();
         let began = Instant::now();
         node.asks.send(Ask::Get(record.key.clone(), answer)).await?;
-        let found = timeout(OPERATION_MAX, answered).await??;
+        let found = timeout(OPERATION_MAX, answered).await?.context("not found")?;
         ensure!(found.record.value == record.value, "another record");
         Ok(Get { first: found.first, end: began.elapsed(), requests: Some(found.requests) })
     }
