@@ -92,7 +92,9 @@ impl World {
                 Output::Event(NodeEvent::Registered(account)) => {
                     assert!([ALICE.account(), BOB.account()].contains(&account), "an intruder");
                 }
-                Output::Connect(..) | Output::Note(_) => panic!("not of a node"),
+                Output::Event(_) | Output::Connect(..) | Output::Note(_) => {
+                    panic!("not of a node alone")
+                }
             }
             first = false;
         }

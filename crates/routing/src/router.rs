@@ -158,6 +158,16 @@ impl Router {
         self.links.nodes().filter_map(|node| self.links.record(&node).cloned()).collect()
     }
 
+    /// Tells whether this node gossips with another.
+    pub fn is_neighbour(&self, node: &NodeId) -> bool {
+        self.gossip.is_neighbour(node)
+    }
+
+    /// Tells whether others can dial this node, once that was found out.
+    pub fn reachable(&self) -> Option<bool> {
+        self.upkeep.reachable()
+    }
+
     /// Tells whether routing needs the connection to a node.
     pub fn needs(&self, peer: &Peer) -> bool {
         self.links.has(&node_of(*peer))

@@ -147,6 +147,7 @@ async fn log_events(mut events: Events<NodeEvent>) {
         match event {
             NodeEvent::Registered(account) => tracing::info!(?account, "registered"),
             NodeEvent::Counters(counters) => tracing::info!(?counters, "counted"),
+            other => tracing::info!(?other, "told"),
         }
     }
 }

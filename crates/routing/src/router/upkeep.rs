@@ -90,6 +90,14 @@ impl Upkeep {
         self.next
     }
 
+    pub(super) fn reachable(&self) -> Option<bool> {
+        match self.reach {
+            Reach::Asking { .. } => None,
+            Reach::Reached => Some(true),
+            Reach::Unreachable { .. } => Some(false),
+        }
+    }
+
     /// Another node is to be asked for a port.
     pub(super) fn ask_relay_again(&mut self) {
         if let Reach::Unreachable { asked } = &mut self.reach {
@@ -224,10 +232,13 @@ impl Router {
 
     /// Does what is due, a step at a time.
     pub(super) fn upkeep(&mut self, now: Instant, rows: &dyn Rows) {
-        if now < self.upkeep.next || self.upkeep.leaving {
+        if now < self.upkeep.next {
             return;
         }
         self.upkeep.next = now.after(STEP);
+        if self.upkeep.leaving {
+            return;
+        }
         if self.upkeep.joined && !std::mem::replace(&mut self.upkeep.begun, true) {
             self.upkeep.rejoin_at = now.after(REJOIN);
             let place = self.own.place();
