@@ -295,6 +295,11 @@ impl<P: Clone> Links<P> {
         self.timers.first().map(|(due, ..)| *due)
     }
 
+    /// Tells whether nothing is under way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.links.values().all(|link| link.asks.is_empty())
+    }
+
     pub(crate) fn take_wishes(&mut self) -> Vec<Wish> {
         std::mem::take(&mut self.wishes)
     }

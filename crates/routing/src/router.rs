@@ -124,6 +124,7 @@ impl Machine for Router {
             Input::Timeout => self.timeout(now, rows),
         }
         self.settle(now, rows);
+        self.has_left();
     }
 
     fn poll_output(&mut self) -> Option<Output<RouterEvent>> {
@@ -283,6 +284,11 @@ impl Router {
             return Err(Code::Forbidden);
         }
         if self.links.introduced(record.clone(), now) {
+            if record.says().leaving {
+                // It still takes what is under way, but nobody is sent there.
+                self.table.remove(&from);
+                return Ok(());
+            }
             self.table.heard(&record, now);
             self.gossip.connected(from, &record, now);
             self.met(&record, now);

@@ -217,13 +217,19 @@ fn the_application_asks_and_is_told() {
 #[test]
 fn who_leaves_hands_over_and_says_so() {
     let mut network = Network::new(3);
+    let contacts = |network: &mut Network, ticket| {
+        network.command(0, NodeCommand::Status(ticket));
+        network.hosts[0].events.iter().find_map(|event| match event {
+            NodeEvent::Status { ticket: t, status } if *t == ticket => Some(status.contacts),
+            _ => None,
+        })
+    };
+    assert_eq!(contacts(&mut network, 1), Some(2));
     network.command(1, NodeCommand::Leave);
-    assert!(network.hosts[1].events.contains(&NodeEvent::Left));
+    assert!(!network.hosts[1].events.contains(&NodeEvent::Left), "not before it is accepted");
     network.pass(1);
-    let stranger = network.connect(2, 9);
-    let target = Key::from(network.id(1));
-    let found = network.ask(2, stranger, Body::Routing(Routing::Find { target, record: true }));
-    assert!(matches!(found, Body::Routing(Routing::Found { .. })));
+    assert!(network.hosts[1].events.contains(&NodeEvent::Left));
+    assert_eq!(contacts(&mut network, 2), Some(1), "nobody is sent there any more");
 }
 
 #[test]
