@@ -1,0 +1,214 @@
+//! Facts: what they say once they are verified, which were seen, and how many are passed on.
+//! Specified in `spec/routing.md`, section 8.
+
+use proto::{Contact, Fact, FactId, Gauge, Instant, Network, NodeId, Query, limits, networks};
+
+use super::recent::{Recent, short};
+use crate::{
+    pace::Allowance,
+    record::{NodeRecord, Suspicion},
+};
+
+/// Which facts are known, and of whom there were how many.
+#[derive(Debug)]
+pub(super) struct Facts {
+    work_bits: u32,
+    /// Ids of facts about which was decided.
+    seen: Recent<()>,
+    subjects: Recent<Subject>,
+    acquaintances: Recent<Networks>,
+    passed: Allowance,
+    queries: Allowance,
+}
+
+/// A fact that was verified.
+#[derive(Debug)]
+pub(super) enum Statement {
+    Node(Box<NodeRecord>),
+    Suspicion(Suspicion),
+    Query(Query),
+}
+
+/// The first two public networks of a node's addresses: of IPv4 and of IPv6. Nothing for one that
+/// has no public address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Networks([Option<Network>; 2]);
+
+/// Of what a fact counts as one. The order of the variants is part of the key.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Of {
+    Record,
+    Suspected,
+    Observer,
+    Origin,
+}
+
+/// Somebody of whom there were facts.
+#[derive(Debug)]
+struct Subject {
+    /// Of the newest record that was spread.
+    serial: u64,
+    /// What is left of an hour's worth of facts.
+    left_ms: u32,
+    since_s: u32,
+}
+
+impl Facts {
+    pub(super) fn new(work_bits: u32) -> Self {
+        let start = Instant::default();
+        Self {
+            work_bits,
+            seen: Recent::new(SEEN_MAX),
+            subjects: Recent::new(SUBJECTS_MAX),
+            acquaintances: Recent::new(ACQUAINTANCES_MAX),
+            passed: Allowance::new(PASSED_PER_S, start),
+            queries: Allowance::new(QUERIES_PER_S, start),
+        }
+    }
+
+    /// Notes that a fact was seen. Returns false if it had been already.
+    pub(super) fn see(&mut self, id: &FactId) -> bool {
+        let new = !self.has_seen(id);
+        if new {
+            self.seen.put(short(id), ());
+        }
+        new
+    }
+
+    pub(super) fn has_seen(&self, id: &FactId) -> bool {
+        self.seen.get(short(id)).is_some()
+    }
+
+    /// Checks signatures, work and limits.
+    pub(super) fn verify(&self, fact: &Fact) -> Option<Statement> {
+        match fact {
+            Fact::Node(record) => {
+                let record = NodeRecord::verify(record, self.work_bits).ok()?;
+                Some(Statement::Node(Box::new(record)))
+            }
+            Fact::Suspicion(suspicion) => {
+                let suspicion = Suspicion::verify(suspicion, self.work_bits).ok()?;
+                (suspicion.node != suspicion.observer).then_some(Statement::Suspicion(suspicion))
+            }
+            Fact::Query(query) => {
+                is_sound(&query.origin, self.work_bits).then(|| Statement::Query(query.clone()))
+            }
+        }
+    }
+
+    /// Takes one fact of somebody from what there may be in an hour. One who goes on saying more is
+    /// not forgotten meanwhile.
+    pub(super) fn admit(&mut self, of: Of, node: &NodeId, now: Instant) -> bool {
+        let most = match of {
+            Of::Record => RECORDS_PER_H,
+            Of::Suspected => SUSPICIONS_PER_H,
+            Of::Observer => OBSERVED_PER_H,
+            Of::Origin => QUERIES_PER_H,
+        };
+        let now_s = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        let key = subject(of, node);
+        if self.subjects.get(key).is_none() {
+            self.subjects.put(key, Subject { serial: 0, left_ms: HOUR_MS, since_s: now_s });
+        }
+        let Some(subject) = self.subjects.touch(key) else { return false };
+        let passed_ms = now_s.saturating_sub(subject.since_s).saturating_mul(1000);
+        subject.left_ms = subject.left_ms.saturating_add(passed_ms).min(HOUR_MS);
+        subject.since_s = now_s;
+        let price = HOUR_MS.checked_div(most).unwrap_or(HOUR_MS);
+        let left = subject.left_ms.checked_sub(price);
+        subject.left_ms = left.unwrap_or(subject.left_ms);
+        left.is_some()
+    }
+
+    /// Serial of the newest record of a node that was spread and is remembered.
+    pub(super) fn newest(&self, node: &NodeId) -> Option<u64> {
+        self.subjects.get(subject(Of::Record, node)).map(|subject| subject.serial)
+    }
+
+    /// A record was spread. Call after it was [admitted](Self::admit).
+    pub(super) fn spread(&mut self, record: &NodeRecord) {
+        if let Some(subject) = self.subjects.touch(subject(Of::Record, &record.node())) {
+            subject.serial = subject.serial.max(record.says().serial);
+        }
+    }
+
+    /// Somebody says where it is.
+    pub(super) fn meet(&mut self, record: &NodeRecord) {
+        let networks = Networks::of(record);
+        self.acquaintances.put(short(&record.node().0), networks);
+    }
+
+    /// Where somebody is, if it is known.
+    pub(super) fn networks(&self, node: &NodeId) -> Option<Networks> {
+        self.acquaintances.get(short(&node.0)).copied()
+    }
+
+    pub(super) fn may_pass(&mut self, now: Instant) -> bool {
+        self.passed.take(now)
+    }
+
+    pub(super) fn may_pass_query(&mut self, now: Instant) -> bool {
+        self.queries.take(now)
+    }
+
+    pub(super) fn gauges(&self) -> [Gauge; 3] {
+        [
+            Gauge::new("facts seen", self.seen.len(), SEEN_MAX),
+            Gauge::new("subjects of facts", self.subjects.len(), SUBJECTS_MAX),
+            Gauge::new("acquaintances", self.acquaintances.len(), ACQUAINTANCES_MAX),
+        ]
+    }
+
+    pub(super) fn state_bytes(&self) -> usize {
+        let lists = self.seen.state_bytes().saturating_add(self.subjects.state_bytes());
+        lists.saturating_add(self.acquaintances.state_bytes())
+    }
+}
+
+impl Networks {
+    pub(super) fn of(record: &NodeRecord) -> Self {
+        let mut all = networks(&record.says().addresses);
+        let first = all.next();
+        Self([first, all.find(|other| Some(*other) != first)])
+    }
+
+    pub(super) fn is_public(&self) -> bool {
+        self.0.iter().any(Option::is_some)
+    }
+
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        self.0.iter().flatten().any(|network| other.0.contains(&Some(*network)))
+    }
+}
+
+/// Tells whether a contact may be dialled, and its place was paid for.
+pub(super) fn is_sound(contact: &Contact, work_bits: u32) -> bool {
+    !contact.addresses.is_empty()
+        && contact.addresses.len() <= limits::NODE_ADDRESSES_MAX
+        && crypto::place(&contact.node, contact.nonce, work_bits).is_some()
+}
+
+fn subject(of: Of, node: &NodeId) -> u64 {
+    short(&node.0).wrapping_add(of as u64)
+}
+
+/// Facts that are recognised when they come again: of 40 s at the six a second that 10,000 nodes say
+/// of which half come and go within an hour, and of 8 s at the most that is passed on. A fact reaches
+/// everybody within two.
+const SEEN_MAX: usize = 256;
+/// Nodes of which it is known how many facts there were: whoever floods is among those touched last.
+const SUBJECTS_MAX: usize = 64;
+/// Nodes of which it is known where they are, for telling observers apart.
+const ACQUAINTANCES_MAX: usize = 96;
+/// Five times what 10,000 nodes say of which half come and go within an hour. To verify as many
+/// signatures takes some 0.2 % of a processor.
+const PASSED_PER_S: u32 = 32;
+const QUERIES_PER_S: u32 = 1;
+/// It joins, leaves and changes something; and refutes each suspicion there may be.
+const RECORDS_PER_H: u32 = 8;
+/// Two are enough, if their observers are known; the other two are for who doesn't know them.
+const SUSPICIONS_PER_H: u32 = 4;
+/// When a third of all nodes die at once, an observer loses that many neighbours and contacts.
+const OBSERVED_PER_H: u32 = 16;
+const QUERIES_PER_H: u32 = 15;
+const HOUR_MS: u32 = 3600 * 1000;

@@ -1,0 +1,184 @@
+//! Suspicions: who is suspected by whom, and when that is enough. Specified in `spec/routing.md`,
+//! section 9; the two steps from suspected to dead are SWIM's (section 4.2), with a second observer
+//! in place of SWIM's time-out, for here anybody may say anything.
+
+use std::{collections::VecDeque, time::Duration};
+
+use proto::{Gauge, Instant, NodeId};
+
+use super::{facts::Networks, recent::short};
+use crate::record::{NodeRecord, Suspicion};
+
+/// Suspicions that were heard of lately. The oldest makes room.
+#[derive(Debug)]
+pub(super) struct Suspicions {
+    suspected: VecDeque<Suspected>,
+    /// This node can be reached from everywhere.
+    public: bool,
+}
+
+/// Somebody who is suspected.
+#[derive(Debug)]
+struct Suspected {
+    node: NodeId,
+    since: Instant,
+    /// It counts as dead: the highest serial that was suspected. Observers are forgotten then.
+    dead: Option<u64>,
+    observers: Vec<Observer>,
+}
+
+#[derive(Debug)]
+struct Observer {
+    short: u64,
+    serial: u64,
+    /// Nothing if nobody told where it is.
+    networks: Option<Networks>,
+}
+
+/// What a suspicion does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suspecting {
+    /// Nothing: its observer has said so, or the node counts as dead already.
+    Known,
+    /// It is new.
+    New,
+    /// It is new, and the node counts as dead.
+    Dead,
+}
+
+impl Suspicions {
+    pub(super) fn new() -> Self {
+        Self { suspected: VecDeque::with_capacity(SUSPECTED_MAX), public: false }
+    }
+
+    pub(super) fn set_public(&mut self, public: bool) {
+        self.public = public;
+    }
+
+    /// Takes in a suspicion whose observer is in these networks.
+    pub(super) fn suspect(
+        &mut self,
+        suspicion: &Suspicion,
+        networks: Option<Networks>,
+        now: Instant,
+    ) -> Suspecting {
+        self.suspected.retain(|suspected| now.since(suspected.since) < SUSPECTED_FOR);
+        let at = self.suspected.iter().position(|suspected| suspected.node == suspicion.node);
+        let at = at.unwrap_or_else(|| self.begin(suspicion.node, now));
+        let public = self.public;
+        let Some(suspected) = self.suspected.get_mut(at) else { return Suspecting::Known };
+        let observer =
+            Observer { short: short(&suspicion.observer.0), serial: suspicion.serial, networks };
+        let known = suspected.observers.iter().any(|known| known.short == observer.short);
+        if suspected.dead.is_some() || known || suspected.observers.len() >= OBSERVERS_MAX {
+            return Suspecting::Known;
+        }
+        suspected.observers.reserve_exact(1);
+        suspected.observers.push(observer);
+        if suspected.settle(public) { Suspecting::Dead } else { Suspecting::New }
+    }
+
+    /// A newer record of a node was heard: whoever suspected an older one is refuted.
+    pub(super) fn refute(&mut self, record: &NodeRecord) {
+        let serial = record.says().serial;
+        self.suspected.retain_mut(|suspected| {
+            if suspected.node != record.node() {
+                return true;
+            }
+            suspected.observers.retain(|observer| observer.serial >= serial);
+            !suspected.observers.is_empty() || suspected.dead.is_some_and(|dead| dead >= serial)
+        });
+    }
+
+    /// It is known now where a node is. Returns whom it, as an observer, makes count as dead.
+    pub(super) fn meet(&mut self, node: &NodeId, networks: Networks) -> Vec<NodeId> {
+        let public = self.public;
+        let mut dead = Vec::new();
+        for suspected in &mut self.suspected {
+            let mut unknown = suspected
+                .observers
+                .iter_mut()
+                .filter(|observer| observer.networks.is_none() && observer.short == short(&node.0));
+            if let Some(observer) = unknown.next() {
+                observer.networks = Some(networks);
+                if suspected.settle(public) {
+                    dead.push(suspected.node);
+                }
+            }
+        }
+        dead
+    }
+
+    /// Tells whether a node counts as dead.
+    pub(super) fn is_dead(&self, node: &NodeId) -> bool {
+        self.suspected.iter().any(|suspected| suspected.node == *node && suspected.dead.is_some())
+    }
+
+    /// Tells whether enough others suspect a node for one more to change nothing.
+    pub(super) fn is_settled(&self, node: &NodeId) -> bool {
+        self.suspected.iter().any(|suspected| {
+            suspected.node == *node
+                && (suspected.dead.is_some() || suspected.observers.len() >= SETTLED)
+        })
+    }
+
+    pub(super) fn gauges(&self) -> [Gauge; 2] {
+        let observers = self.suspected.iter().map(|suspected| suspected.observers.len()).max();
+        [
+            Gauge::new("suspected nodes", self.suspected.len(), SUSPECTED_MAX),
+            Gauge::new("observers of a suspected node", observers.unwrap_or(0), OBSERVERS_MAX),
+        ]
+    }
+
+    pub(super) fn state_bytes(&self) -> usize {
+        let observers: usize =
+            self.suspected.iter().map(|suspected| suspected.observers.capacity()).sum();
+        let suspected = self.suspected.capacity().saturating_mul(size_of::<Suspected>());
+        suspected.saturating_add(observers.saturating_mul(size_of::<Observer>()))
+    }
+
+    fn begin(&mut self, node: NodeId, now: Instant) -> usize {
+        if self.suspected.len() >= SUSPECTED_MAX {
+            self.suspected.pop_front();
+        }
+        let observers = Vec::new();
+        self.suspected.push_back(Suspected { node, since: now, dead: None, observers });
+        self.suspected.len().saturating_sub(1)
+    }
+}
+
+impl Suspected {
+    /// Returns true if the node counts as dead from now on.
+    fn settle(&mut self, public: bool) -> bool {
+        let known: Vec<Networks> =
+            self.observers.iter().filter_map(|observer| observer.networks).collect();
+        let differ = |a: &Networks| known.iter().any(|b| are_two(a, b, public));
+        // One is two with itself only where networks don't count, and then it takes two of them.
+        let dead = known.len() >= 2 && known.iter().any(differ);
+        if dead {
+            self.dead = self.observers.iter().map(|observer| observer.serial).max();
+            self.observers = Vec::new();
+        }
+        dead
+    }
+}
+
+/// Tells whether observers count as two. Whoever has no public address may be any number of nodes on
+/// one machine; only in a network that is private as a whole there is nothing else to go by.
+fn are_two(a: &Networks, b: &Networks, public: bool) -> bool {
+    match (a.is_public(), b.is_public()) {
+        (true, true) => !a.meets(b),
+        (false, false) => !public,
+        _ => true,
+    }
+}
+
+/// Nodes that are suspected at the same time: with 10,000 nodes of which half come and go within an
+/// hour, those of the last 20 s. The observers of one death speak within that.
+const SUSPECTED_MAX: usize = 32;
+/// As many as are passed on within an hour.
+const OBSERVERS_MAX: usize = 4;
+/// So many observers are enough, even if it is not known where they are.
+const SETTLED: usize = 3;
+/// How long suspicions wait for a second observer. Lookups meet a dead contact now and then only.
+const SUSPECTED_FOR: Duration = Duration::from_secs(600);
