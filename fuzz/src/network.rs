@@ -92,10 +92,11 @@ impl World {
                 Output::Event(NodeEvent::Registered(account)) => {
                     assert!([ALICE.account(), BOB.account()].contains(&account), "an intruder");
                 }
-                Output::Connect(..)
+                Output::Event(_)
+                | Output::Connect(..)
                 | Output::Note(_)
                 | Output::Relay(_)
-                | Output::Tunnel { .. } => panic!("not of a node"),
+                | Output::Tunnel { .. } => panic!("not of a node alone"),
             }
             first = false;
         }

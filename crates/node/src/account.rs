@@ -57,7 +57,7 @@ pub(crate) fn put_bundle(
         quota.admit_on_disk(ACCOUNT_CHARGE)?;
         draft.put(BUNDLES, account.0, bytes);
         let inbox = logs.create_inbox(draft, account, devices.into_iter(), incarnation);
-        quota.charge(draft, inbox, ACCOUNT_CHARGE);
+        quota.register(draft, inbox, ACCOUNT_CHARGE);
         return Ok(Change::Registered(account));
     };
     if stored == bytes {

@@ -1,9 +1,10 @@
 //! Local settings of a node.
 
 use proto::{NodeId, limits};
+use routing::RouterConfig;
 
 /// Local settings; each may differ from node to node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct NodeConfig {
     /// This node's own name: the key its connections prove.
     pub node: NodeId,
@@ -28,6 +29,9 @@ pub struct NodeConfig {
     /// Connections at the same time. 65,536 by default: three times what a driver accepts unless
     /// told otherwise, at less than 1 KiB each; the driver's own limit is to bite first.
     pub connections_max: usize,
+    /// How it takes part in the network of nodes, with the same key; none for a node alone, which
+    /// finds nobody and is found by nobody.
+    pub routing: Option<RouterConfig>,
 }
 
 /// Who may register an account.
@@ -52,6 +56,7 @@ impl NodeConfig {
             log_quota_bytes: 128 << 20,
             signals_per_s_max: 32,
             connections_max: 65_536,
+            routing: None,
         }
     }
 }

@@ -38,7 +38,7 @@ pub enum Dropped {
     NotFollowing,
     /// An `Accepted` beyond what was delivered; what was delivered counts as accepted.
     AcceptedAhead,
-    /// A `Refused`, for a node asks nothing.
+    /// A `Refused` that answers nothing.
     Unasked,
 }
 

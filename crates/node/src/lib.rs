@@ -9,10 +9,11 @@
 //!             ├─▶ account, key_package, invite    what an account keeps here
 //!             ├─▶ log        check, store, read      ─▶ Commit   ─▶ Accepted
 //!             │    └─▶ quota what it may cost
-//!             └─▶ tail       who follows, how far    ─▶ Deliver
+//!             ├─▶ tail       who follows, how far    ─▶ Deliver
+//!             └─▶ routes     other nodes, what they keep, where accounts are found
 //! ```
 //!
-//! Specified in `spec/frames.md` and `spec/logs.md`.
+//! Specified in `spec/frames.md`, `spec/logs.md` and `spec/routing.md`.
 
 mod account;
 mod cache;
@@ -25,10 +26,13 @@ mod layout;
 mod log;
 mod node;
 mod quota;
+mod routes;
 mod session;
+mod status;
 mod tail;
 
 pub use config::{NodeConfig, Registration};
 pub use counters::{Counters, Dropped};
 pub use layout::{LAYOUT_NAME, LAYOUT_VERSION};
 pub use node::{Node, NodeCommand, NodeEvent};
+pub use status::{NodePeer, Status};

@@ -78,6 +78,11 @@ impl Logs {
         ]
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.next_number.saturating_sub(1)
+    }
+
     /// The log with this number.
     pub(crate) fn get(&mut self, rows: &dyn Rows, number: u64) -> Option<&Log> {
         self.cache.get(number, || Log::load(rows, number)).map(|log| &*log)

@@ -1,14 +1,18 @@
 //! The machine: it takes an input apart, asks the concerned modules, and puts what they changed
 //! into one batch that comes before every answer.
 
-use std::collections::VecDeque;
+mod network;
+
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use proto::{
     AccountId, Body, Code, Cursor, Draft, Entry, Envelope, Frame, Gauge, Hello, Input, Instant,
-    LogGenesis, Machine, Open, OpenError, Output, Peer, PublicKey, Rows, Seed, VERSIONS, limits,
+    Key, LogGenesis, Machine, NodeAddress, NodeId, Open, OpenError, Output, Peer, PublicKey, Rows,
+    Seed, VERSIONS, limits,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
+use routing::{LookedUp, NodeRecord, RouterConfig};
 
 use crate::{
     Counters, Dropped, NodeConfig,
@@ -18,7 +22,9 @@ use crate::{
     invite, key_package,
     log::{Appended, LOG_CHARGE, Log, Logs},
     quota::Quota,
+    routes::{self, Routes},
     session::{Handle, Role, Sessions},
+    status::{NodePeer, Status},
     tail::Tails,
 };
 
@@ -32,26 +38,62 @@ pub struct Node {
     logs: Logs,
     quota: Quota,
     counting: Counting,
+    routes: Option<Routes>,
     /// Answers to the input in hand, held back until its commit is queued.
     replies: VecDeque<Output<NodeEvent>>,
     outputs: VecDeque<Output<NodeEvent>>,
 }
 
-/// What the application tells the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the application tells the node. A ticket is of its choice and comes back with the answer.
+#[expect(missing_docs, reason = "each variant's line speaks of its fields")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeCommand {
     /// The store takes this many bytes on disk. To be said now and then; between times the node
     /// adds what it stores.
     DiskUsed(u64),
+    /// Joins the network through this node too.
+    Join(NodeAddress),
+    /// Others can dial this node at these addresses from now on.
+    Addresses(Vec<SocketAddr>),
+    /// Goes: tells other nodes and hands over what is kept for them.
+    Leave,
+    /// Looks up a record. If nothing is found and `insist` is set, everybody is asked.
+    Lookup { ticket: u64, target: Key, insist: bool },
+    /// Draws nodes at random.
+    Sample(u64),
+    /// Asks how the node fares.
+    Status(u64),
+    /// Asks which nodes are connected.
+    Peers(u64),
 }
 
 /// What the node tells the application.
+#[expect(missing_docs, reason = "each variant's line speaks of its fields")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeEvent {
     /// There is a new account.
     Registered(AccountId),
     /// What was counted so far; said every ten seconds at most, and only if it changed.
     Counters(Counters),
+    /// The network is found: lookups work, accounts are published.
+    Joined,
+    /// A lookup has ended.
+    LookedUp { ticket: u64, result: Box<LookedUp> },
+    /// Nodes drawn at random, with the time to them and back.
+    Sampled { ticket: u64, nodes: Vec<(NodeRecord, Duration)> },
+    /// How the node fares.
+    Status { ticket: u64, status: Box<Status> },
+    /// The nodes that are connected.
+    Peers { ticket: u64, peers: Vec<NodePeer> },
+    /// Others can't dial this node where it says they can.
+    Unreachable,
+    /// Others reach this node at these addresses from now on, by a port of another one; at none if
+    /// that is gone.
+    Addresses(Vec<SocketAddr>),
+    /// A node is gone, as far as two observers can tell.
+    Dead(NodeId),
+    /// All is handed over; whoever has asked to leave may end.
+    Left,
 }
 
 impl Node {
@@ -66,6 +108,7 @@ impl Node {
             Gauge::new("connections", self.sessions.len(), self.config.connections_max),
             Gauge { name: "outputs", value: self.outputs.len() as u64, limit: OUTPUTS_MAX },
         ];
+        gauges.extend(self.routes.iter().flat_map(Routes::gauges));
         gauges.extend(self.sessions.gauges());
         gauges.extend(self.tails.gauges());
         gauges.extend(self.logs.gauges());
@@ -80,25 +123,32 @@ impl Machine for Node {
     type Event = NodeEvent;
 
     fn open(
-        config: NodeConfig,
+        mut config: NodeConfig,
         seed: Seed,
-        _now: Instant,
+        now: Instant,
         rows: &dyn Rows,
     ) -> Result<Self, OpenError> {
         let quota = Quota::open(&config, rows)?;
         let mut counting = Counting::default();
         counting.counters.charged_bytes = quota.charged();
-        Ok(Self {
+        let routes = config.routing.take().map(|routing| {
+            let capacity_bytes = config.disk_cap_bytes.saturating_sub(quota.used());
+            Routes::open(RouterConfig { capacity_bytes, ..routing }, &seed, now, rows)
+        });
+        let mut node = Self {
             rng: ChaCha20Rng::from_seed(seed.0),
             sessions: Sessions::default(),
             tails: Tails::default(),
             logs: Logs::open(config.log_quota_bytes, Foresight::new(&seed), rows)?,
             quota,
             counting,
+            routes: routes.transpose()?,
             replies: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
-        })
+        };
+        node.begin(rows, now);
+        Ok(node)
     }
 
     fn foresee(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
@@ -115,23 +165,19 @@ impl Machine for Node {
     fn handle(&mut self, input: Input<NodeCommand>, now: Instant, rows: &dyn Rows) {
         let mut draft = Draft::new(rows);
         match input {
-            Input::Command(NodeCommand::DiskUsed(bytes)) => self.quota.report_disk(bytes),
-            Input::Connected(peer) => self.connected(peer),
+            Input::Command(command) => self.command(command, &mut draft, now),
+            Input::Connected(peer) => self.connected(peer, &mut draft, now),
             Input::Frame(peer, frame) => self.frame(peer, frame, &mut draft, now),
-            Input::Disconnected(peer) => self.disconnected(peer),
-            // It asks for no relays yet.
-            Input::Relayed(..) => {}
+            Input::Disconnected(peer) => self.disconnected(peer, &mut draft, now),
+            Input::Relayed(peer, port) => self.relayed(peer, port, &mut draft, now),
             Input::Timeout => {
                 let expired = self.logs.sweep(&mut draft, &mut self.quota, now);
                 let counters = &mut self.counting.counters;
                 counters.expired = counters.expired.saturating_add(expired);
+                self.routing_timeout(&mut draft, now);
             }
         }
-        let batch = draft.into_batch();
-        if !batch.is_empty() {
-            self.outputs.push_back(Output::Commit(batch));
-        }
-        self.outputs.append(&mut self.replies);
+        self.finish(draft);
         self.counting.counters.charged_bytes = self.quota.charged();
         if let Some(counters) = self.counting.poll(now) {
             self.outputs.push_back(Output::Event(NodeEvent::Counters(counters)));
@@ -143,16 +189,26 @@ impl Machine for Node {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let timeouts = [self.logs.poll_timeout(), self.counting.poll_timeout()];
+        let routes = self.routes.as_ref().and_then(Routes::poll_timeout);
+        let timeouts = [self.logs.poll_timeout(), self.counting.poll_timeout(), routes];
         timeouts.into_iter().flatten().min()
     }
 }
 
 /// Connections.
 impl Node {
-    fn connected(&mut self, peer: Peer) {
+    /// What changed comes before every answer.
+    fn finish(&mut self, draft: Draft<'_>) {
+        let batch = draft.into_batch();
+        if !batch.is_empty() {
+            self.outputs.push_back(Output::Commit(batch));
+        }
+        self.outputs.append(&mut self.replies);
+    }
+
+    fn connected(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
         // A new connection takes the place of one whose end was not noticed.
-        self.disconnected(peer);
+        self.disconnected(peer, draft, now);
         if self.sessions.len() >= self.config.connections_max {
             self.counting.dropped(Dropped::TooManyConnections);
             self.transmit(peer, Frame::new(Body::Goodbye(Code::Busy)));
@@ -165,24 +221,35 @@ impl Node {
         self.transmit(peer, Frame::new(Body::Hello(Hello { versions: VERSIONS, nonce })));
     }
 
-    fn disconnected(&mut self, peer: Peer) {
+    fn disconnected(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
         for (number, handle) in self.sessions.disconnected(peer) {
             self.tails.close((handle.log, peer, number));
         }
         self.tails.disconnected(peer);
+        self.routing_disconnected(peer, draft, now);
     }
 
-    fn hello(&mut self, peer: Peer, hello: &Hello) -> Result<(), Code> {
+    fn hello(
+        &mut self,
+        peer: Peer,
+        hello: &Hello,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Result<(), Code> {
         let result = self.sessions.hello(peer, hello);
-        if result == Err(Code::Version) {
-            self.transmit(peer, Frame::new(Body::Goodbye(Code::Version)));
-            self.goodbye(peer);
+        match result {
+            Ok(()) => self.routing_greeted(peer, draft, now),
+            Err(Code::Version) => {
+                self.transmit(peer, Frame::new(Body::Goodbye(Code::Version)));
+                self.goodbye(peer, draft, now);
+            }
+            Err(_) => {}
         }
         result
     }
 
-    fn goodbye(&mut self, peer: Peer) {
-        self.disconnected(peer);
+    fn goodbye(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
+        self.disconnected(peer, draft, now);
         self.replies.push_back(Output::Disconnect(peer));
     }
 
@@ -198,8 +265,11 @@ impl Node {
             self.counting.dropped(Dropped::NotConnected);
             return;
         }
+        if self.routing_answer(peer, &frame, draft, now) {
+            return;
+        }
         let Frame { request, body } = frame;
-        match self.route(peer, body, draft, now) {
+        match self.route(peer, request, body, draft, now) {
             Ok(Some(answer)) if request != 0 => {
                 self.transmit(peer, Frame { request, body: answer });
             }
@@ -218,6 +288,7 @@ impl Node {
     fn route(
         &mut self,
         peer: Peer,
+        request: u32,
         body: Body,
         draft: &mut Draft<'_>,
         now: Instant,
@@ -226,9 +297,15 @@ impl Node {
             self.sessions.check_greeted(peer)?;
         }
         let answer = match body {
-            Body::Hello(hello) => return Ok(self.hello(peer, &hello).map(|()| None)?),
+            Body::Hello(hello) => {
+                return Ok(self.hello(peer, &hello, draft, now).map(|()| None)?);
+            }
+            Body::Routing(_) => {
+                self.routing_word(peer, Frame { request, body }, draft, now)?;
+                return Ok(None);
+            }
             Body::Goodbye(_) => {
-                self.goodbye(peer);
+                self.goodbye(peer, draft, now);
                 return Ok(None);
             }
             Body::Accepted { handle, sequence } => {
@@ -257,8 +334,10 @@ impl Node {
                 let handle = self.reading(peer, handle)?;
                 self.page(self.logs.fetch(draft, handle.log, handle.key, &references))
             }
-            Body::PutBundle(bundle) => self.put_bundle(draft, &bundle)?,
-            Body::GetBundle(account) => Body::BundleIs(account::bundle(draft, account)?),
+            Body::PutBundle(bundle) => self.put_bundle(draft, &bundle, now)?,
+            Body::GetBundle(account) => {
+                return self.get_bundle((peer, request), account, draft, now);
+            }
             Body::PutKeyPackages(put) => {
                 let inbox = self.owned(peer, put.handle)?;
                 let left = key_package::put(draft, &mut self.logs, &mut self.quota, inbox, &put)?;
@@ -271,8 +350,7 @@ impl Node {
                 Body::Accepted { handle, sequence: 0 }
             }
             // What only nodes say.
-            Body::Routing(_)
-            | Body::Opened { .. }
+            Body::Opened { .. }
             | Body::Deliver { .. }
             | Body::Page { .. }
             | Body::BundleIs(_)
@@ -466,19 +544,26 @@ impl Node {
         Body::Page { entries, more }
     }
 
-    fn put_bundle(&mut self, draft: &mut Draft<'_>, bundle: &[u8]) -> Result<Body, Refusal> {
+    fn put_bundle(
+        &mut self,
+        draft: &mut Draft<'_>,
+        bundle: &[u8],
+        now: Instant,
+    ) -> Result<Body, Refusal> {
         let incarnation = self.incarnation();
         let (logs, quota) = (&mut self.logs, &mut self.quota);
         match account::put_bundle(draft, &self.config, logs, quota, bundle, incarnation)? {
             Change::None => {}
             Change::Registered(account) => {
                 self.replies.push_back(Output::Event(NodeEvent::Registered(account)));
+                self.publish(bundle, draft, now);
             }
             Change::Devices(inbox, devices) => {
                 for (peer, handle) in self.sessions.strangers(inbox, &devices) {
                     // The handle is there: it was just found.
                     let _ = self.close(peer, handle);
                 }
+                self.publish(bundle, draft, now);
             }
         }
         Ok(Body::Accepted { handle: 0, sequence: 0 })
@@ -539,5 +624,6 @@ fn role_of(log: &Log, number: u64, key: &PublicKey, rows: &dyn Rows, now: Instan
 }
 
 /// What one input leads to at most: a commit, a copy for each reader of a log, a full window for
-/// who spoke, its answer, an event and two more. Between inputs the outputs are drained.
-const OUTPUTS_MAX: u64 = limits::READERS_MAX as u64 + limits::DELIVER_WINDOW + 8;
+/// who spoke, its answer, an event and two more, and what routing does. Between inputs the outputs are drained.
+const OUTPUTS_MAX: u64 =
+    limits::READERS_MAX as u64 + limits::DELIVER_WINDOW + 8 + routes::OUTPUTS_MAX;

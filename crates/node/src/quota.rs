@@ -19,6 +19,8 @@ pub(crate) struct Quota {
     usages: Cache<UsageRow>,
     /// Sum of all charges.
     charged: u64,
+    /// How many they are.
+    accounts: u64,
     /// What the disk held when the driver last looked.
     reported: u64,
     /// What was charged since. Nothing is taken off for what was freed: a store gives its space
@@ -28,8 +30,9 @@ pub(crate) struct Quota {
 
 impl Quota {
     pub(crate) fn open(config: &NodeConfig, rows: &dyn Rows) -> Result<Self, OpenError> {
-        let mut charged = Some(0u64);
+        let (mut charged, mut accounts) = (Some(0u64), 0_u64);
         rows.scan(USAGES, &[], &[0xFF; 9], Direction::Forward, &mut |_, row| {
+            accounts = accounts.saturating_add(1);
             charged =
                 charged.zip(UsageRow::decode(row)).map(|(sum, row)| sum.saturating_add(row.bytes));
             if charged.is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -40,6 +43,7 @@ impl Quota {
             account_logs_max: config.account_logs_max,
             usages: Cache::new(USAGES_CACHED_MAX),
             charged: charged.ok_or(OpenError::Damaged("a usage row"))?,
+            accounts,
             reported: 0,
             since_report: 0,
         })
@@ -56,14 +60,27 @@ impl Quota {
         self.charged
     }
 
+    /// How many accounts there are.
+    pub(crate) fn accounts(&self) -> u64 {
+        self.accounts
+    }
+
+    /// What is, or must be taken to be, on disk.
+    pub(crate) fn used(&self) -> u64 {
+        self.charged.max(self.reported.saturating_add(self.since_report))
+    }
+
     pub(crate) fn gauge(&self) -> Gauge {
         self.usages.gauge("cached accounts")
     }
 
     /// Tells whether `added` bytes may be stored at all.
     pub(crate) fn admit_on_disk(&self, added: u64) -> Result<(), Code> {
-        let used = self.charged.max(self.reported.saturating_add(self.since_report));
-        if used.saturating_add(added) > self.disk_cap_bytes { Err(Code::Full) } else { Ok(()) }
+        if self.used().saturating_add(added) > self.disk_cap_bytes {
+            Err(Code::Full)
+        } else {
+            Ok(())
+        }
     }
 
     /// Tells whether `account` may be charged for `added` more bytes.
@@ -88,6 +105,12 @@ impl Quota {
             return Err(Code::Quota);
         }
         Ok(())
+    }
+
+    /// Charges a new account for what was admitted.
+    pub(crate) fn register(&mut self, draft: &mut Draft<'_>, account: u64, added: u64) {
+        self.accounts = self.accounts.saturating_add(1);
+        self.charge(draft, account, added);
     }
 
     /// Charges `account` for bytes that were admitted.

@@ -22,6 +22,7 @@ struct Session {
     client_nonce: Option<[u8; 16]>,
     handles: BTreeMap<u32, Handle>,
     signals: (u64, u64),
+    questions: (u64, u64),
 }
 
 /// A log that a connection has open.
@@ -58,8 +59,13 @@ impl Role {
 impl Sessions {
     /// Starts a session, whose Hello carries `node_nonce`.
     pub(crate) fn connected(&mut self, peer: Peer, node_nonce: [u8; 16]) {
-        let session =
-            Session { node_nonce, client_nonce: None, handles: BTreeMap::new(), signals: (0, 0) };
+        let session = Session {
+            node_nonce,
+            client_nonce: None,
+            handles: BTreeMap::new(),
+            signals: (0, 0),
+            questions: (0, 0),
+        };
         self.sessions.insert(peer, session);
     }
 
@@ -94,6 +100,11 @@ impl Sessions {
     /// Tells whether a log has as many readers as it may have.
     pub(crate) fn is_crowded(&self, log: u64) -> bool {
         self.readers(log).nth(limits::READERS_MAX.saturating_sub(1)).is_some()
+    }
+
+    /// Tells whether a connection has any log open.
+    pub(crate) fn has_handles(&self, peer: Peer) -> bool {
+        self.sessions.get(&peer).is_some_and(|session| !session.handles.is_empty())
     }
 
     pub(crate) fn is_connected(&self, peer: Peer) -> bool {
@@ -182,13 +193,27 @@ impl Sessions {
     /// Counts a signal against the connection's rate.
     pub(crate) fn signal(&mut self, peer: Peer, second: u64, max: u32) -> Result<(), Code> {
         let session = self.sessions.get_mut(&peer).ok_or(Code::Unexpected)?;
-        if session.signals.0 != second {
-            session.signals = (second, 0);
-        }
-        if session.signals.1 >= u64::from(max) {
-            return Err(Code::Busy);
-        }
-        increment(&mut session.signals.1);
-        Ok(())
+        count(&mut session.signals, second, max)
+    }
+
+    /// Counts a question about the network against the connection's rate.
+    pub(crate) fn question(&mut self, peer: Peer, second: u64) -> Result<(), Code> {
+        let session = self.sessions.get_mut(&peer).ok_or(Code::Unexpected)?;
+        count(&mut session.questions, second, QUESTIONS_PER_S)
     }
 }
+
+/// Counts what may happen `max` times in a second.
+fn count(counted: &mut (u64, u64), second: u64, max: u32) -> Result<(), Code> {
+    if counted.0 != second {
+        *counted = (second, 0);
+    }
+    if counted.1 >= u64::from(max) {
+        return Err(Code::Busy);
+    }
+    increment(&mut counted.1);
+    Ok(())
+}
+
+/// As many as a node may ask.
+const QUESTIONS_PER_S: u32 = 64;

@@ -145,6 +145,7 @@ impl<P: Clone> Links<P> {
     /// A connection stands. Who dialled introduces itself at once, so that devices, which never do,
     /// are never taken for nodes.
     pub(crate) fn connected(&mut self, node: NodeId, now: Instant) {
+        self.closing.remove(&node);
         let Some(link) = self.links.get_mut(&node) else { return };
         link.up = true;
         link.used = now;
@@ -164,6 +165,7 @@ impl<P: Clone> Links<P> {
             self.wishes.push(Wish::Disconnect(node));
             return false;
         }
+        self.closing.remove(&node);
         let link = self.links.entry(node).or_insert_with(|| Link::new(false, now));
         link.up = true;
         link.used = now;
@@ -312,6 +314,11 @@ impl<P: Clone> Links<P> {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.timers.first().map(|(due, ..)| *due)
+    }
+
+    /// Tells whether nothing is under way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.links.values().all(|link| link.asks.is_empty())
     }
 
     pub(crate) fn take_wishes(&mut self) -> Vec<Wish> {

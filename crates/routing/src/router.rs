@@ -133,6 +133,7 @@ impl Machine for Router {
             Input::Timeout => self.timeout(now, rows),
         }
         self.settle(now, rows);
+        self.has_left();
     }
 
     fn poll_output(&mut self) -> Option<Output<RouterEvent>> {
@@ -170,6 +171,11 @@ impl Router {
     /// The contacts in the table.
     pub fn contacts(&self) -> Vec<Contact> {
         self.table.long_lived(usize::MAX)
+    }
+
+    /// Tells whether this node gossips with another.
+    pub fn is_neighbour(&self, node: &NodeId) -> bool {
+        self.gossip.is_neighbour(node)
     }
 
     /// Tells whether routing needs the connection to a node.
@@ -288,6 +294,11 @@ impl Router {
             return Err(Code::Forbidden);
         }
         if self.links.introduced(record.clone(), now) {
+            if record.says().leaving {
+                // It still takes what is under way, but nobody is sent there.
+                self.table.remove(&from);
+                return Ok(());
+            }
             self.table.heard(&record, now);
             self.gossip.connected(from, &record, now);
             self.met(&record, now);

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
-use proto::NodeAddress;
+use proto::{AccountId, Key, NodeAddress, NodeId};
 
 /// A messenger whose nodes know neither who you are nor what you say.
 #[derive(Parser)]
@@ -25,8 +25,10 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run a service node
+    /// Run a service node, or ask the one that runs here
     Node(NodeArgs),
+    /// Find an account or a node in the network, and show what is found
+    Lookup(LookupArgs),
     /// Make, bring back or show your account
     #[command(subcommand)]
     Account(AccountCommand),
@@ -62,10 +64,40 @@ pub(crate) enum Command {
 
 /// Starts a node and prints its address, which is what others need to use it.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct NodeArgs {
-    /// May be left out
-    #[arg(value_parser = ["run"], hide = true)]
-    pub(crate) action: Option<String>,
+    #[command(subcommand)]
+    pub(crate) action: Option<NodeAction>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+impl NodeArgs {
+    /// Tells whether a node is to run, rather than to be asked.
+    pub(crate) fn runs(&self) -> bool {
+        matches!(self.action, None | Some(NodeAction::Run(_)))
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum NodeAction {
+    /// Run a node; may be left out
+    Run(Box<RunArgs>),
+    /// Show how the node that runs here fares
+    Status(PlaceArgs),
+    /// List the nodes to which it is connected
+    Peers(PlaceArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct PlaceArgs {
+    /// Where the node keeps its key and its rows
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
     /// Settings in TOML; what the command line says wins
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
@@ -78,6 +110,16 @@ pub(crate) struct NodeArgs {
     /// Under which address others reach it, if not where it listens; may be repeated
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) advertise: Vec<SocketAddr>,
+    /// Join the network through this node; may be repeated, and is remembered
+    #[arg(long, env = "SISKIN_JOIN", value_name = "ADDRESS", value_delimiter = ' ')]
+    pub(crate) join: Vec<NodeAddress>,
+    /// Where the node is, such as a country; up to 16 bytes that others see
+    #[arg(long, value_name = "NAME")]
+    pub(crate) region: Option<String>,
+    /// Whose node it is: a public key in hexadecimal, or a key file; no account takes two homes of
+    /// one operator
+    #[arg(long, value_name = "KEY|FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) operator: Option<String>,
     /// Store nothing more when this much is on disk (default: 8GiB)
     #[arg(long, value_name = "SIZE")]
     pub(crate) disk_cap: Option<String>,
@@ -87,6 +129,36 @@ pub(crate) struct NodeArgs {
     /// End when standard input does
     #[arg(long, hide = true)]
     pub(crate) leashed: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct LookupArgs {
+    /// An account (`siskin1…`) or a node (`sisknode1…`)
+    #[arg(value_parser = sought)]
+    pub(crate) what: Sought,
+    /// Which node to ask (default: the one that runs here, or a home node of your account)
+    #[arg(long, env = "SISKIN_NODE", value_name = "ADDRESS", value_delimiter = ' ')]
+    pub(crate) node: Vec<NodeAddress>,
+    /// Show whom the node has asked, and what came of it
+    #[arg(long)]
+    pub(crate) trace: bool,
+}
+
+/// Whose record is sought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sought {
+    Account(AccountId),
+    Node(NodeId),
+}
+
+impl Sought {
+    /// Where the record is kept.
+    pub(crate) fn key(self) -> Key {
+        match self {
+            Self::Account(account) => account.into(),
+            Self::Node(node) => node.into(),
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -288,6 +360,14 @@ impl WaitArgs {
     pub(crate) fn seconds(self) -> u32 {
         if self.no_wait { 0 } else { self.timeout }
     }
+}
+
+/// Reads the name of an account or of a node, of which an address may be shown too.
+fn sought(text: &str) -> Result<Sought, String> {
+    let account = text.parse().map(Sought::Account);
+    let node = text.split('@').next().unwrap_or_default().parse().map(Sought::Node);
+    let wrong = |_| format!("`{text}` is no account (siskin1…) and no node (sisknode1…)");
+    account.or(node).map_err(wrong)
 }
 
 /// Reads a time such as `90s`, `30m`, `12h` or `7d`.

@@ -18,7 +18,7 @@ use crate::{
     cli::{Cli, Command},
     demo,
     failure::Failure,
-    node,
+    lookup, node,
     output::Output,
     paths::Home,
     rpc::{Call, Secret, Session},
@@ -29,6 +29,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Failure> {
     let home = || Home::new(cli.home.as_deref());
     match cli.command {
         Command::Node(args) => node::run(args, &home()?, out).await,
+        Command::Lookup(args) => lookup::run(args, &home()?, out).await,
         Command::Account(command) => account::run(command, &home()?, out).await,
         Command::Contact(command) => contact::run(command, &home()?, out).await,
         Command::Send(args) => message::send(args, &home()?, out).await,
@@ -46,7 +47,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Failure> {
 }
 
 /// Calls one method, in the daemon if there is one.
-async fn call<C: Call>(home: &Home, call: C) -> Result<C::Returns, Failure> {
+pub(crate) async fn call<C: Call>(home: &Home, call: C) -> Result<C::Returns, Failure> {
     let mut session = Session::open(home).await?;
     let result = session.call(call).await;
     session.close().await?;

@@ -3,7 +3,8 @@
 //! ```text
 //!  command line ─▶ commands ─▶ rpc ── socket ──▶ siskin up ─┐
 //!                               └── no daemon? here ────────┴▶ engine ─▶ net::Driver<Client>
-//!  siskin node ─▶ node ─▶ net::Driver<Node>
+//!  siskin node ─▶ node ─▶ net::Driver<Node> ◀── socket ── siskin node status, peers
+//!  siskin lookup ─▶ lookup ─▶ net::Driver<Asker>
 //!  siskin demo ─▶ demo ─▶ two `siskin node` and two `siskin up`, driven through their sockets
 //! ```
 #![allow(clippy::disallowed_methods, reason = "binaries read the clock, files and configuration")]
@@ -14,6 +15,7 @@ mod demo;
 mod engine;
 mod failure;
 mod keys;
+mod lookup;
 mod node;
 mod output;
 mod paths;
@@ -59,7 +61,7 @@ fn run(cli: Cli, out: Output) -> Result<(), Failure> {
 
 /// Logs go to standard error; `RUST_LOG` chooses among them.
 fn start_log(cli: &Cli) {
-    let serves = matches!(cli.command, Command::Node(_));
+    let serves = matches!(&cli.command, Command::Node(args) if args.runs());
     let level = match (cli.verbose, serves) {
         (0, false) => "off",
         (0, true) => "info",

@@ -1,30 +1,40 @@
 //! `siskin node`: one service node.
 
+mod api;
+mod desk;
+mod reach;
 mod settings;
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use ::node::{LAYOUT_NAME, LAYOUT_VERSION, Node, NodeCommand, NodeConfig, NodeEvent};
-use net::{Driver, Events, Identity, Keys, Running, Settings, StartError};
-use proto::{NodeAddress, NodeId, limits};
+use ::node::{LAYOUT_NAME, LAYOUT_VERSION, Node, NodeCommand, NodeConfig};
+use crypto::SigningKey;
+use net::{Driver, Identity, Keys, Running, Settings, StartError};
+use proto::{NodeAddress, NodeId};
+use routing::RouterConfig;
 use serde::Serialize;
 use store::{Fjall, Layout};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use self::{desk::Desk, settings::NodeSettings};
 use crate::{
-    cli::NodeArgs,
+    cli::{NodeAction, NodeArgs, PlaceArgs, RunArgs},
     failure::Failure,
     keys,
     output::Output,
     paths::{self, Home},
+    rpc::Server,
     stop,
 };
+
+pub(crate) use api::ask_status;
 
 /// What a node says when it is there.
 #[derive(Serialize)]
@@ -34,8 +44,19 @@ struct Address {
     data_dir: PathBuf,
 }
 
-/// Runs a node until it is asked to end.
+/// Runs a node, or asks the one that runs.
 pub(crate) async fn run(args: NodeArgs, home: &Home, out: Output) -> Result<(), Failure> {
+    let at = |place: PlaceArgs| place.data_dir.unwrap_or_else(|| home.node());
+    match args.action {
+        None => serve(args.run, home, out).await,
+        Some(NodeAction::Run(run)) => serve(*run, home, out).await,
+        Some(NodeAction::Status(place)) => api::show_status(&at(place), out).await,
+        Some(NodeAction::Peers(place)) => api::show_peers(&at(place), out).await,
+    }
+}
+
+/// Runs a node until it is asked to end.
+async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
     let leashed = args.leashed;
     let settings = settings::read(args, home)?;
     let directory = &settings.data_dir;
@@ -46,36 +67,68 @@ pub(crate) async fn run(args: NodeArgs, home: &Home, out: Output) -> Result<(), 
     let seed = keys::load_or_make(&directory.join("node.key"))?;
     let identity = Identity::from_seed(*seed);
     let node = NodeId(identity.public().0);
-    let config = NodeConfig {
-        registration: settings.registration,
-        disk_cap_bytes: settings.disk_cap_bytes,
-        account_quota_bytes: settings.account_quota_bytes,
-        ..NodeConfig::new(node)
-    };
+    let config = configure(node, SigningKey::from_seed(*seed), &settings);
     let mut running = start(&identity, &settings.listen, config, store, directory).await?;
-    let address = NodeAddress {
-        node,
-        addresses: match settings.advertise.as_slice() {
-            [] => reachable(&running.local_addresses()).await,
-            advertised => advertised.to_vec(),
-        },
+    let addresses = match settings.advertise.as_slice() {
+        [] => reach::reachable(&running.local_addresses()).await,
+        advertised => advertised.to_vec(),
     };
+    let address = NodeAddress { node, addresses };
+    let desk = Desk::new(running.commands());
+    if let Some(events) = running.take_events() {
+        tokio::spawn(Arc::clone(&desk).hand_out(events));
+    }
+    // Only now the port is known.
+    desk.tell(NodeCommand::Addresses(address.addresses.clone())).await;
+    for other in &settings.join {
+        desk.tell(NodeCommand::Join(other.clone())).await;
+    }
+    let mut server = Server::bind(&paths::node_socket(directory))?;
     let told = Address {
         node: node.to_string(),
         address: address.to_string(),
         data_dir: directory.clone(),
     };
     out.result(&told, |told| told.address.clone());
-    if let Some(events) = running.take_events() {
-        tokio::spawn(log_events(events));
-    }
     tokio::spawn(report_disk(running.commands(), directory.clone()));
-    tokio::select! {
-        () = stop::asked(leashed) => {
-            tracing::info!("the node ends");
-            Ok(running.shutdown().await?)
-        }
-        error = running.stopped() => Err(error.into()),
+    let shown: Arc<str> = told.address.into();
+    let ended = tokio::select! {
+        () = stop::asked(leashed) => None,
+        error = running.stopped() => Some(error.into()),
+        failure = server.serve_by(|stream| {
+            api::converse(Arc::clone(&desk), Arc::clone(&shown), stream)
+        }) => Some(failure),
+    };
+    server.close().await;
+    match ended {
+        Some(failure) => Err(failure),
+        None => leave(running, &desk).await,
+    }
+}
+
+/// Hands over what is kept for others, as far as they are quick, and ends.
+async fn leave(running: Running<Node>, desk: &Desk) -> Result<(), Failure> {
+    tracing::info!("the node ends");
+    desk.tell(NodeCommand::Leave).await;
+    if timeout(LEAVE_MAX, desk.left()).await.is_err() {
+        tracing::warn!("some of what is kept for others could not be handed over");
+    }
+    Ok(running.shutdown().await?)
+}
+
+fn configure(node: NodeId, key: SigningKey, settings: &NodeSettings) -> NodeConfig {
+    let routing = RouterConfig {
+        addresses: settings.advertise.clone(),
+        region: settings.region.clone(),
+        operator: settings.operator,
+        ..RouterConfig::new(key)
+    };
+    NodeConfig {
+        registration: settings.registration,
+        disk_cap_bytes: settings.disk_cap_bytes,
+        account_quota_bytes: settings.account_quota_bytes,
+        routing: Some(routing),
+        ..NodeConfig::new(node)
     }
 }
 
@@ -111,46 +164,6 @@ async fn start(
     }
 }
 
-/// Under which addresses others on this machine's networks find it.
-async fn reachable(listening: &[SocketAddr]) -> Vec<SocketAddr> {
-    let mut addresses = Vec::new();
-    for address in listening {
-        let ips = match address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => outward(&[TOWARDS_V4]).await,
-            IpAddr::V6(ip) if ip.is_unspecified() => outward(&[TOWARDS_V4, TOWARDS_V6]).await,
-            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => vec![ip],
-        };
-        addresses.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, address.port())));
-    }
-    addresses.truncate(limits::NODE_ADDRESSES_MAX);
-    addresses
-}
-
-/// This machine's own addresses on the way to these; nothing is sent there.
-async fn outward(towards: &[SocketAddr]) -> Vec<IpAddr> {
-    let mut found = Vec::new();
-    for address in towards {
-        let any: IpAddr = match address {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let Ok(socket) = tokio::net::UdpSocket::bind((any, 0)).await else { continue };
-        if socket.connect(address).await.is_ok() {
-            found.extend(socket.local_addr().map(|local| local.ip()));
-        }
-    }
-    if found.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { found }
-}
-
-async fn log_events(mut events: Events<NodeEvent>) {
-    while let Some(event) = events.recv().await {
-        match event {
-            NodeEvent::Registered(account) => tracing::info!(?account, "registered"),
-            NodeEvent::Counters(counters) => tracing::info!(?counters, "counted"),
-        }
-    }
-}
-
 /// Tells the node now and then what its store takes on disk.
 async fn report_disk(commands: tokio::sync::mpsc::Sender<NodeCommand>, directory: PathBuf) {
     let mut ticks = interval(DISK_EVERY);
@@ -180,7 +193,6 @@ fn disk_bytes(directory: &Path) -> u64 {
 
 const PORT: u16 = 4440;
 const DISK_EVERY: Duration = Duration::from_secs(10);
-/// Of the ranges for documentation: never somebody's.
-const TOWARDS_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
-const TOWARDS_V6: SocketAddr =
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9);
+/// A few thousand records over connections that stand; whoever waits for a shutdown should not wait
+/// for nodes that are gone.
+const LEAVE_MAX: Duration = Duration::from_secs(3);

@@ -57,6 +57,11 @@ impl Home {
     }
 }
 
+/// Where a node listens that keeps everything in this directory.
+pub(crate) fn node_socket(directory: &Path) -> PathBuf {
+    directory.join("node.sock")
+}
+
 /// Makes a directory and those above it, for their owner alone where they are new.
 pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;

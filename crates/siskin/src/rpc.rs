@@ -23,8 +23,8 @@ pub(crate) use message::{
     ConversationRekey, MessageDelete, MessageEdit, MessageList, MessageReact, MessageRead,
     MessageSend, Said,
 };
-pub(crate) use methods::Call;
-pub(crate) use server::Server;
+pub(crate) use methods::{Call, Refusal};
+pub(crate) use server::{Server, answer_by};
 pub(crate) use session::{Remote, Session};
 pub(crate) use shapes::{
     AccountShape, EventShape, ItemShape, MarkShape, MessageShape, Person, StateShape,

@@ -16,6 +16,8 @@ mod durability;
 mod foresight;
 mod gauges;
 mod logs;
+mod network;
 mod quotas;
 mod refusals;
+mod routes;
 mod world;

@@ -62,6 +62,7 @@ const CONFIG: NodeConfig = NodeConfig {
     registration: node::Registration::Open,
     signals_per_s_max: 1,
     connections_max: 100,
+    routing: None,
 };
 
 #[derive(Clone, Debug)]

@@ -30,6 +30,7 @@ pub(super) struct Upkeep {
     /// The own place was, or is being, looked up.
     begun: bool,
     leaving: bool,
+    left: bool,
     next: Instant,
     rejoin_at: Instant,
     publish_at: Instant,
@@ -64,6 +65,7 @@ impl Upkeep {
             joined: false,
             begun: false,
             leaving: false,
+            left: false,
             next: now.after(STEP),
             rejoin_at: now.after(REJOIN),
             publish_at: now.after(PUBLISH),
@@ -205,10 +207,13 @@ impl Router {
 
     /// Does what is due, a step at a time.
     pub(super) fn upkeep(&mut self, now: Instant, rows: &dyn Rows) {
-        if now < self.upkeep.next || self.upkeep.leaving {
+        if now < self.upkeep.next {
             return;
         }
         self.upkeep.next = now.after(STEP);
+        if self.upkeep.leaving {
+            return;
+        }
         if self.upkeep.joined && !std::mem::replace(&mut self.upkeep.begun, true) {
             self.upkeep.rejoin_at = now.after(REJOIN);
             let place = self.own.place();
@@ -303,7 +308,14 @@ impl Router {
                 self.ask(&heir, Purpose::Gift, Routing::Store { record, age_s }, now);
             }
         }
-        self.event(RouterEvent::Left);
+    }
+
+    /// All that was to be handed over is, or never will be.
+    pub(super) fn has_left(&mut self) {
+        if self.upkeep.leaving && !self.upkeep.left && self.links.is_quiet() {
+            self.upkeep.left = true;
+            self.event(RouterEvent::Left);
+        }
     }
 }
 

@@ -72,6 +72,9 @@ impl Stage {
         let mut command = self.command(&format!("node-{}", who.name()))?;
         command.args(["node", "--json", "--leashed", "--listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(directory);
+        if let Some((_, first)) = self.nodes.values().next() {
+            command.args(["--join", first]);
+        }
         let (process, first) = Process::start(command).await?;
         let address = first.get("address").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.nodes.insert(who, (process, address.clone()));
@@ -172,6 +175,7 @@ impl Stage {
             .stderr(log)
             .env_remove("SISKIN_HOME")
             .env_remove("SISKIN_NODE")
+            .env_remove("SISKIN_JOIN")
             // Ctrl-C is for this process, which ends its children in order.
             .process_group(0)
             .kill_on_drop(true);

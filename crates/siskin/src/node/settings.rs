@@ -1,12 +1,17 @@
 //! A node's settings: a TOML file, and the command line above it.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use ::node::{NodeConfig, Registration};
-use proto::NodeId;
+use crypto::SigningKey;
+use proto::{NodeAddress, NodeId, PublicKey, limits};
 use serde::Deserialize;
 
-use crate::{cli::NodeArgs, failure::Failure, paths::Home};
+use crate::{cli::RunArgs, failure::Failure, keys, paths::Home};
 
 /// What the person who runs the node chose.
 #[derive(Debug)]
@@ -18,10 +23,13 @@ pub(super) struct NodeSettings {
     pub(super) disk_cap_bytes: u64,
     pub(super) account_quota_bytes: u64,
     pub(super) registration: Registration,
+    pub(super) join: Vec<NodeAddress>,
+    pub(super) region: String,
+    pub(super) operator: Option<PublicKey>,
 }
 
 /// Reads the file, if one is named, and puts the command line above it.
-pub(super) fn read(args: NodeArgs, home: &Home) -> Result<NodeSettings, Failure> {
+pub(super) fn read(args: RunArgs, home: &Home) -> Result<NodeSettings, Failure> {
     let file = match &args.config {
         Some(path) => {
             let text =
@@ -37,6 +45,7 @@ pub(super) fn read(args: NodeArgs, home: &Home) -> Result<NodeSettings, Failure>
     let defaults = NodeConfig::new(NodeId::default());
     let bytes = |text: Option<String>, default| text.map_or(Ok(default), |text| size(&text));
     let registration = args.registration.or(file.registration);
+    let operator = args.operator.or(file.operator);
     Ok(NodeSettings {
         data_dir: args.data_dir.or(file.data_dir).unwrap_or_else(|| home.node()),
         listen: if args.listen.is_empty() { file.listen } else { args.listen },
@@ -52,7 +61,46 @@ pub(super) fn read(args: NodeArgs, home: &Home) -> Result<NodeSettings, Failure>
                 )));
             }
         },
+        join: if args.join.is_empty() { addresses(&file.join)? } else { args.join },
+        region: region(args.region.or(file.region).unwrap_or_default())?,
+        operator: operator.map(|text| public_key(&text)).transpose()?,
     })
+}
+
+fn addresses(texts: &[String]) -> Result<Vec<NodeAddress>, Failure> {
+    let parse = |text: &String| {
+        text.parse().map_err(|error| {
+            Failure::usage(format!("`{text}`: {error}")).hint("a node prints its address")
+        })
+    };
+    texts.iter().map(parse).collect()
+}
+
+fn region(text: String) -> Result<String, Failure> {
+    if text.len() > limits::REGION_MAX || text.chars().any(char::is_control) {
+        let hint = format!("up to {} bytes, such as DE or eu-west", limits::REGION_MAX);
+        return Err(Failure::usage("the region's name is no good").hint(hint));
+    }
+    Ok(text)
+}
+
+/// Reads a public key, or takes that of a key file.
+fn public_key(text: &str) -> Result<PublicKey, Failure> {
+    let digits = text.as_bytes().as_chunks::<2>();
+    if let (pairs, []) = digits
+        && pairs.len() == 32
+    {
+        let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+        if let Some(Ok(key)) = bytes.map(|bytes| PublicKey::try_from(bytes.as_slice())) {
+            return Ok(key);
+        }
+    }
+    if !Path::new(text).exists() {
+        return Err(Failure::usage(format!("`{text}` is no key and no key file"))
+            .hint("a key has 64 hexadecimal digits"));
+    }
+    Ok(SigningKey::from_seed(*keys::load_or_make(Path::new(text))?).public())
 }
 
 #[derive(Default, Deserialize)]
@@ -64,6 +112,9 @@ struct File {
     disk_cap: Option<String>,
     account_quota: Option<String>,
     registration: Option<String>,
+    join: Vec<String>,
+    region: Option<String>,
+    operator: Option<String>,
 }
 
 /// Reads a size such as `500MB` or `8GiB`.
@@ -78,8 +129,17 @@ fn size(text: &str) -> Result<u64, Failure> {
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)).ok_or_else(wrong)
 }
 
-const KEYS: [&str; 6] =
-    ["data_dir", "listen", "advertise", "disk_cap", "account_quota", "registration"];
+const KEYS: [&str; 9] = [
+    "data_dir",
+    "listen",
+    "advertise",
+    "disk_cap",
+    "account_quota",
+    "registration",
+    "join",
+    "region",
+    "operator",
+];
 const UNITS: [(&str, u64); 9] = [
     ("", 1),
     ("kB", 1_000),
@@ -104,6 +164,17 @@ mod tests {
         for wrong in ["", "GiB", "8 gigs", "-1", "99999999999TiB", "1.5GB"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn keys_are_read_or_come_from_a_file() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("operator.key");
+        let key = SigningKey::from_seed(*keys::load_or_make(&file).unwrap()).public();
+        assert_eq!(public_key(file.to_str().unwrap()), Ok(key));
+        assert_eq!(public_key(&key.to_string()), Ok(key));
+        assert!(public_key("0123").is_err() && public_key(&"xy".repeat(32)).is_err());
+        assert!(!Path::new("0123").exists(), "nothing is made");
     }
 
     #[test]

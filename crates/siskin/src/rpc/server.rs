@@ -1,4 +1,4 @@
-//! The daemon's socket: for this user alone, everything bounded.
+//! The socket of a daemon or of a node: for this user alone, everything bounded.
 
 use std::{
     fs, io,
@@ -57,8 +57,16 @@ impl Server {
         Ok(Self { listener, path: path.into(), owner, connections: JoinSet::new() })
     }
 
-    /// Serves until dropped.
+    /// Serves the account until dropped.
     pub(crate) async fn serve(&mut self, engine: &Arc<Engine>) -> Failure {
+        self.serve_by(|stream| converse(Arc::clone(engine), stream)).await
+    }
+
+    /// Has a conversation with each who connects, until dropped.
+    pub(crate) async fn serve_by<F>(&mut self, converse: impl Fn(UnixStream) -> F) -> Failure
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         loop {
             while self.connections.try_join_next().is_some() {}
             let stream = tokio::select! {
@@ -70,7 +78,7 @@ impl Server {
             };
             let known = stream.peer_cred().is_ok_and(|peer| peer.uid() == self.owner);
             if known && self.connections.len() < CONNECTIONS_MAX {
-                self.connections.spawn(converse(Arc::clone(engine), stream));
+                self.connections.spawn(converse(stream));
             } else {
                 tracing::warn!(known, "a connection to the local API was turned away");
             }
@@ -116,6 +124,32 @@ async fn answer_all(
         send(writer, &Response::new(id, result)).await?;
     }
     Ok(())
+}
+
+/// Answers requests with what `call` makes of them, one after the other, until the other side has
+/// gone. For a process that has no events.
+pub(crate) async fn answer_by<F>(stream: UnixStream, call: impl Fn(String, Value) -> F)
+where
+    F: Future<Output = Option<Result<Value, Refusal>>>,
+{
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    while let Ok(Some(line)) = read_line(&mut reader, REQUEST_MAX).await {
+        let response = match parse(&line) {
+            Ok(Request { id, method, params, .. }) => {
+                let unknown = format!("there is no method `{method}`");
+                let result = match call(method, params).await {
+                    Some(result) => result.map_err(ErrorShape::from),
+                    None => Err(ErrorShape::new(NO_METHOD, unknown)),
+                };
+                Response::new(id, result)
+            }
+            Err(error) => Response::new(Value::Null, Err(error)),
+        };
+        if send(&mut writer, &response).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Tells events from now on; the connection takes no more requests.

@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{
     io::BufReader,
@@ -100,6 +101,12 @@ impl Remote {
         Ok(Self { reader: BufReader::new(reader), writer, asked: 0 })
     }
 
+    /// Asks for something that is no method of an account.
+    pub(crate) async fn ask<T: DeserializeOwned>(&mut self, method: &str) -> Result<T, Failure> {
+        let result = self.request(method, Value::Null).await?;
+        serde_json::from_value(result).map_err(|error| broken(&error.into()))
+    }
+
     pub(crate) async fn call<C: Call>(&mut self, call: C) -> Result<C::Returns, Failure> {
         let params = serde_json::to_value(call).map_err(|error| broken(&error.into()))?;
         let result = self.request(C::METHOD, params).await?;
@@ -149,7 +156,8 @@ impl Stream {
 }
 
 fn broken(error: &io::Error) -> Failure {
-    Failure::io("the daemon does not answer", error).hint("look at what `siskin up` says")
+    let hint = "look at what `siskin up`, or `siskin node`, says";
+    Failure::io("the daemon does not answer", error).hint(hint)
 }
 
 /// Together two seconds.

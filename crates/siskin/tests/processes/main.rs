@@ -13,5 +13,6 @@ mod account;
 mod api;
 mod demo;
 mod messages;
+mod network;
 mod node;
 mod people;

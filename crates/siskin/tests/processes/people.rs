@@ -96,6 +96,18 @@ impl Running {
         Self::start(&mut command)
     }
 
+    /// Starts a node that joins through others, and waits until it has found the network.
+    pub(crate) fn joined(directory: &Path, through: &[&str]) -> Self {
+        let mut command = siskin(&["node", "--json", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.arg(directory);
+        through.iter().for_each(|address| _ = command.args(["--join", address]));
+        let node = Self::start(&mut command);
+        if !through.is_empty() {
+            status_until(directory, |status| status["joined"] == true);
+        }
+        node
+    }
+
     /// The address of a node.
     pub(crate) fn address(&self) -> &str {
         self.first["address"].as_str().unwrap()
@@ -126,11 +138,26 @@ impl Drop for Running {
     }
 }
 
+/// Asks a node how it fares until the answer fits; each asking is a process.
+pub(crate) fn status_until(directory: &Path, fits: impl Fn(&Value) -> bool) -> Value {
+    let mut status = Value::Null;
+    for _ in 0..ASKED_MAX {
+        let mut command = siskin(&["node", "status", "--json", "--data-dir"]);
+        let output = command.arg(directory).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        status = serde_json::from_slice(&output.stdout).unwrap();
+        if fits(&status) {
+            return status;
+        }
+    }
+    panic!("never fits: {status}");
+}
+
 /// The program, in no home.
 pub(crate) fn siskin(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
     command.args(arguments).stdin(Stdio::null());
-    for variable in ["SISKIN_HOME", "SISKIN_NODE", "RUST_LOG", "XDG_RUNTIME_DIR"] {
+    for variable in ["SISKIN_HOME", "SISKIN_NODE", "SISKIN_JOIN", "RUST_LOG", "XDG_RUNTIME_DIR"] {
         command.env_remove(variable);
     }
     command

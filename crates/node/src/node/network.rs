@@ -1,0 +1,319 @@
+//! Where the node and its router meet: who is told of what, and who carries out what the router
+//! wants.
+
+use proto::{
+    AccountId, Body, Code, Draft, Frame, Instant, Key, Output, Peer, Query, RelayPort, Rows,
+};
+use routing::{LookedUp, RouterCommand, RouterEvent};
+
+use super::{Node, NodeCommand, NodeEvent};
+use crate::{
+    account::{self, Refusal},
+    counters::Dropped,
+    routes::{Asked, Routes},
+    status::{NodePeer, Status},
+};
+
+impl Node {
+    /// What the router wants before the first input.
+    pub(super) fn begin(&mut self, rows: &dyn Rows, now: Instant) {
+        let mut draft = Draft::new(rows);
+        self.carry_out(&mut draft, now);
+        self.finish(draft);
+    }
+
+    /// What the application asks.
+    pub(super) fn command(&mut self, command: NodeCommand, draft: &mut Draft<'_>, now: Instant) {
+        match command {
+            NodeCommand::DiskUsed(bytes) => {
+                self.quota.report_disk(bytes);
+                let left = self.config.disk_cap_bytes.saturating_sub(self.quota.used());
+                if let Some(routes) = &mut self.routes {
+                    routes.capacity(left, now, draft);
+                }
+            }
+            NodeCommand::Join(address) => {
+                self.tell_router(RouterCommand::Join(address), draft, now);
+            }
+            NodeCommand::Addresses(addresses) => {
+                self.tell_router(RouterCommand::Addresses(addresses), draft, now);
+            }
+            NodeCommand::Leave => match &mut self.routes {
+                Some(routes) => routes.command(RouterCommand::Leave, now, draft),
+                None => self.event(NodeEvent::Left),
+            },
+            NodeCommand::Lookup { ticket, target, insist } => {
+                self.look_up(ticket, target, insist, draft, now);
+            }
+            NodeCommand::Sample(ticket) => self.sample(ticket, draft, now),
+            NodeCommand::Status(ticket) => {
+                let status = Box::new(self.status());
+                self.event(NodeEvent::Status { ticket, status });
+            }
+            NodeCommand::Peers(ticket) => {
+                let peers = self.routes.as_ref().map(peers).unwrap_or_default();
+                self.event(NodeEvent::Peers { ticket, peers });
+            }
+        }
+        self.carry_out(draft, now);
+    }
+
+    /// A word of routing from a peer that has said Hello.
+    pub(super) fn routing_word(
+        &mut self,
+        peer: Peer,
+        frame: Frame,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let routes = self.routes.as_mut().ok_or(Code::Unexpected)?;
+        // The router counts what nodes ask; what others may ask is counted here.
+        let introduces = matches!(frame.body, Body::Routing(proto::Routing::Introduce(_)));
+        if introduces || !routes.is_node(&peer) {
+            self.sessions.question(peer, now.as_secs())?;
+        }
+        routes.frame(peer, frame, now, draft);
+        self.carry_out(draft, now);
+        Ok(())
+    }
+
+    /// An `Accepted` or `Refused` that answers the router, if it does. Those of devices accept
+    /// what was delivered on a handle, and have no request.
+    pub(super) fn routing_answer(
+        &mut self,
+        peer: Peer,
+        frame: &Frame,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> bool {
+        let Some(routes) = self.routes.as_mut() else { return false };
+        let answers = matches!(frame.body, Body::Accepted { .. } | Body::Refused { .. });
+        if !answers || frame.request == 0 || !routes.is_node(&peer) {
+            return false;
+        }
+        routes.frame(peer, frame.clone(), now, draft);
+        self.carry_out(draft, now);
+        true
+    }
+
+    /// Both sides of a connection have said Hello.
+    pub(super) fn routing_greeted(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
+        if let Some(routes) = &mut self.routes {
+            routes.greeted(peer, now, draft);
+            self.carry_out(draft, now);
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn routing_disconnected(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
+        if let Some(routes) = &mut self.routes {
+            routes.disconnected(peer, now, draft);
+            self.carry_out(draft, now);
+        }
+    }
+
+    pub(super) fn routing_timeout(&mut self, draft: &mut Draft<'_>, now: Instant) {
+        if let Some(routes) = &mut self.routes {
+            routes.timeout(now, draft);
+            routes.publish_due(self.quota.accounts(), now, draft);
+            self.carry_out(draft, now);
+        }
+    }
+
+    /// A bundle is new, or was changed.
+    pub(super) fn publish(&mut self, bundle: &[u8], draft: &mut Draft<'_>, now: Instant) {
+        if let Some(routes) = &mut self.routes {
+            routes.publish(bundle.to_vec(), now, draft);
+            self.carry_out(draft, now);
+        }
+    }
+
+    /// The bundle of an account of this node, or later that of any other.
+    pub(super) fn get_bundle(
+        &mut self,
+        from: (Peer, u32),
+        account: AccountId,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Result<Option<Body>, Refusal> {
+        match (account::bundle(draft, account), &mut self.routes) {
+            (Ok(bundle), _) => Ok(Some(Body::BundleIs(bundle))),
+            (Err(code), None) => Err(code.into()),
+            (Err(_), Some(routes)) => {
+                routes.ask_bundle(from, account, now, draft)?;
+                self.carry_out(draft, now);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The driver has opened a port for a node that can't be dialled, or has none.
+    pub(super) fn relayed(
+        &mut self,
+        peer: Peer,
+        port: Option<RelayPort>,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
+        if let Some(routes) = &mut self.routes {
+            routes.relayed(peer, port, now, draft);
+            self.carry_out(draft, now);
+        }
+    }
+
+    /// Carries out what the router wants, until it wants nothing more.
+    fn carry_out(&mut self, draft: &mut Draft<'_>, now: Instant) {
+        while let Some(output) = self.routes.as_mut().and_then(Routes::poll_output) {
+            match output {
+                // What is noted waits for nothing, so it stays apart from what is committed.
+                Output::Note(batch) => self.replies.push_back(Output::Note(batch)),
+                Output::Commit(batch) => {
+                    for (table, key, value) in batch.iter() {
+                        match value {
+                            Some(value) => draft.put(table, key, value),
+                            None => draft.delete(table, key),
+                        }
+                    }
+                }
+                Output::Transmit(peer, frame) => self.transmit(peer, frame),
+                Output::Connect(peer, addresses) => {
+                    self.replies.push_back(Output::Connect(peer, addresses));
+                    // It may have dialled us.
+                    if let (Ok(()), Some(routes)) =
+                        (self.sessions.check_greeted(peer), &mut self.routes)
+                    {
+                        routes.greeted(peer, now, draft);
+                    }
+                }
+                Output::Disconnect(peer) => {
+                    // For the router it is over even if others go on with it.
+                    if let Some(routes) = &mut self.routes {
+                        routes.disconnected(peer, now, draft);
+                    }
+                    if !self.sessions.has_handles(peer) {
+                        self.goodbye(peer, draft, now);
+                    }
+                }
+                Output::Relay(peer) => self.replies.push_back(Output::Relay(peer)),
+                Output::Tunnel { through, at, token } => {
+                    self.replies.push_back(Output::Tunnel { through, at, token });
+                }
+                Output::Event(event) => self.router_says(event, draft, now),
+            }
+        }
+    }
+
+    fn router_says(&mut self, event: RouterEvent, draft: &Draft<'_>, now: Instant) {
+        match event {
+            RouterEvent::Joined => {
+                if let Some(routes) = &mut self.routes {
+                    routes.joined(now);
+                }
+                self.event(NodeEvent::Joined);
+            }
+            RouterEvent::LookedUp { ticket, result } => self.looked_up(ticket, result),
+            RouterEvent::Sampled { ticket, nodes } => {
+                let asked = self.routes.as_mut().and_then(|routes| routes.answered(ticket));
+                if let Some(Asked::Application(ticket)) = asked {
+                    self.event(NodeEvent::Sampled { ticket, nodes });
+                }
+            }
+            RouterEvent::Asked(query) => self.asked(query, draft, now),
+            RouterEvent::Unreachable => self.event(NodeEvent::Unreachable),
+            RouterEvent::Addresses(addresses) => self.event(NodeEvent::Addresses(addresses)),
+            RouterEvent::Dead(node) => self.event(NodeEvent::Dead(node)),
+            RouterEvent::Left => self.event(NodeEvent::Left),
+            // The newest comes when the lookup ends; nobody waits for a publication.
+            RouterEvent::Found { .. } | RouterEvent::Published { .. } => {}
+        }
+    }
+
+    fn looked_up(&mut self, ticket: u64, result: LookedUp) {
+        let Some(routes) = &mut self.routes else { return };
+        match routes.answered(ticket) {
+            Some(Asked::Application(ticket)) => {
+                let result = Box::new(result);
+                self.event(NodeEvent::LookedUp { ticket, result });
+            }
+            Some(Asked::Devices(account)) => {
+                for (peer, frame) in routes.answer_devices(account, result) {
+                    if let Body::Refused { code, .. } = frame.body {
+                        self.counting.refused(code);
+                    }
+                    self.transmit(peer, frame);
+                }
+            }
+            None => self.counting.dropped(Dropped::Unasked),
+        }
+    }
+
+    fn asked(&mut self, query: Query, draft: &Draft<'_>, now: Instant) {
+        if let (Ok(bundle), Some(routes)) =
+            (account::bundle(draft, query.account), &mut self.routes)
+        {
+            routes.command(RouterCommand::Answer { query, bundle }, now, draft);
+        }
+    }
+
+    fn look_up(&mut self, ticket: u64, target: Key, insist: bool, draft: &Draft<'_>, now: Instant) {
+        let Some(routes) = &mut self.routes else {
+            let result = Box::default();
+            return self.event(NodeEvent::LookedUp { ticket, result });
+        };
+        let ticket = routes.ticket(Asked::Application(ticket));
+        routes.command(RouterCommand::Lookup { ticket, target, insist }, now, draft);
+    }
+
+    fn sample(&mut self, ticket: u64, draft: &Draft<'_>, now: Instant) {
+        let Some(routes) = &mut self.routes else {
+            let nodes = Vec::new();
+            return self.event(NodeEvent::Sampled { ticket, nodes });
+        };
+        let ticket = routes.ticket(Asked::Application(ticket));
+        routes.command(RouterCommand::Sample { ticket }, now, draft);
+    }
+
+    fn tell_router(&mut self, command: RouterCommand, draft: &Draft<'_>, now: Instant) {
+        if let Some(routes) = &mut self.routes {
+            routes.command(command, now, draft);
+        }
+    }
+
+    fn event(&mut self, event: NodeEvent) {
+        self.replies.push_back(Output::Event(event));
+    }
+
+    fn status(&self) -> Status {
+        let mut status = Status {
+            node: self.config.node,
+            connections: self.sessions.len() as u64,
+            accounts: self.quota.accounts(),
+            logs: self.logs.count(),
+            disk_used_bytes: self.quota.used(),
+            disk_cap_bytes: self.config.disk_cap_bytes,
+            counters: self.counting.counters.clone(),
+            ..Status::default()
+        };
+        if let Some(Routes { router, .. }) = &self.routes {
+            let (contacts, records, neighbours) = router.sizes();
+            let says = router.record().says();
+            status.addresses.clone_from(&says.addresses);
+            status.since_s = says.since_s;
+            status.reachable = router.is_reachable();
+            status.links = router.peers().len() as u64;
+            status.contacts = contacts as u64;
+            status.records = records as u64;
+            status.neighbours = neighbours as u64;
+            status.routing = router.counters();
+        }
+        status
+    }
+}
+
+fn peers(routes: &Routes) -> Vec<NodePeer> {
+    let peer = |record: routing::NodeRecord| {
+        let neighbour = routes.router.is_neighbour(&record.node());
+        NodePeer { record, neighbour }
+    };
+    routes.router.peers().into_iter().map(peer).collect()
+}

@@ -1,0 +1,218 @@
+//! The node's part in the network of nodes: its router, who waits for what the router finds, and
+//! the hourly publication of its accounts. Specified in `spec/routing.md`, section 7, and
+//! `spec/frames.md`, section 9.
+
+mod questions;
+mod rounds;
+
+use std::{collections::BTreeMap, collections::BTreeSet};
+
+use proto::{
+    AccountId, Body, Code, Frame, Gauge, Input, Instant, Key, Machine, OpenError, Output, Peer,
+    Record, RelayPort, Rows, Seed,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use routing::{LookedUp, Router, RouterCommand, RouterConfig, RouterEvent};
+
+use self::{questions::Questions, rounds::Rounds};
+
+/// The router and what the node has asked of it.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    pub(crate) router: Router,
+    rng: ChaCha20Rng,
+    /// Peers whose connection the router was told of, or knows from their own word.
+    told: BTreeSet<Peer>,
+    tickets: BTreeMap<u64, Asked>,
+    last_ticket: u64,
+    questions: Questions,
+    rounds: Rounds,
+    capacity_bytes: u64,
+}
+
+/// Who waits for an answer of the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The application, under its own ticket.
+    Application(u64),
+    /// Devices that want this account's bundle.
+    Devices(AccountId),
+}
+
+impl Routes {
+    /// Opens the router from its rows.
+    pub(crate) fn open(
+        config: RouterConfig,
+        seed: &Seed,
+        now: Instant,
+        rows: &dyn Rows,
+    ) -> Result<Self, OpenError> {
+        // Apart from the node's own numbers, which are the same with routing and without.
+        let mut rng = ChaCha20Rng::from_seed(seed.0);
+        rng.set_stream(STREAM);
+        let mut router_seed = Seed([0; 32]);
+        rng.fill_bytes(&mut router_seed.0);
+        let capacity_bytes = config.capacity_bytes;
+        Ok(Self {
+            router: Router::open(config, router_seed, now, rows)?,
+            rounds: Rounds::new(&mut rng),
+            rng,
+            told: BTreeSet::new(),
+            tickets: BTreeMap::new(),
+            last_ticket: 0,
+            questions: Questions::default(),
+            capacity_bytes,
+        })
+    }
+
+    pub(crate) fn gauges(&self) -> Vec<Gauge> {
+        let mut gauges = self.router.gauges();
+        gauges.extend(self.questions.gauges());
+        gauges
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        [self.router.poll_timeout(), self.rounds.poll_timeout()].into_iter().flatten().min()
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Output<RouterEvent>> {
+        self.router.poll_output()
+    }
+
+    pub(crate) fn command(&mut self, command: RouterCommand, now: Instant, rows: &dyn Rows) {
+        self.router.handle(Input::Command(command), now, rows);
+    }
+
+    /// The application asks for something to which there will be an answer.
+    pub(crate) fn ticket(&mut self, asked: Asked) -> u64 {
+        self.last_ticket = self.last_ticket.saturating_add(1);
+        self.tickets.insert(self.last_ticket, asked);
+        self.last_ticket
+    }
+
+    /// The router has answered under this ticket.
+    pub(crate) fn answered(&mut self, ticket: u64) -> Option<Asked> {
+        self.tickets.remove(&ticket)
+    }
+
+    /// Both sides have said Hello. The router hears of it if it has dialled; whoever dials it
+    /// introduces itself.
+    pub(crate) fn greeted(&mut self, peer: Peer, now: Instant, rows: &dyn Rows) {
+        if self.router.needs(&peer) && self.told.insert(peer) {
+            self.router.handle(Input::Connected(peer), now, rows);
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn disconnected(&mut self, peer: Peer, now: Instant, rows: &dyn Rows) {
+        self.questions.disconnected(peer);
+        // A link that is being dialled anew while an old connection ends is none of this.
+        if self.told.remove(&peer) {
+            self.router.handle(Input::Disconnected(peer), now, rows);
+        }
+    }
+
+    /// Tells whether a peer is a node of which the router knows. Others are devices, or nodes that
+    /// have not introduced themselves.
+    pub(crate) fn is_node(&self, peer: &Peer) -> bool {
+        self.router.needs(peer)
+    }
+
+    pub(crate) fn frame(&mut self, peer: Peer, frame: Frame, now: Instant, rows: &dyn Rows) {
+        self.router.handle(Input::Frame(peer, frame), now, rows);
+        if self.router.needs(&peer) {
+            self.told.insert(peer);
+        }
+    }
+
+    /// The driver has opened a port for a peer, or has none.
+    pub(crate) fn relayed(
+        &mut self,
+        peer: Peer,
+        port: Option<RelayPort>,
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
+        self.router.handle(Input::Relayed(peer, port), now, rows);
+    }
+
+    pub(crate) fn timeout(&mut self, now: Instant, rows: &dyn Rows) {
+        if self.router.poll_timeout().is_some_and(|due| due <= now) {
+            self.router.handle(Input::Timeout, now, rows);
+        }
+    }
+
+    /// Publishes the bundle of the account whose turn it is.
+    pub(crate) fn publish_due(&mut self, accounts: u64, now: Instant, rows: &dyn Rows) {
+        let node = self.router.record().node();
+        if let Some(bundle) = self.rounds.due(accounts, node, &mut self.rng, now, rows) {
+            self.publish(bundle, now, rows);
+        }
+    }
+
+    /// Publishes a bundle. Whoever has to wait too long has its turn within the hour.
+    pub(crate) fn publish(&mut self, bundle: Vec<u8>, now: Instant, rows: &dyn Rows) {
+        self.command(RouterCommand::Publish { ticket: PUBLISHED, bundle }, now, rows);
+    }
+
+    /// The network is found: what was published before was published to nobody.
+    pub(crate) fn joined(&mut self, now: Instant) {
+        self.rounds.begin(now);
+    }
+
+    /// A device asks for the bundle of an account that is not here.
+    pub(crate) fn ask_bundle(
+        &mut self,
+        (peer, request): (Peer, u32),
+        account: AccountId,
+        now: Instant,
+        rows: &dyn Rows,
+    ) -> Result<(), Code> {
+        let (contacts, ..) = self.router.sizes();
+        if contacts == 0 || request == 0 {
+            return Err(Code::NotFound);
+        }
+        if self.questions.ask(account, peer, request)? {
+            let ticket = self.ticket(Asked::Devices(account));
+            let target = Key::from(account);
+            self.command(RouterCommand::Lookup { ticket, target, insist: false }, now, rows);
+        }
+        Ok(())
+    }
+
+    /// The answers to those who wait for an account's bundle.
+    pub(crate) fn answer_devices(
+        &mut self,
+        account: AccountId,
+        result: LookedUp,
+    ) -> Vec<(Peer, Frame)> {
+        let refused = |code| Body::Refused { code, newer: Vec::new() };
+        let body = match result.record {
+            Some(Record::Account(bundle)) => Body::BundleIs(bundle),
+            // The router had no room for one more lookup.
+            _ if result.requests == 0 => refused(Code::Busy),
+            Some(Record::Node(_)) | None => refused(Code::NotFound),
+        };
+        let waiting = self.questions.answered(&account).into_iter();
+        let answer = |(peer, request)| (peer, Frame { request, body: body.clone() });
+        waiting.map(answer).collect()
+    }
+
+    /// The node may store so much from now on. Others hear of it if it is half or twice of what
+    /// they know.
+    pub(crate) fn capacity(&mut self, bytes: u64, now: Instant, rows: &dyn Rows) {
+        if bytes < self.capacity_bytes / 2 || bytes / 2 > self.capacity_bytes {
+            self.capacity_bytes = bytes;
+            self.command(RouterCommand::Capacity(bytes), now, rows);
+        }
+    }
+}
+
+/// The node's own generator draws from stream 0 of the same seed, foresight from stream 1.
+const STREAM: u64 = 2;
+/// Nobody waits for a publication.
+const PUBLISHED: u64 = 0;
+/// What one input leads the router to at most: all requests of all its links, and each of those
+/// dialled, introduced to and closed.
+pub(crate) const OUTPUTS_MAX: u64 = 58 * (64 + 3);

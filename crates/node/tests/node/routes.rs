@@ -1,0 +1,258 @@
+//! Nodes find each other, publish their accounts and look up those of others.
+
+use crypto::{NodeDraft, NodeRecord, SigningKey, prove_work};
+use node::{NodeCommand, NodeEvent};
+use proto::{AccountId, Body, Code, Key, NodeId, Record, Routing};
+
+use crate::{
+    network::{Network, WORK_BITS},
+    world::{Account, draft, refused},
+};
+
+#[test]
+fn two_nodes_say_hello_introduce_themselves_and_join() {
+    let network = Network::new(2);
+    for at in [0, 1] {
+        assert!(network.hosts[at].events.contains(&NodeEvent::Joined), "{at}");
+        let mut words = network.said.iter().filter(|(by, _)| *by == at).map(|(_, body)| body);
+        assert!(matches!(words.next(), Some(Body::Hello(_))));
+        assert!(matches!(words.next(), Some(Body::Routing(Routing::Introduce(_)))));
+        assert!(network.node(at).counters().refused.is_empty(), "{at}");
+    }
+}
+
+#[test]
+fn an_account_of_another_node_is_found() {
+    let mut network = Network::new(3);
+    let account = network.register(1, 1);
+    let stranger = network.connect(2, 9);
+    let found = network.ask(2, stranger, Body::GetBundle(account.id()));
+    assert_eq!(found, Body::BundleIs(account.bundle.as_bytes().to_vec()));
+    let nobody = network.ask(2, stranger, Body::GetBundle(AccountId([3; 32])));
+    assert_eq!(nobody, refused(Code::NotFound));
+    network.kill(1);
+    let other = network.connect(0, 8);
+    let found = network.ask(0, other, Body::GetBundle(account.id()));
+    assert_eq!(found, Body::BundleIs(account.bundle.as_bytes().to_vec()));
+}
+
+#[test]
+fn a_changed_bundle_is_published_at_once() {
+    let mut network = Network::new(3);
+    let account = network.register(1, 1);
+    let devices = [account.device.public(), SigningKey::from_seed([7; 32]).public()];
+    let newer = account.authority.sign_record(draft(2, &devices, network.id(1))).unwrap();
+    let device = network.connect(1, 1);
+    network.ask(1, device, Body::PutBundle(newer.as_bytes().to_vec()));
+    network.pass(1);
+    let stranger = network.connect(2, 9);
+    let found = network.ask(2, stranger, Body::GetBundle(account.id()));
+    assert_eq!(found, Body::BundleIs(newer.as_bytes().to_vec()));
+}
+
+#[test]
+fn homes_publish_each_account_once_an_hour() {
+    let mut network = Network::new(3);
+    let accounts: Vec<Account> = (1..=5).map(|seed| network.register(1, seed)).collect();
+    network.pass(60);
+    // A first round comes soon after the network was found; from then on one an hour.
+    let stores = |network: &Network| -> Vec<usize> {
+        accounts.iter().map(|account| network.stores(account)).collect()
+    };
+    let before = stores(&network);
+    network.pass(5 * 3600);
+    for (before, after) in before.into_iter().zip(stores(&network)) {
+        // To two others each time. Those who keep it store it anew only if nobody else does.
+        assert!((8..=14).contains(&(after - before)), "{before} {after}");
+    }
+    network.pass(48 * 3600);
+    let stranger = network.connect(2, 99);
+    for account in &accounts {
+        let found = network.ask(2, stranger, Body::GetBundle(account.id()));
+        assert_eq!(found, Body::BundleIs(account.bundle.as_bytes().to_vec()), "after two days");
+    }
+}
+
+#[test]
+fn a_node_comes_back_from_its_rows_alone() {
+    let mut network = Network::new(3);
+    let account = network.register(1, 1);
+    // Long enough to remember whom it met.
+    network.pass(400);
+    for at in [0, 1, 2] {
+        network.kill(at);
+    }
+    network.pass(10);
+    for at in [0, 1, 2] {
+        network.hosts[at].events.clear();
+        network.start(at, &[]);
+    }
+    network.pass(30);
+    assert!(network.hosts.iter().all(|host| host.events.contains(&NodeEvent::Joined)));
+    let stranger = network.connect(2, 9);
+    let found = network.ask(2, stranger, Body::GetBundle(account.id()));
+    assert_eq!(found, Body::BundleIs(account.bundle.as_bytes().to_vec()));
+}
+
+#[test]
+fn what_was_put_before_there_was_a_network_is_published_when_there_is() {
+    let mut network = Network::new(2);
+    network.kill(0);
+    network.kill(1);
+    network.start(1, &[]);
+    let account = network.register(1, 1);
+    network.start(0, &[]);
+    network.pass(20);
+    let stranger = network.connect(0, 9);
+    network.command(1, NodeCommand::Join(network.address(0)));
+    network.pass(20);
+    let found = network.ask(0, stranger, Body::GetBundle(account.id()));
+    assert_eq!(found, Body::BundleIs(account.bundle.as_bytes().to_vec()));
+}
+
+#[test]
+fn words_of_routing_are_refused_before_hello_and_to_devices() {
+    let mut network = Network::new(2);
+    let silent = network.connect_silently(0, 8);
+    let sample = || Body::Routing(Routing::Sample);
+    assert_eq!(network.ask(0, silent, sample()), refused(Code::Unexpected));
+    let device = network.connect(0, 9);
+    let store = Routing::Store { record: Record::Node(vec![1]), age_s: 0 };
+    for word in [store, Routing::AskRelay] {
+        assert_eq!(network.ask(0, device, Body::Routing(word)), refused(Code::Forbidden));
+    }
+    let others = record_of(&SigningKey::from_seed([50; 32]));
+    let introduce = Body::Routing(Routing::Introduce(others.as_bytes().to_vec()));
+    assert_eq!(network.ask(0, device, introduce), refused(Code::Forbidden), "of another node");
+    let target = Key::from(network.id(1));
+    let found = network.ask(0, device, Body::Routing(Routing::Find { target, record: true }));
+    let Body::Routing(Routing::Found { record: Some(Record::Node(record)), .. }) = found else {
+        panic!("{found:?}")
+    };
+    assert_eq!(NodeRecord::verify(&record, WORK_BITS).unwrap().node(), network.id(1));
+    let found = network.ask(0, device, Body::Routing(Routing::Lookup { target, trace: true }));
+    assert!(matches!(found, Body::Routing(Routing::LookedUp { record: Some(_), .. })));
+    let sampled = network.ask(0, device, sample());
+    assert!(matches!(sampled, Body::Routing(Routing::Sampled(nodes)) if nodes.len() == 1));
+}
+
+#[test]
+fn who_asks_too_often_is_told_to_wait() {
+    let mut network = Network::new(2);
+    let device = network.connect(0, 9);
+    let find = Body::Routing(Routing::Find { target: Key([1; 32]), record: false });
+    let answers: Vec<Body> = (0..100).map(|_| network.ask(0, device, find.clone())).collect();
+    let refusals = answers.iter().filter(|answer| **answer == refused(Code::Busy)).count();
+    assert_eq!(refusals, 36);
+    network.pass(1);
+    assert!(matches!(network.ask(0, device, find), Body::Routing(Routing::Found { .. })));
+    for number in 1..=9_u8 {
+        network.say(0, device, 1000 + u32::from(number), Body::GetBundle(AccountId([number; 32])));
+    }
+    assert_eq!(network.answer(device, 1009), refused(Code::Busy), "the ninth at a time");
+    assert_eq!(network.answer(device, 1008), refused(Code::NotFound));
+}
+
+#[test]
+fn who_hangs_up_is_not_answered() {
+    let mut network = Network::new(3);
+    let device = network.connect(0, 9);
+    network.say(0, device, 1000, Body::GetBundle(AccountId([7; 32])));
+    network.hang_up(0, device);
+    network.told.clear();
+    let other = network.connect(0, 8);
+    let nobody = network.ask(0, other, Body::GetBundle(AccountId([7; 32])));
+    assert_eq!(nobody, refused(Code::NotFound), "who joins the lookup under way is");
+    network.pass(10);
+    assert!(!network.told.contains_key(&device));
+}
+
+#[test]
+fn answers_that_nobody_asked_for_are_dropped() {
+    let mut network = Network::new(2);
+    let device = network.connect(0, 9);
+    network.told.clear();
+    network.say(0, device, 5, Body::Accepted { handle: 0, sequence: 0 });
+    network.say(0, device, 5, refused(Code::Full));
+    network.say(0, network.peer(1), 4_000_000, Body::Accepted { handle: 0, sequence: 0 });
+    network.say(0, network.peer(1), 4_000_000, refused(Code::Stale));
+    network.pass(1);
+    assert!(!network.told.contains_key(&device));
+    assert_eq!(network.node(0).counters().dropped.values().sum::<u64>(), 2);
+}
+
+#[test]
+fn the_application_asks_and_is_told() {
+    let mut network = Network::new(3);
+    let account = network.register(1, 1);
+    let target = Key::from(account.id());
+    network.command(0, NodeCommand::Lookup { ticket: 5, target, insist: false });
+    network.command(0, NodeCommand::Sample(6));
+    network.command(1, NodeCommand::Status(7));
+    network.command(1, NodeCommand::Peers(8));
+    network.pass(20);
+    let events = |at: usize| network.hosts[at].events.clone();
+    assert!(events(0).iter().any(|event| matches!(event,
+        NodeEvent::LookedUp { ticket: 5, result } if result.record.is_some())));
+    assert!(events(0).iter().any(|event| matches!(event,
+        NodeEvent::Sampled { ticket: 6, nodes } if nodes.len() == 2)));
+    let status = events(1).into_iter().find_map(|event| match event {
+        NodeEvent::Status { ticket: 7, status } => Some(status),
+        _ => None,
+    });
+    let status = status.unwrap();
+    assert_eq!((status.accounts, status.logs, status.contacts), (1, 1, 2));
+    assert_eq!(status.node, network.id(1));
+    let peers = events(1).into_iter().find_map(|event| match event {
+        NodeEvent::Peers { ticket: 8, peers } => Some(peers),
+        _ => None,
+    });
+    let mut peers: Vec<NodeId> = peers.unwrap().iter().map(|peer| peer.record.node()).collect();
+    peers.sort();
+    let mut others = vec![network.id(0), network.id(2)];
+    others.sort();
+    assert_eq!(peers, others);
+}
+
+#[test]
+fn who_leaves_hands_over_and_says_so() {
+    let mut network = Network::new(3);
+    let contacts = |network: &mut Network, ticket| {
+        network.command(0, NodeCommand::Status(ticket));
+        network.hosts[0].events.iter().find_map(|event| match event {
+            NodeEvent::Status { ticket: t, status } if *t == ticket => Some(status.contacts),
+            _ => None,
+        })
+    };
+    assert_eq!(contacts(&mut network, 1), Some(2));
+    network.command(1, NodeCommand::Leave);
+    assert!(!network.hosts[1].events.contains(&NodeEvent::Left), "not before it is accepted");
+    network.pass(1);
+    assert!(network.hosts[1].events.contains(&NodeEvent::Left));
+    assert_eq!(contacts(&mut network, 2), Some(1), "nobody is sent there any more");
+}
+
+#[test]
+fn what_a_node_may_still_store_is_told_to_others_when_it_has_halved() {
+    let mut network = Network::new(2);
+    let capacity = |network: &Network| {
+        let told = network.said.iter().rev().find_map(|(by, body)| match body {
+            Body::Routing(Routing::Introduce(record)) if *by == 0 => Some(record.clone()),
+            _ => None,
+        });
+        NodeRecord::verify(&told.unwrap(), WORK_BITS).unwrap().says().capacity_bytes
+    };
+    let all = 8_u64 << 30;
+    assert_eq!(capacity(&network), all);
+    network.command(0, NodeCommand::DiskUsed(all / 4));
+    assert_eq!(capacity(&network), all, "hardly news");
+    network.command(0, NodeCommand::DiskUsed(all / 2 + 1));
+    assert_eq!(capacity(&network), all / 2 - 1);
+}
+
+/// What a node says of itself that nobody runs.
+fn record_of(key: &SigningKey) -> NodeRecord {
+    let nonce = prove_work(&NodeId(key.public().0), WORK_BITS);
+    let says = NodeDraft { nonce, serial: 1, ..NodeDraft::default() };
+    NodeRecord::sign(key, &says, WORK_BITS).unwrap()
+}

@@ -1,0 +1,280 @@
+//! What a node that runs tells its operator, over a socket in its directory, and how that looks.
+//! Specified in `spec/local-api.md`, section 5.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use ::node::{NodeCommand, NodeEvent, NodePeer, Status};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use super::desk::Desk;
+use crate::{
+    failure::Failure,
+    output::{Output, Style, safe},
+    paths,
+    rpc::{Refusal, Remote, answer_by},
+};
+
+/// How a node fares.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StatusShape {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) node: String,
+    /// What others need to use it.
+    pub(crate) address: String,
+    pub(crate) joined: bool,
+    /// Null as long as nobody has tried.
+    pub(crate) reachable: Option<bool>,
+    pub(crate) up_s: u64,
+    pub(crate) connections: u64,
+    pub(crate) contacts: u64,
+    pub(crate) links: u64,
+    pub(crate) neighbours: u64,
+    pub(crate) records: u64,
+    pub(crate) accounts: u64,
+    pub(crate) logs: u64,
+    pub(crate) disk_used: u64,
+    pub(crate) disk_cap: u64,
+    pub(crate) devices_served: ServedShape,
+    pub(crate) nodes_served: RoutedShape,
+}
+
+/// What was done for devices since the process started.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ServedShape {
+    pub(crate) appended: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) delivered: u64,
+    pub(crate) pages: u64,
+    pub(crate) signals: u64,
+    pub(crate) expired: u64,
+    pub(crate) refused: u64,
+    pub(crate) dropped: u64,
+}
+
+/// What was done for nodes since the process started.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RoutedShape {
+    pub(crate) requests: u64,
+    pub(crate) answers: u64,
+    pub(crate) refused: u64,
+    pub(crate) dropped: u64,
+}
+
+/// A node that is connected.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PeerShape {
+    pub(crate) node: String,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) region: String,
+    pub(crate) version: String,
+    /// Since when it has been running, as it says; seconds since the Unix epoch.
+    pub(crate) since_s: u64,
+    /// The two gossip with each other.
+    pub(crate) neighbour: bool,
+}
+
+/// Answers whoever has connected to the socket.
+pub(super) async fn converse(desk: Arc<Desk>, address: Arc<str>, stream: UnixStream) {
+    answer_by(stream, |method, params| {
+        let (desk, address) = (Arc::clone(&desk), Arc::clone(&address));
+        async move {
+            let takes_none = params.is_null() || params.as_object().is_some_and(|p| p.is_empty());
+            if !takes_none {
+                return Some(Err(Refusal::Params("there are no parameters".to_owned())));
+            }
+            match method.as_str() {
+                STATUS => Some(value(status(&desk, &address).await)),
+                PEERS => Some(value(peers(&desk).await)),
+                _ => None,
+            }
+        }
+    })
+    .await;
+}
+
+/// Asks the node that runs in a directory how it fares.
+pub(crate) async fn ask_status(directory: &Path) -> Result<StatusShape, Failure> {
+    connect(directory).await?.ask(STATUS).await
+}
+
+pub(super) async fn show_status(directory: &Path, out: Output) -> Result<(), Failure> {
+    let status = ask_status(directory).await?;
+    out.result(&status, |status| describe(status, out));
+    Ok(())
+}
+
+pub(super) async fn show_peers(directory: &Path, out: Output) -> Result<(), Failure> {
+    let peers: Vec<PeerShape> = connect(directory).await?.ask(PEERS).await?;
+    if out.is_json() {
+        peers.iter().for_each(|peer| out.result(peer, |_| String::new()));
+        return Ok(());
+    }
+    out.result(&peers, |peers| table(peers, out));
+    Ok(())
+}
+
+async fn connect(directory: &Path) -> Result<Remote, Failure> {
+    Remote::connect(&paths::node_socket(directory)).await.map_err(|_| {
+        Failure::user(format!("no node runs in {}", directory.display()))
+            .hint("start one with `siskin node`, or say where it is with --data-dir DIR")
+    })
+}
+
+async fn status(desk: &Desk, address: &str) -> Result<StatusShape, Failure> {
+    let NodeEvent::Status { status, .. } = desk.ask(NodeCommand::Status).await? else {
+        return Err(Failure::user("the node does not say"));
+    };
+    let Status { counters, routing, .. } = *status;
+    let sum = |counts: &mut dyn Iterator<Item = &u64>| {
+        counts.fold(0_u64, |sum, count| sum.saturating_add(*count))
+    };
+    Ok(StatusShape {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        node: status.node.to_string(),
+        address: address.to_owned(),
+        joined: desk.state().joined,
+        reachable: status.reachable,
+        up_s: now_s().saturating_sub(status.since_s),
+        connections: status.connections,
+        contacts: status.contacts,
+        links: status.links,
+        neighbours: status.neighbours,
+        records: status.records,
+        accounts: status.accounts,
+        logs: status.logs,
+        disk_used: status.disk_used_bytes,
+        disk_cap: status.disk_cap_bytes,
+        devices_served: ServedShape {
+            appended: counters.appended,
+            duplicates: counters.duplicates,
+            delivered: counters.delivered,
+            pages: counters.pages,
+            signals: counters.signals,
+            expired: counters.expired,
+            refused: sum(&mut counters.refused.values()),
+            dropped: sum(&mut counters.dropped.values()),
+        },
+        nodes_served: RoutedShape {
+            requests: routing.requests,
+            answers: routing.answers,
+            refused: routing.refused,
+            dropped: routing.dropped,
+        },
+    })
+}
+
+async fn peers(desk: &Desk) -> Result<Vec<PeerShape>, Failure> {
+    let NodeEvent::Peers { peers, .. } = desk.ask(NodeCommand::Peers).await? else {
+        return Err(Failure::user("the node does not say"));
+    };
+    let shape = |NodePeer { record, neighbour }: NodePeer| {
+        let says = record.says();
+        PeerShape {
+            node: record.node().to_string(),
+            addresses: says.addresses.iter().map(ToString::to_string).collect(),
+            region: says.region.clone(),
+            version: says.version.clone(),
+            since_s: says.since_s,
+            neighbour,
+        }
+    };
+    Ok(peers.into_iter().map(shape).collect())
+}
+
+fn value<T: Serialize>(result: Result<T, Failure>) -> Result<Value, Refusal> {
+    let value = result.map_err(Refusal::Failed)?;
+    serde_json::to_value(value).map_err(|error| Refusal::Failed(Failure::user(error.to_string())))
+}
+
+fn describe(status: &StatusShape, out: Output) -> String {
+    let reachable = match status.reachable {
+        Some(true) => "others can dial it",
+        Some(false) => "others can't dial it",
+        None => "nobody has tried to dial it yet",
+    };
+    let joined = if status.joined { "has found the network" } else { "has found no other node" };
+    let served = &status.devices_served;
+    let routed = &status.nodes_served;
+    let lines = [
+        ("address", safe(&status.address)),
+        ("state", format!("up {}; {joined}; {reachable}", duration(status.up_s))),
+        (
+            "network",
+            format!(
+                "{} contacts, {} connected, {} neighbours, {} records kept",
+                status.contacts, status.links, status.neighbours, status.records
+            ),
+        ),
+        ("at home", format!("{} accounts, {} logs", status.accounts, status.logs)),
+        ("disk", format!("{} of {}", size(status.disk_used), size(status.disk_cap))),
+        ("connections", status.connections.to_string()),
+        (
+            "devices",
+            format!(
+                "{} envelopes stored, {} delivered, {} requests refused, {} dropped",
+                served.appended, served.delivered, served.refused, served.dropped
+            ),
+        ),
+        (
+            "nodes",
+            format!(
+                "{} requests, {} answers, {} refused, {} dropped",
+                routed.requests, routed.answers, routed.refused, routed.dropped
+            ),
+        ),
+    ];
+    let line = |(name, text): &(&str, String)| {
+        format!("{}  {text}", out.styled(Style::Dim, &format!("{name:11}")))
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn table(peers: &[PeerShape], out: Output) -> String {
+    if peers.is_empty() {
+        out.say("no other node is connected");
+        return String::new();
+    }
+    let head = format!("{:67}  {:21}  {:16}  {:>8}  neighbour", "node", "address", "region", "up");
+    let mut lines = vec![out.styled(Style::Dim, &head)];
+    for peer in peers {
+        let address = peer.addresses.first().map_or("-", String::as_str);
+        let region = if peer.region.is_empty() { "-" } else { &peer.region };
+        let up = duration(now_s().saturating_sub(peer.since_s));
+        let neighbour = if peer.neighbour { "yes" } else { "no" };
+        let (node, region) = (safe(&peer.node), safe(region));
+        lines.push(format!("{node:67}  {address:21}  {region:16}  {up:>8}  {neighbour}"));
+    }
+    lines.join("\n")
+}
+
+/// A span of time, roughly.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Bytes, roughly.
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.into_iter().find(|(_, bits)| bytes >> bits > 0);
+    unit.map_or_else(|| format!("{bytes} B"), |(name, bits)| format!("{} {name}", bytes >> bits))
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+const STATUS: &str = "node.status";
+const PEERS: &str = "node.peers";
