@@ -195,7 +195,7 @@ impl Links {
         link.handles.insert(handle, Handle { log, key: public, purpose, open: false });
         let message = open_proof_message(&node_nonce, &link.our_nonce, &peer, node, &log, handle);
         let proof = key.sign(OPEN_CONTEXT, &message);
-        let open = Open { handle, log, key: public, proof, genesis, tail };
+        let open = Open { handle, log, key: public, proof, genesis, tail, ranking: None };
         self.ask(step, node, Ask::Open(handle), Body::Open(open));
     }
 

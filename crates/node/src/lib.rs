@@ -9,7 +9,8 @@
 //!             ├─▶ account, key_package, invite    what an account keeps here
 //!             ├─▶ log        check, store, read      ─▶ Commit   ─▶ Accepted
 //!             │    └─▶ quota what it may cost
-//!             └─▶ tail       who follows, how far    ─▶ Deliver
+//!             ├─▶ tail       who follows, how far    ─▶ Deliver
+//!             └─▶ replica    which nodes lack what   ─▶ Append to them
 //! ```
 //!
 //! Specified in `spec/frames.md` and `spec/logs.md`.
@@ -25,6 +26,7 @@ mod layout;
 mod log;
 mod node;
 mod quota;
+mod replica;
 mod session;
 mod tail;
 

@@ -1,6 +1,8 @@
 //! The machine: it takes an input apart, asks the concerned modules, and puts what they changed
 //! into one batch that comes before every answer.
 
+mod replication;
+
 use std::collections::VecDeque;
 
 use proto::{
@@ -16,8 +18,9 @@ use crate::{
     counters::{Counting, increment},
     foresight::Foresight,
     invite, key_package,
-    log::{Appended, LOG_CHARGE, Log, Logs},
+    log::{Appended, LOG_CHARGE, Log, Logs, Writer},
     quota::Quota,
+    replica::{self, Replicas},
     session::{Handle, Role, Sessions},
     tail::Tails,
 };
@@ -31,6 +34,7 @@ pub struct Node {
     tails: Tails,
     logs: Logs,
     quota: Quota,
+    replicas: Replicas,
     counting: Counting,
     /// Answers to the input in hand, held back until its commit is queued.
     replies: VecDeque<Output<NodeEvent>>,
@@ -63,13 +67,14 @@ impl Node {
     /// How full each collection is that peers can make grow.
     pub fn gauges(&self) -> Vec<Gauge> {
         let mut gauges = vec![
-            Gauge::new("connections", self.sessions.len(), self.config.connections_max),
+            Gauge::new("connections", self.sessions.len(), self.connections_max()),
             Gauge { name: "outputs", value: self.outputs.len() as u64, limit: OUTPUTS_MAX },
         ];
         gauges.extend(self.sessions.gauges());
         gauges.extend(self.tails.gauges());
         gauges.extend(self.logs.gauges());
         gauges.push(self.quota.gauge());
+        gauges.extend(self.replicas.gauges());
         gauges
     }
 }
@@ -82,23 +87,26 @@ impl Machine for Node {
     fn open(
         config: NodeConfig,
         seed: Seed,
-        _now: Instant,
+        now: Instant,
         rows: &dyn Rows,
     ) -> Result<Self, OpenError> {
         let quota = Quota::open(&config, rows)?;
         let mut counting = Counting::default();
         counting.counters.charged_bytes = quota.charged();
-        Ok(Self {
+        let mut node = Self {
             rng: ChaCha20Rng::from_seed(seed.0),
             sessions: Sessions::default(),
             tails: Tails::default(),
             logs: Logs::open(config.log_quota_bytes, Foresight::new(&seed), rows)?,
             quota,
+            replicas: Replicas::open(config.node, rows, now),
             counting,
             replies: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
-        })
+        };
+        node.settle(Draft::new(rows), Durability::Needed, now);
+        Ok(node)
     }
 
     fn foresee(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
@@ -114,22 +122,20 @@ impl Machine for Node {
 
     fn handle(&mut self, input: Input<NodeCommand>, now: Instant, rows: &dyn Rows) {
         let mut draft = Draft::new(rows);
+        let mut durability = Durability::Needed;
         match input {
             Input::Command(NodeCommand::DiskUsed(bytes)) => self.quota.report_disk(bytes),
             Input::Connected(peer) => self.connected(peer),
-            Input::Frame(peer, frame) => self.frame(peer, frame, &mut draft, now),
+            Input::Frame(peer, frame) => durability = self.frame(peer, frame, &mut draft, now),
             Input::Disconnected(peer) => self.disconnected(peer),
             Input::Timeout => {
                 let expired = self.logs.sweep(&mut draft, &mut self.quota, now);
                 let counters = &mut self.counting.counters;
                 counters.expired = counters.expired.saturating_add(expired);
+                self.replicas.timeout(&mut self.logs, &draft, now);
             }
         }
-        let batch = draft.into_batch();
-        if !batch.is_empty() {
-            self.outputs.push_back(Output::Commit(batch));
-        }
-        self.outputs.append(&mut self.replies);
+        self.settle(draft, durability, now);
         self.counting.counters.charged_bytes = self.quota.charged();
         if let Some(counters) = self.counting.poll(now) {
             self.outputs.push_back(Output::Event(NodeEvent::Counters(counters)));
@@ -141,8 +147,42 @@ impl Machine for Node {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let timeouts = [self.logs.poll_timeout(), self.counting.poll_timeout()];
-        timeouts.into_iter().flatten().min()
+        let (logs, replicas) = (self.logs.poll_timeout(), self.replicas.poll_timeout());
+        [logs, replicas, self.counting.poll_timeout()].into_iter().flatten().min()
+    }
+}
+
+/// Whether changes of rows must last before what follows from them is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    Needed,
+    /// They can be had again.
+    Spared,
+}
+
+impl Node {
+    /// Puts what an input has changed before what it has others told.
+    fn settle(&mut self, mut draft: Draft<'_>, durability: Durability, now: Instant) {
+        for peer in self.replicas.take_fresh() {
+            if self.sessions.check_greeted(peer).is_ok() {
+                self.replicas.greeted(peer);
+            }
+        }
+        let pushed = self.replicas.settle(&mut draft, &mut self.logs, now);
+        self.replies.extend(pushed);
+        let batch = draft.into_batch();
+        if !batch.is_empty() {
+            self.outputs.push_back(match durability {
+                Durability::Needed => Output::Commit(batch),
+                Durability::Spared => Output::Note(batch),
+            });
+        }
+        self.outputs.append(&mut self.replies);
+    }
+
+    /// Nodes of shared logs are never turned away: their number has a limit of its own.
+    fn connections_max(&self) -> usize {
+        self.config.connections_max.saturating_add(replica::PEERS_MAX)
     }
 }
 
@@ -151,7 +191,7 @@ impl Node {
     fn connected(&mut self, peer: Peer) {
         // A new connection takes the place of one whose end was not noticed.
         self.disconnected(peer);
-        if self.sessions.len() >= self.config.connections_max {
+        if self.sessions.len() >= self.config.connections_max && !self.replicas.wants(&peer) {
             self.counting.dropped(Dropped::TooManyConnections);
             self.transmit(peer, Frame::new(Body::Goodbye(Code::Busy)));
             self.replies.push_back(Output::Disconnect(peer));
@@ -168,13 +208,19 @@ impl Node {
             self.tails.close((handle.log, peer, number));
         }
         self.tails.disconnected(peer);
+        self.replicas.disconnected(&peer);
     }
 
-    fn hello(&mut self, peer: Peer, hello: &Hello) -> Result<(), Code> {
+    fn hello(&mut self, peer: Peer, hello: &Hello, now: Instant) -> Result<(), Code> {
         let result = self.sessions.hello(peer, hello);
-        if result == Err(Code::Version) {
-            self.transmit(peer, Frame::new(Body::Goodbye(Code::Version)));
-            self.goodbye(peer);
+        match result {
+            Ok(()) => self.replicas.greeted(peer),
+            Err(Code::Version) => {
+                self.transmit(peer, Frame::new(Body::Goodbye(Code::Version)));
+                self.goodbye(peer);
+                self.replicas.hung_up(&peer, now);
+            }
+            Err(_) => {}
         }
         result
     }
@@ -191,12 +237,21 @@ impl Node {
 
 /// Frames.
 impl Node {
-    fn frame(&mut self, peer: Peer, frame: Frame, draft: &mut Draft<'_>, now: Instant) {
+    fn frame(
+        &mut self,
+        peer: Peer,
+        frame: Frame,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Durability {
         if !self.sessions.is_connected(peer) {
             self.counting.dropped(Dropped::NotConnected);
-            return;
+            return Durability::Spared;
         }
         let Frame { request, body } = frame;
+        if self.is_answer(peer, request, &body, draft, now) {
+            return Durability::Spared;
+        }
         match self.route(peer, body, draft, now) {
             Ok(Some(answer)) if request != 0 => {
                 self.transmit(peer, Frame { request, body: answer });
@@ -210,6 +265,7 @@ impl Node {
             }
         }
         self.pull(peer, draft);
+        Durability::Needed
     }
 
     /// Does what a frame asks and returns the answer.
@@ -224,7 +280,9 @@ impl Node {
             self.sessions.check_greeted(peer)?;
         }
         let answer = match body {
-            Body::Hello(hello) => return Ok(self.hello(peer, &hello).map(|()| None)?),
+            Body::Hello(hello) => return Ok(self.hello(peer, &hello, now).map(|()| None)?),
+            // It closes the connection itself, and is dialled again.
+            Body::Goodbye(_) if self.replicas.wants(&peer) => return Ok(None),
             Body::Goodbye(_) => {
                 self.goodbye(peer);
                 return Ok(None);
@@ -239,6 +297,7 @@ impl Node {
                 return Ok(None);
             }
             Body::Open(open) => self.open_log(peer, &open, draft, now)?,
+            Body::Replicate(replicate) => self.replicate(peer, &replicate, draft, now)?,
             Body::Close { handle } => self.close(peer, handle)?,
             Body::Append { handle, entry, signature } => {
                 self.append(peer, handle, entry, signature, draft, now)?
@@ -311,6 +370,9 @@ impl Node {
         }
         let _ = self.close(peer, open.handle);
         self.sessions.open(peer, open.handle, Handle { log: number, key: open.key, role });
+        if let Some(ranking) = &open.ranking {
+            self.take_ranking((number, role), &open.key, ranking, draft, now)?;
+        }
         let log = self.logs.get(draft, number).ok_or(Code::NotFound)?;
         if !role.reads() {
             // A guest learns nothing about what is there.
@@ -362,6 +424,7 @@ impl Node {
         now: Instant,
     ) -> Result<Body, Code> {
         let handle = self.sessions.handle(peer, number)?;
+        let its_sequence = entry.sequence;
         let envelope = self.envelope(&handle, entry, signature, draft)?;
         let invite = match handle.role {
             Role::Guest => {
@@ -369,29 +432,56 @@ impl Node {
                 Some(invite.ok_or(Code::Forbidden)?)
             }
             Role::Owner | Role::Member => None,
+            Role::Replica => {
+                return self.take_in(
+                    peer,
+                    number,
+                    (handle.log, its_sequence),
+                    &envelope,
+                    draft,
+                    now,
+                );
+            }
         };
-        let may_write = invite.is_none_or(|invite| invite.uses > 0);
+        let writer = Writer::Device { may_write: invite.is_none_or(|invite| invite.uses > 0) };
         let (logs, quota) = (&mut self.logs, &mut self.quota);
-        let sequence = match logs.append(draft, quota, handle.log, &envelope, may_write, now)? {
+        let sequence = match logs.append(draft, quota, handle.log, &envelope, writer, now)? {
             Appended::Before(sequence) => {
                 increment(&mut self.counting.counters.duplicates);
                 sequence
             }
             Appended::New(sequence) => {
-                increment(&mut self.counting.counters.appended);
                 if let Some(invite) = invite {
                     invite::use_up(draft, handle.log, &handle.key, invite);
                 }
-                let delivered = &mut self.counting.counters.delivered;
-                self.tails.appended(handle.log, peer, sequence, &envelope, |reader, frame| {
-                    increment(delivered);
-                    self.replies.push_back(Output::Transmit(reader, frame));
-                });
+                self.stored(peer, handle.log, sequence, &envelope, draft, now);
                 sequence
             }
         };
         let sequence = if handle.role.reads() { sequence } else { 0 };
         Ok(Body::Accepted { handle: number, sequence })
+    }
+
+    /// Hands an entry that has just been stored to whoever follows its log, and to the other nodes
+    /// that hold it.
+    fn stored(
+        &mut self,
+        from: Peer,
+        number: u64,
+        sequence: u64,
+        envelope: &Envelope,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
+        let Self { tails, logs, replicas, counting, replies, .. } = self;
+        increment(&mut counting.counters.appended);
+        tails.appended(number, from, sequence, envelope, |reader, frame| {
+            increment(&mut counting.counters.delivered);
+            replies.push_back(Output::Transmit(reader, frame));
+        });
+        if let Some(log) = logs.get(draft, number).filter(|log| !log.nodes.is_empty()) {
+            replicas.appended(draft, (number, &log.nodes), &from, sequence, now);
+        }
     }
 
     /// The envelope that an append on a handle stands for.
@@ -403,8 +493,12 @@ impl Node {
         rows: &dyn Rows,
     ) -> Result<Envelope, Code> {
         let log = self.logs.get(rows, handle.log).ok_or(Code::NotFound)?;
-        // A writer can't speak for a key other than the one it proved.
-        let entry = Entry { write_key: None, ..entry };
+        let write_key = match handle.role {
+            // A writer can't speak for a key other than the one it proved.
+            Role::Owner | Role::Guest | Role::Member => None,
+            Role::Replica => Some(entry.write_key.ok_or(Code::Malformed)?),
+        };
+        let entry = Entry { write_key, ..entry };
         Ok(entry.into_envelope(log.row.id, handle.key, signature))
     }
 
@@ -416,15 +510,15 @@ impl Node {
         draft: &Draft<'_>,
         now: Instant,
     ) -> Result<(), Code> {
-        let handle = self.reading(peer, number)?;
+        let handle = self.sessions.handle(peer, number)?;
         if ciphertext.len() > limits::SIGNAL_MAX {
             return Err(Code::Malformed);
         }
-        let log = self.logs.get(draft, handle.log).ok_or(Code::NotFound)?;
-        if !log.admits(&handle.key, now) {
-            return Err(Code::Forbidden);
+        let max = self.may_signal(peer, &handle, draft, now)?;
+        self.sessions.signal(peer, now.as_secs(), max)?;
+        if handle.role != Role::Replica {
+            self.pass_signal_on(handle.log, ciphertext, draft);
         }
-        self.sessions.signal(peer, now.as_secs(), self.config.signals_per_s_max)?;
         let mut last = peer;
         for (reader, handle) in self.sessions.readers(handle.log) {
             // Once to each connection; readers come in the order of their names.
@@ -496,7 +590,7 @@ impl Node {
                 let invite = invite::get(draft, handle.log, &handle.key, now);
                 Some(invite.filter(|invite| invite.uses > 0).ok_or(Code::Forbidden)?)
             }
-            Role::Member => return Err(Code::Forbidden),
+            Role::Member | Role::Replica => return Err(Code::Forbidden),
         };
         let one_time = invite.is_none_or(|invite| invite.takes > 0);
         let (logs, quota) = (&mut self.logs, &mut self.quota);
@@ -537,5 +631,7 @@ fn role_of(log: &Log, number: u64, key: &PublicKey, rows: &dyn Rows, now: Instan
 }
 
 /// What one input leads to at most: a commit, a copy for each reader of a log, a full window for
-/// who spoke, its answer, an event and two more. Between inputs the outputs are drained.
-const OUTPUTS_MAX: u64 = limits::READERS_MAX as u64 + limits::DELIVER_WINDOW + 8;
+/// who spoke, its answer, an event and two more, and what goes to other nodes. Between inputs the
+/// outputs are drained.
+const OUTPUTS_MAX: u64 =
+    limits::READERS_MAX as u64 + limits::DELIVER_WINDOW + 8 + replica::OUTPUTS_MAX as u64;

@@ -18,4 +18,7 @@ mod gauges;
 mod logs;
 mod quotas;
 mod refusals;
+mod replication;
+mod strangers;
+mod town;
 mod world;
