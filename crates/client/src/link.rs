@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crypto::{OPEN_CONTEXT, SigningKey, derive_key, open_proof_message};
 use proto::{
     AccountId, Body, Code, Cursor, Frame, Gauge, Hello, LogId, NodeAddress, NodeId, Open,
-    PublicKey, VERSIONS, limits, negotiate,
+    PublicKey, Ranking, VERSIONS, limits, negotiate,
 };
 use rand_core::Rng;
 use zeroize::Zeroizing;
@@ -65,6 +65,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) purpose: Purpose,
     pub(crate) genesis: Option<Vec<u8>>,
     pub(crate) tail: Option<Cursor>,
+    pub(crate) ranking: Option<Ranking>,
 }
 
 #[derive(Default)]
@@ -175,7 +176,7 @@ impl Links {
 
     /// Asks a node to open a log, unless it is open for this purpose with this key.
     pub(crate) fn open(&mut self, step: &mut Step<'_>, node: &NodeId, opening: Opening<'_>) {
-        let Opening { log, key, purpose, genesis, tail } = opening;
+        let Opening { log, key, purpose, genesis, tail, ranking } = opening;
         let peer = self.peer(node);
         let Some(link) = self.links.get_mut(node) else { return };
         let Some(node_nonce) = link.node_nonce else { return };
@@ -195,7 +196,8 @@ impl Links {
         link.handles.insert(handle, Handle { log, key: public, purpose, open: false });
         let message = open_proof_message(&node_nonce, &link.our_nonce, &peer, node, &log, handle);
         let proof = key.sign(OPEN_CONTEXT, &message);
-        let open = Open { handle, log, key: public, proof, genesis, tail, ranking: None };
+        let ranking = ranking.map(Box::new);
+        let open = Open { handle, log, key: public, proof, genesis, tail, ranking };
         self.ask(step, node, Ask::Open(handle), Body::Open(open));
     }
 
