@@ -20,7 +20,7 @@ use crate::{
     invite, key_package,
     log::{Appended, LOG_CHARGE, Log, Logs, Writer},
     quota::Quota,
-    replica::{self, Replicas},
+    replica::{self, RANKING_CHARGE, Replicas},
     session::{Handle, Role, Sessions},
     tail::Tails,
 };
@@ -351,6 +351,7 @@ impl Node {
         if genesis.is_some_and(|genesis| genesis.id() != open.log) {
             return Err(Code::Invalid);
         }
+        self.check_ranking(open.ranking.as_deref())?;
         let (number, role) = match (self.logs.find(draft, &open.log), genesis) {
             (Some((number, log)), _) => {
                 (number, role_of(log, number, &open.key, draft, now).ok_or(Code::Forbidden)?)
@@ -368,11 +369,11 @@ impl Node {
         if role.reads() && !replaces && self.sessions.is_crowded(number) {
             return Err(Code::Busy);
         }
-        let _ = self.close(peer, open.handle);
-        self.sessions.open(peer, open.handle, Handle { log: number, key: open.key, role });
         if let Some(ranking) = &open.ranking {
             self.take_ranking((number, role), &open.key, ranking, draft, now)?;
         }
+        let _ = self.close(peer, open.handle);
+        self.sessions.open(peer, open.handle, Handle { log: number, key: open.key, role });
         let log = self.logs.get(draft, number).ok_or(Code::NotFound)?;
         if !role.reads() {
             // A guest learns nothing about what is there.
@@ -402,7 +403,8 @@ impl Node {
             return Err(Code::Forbidden);
         }
         let account = self.sessions.own_account(peer).ok_or(Code::Forbidden)?;
-        self.quota.admit_log(draft, account, LOG_CHARGE)?;
+        let ranking = open.ranking.as_ref().map_or(0, |_| RANKING_CHARGE);
+        self.quota.admit_log(draft, account, LOG_CHARGE.saturating_add(ranking))?;
         self.quota.charge_log(draft, account, LOG_CHARGE);
         let incarnation = self.incarnation();
         Ok(self.logs.create_conversation(draft, open.log, write_key, account, incarnation))

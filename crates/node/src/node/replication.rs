@@ -38,6 +38,16 @@ impl Node {
         true
     }
 
+    /// Checks that a ranking may be one of a log that is here.
+    pub(super) fn check_ranking(&self, ranking: Option<&Ranking>) -> Result<(), Code> {
+        let Some(Ranking { nodes, .. }) = ranking else { return Ok(()) };
+        let once = nodes.iter().enumerate().all(|(at, node)| {
+            nodes.iter().skip(at.saturating_add(1)).all(|other| other.node != node.node)
+        });
+        let is_here = nodes.iter().any(|node| node.node == self.config.node);
+        if once && is_here { Ok(()) } else { Err(Code::Invalid) }
+    }
+
     /// A member says who holds a log. Of two rankings the one with the larger version counts, and
     /// of equal ones any, as long as it is the same everywhere.
     pub(super) fn take_ranking(
@@ -49,12 +59,6 @@ impl Node {
         now: Instant,
     ) -> Result<(), Code> {
         let Ranking { version, nodes } = ranking;
-        let once = nodes.iter().enumerate().all(|(at, node)| {
-            nodes.iter().skip(at.saturating_add(1)).all(|other| other.node != node.node)
-        });
-        if !once || nodes.iter().all(|node| node.node != self.config.node) {
-            return Err(Code::Invalid);
-        }
         let log = self.logs.get(draft, number).ok_or(Code::NotFound)?;
         // Who may no longer write may not say who gets what is written.
         if role != Role::Member || !log.admits(key, now) {

@@ -291,6 +291,23 @@ fn a_ranking_is_told_by_who_may_write_and_names_each_node_once() {
 }
 
 #[test]
+fn a_ranking_that_is_refused_changes_nothing() {
+    let room = 20_736 + 256 + 3_000;
+    let config = NodeConfig { account_quota_bytes: room, ..NodeConfig::new(NODE) };
+    let mut town = Town::with([config, NodeConfig::new(OTHER)]);
+    let talk = Conversation::new(60);
+    let before = town.worlds[0].dump();
+    assert_eq!(town.try_open(0, 2, &talk, &ranking(1, &[OTHER])), refused(Code::Invalid));
+    assert_eq!(town.try_open(0, 2, &talk, &ranking(1, &[NODE, OTHER])), refused(Code::Quota));
+    assert_eq!(town.worlds[0].dump(), before);
+    let device = town.devices[0];
+    town.worlds[0].create(&device, 2, 60);
+    assert_eq!(town.try_open(0, 2, &talk, &ranking(1, &[NODE, OTHER])), refused(Code::Quota));
+    let stored = town.append(0, 2, &talk.envelope(1, b"still open"));
+    assert!(matches!(stored, Body::Accepted { .. }), "{stored:?}");
+}
+
+#[test]
 fn an_inbox_is_never_replicated() {
     let mut town = Town::new();
     let inbox = LogGenesis::Inbox(town.accounts[0].id()).id();
