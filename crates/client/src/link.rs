@@ -76,7 +76,6 @@ struct Link {
     handles: BTreeMap<u32, Handle>,
     handles_made: u32,
     asks: BTreeMap<u32, Ask>,
-    asks_made: u32,
     /// How often errands were refused since the connection stands.
     refusals: BTreeMap<Errand, u32>,
 }
@@ -208,9 +207,13 @@ impl Links {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        link.asks_made = link.asks_made.checked_add(1).unwrap_or(1);
-        link.asks.insert(link.asks_made, ask);
-        step.transmit(node, Frame { request: link.asks_made, body });
+        // Drawn, so that nobody can answer what was not asked yet.
+        let mut request = 0;
+        while request == 0 || link.asks.contains_key(&request) {
+            request = step.rng.next_u32() >> (u32::BITS - REQUEST_BITS);
+        }
+        link.asks.insert(request, ask);
+        step.transmit(node, Frame { request, body });
     }
 
     /// Tells whether there is room for one more append; other questions keep half for themselves.
@@ -297,5 +300,8 @@ pub fn transport_seed(secret: &[u8; 32], node: &PublicKey) -> Zeroizing<[u8; 32]
 /// Nodes that a device keeps a link to: every conversation at another one, and as many inboxes
 /// that are being looked for.
 pub(crate) const LINKS_MAX: usize = 2 * CONVERSATIONS_MAX;
+/// Of a request's number: it takes three bytes in a frame, and there are far more numbers than
+/// questions.
+const REQUEST_BITS: u32 = 21;
 /// Questions that one node has not answered: full windows of 64 conversations, and as many others.
 const ASKS_MAX: usize = 128 * WINDOW;
