@@ -141,11 +141,11 @@ impl Words {
             Some(Ok(_)) => how.push_str(", with the genesis of another"),
             Some(Err(_)) => how.push_str(", with a bad genesis"),
         }
+        if let Some(ranking) = &open.ranking {
+            how.push_str(&format!(", held by {}", numbered(ranking.nodes.len(), "node")));
+        }
         if let Some(cursor) = open.tail {
             how.push_str(&tail(cursor, |incarnation| self.names.copy(incarnation)));
-        }
-        if let Some(ranking) = &open.ranking {
-            how.push_str(&format!(", which is at {}", numbered(ranking.nodes.len(), "node")));
         }
         self.ask(way, request, format!("open {log}"), &how, Some(handle))
     }
