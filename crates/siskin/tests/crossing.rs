@@ -4,6 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
     reason = "a test may stop on the first thing that is not as it should be"
 )]
 
