@@ -452,7 +452,7 @@ impl Client {
         }
         self.conversations.insert(log, conversation);
         self.open_conversation(step, &log);
-        let _ = self.say(step, &log, ContentBody::Accept { bundle });
+        let _ = self.say(step, &log, ContentBody::Accept { bundle, instead_of: replaced });
         self.send_drafts(step, &log);
         Ok(Reply::Nothing)
     }
@@ -471,7 +471,12 @@ impl Client {
             contact.sees_other_bundle = seen != me.bundle.hash();
             save(step, &author, &contact);
         }
-        let ContentBody::Accept { bundle } = body else { return };
+        let ContentBody::Accept { bundle, instead_of } = body else { return };
+        // Their own request may still be on its way.
+        let given_up = instead_of.filter(|other| !self.conversations.contains_key(other));
+        if let Some(other) = given_up {
+            settle(step, &other);
+        }
         pin(&mut contact, &author, &bundle);
         contact.set_state(ContactState::Established);
         contact.conversation = log.0.to_vec();

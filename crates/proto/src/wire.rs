@@ -785,6 +785,9 @@ pub struct Receipt {
 pub struct Accept {
     #[prost(bytes = "vec", tag = "1")]
     pub bundle: ::prost::alloc::vec::Vec<u8>,
+    /// Requests crossed: the conversation that whoever accepts had asked for, and gives up.
+    #[prost(bytes = "vec", tag = "2")]
+    pub instead_of: ::prost::alloc::vec::Vec<u8>,
 }
 /// A change of the MLS group, sealed under the envelope key of the epoch that it leaves.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

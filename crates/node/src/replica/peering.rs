@@ -339,7 +339,6 @@ impl Peering {
         let fits = got.incarnation == head.incarnation && got.sequence <= head.sequence;
         push.state = State::Open;
         push.next = if fits { got.sequence } else { 0 }.saturating_add(1);
-        push.own.clear();
         self.behind.insert(number);
         if push.next > head.sequence {
             self.behind.remove(&number);

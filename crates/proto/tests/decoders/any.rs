@@ -178,7 +178,9 @@ fn content_body() -> impl Strategy<Value = ContentBody> {
         (target(), ".{0,8}").prop_map(|(target, emoji)| ContentBody::Reaction { target, emoji }),
         (references(limits::DEPENDENCIES_MAX), references(limits::DEPENDENCIES_MAX))
             .prop_map(|(delivered, read)| ContentBody::Receipt(Receipt { delivered, read })),
-        bytes(limits::BUNDLE_MAX).prop_map(|bundle| ContentBody::Accept { bundle }),
+        (bytes(limits::BUNDLE_MAX), option::of(any::<[u8; 32]>())).prop_map(|(bundle, log)| {
+            ContentBody::Accept { bundle, instead_of: log.map(LogId) }
+        }),
         Just(ContentBody::Unknown),
     ]
 }

@@ -161,8 +161,10 @@ fn frames() -> [(&'static str, Body); 23] {
     ]
 }
 
-fn contents() -> [(&'static str, ContentBody); 8] {
+fn contents() -> [(&'static str, ContentBody); 9] {
     let target = Reference([0xaa; 16]);
+    let instead_of = Some(LogId([0x22; 32]));
+    let accept = ContentBody::Accept { bundle: b"bundle".to_vec(), instead_of };
     let receipt =
         Receipt { delivered: vec![Reference([0xd1; 16])], read: vec![Reference([0xd2; 16])] };
     [
@@ -172,7 +174,8 @@ fn contents() -> [(&'static str, ContentBody); 8] {
         ("delete", ContentBody::Delete { target }),
         ("reaction", ContentBody::Reaction { target, emoji: "👍".to_owned() }),
         ("receipt", ContentBody::Receipt(receipt)),
-        ("accept", ContentBody::Accept { bundle: b"bundle".to_vec() }),
+        ("accept", ContentBody::Accept { bundle: b"bundle".to_vec(), instead_of: None }),
+        ("accept", accept),
         ("unknown", ContentBody::Unknown),
     ]
 }
