@@ -424,6 +424,10 @@ impl<M: Machine> Process<M> {
             let ours_is_smaller = self.dials.own_key(&peer) < peer;
             if crossed && (old.side == Side::Dialler) == ours_is_smaller {
                 stage.network.hang_up((link.id, link.side), stage.now, &mut stage.agenda);
+                if link.side == Side::Dialler {
+                    // What was to be reached is connected.
+                    self.dials.connected(&peer);
+                }
                 return;
             }
             self.hang_up(peer, old, stage);

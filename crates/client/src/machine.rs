@@ -118,7 +118,8 @@ impl Machine for Client {
         for (log, _) in schema::load_all::<schema::Conversation>(rows, CONVERSATIONS, b"") {
             let log = LogId::try_from(log.as_slice())
                 .map_err(|_| OpenError::Damaged("the key of a conversation"))?;
-            let conversation = Conversation::load(rows, log)
+            let home = client.me.as_ref().and_then(Me::home).map(|home| home.node);
+            let conversation = Conversation::load(rows, log, home)
                 .ok_or(OpenError::Damaged("the rows of a conversation"))?;
             client.conversations.insert(log, conversation);
         }
@@ -425,7 +426,7 @@ impl Client {
                 let Some(conversation) = self.conversations.get_mut(&handle.log) else { return };
                 let contact = conversation.contact;
                 conversation.waiting.start_over();
-                if conversation.genesis.take().is_some() {
+                if !std::mem::replace(&mut conversation.exists, true) {
                     conversation.save(step);
                     self.send_request(step, &contact);
                 }

@@ -6,7 +6,7 @@ use proto::{
 };
 use routing::{LookedUp, RouterCommand, RouterEvent};
 
-use super::{Node, NodeCommand, NodeEvent};
+use super::{Durability, Node, NodeCommand, NodeEvent};
 use crate::{
     account::{self, Refusal},
     counters::Dropped,
@@ -19,7 +19,7 @@ impl Node {
     pub(super) fn begin(&mut self, rows: &dyn Rows, now: Instant) {
         let mut draft = Draft::new(rows);
         self.carry_out(&mut draft, now);
-        self.finish(draft);
+        self.settle(draft, Durability::Needed, now);
     }
 
     /// What the application asks.
@@ -190,7 +190,7 @@ impl Node {
                     if let Some(routes) = &mut self.routes {
                         routes.disconnected(peer, now, draft);
                     }
-                    if !self.sessions.has_handles(peer) {
+                    if !self.sessions.has_handles(peer) && !self.replicas.wants(&peer) {
                         self.goodbye(peer, draft, now);
                     }
                 }
