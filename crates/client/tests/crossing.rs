@@ -14,7 +14,7 @@ mod town;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use client::{Action, Mark, view};
+use client::{Action, ContactState, Mark, Reply, view};
 use proptest::prelude::*;
 use proto::Body;
 use town::{Town, Who};
@@ -38,6 +38,38 @@ fn each_device_talks_about_the_conversation_with_its_own_node_only() {
     let opened: BTreeSet<_> = opened.collect();
     let home = |n| (Who::Person(n), Who::Node(n));
     assert_eq!(opened, BTreeSet::from([home(0), home(1)]));
+}
+
+#[test]
+fn a_request_that_crossed_another_may_come_late() {
+    // Which of the two conversations stays is up to chance; half of the worlds show what is tested.
+    for seed in 0..8 {
+        let mut town = Town::new(seed);
+        let invite = |town: &mut Town, number| {
+            let invite = Action::Invite { uses: 1, valid_s: 3600 };
+            let Reply::Link(link) = town.ask(number, invite).unwrap() else { panic!() };
+            link
+        };
+        let links = [invite(&mut town, 1), invite(&mut town, 0)];
+        for (number, link) in links.into_iter().enumerate() {
+            town.tell(number, Action::AddContact { link, name: "friend".into() });
+        }
+        // Both have asked before either has heard; what comes through inboxes comes late.
+        let is_request = |body: &Body| match body {
+            Body::Deliver { entry, .. } => entry.expiry == proto::Expiry::Month,
+            _ => false,
+        };
+        town.delay(Who::Node(0), Who::Person(0), is_request);
+        town.run();
+        town.pass(Duration::from_secs(5));
+        town.delay(Who::Node(0), Who::Person(0), |_| false);
+        town.pass(Duration::from_secs(5));
+        for number in [0, 1] {
+            let contact = &view::contacts(town.rows(number))[0];
+            assert_eq!(contact.state, ContactState::Established, "seed {seed}, person {number}");
+        }
+        assert_eq!(town.log(0), town.log(1), "seed {seed}");
+    }
 }
 
 #[test]

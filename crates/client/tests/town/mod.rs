@@ -47,6 +47,8 @@ pub(crate) struct Town {
     network: BTreeMap<(Who, Who), VecDeque<Vec<u8>>>,
     linked: BTreeSet<(Who, Who)>,
     cut: BTreeSet<(Who, Who)>,
+    /// Frames that wait although others arrive.
+    late: (Who, Who, fn(&proto::Body) -> bool),
     /// Every frame that crossed the network.
     pub(crate) said: Vec<(Who, Who, Frame)>,
     rng: ChaCha20Rng,
@@ -121,6 +123,7 @@ impl Town {
             network: BTreeMap::new(),
             linked: BTreeSet::new(),
             cut: BTreeSet::new(),
+            late: (Who::Node(0), Who::Node(0), |_| false),
             said: Vec::new(),
             rng,
         };
@@ -201,6 +204,11 @@ impl Town {
         } else {
             self.cut.remove(&pair);
         }
+    }
+
+    /// Holds back frames of a kind on one way, until it is told otherwise.
+    pub(crate) fn delay(&mut self, from: Who, to: Who, late: fn(&proto::Body) -> bool) {
+        self.late = (from, to, late);
     }
 
     fn unlink(&mut self, (a, b): (Who, Who)) {
@@ -323,8 +331,12 @@ impl Town {
         let mut any = false;
         for (from, to) in ways {
             for _ in 0..frames {
-                let queue = self.network.get_mut(&(from, to));
-                let Some(bytes) = queue.and_then(VecDeque::pop_front) else { break };
+                let (late_from, late_to, late) = self.late;
+                let waits =
+                    |bytes: &Vec<u8>| (from, to) == (late_from, late_to) && late(&read(bytes).body);
+                let Some(queue) = self.network.get_mut(&(from, to)) else { break };
+                let next = queue.iter().position(|bytes| !waits(bytes));
+                let Some(bytes) = next.and_then(|next| queue.remove(next)) else { break };
                 any = true;
                 let name = self.name(from, to);
                 self.give(to, Input::Frame(name, read(&bytes)), Input::Frame(name, read(&bytes)));
