@@ -9,6 +9,7 @@ use crate::{course, figures::Figures, record::Record};
 
 mod libp2p;
 mod mainline;
+mod siskin;
 
 /// A network of nodes on loopback, all in this process.
 ///
@@ -56,14 +57,10 @@ impl Outcome {
 pub(crate) const NAMES: [&str; 3] = [OURS, "libp2p", "mainline"];
 pub(crate) const OURS: &str = "siskin";
 
-/// Tells whether a subject can be measured.
-pub(crate) fn is_here(name: &str) -> bool {
-    name != OURS
-}
-
 /// Measures one subject in this process.
 pub(crate) async fn measure(name: &str, nodes: usize, at_once: usize) -> Result<Figures> {
     match name {
+        OURS => course::run::<siskin::Network>(name, nodes, at_once).await,
         "libp2p" => course::run::<libp2p::Network>(name, nodes, at_once).await,
         "mainline" => course::run::<mainline::Network>(name, nodes, at_once).await,
         _ => bail!("{name} is not here yet"),
