@@ -181,7 +181,7 @@ impl Machine for Sender {
                 self.say(0, Body::Hello(Hello { versions: VERSIONS, nonce: self.nonce }));
             }
             Input::Frame(_, frame) => self.frame(frame),
-            Input::Disconnected(_) | Input::Timeout => {}
+            Input::Disconnected(_) | Input::Relayed(..) | Input::Timeout => {}
         }
         self.fill();
     }
@@ -253,7 +253,7 @@ impl Sender {
         let message = open_proof_message(&self.node_nonce, nonce, &client, node, &log, handle);
         let tail = self.config.follow.then_some(Cursor::default());
         let proof = key.sign(OPEN_CONTEXT, &message);
-        Body::Open(Open { handle, log, key: key.public(), proof, genesis, tail })
+        Body::Open(Open { handle, log, key: key.public(), proof, genesis, tail, ranking: None })
     }
 
     fn say(&mut self, request: u32, body: Body) {

@@ -75,6 +75,7 @@ impl World {
         let (mut commits, mut refusals, mut first) = (0, 0, true);
         while let Some(output) = self.node.poll_output() {
             match output {
+                Output::Note(batch) => self.store.apply(&batch).unwrap(),
                 Output::Commit(batch) => {
                     assert!(first && !batch.is_empty(), "one commit, before all answers");
                     self.store.apply(&batch).unwrap();
@@ -88,11 +89,13 @@ impl World {
                         _ => {}
                     }
                 }
-                Output::Disconnect(_) | Output::Event(NodeEvent::Counters(_)) => {}
+                Output::Connect(..)
+                | Output::Disconnect(_)
+                | Output::Event(NodeEvent::Counters(_)) => {}
                 Output::Event(NodeEvent::Registered(account)) => {
                     assert!([ALICE.account(), BOB.account()].contains(&account), "an intruder");
                 }
-                Output::Event(_) | Output::Connect(..) | Output::Note(_) => {
+                Output::Event(_) | Output::Relay(_) | Output::Tunnel { .. } => {
                     panic!("not of a node alone")
                 }
             }

@@ -7,9 +7,11 @@ use std::{
 };
 
 use client::Client;
-use proto::{Direction, Envelope, EnvelopeId, Rows, Table};
+use proto::{Direction, Envelope, EnvelopeId, LogId, Rows, Table};
 
-use crate::{Rule, driver::Driver, liar::Server, model::MARKER, scenario::Who, world::World};
+use crate::{
+    Rule, driver::Driver, liar::Server, model::MARKER, network::HostId, scenario::Who, world::World,
+};
 
 /// What the rows of a node hold.
 #[derive(Debug, Default)]
@@ -17,16 +19,24 @@ struct Holding {
     entries: u64,
     bytes: u64,
     found: Vec<(Rule, String)>,
+    /// Which log has which number.
+    numbers: BTreeMap<Vec<u8>, LogId>,
+    /// The entries of each log, by its number.
+    logs: BTreeMap<Vec<u8>, BTreeSet<EnvelopeId>>,
 }
 
 impl World<'_> {
     /// Looks at everything that nodes hold.
     pub(crate) fn check_nodes(&mut self) {
         let mut entries = 0_u64;
+        let mut copies = Vec::new();
         let secrets = Secrets::new(&self.transports);
         for number in 0..self.scenario.nodes {
             let Some(node) = self.nodes.get(number as usize) else { continue };
-            let holding = look_through(node.rows(), &secrets);
+            let mut holding = look_through(node.rows(), &secrets);
+            if !self.scenario.excused(number) && !self.gone.contains(&HostId(number)) {
+                copies.push((number, holding.take_logs()));
+            }
             entries = entries.saturating_add(holding.entries);
             let allowed = self.bytes_allowed(number, holding.entries);
             for (rule, text) in holding.found {
@@ -40,12 +50,29 @@ impl World<'_> {
                 self.report(Rule::Growth, text);
             }
         }
+        self.check_copies(&copies);
         self.stage.tally.stored = entries;
         let allowed = self.entries_allowed();
         if entries > allowed {
             let text =
                 format!("nodes hold {entries} entries, {allowed} are enough for what was done");
             self.report(Rule::Growth, text);
+        }
+    }
+
+    /// Whoever holds the same log holds the same entries.
+    fn check_copies(&mut self, copies: &[(u32, BTreeMap<LogId, BTreeSet<EnvelopeId>>)]) {
+        for (at, (a, logs_of_a)) in copies.iter().enumerate() {
+            for (b, logs_of_b) in copies.iter().skip(at.saturating_add(1)) {
+                for (log, of_a) in logs_of_a {
+                    let Some(of_b) = logs_of_b.get(log) else { continue };
+                    let differing = of_a.symmetric_difference(of_b).count();
+                    if differing > 0 {
+                        let text = format!("{differing} entries are at node {a} or {b} alone");
+                        self.report(Rule::Lost, text);
+                    }
+                }
+            }
         }
     }
 
@@ -73,11 +100,15 @@ impl World<'_> {
         }
     }
 
-    /// What is done makes so many entries at most: itself, and a receipt or two.
+    /// What is done makes so many entries at most: itself, and a receipt or two, at each of the
+    /// nodes where the two are at home.
     fn entries_allowed(&self) -> u64 {
         let acts = u64::from(self.scenario.talk.acts).saturating_mul(self.scenario.people.into());
         let pairs = self.pairs().len() as u64;
-        acts.saturating_mul(ENTRIES_PER_ACT).saturating_add(pairs.saturating_mul(ENTRIES_PER_PAIR))
+        let copies = self.scenario.nodes.min(2).into();
+        acts.saturating_mul(ENTRIES_PER_ACT)
+            .saturating_add(pairs.saturating_mul(ENTRIES_PER_PAIR))
+            .saturating_mul(copies)
     }
 
     fn bytes_allowed(&self, node: u32, entries: u64) -> u64 {
@@ -89,9 +120,15 @@ impl World<'_> {
     }
 }
 
+impl Holding {
+    fn take_logs(&mut self) -> BTreeMap<LogId, BTreeSet<EnvelopeId>> {
+        let logs = std::mem::take(&mut self.numbers).into_iter();
+        logs.map(|(number, log)| (log, self.logs.remove(&number).unwrap_or_default())).collect()
+    }
+}
+
 fn look_through(rows: &dyn Rows, secrets: &Secrets) -> Holding {
     let mut holding = Holding::default();
-    let mut seen: BTreeMap<Vec<u8>, BTreeSet<EnvelopeId>> = BTreeMap::new();
     for table in 0..TABLES_MAX {
         let table = Table(table);
         rows.scan(table, &[], &[0xFF; 64], Direction::Forward, &mut |key, value| {
@@ -100,11 +137,16 @@ fn look_through(rows: &dyn Rows, secrets: &Secrets) -> Holding {
             if [key, value].into_iter().any(|bytes| secrets.are_in(bytes) || holds_marker(bytes)) {
                 holding.found.push((Rule::Secret, format!("a secret in table {}", table.0)));
             }
+            if table == NUMBERS
+                && let Ok(log) = LogId::try_from(key)
+            {
+                holding.numbers.insert(value.to_vec(), log);
+            }
             if table == ENTRIES {
                 holding.entries = holding.entries.saturating_add(1);
                 let log = key.get(..8).unwrap_or_default().to_vec();
                 if let Ok(envelope) = Envelope::decode(value)
-                    && !seen.entry(log).or_default().insert(envelope.id())
+                    && !holding.logs.entry(log).or_default().insert(envelope.id())
                 {
                     let text = format!("an entry at position {} twice", envelope.head.position);
                     holding.found.push((Rule::Twice, text));
@@ -164,6 +206,8 @@ fn holds(bytes: &[u8], sought: &[u8]) -> bool {
     false
 }
 
+/// A node's table of logs: the name to the number.
+const NUMBERS: Table = Table(1);
 /// A node's table of entries: the number of the log in eight bytes, and a sequence, to the envelope.
 const ENTRIES: Table = Table(4);
 /// More than any layout has.

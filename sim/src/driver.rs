@@ -246,6 +246,8 @@ impl<M: Machine> Driver<M> {
                 Output::Connect(..)
                 | Output::Disconnect(_)
                 | Output::Transmit(..)
+                | Output::Relay(_)
+                | Output::Tunnel { .. }
                 | Output::Event(_)
                     if process.uncommitted && !self.hasty =>
                 {
@@ -254,6 +256,8 @@ impl<M: Machine> Driver<M> {
                 Output::Connect(..)
                 | Output::Disconnect(_)
                 | Output::Transmit(..)
+                | Output::Relay(_)
+                | Output::Tunnel { .. }
                 | Output::Event(_) => self.carry_out(output, stage),
             }
         }
@@ -303,8 +307,9 @@ impl<M: Machine> Driver<M> {
                 }
             }
             Output::Event(event) => self.events.push(event),
-            // Applied where they came out; see `drain`.
-            Output::Commit(_) | Output::Note(_) => {}
+            // Applied where they came out, see `drain`; and there are no packets here that could be
+            // relayed, see `spec/faults.md`, section 4.
+            Output::Commit(_) | Output::Note(_) | Output::Relay(_) | Output::Tunnel { .. } => {}
         }
     }
 }
@@ -419,6 +424,10 @@ impl<M: Machine> Process<M> {
             let ours_is_smaller = self.dials.own_key(&peer) < peer;
             if crossed && (old.side == Side::Dialler) == ours_is_smaller {
                 stage.network.hang_up((link.id, link.side), stage.now, &mut stage.agenda);
+                if link.side == Side::Dialler {
+                    // What was to be reached is connected.
+                    self.dials.connected(&peer);
+                }
                 return;
             }
             self.hang_up(peer, old, stage);
@@ -481,7 +490,11 @@ fn transmit(host: HostId, link: Link, frame: &Frame, stage: &mut Stage) {
 fn frame<C>(input: &Input<C>) -> Option<(Peer, Frame)> {
     match input {
         Input::Frame(peer, frame) => Some((*peer, frame.clone())),
-        Input::Command(_) | Input::Connected(_) | Input::Disconnected(_) | Input::Timeout => None,
+        Input::Command(_)
+        | Input::Connected(_)
+        | Input::Disconnected(_)
+        | Input::Relayed(..)
+        | Input::Timeout => None,
     }
 }
 

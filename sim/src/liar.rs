@@ -178,7 +178,7 @@ impl Liar {
                 Some(input)
             }
             Input::Timeout => due.is_some_and(|due| due <= now).then_some(input),
-            Input::Command(_) => Some(input),
+            Input::Command(_) | Input::Relayed(..) => Some(input),
         }
     }
 
@@ -191,7 +191,12 @@ impl Liar {
                 self.manner.forget(peer);
                 self.mouth.pass(output);
             }
-            Output::Commit(_) | Output::Note(_) | Output::Connect(..) | Output::Event(_) => {
+            Output::Commit(_)
+            | Output::Note(_)
+            | Output::Connect(..)
+            | Output::Relay(_)
+            | Output::Tunnel { .. }
+            | Output::Event(_) => {
                 self.mouth.pass(output);
             }
         }

@@ -25,6 +25,7 @@ mod people;
 mod person;
 mod random;
 mod report;
+pub mod routing;
 mod scenario;
 mod shrink;
 mod stage;

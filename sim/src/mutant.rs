@@ -27,5 +27,5 @@ impl Rows for Forgetful<'_> {
     }
 }
 
-/// Where a node keeps which envelopes a log has: `spec/logs.md`, section 9.
+/// Where a node keeps which envelopes a log has: `spec/logs.md`, section 10.
 const POSITIONS: Table = Table(5);

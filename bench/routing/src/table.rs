@@ -1,88 +1,106 @@
-//! The tables: one for each size, a column for each subject, and ours in relation to the others.
+//! The figures of several subjects side by side.
 
-use std::collections::BTreeMap;
-
-use crate::{
-    course::{LOST_PERCENT, RECORDS},
-    figures::Figures,
-    subjects::{NAMES, OURS},
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read},
 };
 
-/// Prints the table of one size.
-pub(crate) fn print(nodes: usize, figures: &BTreeMap<String, Figures>) {
-    let theirs: Vec<&str> = NAMES.into_iter().filter(|name| *name != OURS).collect();
-    println!("\n{nodes} nodes; {RECORDS} records of 500 bytes; {LOST_PERCENT} % lost at once");
-    let ratios = theirs.iter().map(|name| format!("{OURS}/{name}"));
-    let head: Vec<String> = NAMES.into_iter().map(str::to_owned).chain(ratios).collect();
-    println!("{}", line("", &head));
-    for row in ROWS {
-        let value = |name: &str| figures.get(name).and_then(|figures| figures.get(row.figure));
-        let mut cells: Vec<String> = NAMES.iter().map(|name| show(value(name))).collect();
-        for name in &theirs {
-            let ratio = value(OURS).zip(value(name)).filter(|(_, theirs)| *theirs != 0.0);
-            let ratio = ratio.filter(|_| row.compared).map(|(ours, theirs)| ours / theirs);
-            cells.push(ratio.map_or_else(|| NOTHING.to_owned(), |ratio| format!("{ratio:.2}")));
+use anyhow::{Context, Result, ensure};
+
+use crate::{siskin::Siskin, subject::Subject};
+
+/// What a child process has measured, by name.
+pub(crate) struct Figures(BTreeMap<String, f64>);
+
+impl Figures {
+    /// Reads what a child process writes until it ends.
+    pub(crate) fn read(output: impl Read) -> Result<Self> {
+        let mut figures = BTreeMap::new();
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            let (name, value) = line.split_once(' ').context("no figure")?;
+            figures.insert(name.to_owned(), value.parse()?);
         }
-        println!("{}", line(row.title, &cells));
+        ensure!(figures.contains_key("after.memory_kib"), "it has not come to its end");
+        Ok(Self(figures))
     }
 }
 
-fn line(title: &str, cells: &[String]) -> String {
-    let cells: String = cells.iter().map(|cell| format!(" {cell:>15}")).collect();
-    format!("{title:38}{cells}")
+/// Prints a column for each subject, and ours as parts of each of theirs.
+pub(crate) fn print(nodes: usize, columns: &[(&str, Figures)]) {
+    if columns.is_empty() {
+        return;
+    }
+    let (ours, theirs) =
+        columns.split_at(columns.iter().take_while(|c| c.0 == Siskin::NAME).count());
+    let ours = ours.first();
+    let mut head = vec![format!("{nodes} nodes")];
+    head.extend(columns.iter().map(|(name, _)| (*name).to_owned()));
+    if ours.is_some() {
+        head.extend(theirs.iter().map(|(name, _)| format!("ours/{name}")));
+    }
+    line(&head);
+    line(&vec!["---".to_owned(); head.len()]);
+    for (name, title) in ROWS {
+        let value = |figures: &Figures| figures.0.get(*name).copied();
+        let mut cells = vec![(*title).to_owned()];
+        cells.extend(columns.iter().map(|(_, figures)| shown(value(figures))));
+        if let Some((_, ours)) = ours {
+            for (_, theirs) in theirs {
+                let ratio = match (value(ours), value(theirs)) {
+                    (Some(ours), Some(theirs)) if theirs > 0.0 => Some(ours / theirs),
+                    _ => None,
+                };
+                cells.push(ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")));
+            }
+        }
+        line(&cells);
+    }
+    println!();
 }
 
-fn show(value: Option<f64>) -> String {
+fn line(cells: &[String]) {
+    println!("| {} |", cells.join(" | "));
+}
+
+fn shown(value: Option<f64>) -> String {
     match value {
-        None => NOTHING.to_owned(),
-        Some(value) if value >= 100.0 || value == value.trunc() => format!("{value:.0}"),
-        Some(value) => format!("{value:.1}"),
+        None => "-".to_owned(),
+        Some(value) if value < 10.0 => format!("{value:.1}"),
+        Some(value) => format!("{value:.0}"),
     }
 }
 
-struct Row {
-    title: &'static str,
-    figure: &'static str,
-    /// A ratio of this says something.
-    compared: bool,
-}
-
-const fn row(title: &'static str, figure: &'static str, compared: bool) -> Row {
-    Row { title, figure, compared }
-}
-
-/// What a subject does not tell or does not have.
-const NOTHING: &str = "–";
-
-const ROWS: [Row; 30] = [
-    row("join: all nodes, s", "join s", true),
-    row("join: processor time per node, ms", "join processor ms", true),
-    row("put: p50, ms", "put p50", true),
-    row("put: p99, ms", "put p99", true),
-    row("put: succeeded, %", "put success", false),
-    row("put: requests", "put requests", true),
-    row("put: nodes that acknowledged", "put stored", false),
-    row("get: p50, ms", "get p50", true),
-    row("get: p99, ms", "get p99", true),
-    row("get: succeeded, %", "get success", false),
-    row("get: had it itself (not timed), %", "get own", false),
-    row("get: requests", "get requests", true),
-    row("memory per node, joined, KiB", "memory joined", true),
-    row("memory per node, used, KiB", "memory used", true),
-    row("connections per node, joined: mean", "connections joined mean", true),
-    row("connections per node, joined: max", "connections joined max", true),
-    row("connections per node, used: mean", "connections used mean", true),
-    row("connections per node, used: max", "connections used max", true),
-    row("after the loss, get: p50, ms", "get, loss p50", true),
-    row("after the loss, get: p99, ms", "get, loss p99", true),
-    row("after the loss, get: succeeded, %", "get, loss success", false),
-    row("after the loss, get: operations done", "get, loss count", false),
-    row("after the loss, get: had it itself, %", "get, loss own", false),
-    row("after the loss, get: requests", "get, loss requests", true),
-    row("after the loss, put: p50, ms", "put, loss p50", true),
-    row("after the loss, put: p99, ms", "put, loss p99", true),
-    row("after the loss, put: succeeded, %", "put, loss success", false),
-    row("after the loss, put: operations done", "put, loss count", false),
-    row("after the loss, put: requests", "put, loss requests", true),
-    row("after the loss, put: nodes that ack.", "put, loss stored", false),
+const ROWS: &[(&str, &str)] = &[
+    ("join_cpu_ms", "processor time to join, ms per node"),
+    ("before.put_ok", "put: success, %"),
+    ("before.put_p50", "put: p50, ms"),
+    ("before.put_p99", "put: p99, ms"),
+    ("before.put_copies", "put: copies"),
+    ("before.put_requests", "put: requests"),
+    ("before.put_cpu_ms", "put: processor time, ms"),
+    ("before.get_ok", "get: success, %"),
+    ("before.get_p50", "get: first valid, p50, ms"),
+    ("before.get_p99", "get: first valid, p99, ms"),
+    ("before.end_p50", "get: confirmed, p50, ms"),
+    ("before.end_p99", "get: confirmed, p99, ms"),
+    ("before.get_requests", "get: requests"),
+    ("before.get_cpu_ms", "get: processor time, ms"),
+    ("before.connections_mean", "connections of a node, mean"),
+    ("before.connections_max", "connections of a node, most"),
+    ("before.memory_kib", "memory, KiB per node"),
+    ("after.get_ok", "30 % killed, get: success, %"),
+    ("after.get_p50", "30 % killed, get: first valid, p50, ms"),
+    ("after.get_p99", "30 % killed, get: first valid, p99, ms"),
+    ("after.end_p50", "30 % killed, get: confirmed, p50, ms"),
+    ("after.end_p99", "30 % killed, get: confirmed, p99, ms"),
+    ("after.get_requests", "30 % killed, get: requests"),
+    ("after.put_ok", "30 % killed, put: success, %"),
+    ("after.put_p50", "30 % killed, put: p50, ms"),
+    ("after.put_p99", "30 % killed, put: p99, ms"),
+    ("after.put_copies", "30 % killed, put: copies"),
+    ("after.put_requests", "30 % killed, put: requests"),
+    ("after.connections_mean", "30 % killed, connections of a node, mean"),
+    ("after.connections_max", "30 % killed, connections of a node, most"),
+    ("after.memory_kib", "30 % killed, memory, KiB per living node"),
 ];

@@ -155,6 +155,7 @@ impl Me {
             purpose: Purpose::Home,
             genesis: None,
             tail: Some(cursor),
+            ranking: None,
         };
         links.open(step, node, opening);
     }

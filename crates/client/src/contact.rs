@@ -13,10 +13,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Client, CommandError, ContactState, Event, InviteLink, Reply, account,
-    conversation::Conversation,
+    conversation::{Conversation, Founding},
     errand::Errand,
     link::{Ask, Opening, Purpose},
     machine::CONVERSATIONS_MAX,
+    ranking::ranking,
     schema::{self, CONTACTS, Contact, DEFERRED, DRAFTS, KEY_PACKAGES, OUTBOX, SETTLED, join},
     step::Step,
 };
@@ -110,7 +111,8 @@ impl Client {
             return self.inbox_is_open(step, node, *account);
         }
         let purpose = Purpose::Invited(*account);
-        let opening = Opening { log, key: &key, purpose, genesis: None, tail: None };
+        let (genesis, tail, ranking) = (None, None, None);
+        let opening = Opening { log, key: &key, purpose, genesis, tail, ranking };
         self.links.open(step, node, opening);
     }
 
@@ -186,7 +188,7 @@ impl Client {
         save(step, account, &contact);
         if contact.request.is_some() {
             // Another of their nodes was faster.
-            return;
+            return self.rank_again(step, account);
         }
         let Some(handle) = self.invited(node, account, &link) else { return };
         let ask = Ask::TakeKeyPackages(*account);
@@ -207,7 +209,6 @@ impl Client {
             return;
         };
         let Some(me) = self.me.as_ref() else { return };
-        let Some(home) = me.home().cloned() else { return };
         if self.conversations.len() >= CONVERSATIONS_MAX {
             contact.trouble = "there are as many conversations as are allowed".into();
             return save(step, account, &contact);
@@ -222,11 +223,12 @@ impl Client {
         step.rng.fill_bytes(&mut salt);
         let write_key = created.out.epoch.write_key().public();
         let genesis = LogGenesis::Conversation { write_key, salt };
+        let ranking = ranking(&me.bundle, &theirs);
         contact.request = Some(wire::ContactRequest {
             recipient: account.0.to_vec(),
             bundle: me.bundle.as_bytes().to_vec(),
             log_genesis: genesis.encode(),
-            ranking: vec![(&home).into()],
+            ranking: ranking.nodes.iter().map(Into::into).collect(),
             welcome: created.welcome,
             invite: link.key().public().0.to_vec(),
             name: me.name().to_owned(),
@@ -235,13 +237,10 @@ impl Client {
         contact.conversation = log.0.to_vec();
         contact.sealed = Vec::new();
         save(step, account, &contact);
-        let conversation = Conversation::found(
-            step,
-            (log, Some(genesis.encode())),
-            *account,
-            vec![home],
-            (created.out, &created.snapshot),
-        );
+        let home = me.home().map(|home| home.node);
+        let founding = Founding { genesis, contact: *account, ranking, created: true, home };
+        let found = (created.out, created.snapshot.as_slice());
+        let conversation = Conversation::found(step, founding, found);
         self.conversations.insert(log, conversation);
         self.open_conversation(step, &log);
     }
@@ -250,7 +249,7 @@ impl Client {
     pub(crate) fn send_request(&mut self, step: &mut Step<'_>, account: &AccountId) {
         let Some(mut contact) = load(&step.draft, account) else { return };
         let (Some(link), Some(log)) = (adding(&contact), contact.log()) else { return };
-        let exists = self.conversations.get(&log).is_some_and(|c| c.genesis.is_none());
+        let exists = self.conversations.get(&log).is_some_and(|c| c.exists);
         let inbox = LogGenesis::Inbox(*account).id();
         if !exists {
             return;
@@ -362,6 +361,7 @@ impl Client {
         contact.set_state(ContactState::Asking);
         contact.request = Some(opened.request);
         save(step, &account, &contact);
+        self.rank_again(step, &account);
     }
 
     /// Both asked each other, so both want to: of the two conversations the one with the lower log
@@ -407,12 +407,13 @@ impl Client {
         }
         let genesis = LogGenesis::decode(&request.log_genesis)
             .map_err(|_| CommandError::BadRequest("it names no conversation"))?;
-        let ranking = request.ranking.iter().map(NodeAddress::try_from);
-        let ranking = ranking
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| CommandError::BadRequest("it names no node"))?;
-        let node = ranking.first().cloned();
-        let node = node.ok_or(CommandError::BadRequest("it names no node"))?;
+        let told = request.ranking.iter().map(NodeAddress::try_from);
+        let told = told.collect::<Result<Vec<_>, _>>();
+        if told.map_or(true, |told| told.is_empty()) {
+            return Err(CommandError::BadRequest("it names no node"));
+        }
+        // Whatever they told: both come to the same ranking from the same records.
+        let ranking = ranking(&theirs, &me.bundle);
         let packages = account::key_package_secrets(&step.draft);
         let secrets: Vec<_> = packages.iter().map(|(_, p)| p.secret.clone().into()).collect();
         let allowed = Allowed::new([&me.bundle, &theirs]);
@@ -426,6 +427,7 @@ impl Client {
             return Err(CommandError::BadRequest("its log is of another group"));
         }
         let bundle = me.bundle.as_bytes().to_vec();
+        let home = me.home().map(|home| home.node);
         if let Some((hash, package)) = packages.get(joined.used)
             && !package.last_resort
         {
@@ -443,11 +445,14 @@ impl Client {
         }
         let found = (joined.out, joined.snapshot.as_slice());
         let log = genesis.id();
-        let conversation = Conversation::found(step, (log, None), *account, ranking, found);
+        let founding = Founding { genesis, contact: *account, ranking, created: false, home };
+        let conversation = Conversation::found(step, founding, found);
+        if let Some(node) = conversation.node() {
+            self.links.want(step, node);
+        }
         self.conversations.insert(log, conversation);
-        self.links.want(step, &node);
         self.open_conversation(step, &log);
-        let _ = self.say(step, &log, ContentBody::Accept { bundle });
+        let _ = self.say(step, &log, ContentBody::Accept { bundle, instead_of: replaced });
         self.send_drafts(step, &log);
         Ok(Reply::Nothing)
     }
@@ -466,7 +471,12 @@ impl Client {
             contact.sees_other_bundle = seen != me.bundle.hash();
             save(step, &author, &contact);
         }
-        let ContentBody::Accept { bundle } = body else { return };
+        let ContentBody::Accept { bundle, instead_of } = body else { return };
+        // Their own request may still be on its way.
+        let given_up = instead_of.filter(|other| !self.conversations.contains_key(other));
+        if let Some(other) = given_up {
+            settle(step, &other);
+        }
         pin(&mut contact, &author, &bundle);
         contact.set_state(ContactState::Established);
         contact.conversation = log.0.to_vec();
@@ -475,6 +485,7 @@ impl Client {
         contact.trouble = String::new();
         contact.sealed = Vec::new();
         save(step, &author, &contact);
+        self.rank_again(step, &author);
         self.send_drafts(step, log);
     }
 

@@ -12,8 +12,8 @@ use crypto::{
 };
 use prost::Message;
 use proto::{
-    AccountId, Content, Envelope, EnvelopeId, Expiry, Extension, Gauge, Head, Kind, LogId,
-    NodeAddress, PublicKey, Reference, Rows, limits, wire,
+    AccountId, Content, Envelope, EnvelopeId, Expiry, Extension, Gauge, Head, Kind, LogGenesis,
+    LogId, NodeAddress, NodeId, PublicKey, Ranking, Reference, Rows, limits, wire,
 };
 use zeroize::Zeroizing;
 
@@ -28,18 +28,32 @@ use crate::{
 pub(crate) struct Conversation {
     pub(crate) log: LogId,
     pub(crate) contact: AccountId,
-    pub(crate) ranking: Vec<NodeAddress>,
-    /// Present until the log exists at its node.
-    pub(crate) genesis: Option<Vec<u8>>,
+    pub(crate) ranking: Ranking,
+    pub(crate) genesis: LogGenesis,
+    /// The log was open at its node.
+    pub(crate) exists: bool,
+    /// This account has created it.
+    pub(crate) created: bool,
     pub(crate) frontier: Frontier,
     pub(crate) waiting: Waiting,
     /// How far the outbox has come since the link is up.
     pub(crate) flow: Flow,
     /// The last outbox number in use.
     pub(crate) queued: u64,
+    /// The own account's home.
+    home: Option<NodeId>,
     epochs: BTreeMap<CommitId, LiveEpoch>,
     by_key: BTreeMap<PublicKey, CommitId>,
     head: CommitId,
+}
+
+/// How a conversation begins.
+pub(crate) struct Founding {
+    pub(crate) genesis: LogGenesis,
+    pub(crate) contact: AccountId,
+    pub(crate) ranking: Ranking,
+    pub(crate) created: bool,
+    pub(crate) home: Option<NodeId>,
 }
 
 /// The edge of what is shown.
@@ -105,21 +119,23 @@ impl Conversation {
     /// Starts a conversation from its first epoch.
     pub(crate) fn found(
         step: &mut Step<'_>,
-        (log, genesis): (LogId, Option<Vec<u8>>),
-        contact: AccountId,
-        ranking: Vec<NodeAddress>,
+        founding: Founding,
         (out, snapshot): (EpochOut, &[u8]),
     ) -> Self {
         let head = out.epoch.commit();
+        let Founding { genesis, contact, ranking, created, home } = founding;
         let mut conversation = Self {
-            log,
+            log: genesis.id(),
             contact,
             ranking,
             genesis,
+            exists: false,
+            created,
             frontier: Frontier::default(),
             waiting: Waiting::default(),
             flow: Flow::default(),
             queued: 0,
+            home,
             epochs: BTreeMap::new(),
             by_key: BTreeMap::new(),
             head,
@@ -130,23 +146,21 @@ impl Conversation {
         conversation
     }
 
-    pub(crate) fn load(rows: &dyn Rows, log: LogId) -> Option<Self> {
+    pub(crate) fn load(rows: &dyn Rows, log: LogId, home: Option<NodeId>) -> Option<Self> {
         let row: schema::Conversation = schema::load(rows, CONVERSATIONS, &log.0)?;
         let frontier: schema::Frontier = schema::load(rows, FRONTIERS, &log.0)?;
         let mut conversation = Self {
             log,
             contact: AccountId::try_from(row.contact.as_slice()).ok()?,
-            ranking: row
-                .ranking
-                .iter()
-                .map(NodeAddress::try_from)
-                .collect::<Result<_, _>>()
-                .ok()?,
-            genesis: (!row.genesis.is_empty()).then_some(row.genesis),
+            ranking: row.ranking?.try_into().ok()?,
+            genesis: LogGenesis::decode(&row.genesis).ok()?,
+            exists: row.exists,
+            created: row.created,
             frontier: Frontier::from_row(&frontier),
             waiting: Waiting::default(),
             flow: Flow::default(),
             queued: 0,
+            home,
             epochs: BTreeMap::new(),
             by_key: BTreeMap::new(),
             head: CommitId(row.head.as_slice().try_into().ok()?),
@@ -168,9 +182,11 @@ impl Conversation {
     pub(crate) fn save(&self, step: &mut Step<'_>) {
         let row = schema::Conversation {
             contact: self.contact.0.to_vec(),
-            ranking: self.ranking.iter().map(Into::into).collect(),
-            genesis: self.genesis.clone().unwrap_or_default(),
+            ranking: Some((&self.ranking).into()),
+            genesis: self.genesis.encode(),
             head: self.head.0.to_vec(),
+            exists: self.exists,
+            created: self.created,
         };
         step.draft.put(CONVERSATIONS, self.log.0, row.encode_to_vec());
     }
@@ -191,9 +207,25 @@ impl Conversation {
         ]
     }
 
-    /// The node that holds the log.
+    /// The node with which this device talks about the log: its account's home, if that holds it.
     pub(crate) fn node(&self) -> Option<&NodeAddress> {
-        self.ranking.first()
+        let nodes = &self.ranking.nodes;
+        nodes.iter().find(|node| Some(node.node) == self.home).or_else(|| nodes.first())
+    }
+
+    /// The ranking, if the node has to know it: there are others that hold the log.
+    pub(crate) fn ranking_to_tell(&self) -> Option<&Ranking> {
+        let nodes = &self.ranking.nodes;
+        let at_home = nodes.iter().any(|node| Some(node.node) == self.home);
+        (at_home && nodes.len() > 1).then_some(&self.ranking)
+    }
+
+    /// The write key of the first epoch, unless it is forgotten.
+    pub(crate) fn first_key(&self) -> Option<&SigningKey> {
+        match &self.genesis {
+            LogGenesis::Conversation { write_key, salt: _ } => self.key(write_key),
+            LogGenesis::Inbox(_) => None,
+        }
     }
 
     /// The write key whose public half is `public`.

@@ -21,6 +21,7 @@ mod invite_link;
 mod link;
 mod machine;
 mod outbox;
+mod ranking;
 mod schema;
 mod speech;
 mod step;
@@ -39,4 +40,4 @@ pub use schema::Place;
 pub use speech::TEXT_MAX;
 
 /// The layout of a device's rows, for whoever opens the store.
-pub const LAYOUT: (&str, u32) = ("client", 1);
+pub const LAYOUT: (&str, u32) = ("client", 2);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crypto::{OPEN_CONTEXT, SigningKey, derive_key, open_proof_message};
 use proto::{
     AccountId, Body, Code, Cursor, Frame, Gauge, Hello, LogId, NodeAddress, NodeId, Open,
-    PublicKey, VERSIONS, limits, negotiate,
+    PublicKey, Ranking, VERSIONS, limits, negotiate,
 };
 use rand_core::Rng;
 use zeroize::Zeroizing;
@@ -65,6 +65,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) purpose: Purpose,
     pub(crate) genesis: Option<Vec<u8>>,
     pub(crate) tail: Option<Cursor>,
+    pub(crate) ranking: Option<Ranking>,
 }
 
 #[derive(Default)]
@@ -75,7 +76,6 @@ struct Link {
     handles: BTreeMap<u32, Handle>,
     handles_made: u32,
     asks: BTreeMap<u32, Ask>,
-    asks_made: u32,
     /// How often errands were refused since the connection stands.
     refusals: BTreeMap<Errand, u32>,
 }
@@ -175,7 +175,7 @@ impl Links {
 
     /// Asks a node to open a log, unless it is open for this purpose with this key.
     pub(crate) fn open(&mut self, step: &mut Step<'_>, node: &NodeId, opening: Opening<'_>) {
-        let Opening { log, key, purpose, genesis, tail } = opening;
+        let Opening { log, key, purpose, genesis, tail, ranking } = opening;
         let peer = self.peer(node);
         let Some(link) = self.links.get_mut(node) else { return };
         let Some(node_nonce) = link.node_nonce else { return };
@@ -195,7 +195,8 @@ impl Links {
         link.handles.insert(handle, Handle { log, key: public, purpose, open: false });
         let message = open_proof_message(&node_nonce, &link.our_nonce, &peer, node, &log, handle);
         let proof = key.sign(OPEN_CONTEXT, &message);
-        let open = Open { handle, log, key: public, proof, genesis, tail };
+        let ranking = ranking.map(Box::new);
+        let open = Open { handle, log, key: public, proof, genesis, tail, ranking };
         self.ask(step, node, Ask::Open(handle), Body::Open(open));
     }
 
@@ -206,9 +207,13 @@ impl Links {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        link.asks_made = link.asks_made.checked_add(1).unwrap_or(1);
-        link.asks.insert(link.asks_made, ask);
-        step.transmit(node, Frame { request: link.asks_made, body });
+        // Drawn, so that nobody can answer what was not asked yet.
+        let mut request = 0;
+        while request == 0 || link.asks.contains_key(&request) {
+            request = step.rng.next_u32() >> (u32::BITS - REQUEST_BITS);
+        }
+        link.asks.insert(request, ask);
+        step.transmit(node, Frame { request, body });
     }
 
     /// Tells whether there is room for one more append; other questions keep half for themselves.
@@ -295,5 +300,8 @@ pub fn transport_seed(secret: &[u8; 32], node: &PublicKey) -> Zeroizing<[u8; 32]
 /// Nodes that a device keeps a link to: every conversation at another one, and as many inboxes
 /// that are being looked for.
 pub(crate) const LINKS_MAX: usize = 2 * CONVERSATIONS_MAX;
+/// Of a request's number: it takes three bytes in a frame, and there are far more numbers than
+/// questions.
+const REQUEST_BITS: u32 = 21;
 /// Questions that one node has not answered: full windows of 64 conversations, and as many others.
 const ASKS_MAX: usize = 128 * WINDOW;

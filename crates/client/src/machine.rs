@@ -118,7 +118,8 @@ impl Machine for Client {
         for (log, _) in schema::load_all::<schema::Conversation>(rows, CONVERSATIONS, b"") {
             let log = LogId::try_from(log.as_slice())
                 .map_err(|_| OpenError::Damaged("the key of a conversation"))?;
-            let conversation = Conversation::load(rows, log)
+            let home = client.me.as_ref().and_then(Me::home).map(|home| home.node);
+            let conversation = Conversation::load(rows, log, home)
                 .ok_or(OpenError::Damaged("the rows of a conversation"))?;
             client.conversations.insert(log, conversation);
         }
@@ -132,6 +133,8 @@ impl Machine for Client {
             Input::Connected(peer) => client.links.connected(step, &NodeId(peer.0)),
             Input::Frame(peer, frame) => client.frame(step, &NodeId(peer.0), frame),
             Input::Disconnected(peer) => client.disconnected(step, &NodeId(peer.0)),
+            // It asks for no relays: nobody dials a device.
+            Input::Relayed(..) => {}
             Input::Timeout => client.timeout(step),
         });
     }
@@ -423,7 +426,7 @@ impl Client {
                 let Some(conversation) = self.conversations.get_mut(&handle.log) else { return };
                 let contact = conversation.contact;
                 conversation.waiting.start_over();
-                if conversation.genesis.take().is_some() {
+                if !std::mem::replace(&mut conversation.exists, true) {
                     conversation.save(step);
                     self.send_request(step, &contact);
                 }

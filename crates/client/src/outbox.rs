@@ -97,15 +97,23 @@ impl Client {
         }
         let sent = before_first(&step.draft, conversation);
         conversation.flow = Flow { sent, tries: conversation.flow.tries, ..Flow::default() };
-        // The node doesn't know the keys that commits in the outbox announce.
-        let key = conversation.known_key(&announced(&step.draft, log));
+        let cursor = sync::cursor(&step.draft, &node, log);
+        // A node that may have no copy can only make one for the first key. That, too, is why every
+        // other try after a refusal is made with it.
+        let founds = cursor.incarnation == 0 || conversation.flow.tries % 2 == 1;
+        let first = conversation.first_key().filter(|_| founds);
+        let genesis = first.map(|_| conversation.genesis.encode());
+        // Else with the newest key that the node knows; not those that commits in the outbox
+        // announce.
+        let key = first.or_else(|| conversation.known_key(&announced(&step.draft, log)));
         let Some(key) = key else { return };
         let opening = Opening {
             log: *log,
             key,
             purpose: Purpose::Read,
-            genesis: conversation.genesis.clone(),
-            tail: Some(sync::cursor(&step.draft, &node, log)),
+            genesis,
+            tail: Some(cursor),
+            ranking: conversation.ranking_to_tell().cloned(),
         };
         self.links.open(step, &node, opening);
     }
@@ -151,7 +159,8 @@ impl Client {
                     };
                     self.links.close(step, stale);
                     let purpose = Purpose::Write;
-                    let opening = Opening { log: *log, key, purpose, genesis: None, tail: None };
+                    let (log, genesis, tail, ranking) = (*log, None, None, None);
+                    let opening = Opening { log, key, purpose, genesis, tail, ranking };
                     return self.links.open(step, &node, opening);
                 };
                 let signature = envelope.signature;

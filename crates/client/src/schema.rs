@@ -155,14 +155,20 @@ pub(crate) struct KeyPackage {
 pub(crate) struct Conversation {
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) contact: Vec<u8>,
-    #[prost(message, repeated, tag = "2")]
-    pub(crate) ranking: Vec<proto::wire::NodeAddress>,
-    /// Until the log exists at its node: its genesis, by whoever creates it.
+    #[prost(message, optional, tag = "2")]
+    pub(crate) ranking: Option<proto::wire::Ranking>,
+    /// Kept for ever: a node that has no copy yet, or no longer, makes one from it.
     #[prost(bytes = "vec", tag = "3")]
     pub(crate) genesis: Vec<u8>,
     /// The commit whose epoch this device sends on.
     #[prost(bytes = "vec", tag = "4")]
     pub(crate) head: Vec<u8>,
+    /// The log was open at its node.
+    #[prost(bool, tag = "5")]
+    pub(crate) exists: bool,
+    /// This account has created it.
+    #[prost(bool, tag = "6")]
+    pub(crate) created: bool,
 }
 
 /// What of a conversation changes with every message.

@@ -81,6 +81,15 @@ impl NodeRecord {
         Ok(Self { node, place, says, bytes: bytes.to_vec() })
     }
 
+    /// Reads the bytes of a record that was verified before.
+    pub fn reread(bytes: &[u8]) -> Option<Self> {
+        let signed = wire::Signed::decode(bytes).ok()?;
+        let record = wire::NodeRecord::decode(signed.body.as_slice()).ok()?;
+        let node = NodeId::try_from(record.node.as_slice()).ok()?;
+        let place = place(&node, record.nonce, 0)?;
+        Some(Self { node, place, says: draft(record).ok()?, bytes: bytes.to_vec() })
+    }
+
     /// Whose record it is.
     pub fn node(&self) -> NodeId {
         self.node

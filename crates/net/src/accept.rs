@@ -2,11 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
+    iter,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use proto::Peer;
 use quinn::{Endpoint, Incoming};
 use tokio::time::timeout;
 
@@ -16,16 +18,17 @@ use crate::{
     lanes::{self, Lanes},
     link::Link,
     lock::lock,
+    relay::{self, plain},
     tls,
 };
 
 /// Accepts connections until the endpoint closes.
 pub(crate) async fn accept(hub: Arc<Hub>, endpoint: Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
-        let address = incoming.remote_address().ip();
-        match hub.gate.judge(address, incoming.remote_address_validated()) {
+        let origin = hub.gate.origin(incoming.remote_address());
+        match hub.gate.judge(origin, incoming.remote_address_validated()) {
             Verdict::Accept => {
-                let pass = Pass { hub: Arc::clone(&hub), address };
+                let pass = Pass { hub: Arc::clone(&hub), origin };
                 tokio::spawn(serve(pass, incoming));
                 continue;
             }
@@ -72,10 +75,43 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 struct State {
     connections: usize,
-    per_ip: BTreeMap<IpAddr, usize>,
+    counts: BTreeMap<Counted, usize>,
+    /// Whose the sockets are by which tunnels hand in what they bring.
+    tunnels: BTreeMap<SocketAddr, (Peer, IpAddr)>,
     /// Handshakes that may still be accepted in the second which began at `since`.
     left: u32,
     since: Instant,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Direct(IpAddr),
+    /// Through this relay, which says that it comes from that address. All have an address of this
+    /// machine, but are not one home; nor is what a relay says a proof, so that it can use up
+    /// nobody's share but its own.
+    Relayed(Peer, IpAddr),
+}
+
+/// What connections are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Counted {
+    Network(IpAddr),
+    Relay(Peer),
+    NetworkBehind(Peer, IpAddr),
+}
+
+impl Origin {
+    fn counted(self) -> impl Iterator<Item = Counted> {
+        let (first, second) = match self {
+            Self::Direct(address) => (Counted::Network(network(address)), None),
+            Self::Relayed(relay, address) => {
+                let network = Counted::NetworkBehind(relay, network(address));
+                (Counted::Relay(relay), Some(network))
+            }
+        };
+        iter::once(first).chain(second)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,42 +128,72 @@ impl Gate {
     pub(crate) fn new(settings: &Settings) -> Self {
         let (left, since) = (settings.handshakes_per_s_max, Instant::now());
         Self {
-            state: Mutex::new(State { connections: 0, per_ip: BTreeMap::new(), left, since }),
+            state: Mutex::new(State {
+                connections: 0,
+                counts: BTreeMap::new(),
+                tunnels: BTreeMap::new(),
+                left,
+                since,
+            }),
             connections_max: settings.connections_max,
             per_ip_max: settings.connections_per_ip_max,
             per_s_max: settings.handshakes_per_s_max,
         }
     }
 
-    fn judge(&self, address: IpAddr, validated: bool) -> Verdict {
+    fn origin(&self, address: SocketAddr) -> Origin {
+        match lock(&self.state).tunnels.get(&plain(address)) {
+            Some((relay, client)) => Origin::Relayed(*relay, *client),
+            None => Origin::Direct(address.ip()),
+        }
+    }
+
+    fn judge(&self, origin: Origin, validated: bool) -> Verdict {
         let mut state = lock(&self.state);
         if state.since.elapsed() >= Duration::from_secs(1) {
             (state.left, state.since) = (self.per_s_max, Instant::now());
         }
-        let of_address = state.per_ip.get(&network(address)).copied().unwrap_or(0);
-        if state.connections >= self.connections_max || of_address >= self.per_ip_max {
+        let count = |counted| state.counts.get(&counted).copied().unwrap_or(0);
+        let is_full = |counted| {
+            let max = match counted {
+                Counted::Network(_) => self.per_ip_max,
+                Counted::Relay(_) => relay::CLIENTS_MAX,
+                Counted::NetworkBehind(..) => BEHIND_RELAY_MAX,
+            };
+            count(counted) >= max
+        };
+        let is_half_taken = |counted| {
+            matches!(counted, Counted::Relay(_)) && count(counted) >= relay::CLIENTS_MAX / 2
+        };
+        if state.connections >= self.connections_max || origin.counted().any(is_full) {
             return Verdict::Refuse;
         }
         if state.left == 0 {
             return Verdict::Ignore;
         }
-        if !validated && state.left <= self.per_s_max / 2 {
+        // Addresses that are made up get half of what there is.
+        let is_busy = state.left <= self.per_s_max / 2 || origin.counted().any(is_half_taken);
+        if !validated && is_busy {
             return Verdict::Retry;
         }
         state.left = state.left.saturating_sub(1);
         state.connections = state.connections.saturating_add(1);
-        let count = state.per_ip.entry(network(address)).or_default();
-        *count = count.saturating_add(1);
+        for counted in origin.counted() {
+            let count = state.counts.entry(counted).or_default();
+            *count = count.saturating_add(1);
+        }
         Verdict::Accept
     }
 
-    fn release(&self, address: IpAddr) {
+    fn release(&self, origin: Origin) {
         let mut state = lock(&self.state);
         state.connections = state.connections.saturating_sub(1);
-        if let Some(count) = state.per_ip.get_mut(&network(address)) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                state.per_ip.remove(&network(address));
+        for counted in origin.counted() {
+            if let Some(count) = state.counts.get_mut(&counted) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    state.counts.remove(&counted);
+                }
             }
         }
     }
@@ -136,12 +202,34 @@ impl Gate {
 /// Held by an accepted connection for as long as it counts.
 struct Pass {
     hub: Arc<Hub>,
-    address: IpAddr,
+    origin: Origin,
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.hub.gate.release(self.address);
+        self.hub.gate.release(self.origin);
+    }
+}
+
+/// Tells the gate whose a tunnel's socket is, until dropped.
+#[derive(Debug)]
+pub(crate) struct Notice {
+    hub: Arc<Hub>,
+    socket: SocketAddr,
+}
+
+impl Notice {
+    /// What comes from `socket` was brought by `relay` from `client`.
+    pub(crate) fn put_up(hub: &Arc<Hub>, socket: SocketAddr, relay: Peer, client: IpAddr) -> Self {
+        let socket = plain(socket);
+        lock(&hub.gate.state).tunnels.insert(socket, (relay, client));
+        Self { hub: Arc::clone(hub), socket }
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        lock(&self.hub.gate.state).tunnels.remove(&self.socket);
     }
 }
 
@@ -156,6 +244,9 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Accepted connections that one relay brings from one network: a quarter of the relay's, so that
+/// no single home can take them all.
+const BEHIND_RELAY_MAX: usize = relay::CLIENTS_MAX / 4;
 /// From the first packet until the lanes are open.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
@@ -177,7 +268,7 @@ mod tests {
     #[test]
     fn a_flood_must_prove_its_addresses_and_is_then_ignored() {
         let gate = gate(1000, 1000, 4);
-        let address = IpAddr::from([192, 0, 2, 1]);
+        let address = Origin::Direct(IpAddr::from([192, 0, 2, 1]));
         lock(&gate.state).since = Instant::now() + Duration::from_secs(60);
         assert_eq!(gate.judge(address, false), Verdict::Accept);
         assert_eq!(gate.judge(address, false), Verdict::Accept);
@@ -191,7 +282,7 @@ mod tests {
     fn connections_are_counted_by_network_and_given_back() {
         let gate = gate(3, 2, 100);
         let [one, same, other] = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"];
-        let [one, same, other] = [one, same, other].map(|a| a.parse::<IpAddr>().unwrap());
+        let [one, same, other] = [one, same, other].map(|a| Origin::Direct(a.parse().unwrap()));
         assert_eq!(gate.judge(one, true), Verdict::Accept);
         assert_eq!(gate.judge(same, true), Verdict::Accept);
         assert_eq!(gate.judge(one, true), Verdict::Refuse, "two in this /64");
@@ -199,5 +290,27 @@ mod tests {
         assert_eq!(gate.judge(other, true), Verdict::Refuse, "three in all");
         gate.release(one);
         assert_eq!(gate.judge(other, true), Verdict::Accept);
+    }
+
+    #[test]
+    fn what_a_relay_brings_is_counted_apart() {
+        let gate = gate(1000, 2, 1000);
+        let client = |third: u8, last: u8| IpAddr::from([192, 0, third, last]);
+        let [one, other] = [Peer::default(), proto::PublicKey([1; 32])];
+        let judge = |origin| gate.judge(origin, true);
+        for _ in 0..BEHIND_RELAY_MAX {
+            assert_eq!(judge(Origin::Relayed(one, client(0, 1))), Verdict::Accept);
+        }
+        assert_eq!(judge(Origin::Relayed(one, client(0, 1))), Verdict::Refuse, "all of one home");
+        for last in (2..).take(relay::CLIENTS_MAX - BEHIND_RELAY_MAX) {
+            assert_eq!(judge(Origin::Relayed(one, client(0, last))), Verdict::Accept);
+        }
+        assert_eq!(judge(Origin::Relayed(one, client(1, 1))), Verdict::Refuse, "all of the relay");
+        assert_eq!(judge(Origin::Relayed(other, client(0, 1))), Verdict::Accept);
+        assert_eq!(judge(Origin::Direct(client(0, 1))), Verdict::Accept, "who comes itself");
+        gate.release(Origin::Relayed(one, client(0, 1)));
+        let last = Origin::Relayed(one, client(1, 1));
+        assert_eq!(gate.judge(last, false), Verdict::Retry, "it may be made up");
+        assert_eq!(judge(last), Verdict::Accept);
     }
 }

@@ -22,6 +22,11 @@ pub struct Counters {
     pub refused_handshakes: u64,
     /// Frames for peers that did not read what was queued for them.
     pub dropped_frames: u64,
+    /// Packets that a relay's ports of this side passed on, either way, with headers.
+    pub relayed_datagrams: u64,
+    pub relayed_bytes: u64,
+    /// Packets that a relay's port or a tunnel did not pass on: too large, too many, for nobody.
+    pub dropped_datagrams: u64,
     /// Connections now.
     pub connections: u64,
     /// What the machine was fed.
@@ -46,6 +51,9 @@ pub(crate) struct Tally {
     pub(crate) malformed_frames: Count,
     pub(crate) refused_handshakes: Count,
     pub(crate) dropped_frames: Count,
+    pub(crate) relayed_datagrams: Count,
+    pub(crate) relayed_bytes: Count,
+    pub(crate) dropped_datagrams: Count,
     pub(crate) inputs: Count,
     pub(crate) commits: Count,
     pub(crate) syncs: Count,
@@ -67,6 +75,9 @@ impl Tally {
             malformed_frames: self.malformed_frames.read(),
             refused_handshakes: self.refused_handshakes.read(),
             dropped_frames: self.dropped_frames.read(),
+            relayed_datagrams: self.relayed_datagrams.read(),
+            relayed_bytes: self.relayed_bytes.read(),
+            dropped_datagrams: self.dropped_datagrams.read(),
             connections: 0,
             inputs: self.inputs.read(),
             commits: self.commits.read(),

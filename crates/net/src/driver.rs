@@ -155,8 +155,7 @@ impl<M: Machine> Running<M> {
 
     /// Where this listens, with the port that the system chose if it was to choose one.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        let listening = self.hub.endpoints.listening().iter();
-        listening.filter_map(|endpoint| endpoint.local_addr().ok()).collect()
+        self.hub.endpoints.addresses()
     }
 
     /// What was counted so far.

@@ -48,6 +48,11 @@ impl Endpoints {
         &self.listening
     }
 
+    /// Where this listens, with the port that the system chose if it was to choose one.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listening.iter().filter_map(|endpoint| endpoint.local_addr().ok()).collect()
+    }
+
     /// Begins a handshake with `peer` at `address`.
     pub(crate) fn connect(
         &self,

@@ -10,7 +10,7 @@ use std::{
     thread::{self, Thread},
 };
 
-use proto::{Body, Code, Frame, Input, Machine, Output, Peer, Rows};
+use proto::{Body, Code, Frame, Input, Machine, Output, Peer, RelayPort, Rows};
 use store::{Store, StoreError};
 use tokio::sync::mpsc;
 
@@ -19,6 +19,7 @@ use crate::{
     events::EventQueue,
     hub::Hub,
     link::{Ending, Left, Link},
+    relay::Relays,
 };
 
 /// Something the application wants to know of the rows.
@@ -49,6 +50,10 @@ pub(crate) struct Work<E> {
     /// What follows a commit that is not durable yet.
     held: Vec<Output<E>>,
     uncommitted: bool,
+    /// Open for as long as the machine knows the peer as connected.
+    relays: Relays,
+    /// What the machine asked for and is to be told next.
+    relayed: Vec<(Peer, Option<RelayPort>)>,
     inputs: u64,
 }
 
@@ -60,6 +65,8 @@ impl<E> Default for Work<E> {
             touched_peers: BTreeSet::new(),
             held: Vec::new(),
             uncommitted: false,
+            relays: Relays::default(),
+            relayed: Vec::new(),
             inputs: 0,
         }
     }
@@ -121,14 +128,26 @@ impl<M: Machine, S: Store> Engine<M, S> {
             self.input(Input::Timeout)?;
         }
         while room.is_left() {
+            let answers = self.take_answers(&mut room)?;
             let commands = self.take_commands(&mut room, cx)?;
             let frames = !self.events.is_full() && self.take_frames(&mut room)?;
-            if !commands && !frames {
+            if !answers && !commands && !frames {
                 break;
             }
         }
         let busy = self.work.inputs > 0;
         self.settle()?;
+        Ok(busy)
+    }
+
+    /// Tells the machine of the relays that it asked for.
+    fn take_answers(&mut self, room: &mut Room) -> Result<bool, StoreError> {
+        let answers = std::mem::take(&mut self.work.relayed);
+        let busy = !answers.is_empty();
+        for (peer, port) in answers {
+            room.take(0);
+            self.input(Input::Relayed(peer, port))?;
+        }
         Ok(busy)
     }
 
@@ -187,7 +206,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
     ) -> Result<(), StoreError> {
         if is_new {
             if self.work.links.insert(link.peer, Arc::clone(&link)).is_some() {
-                self.input(Input::Disconnected(link.peer))?;
+                self.disconnected(link.peer)?;
             }
             self.input(Input::Connected(link.peer))?;
         }
@@ -200,9 +219,16 @@ impl<M: Machine, S: Store> Engine<M, S> {
         }
         if left == Left::Ended && current {
             self.work.links.remove(&link.peer);
-            self.input(Input::Disconnected(link.peer))?;
+            self.disconnected(link.peer)?;
         }
         Ok(())
+    }
+
+    fn disconnected(&mut self, peer: Peer) -> Result<(), StoreError> {
+        self.work.relays.close(&peer);
+        // The machine hears of a relay as it hears frames: while the peer is connected.
+        self.work.relayed.retain(|(of, _)| *of != peer);
+        self.input(Input::Disconnected(peer))
     }
 
     fn input(&mut self, input: Input<M::Command>) -> Result<(), StoreError> {
@@ -228,6 +254,8 @@ impl<M: Machine, S: Store> Engine<M, S> {
                 Output::Connect(..)
                 | Output::Disconnect(_)
                 | Output::Transmit(..)
+                | Output::Relay(_)
+                | Output::Tunnel { .. }
                 | Output::Event(_) => {
                     if self.work.uncommitted {
                         self.work.held.push(output);
@@ -271,6 +299,17 @@ impl<M: Machine, S: Store> Engine<M, S> {
             Output::Connect(peer, addresses) => self.hub.dial(peer, addresses),
             Output::Disconnect(peer) => self.hub.hang_up(&peer),
             Output::Event(event) => self.events.push(event),
+            Output::Relay(peer) => {
+                if self.work.links.contains_key(&peer) {
+                    let port = self.work.relays.open(&self.hub, peer);
+                    self.work.relayed.push((peer, port));
+                }
+            }
+            Output::Tunnel { through, at, token } => {
+                if self.work.links.contains_key(&through) {
+                    self.work.relays.tunnel(&self.hub, through, at, token);
+                }
+            }
             // Applied where they came out; see `drain`.
             Output::Commit(_) | Output::Note(_) => {}
         }

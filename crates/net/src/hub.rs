@@ -28,7 +28,7 @@ pub(crate) struct Hub {
     pub(crate) endpoints: Endpoints,
     pub(crate) gate: Gate,
     pub(crate) tally: Tally,
-    runtime: Handle,
+    pub(crate) runtime: Handle,
     machine: OnceLock<Thread>,
     /// The one connection of each peer.
     links: Mutex<BTreeMap<Peer, Arc<Link>>>,

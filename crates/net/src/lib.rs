@@ -17,6 +17,9 @@
 //! the driver hold more than fixed amounts of memory: a peer that sends too fast is read more
 //! slowly, one that does not read loses its connection. Specified in `spec/transport.md`.
 //!
+//! A peer that can't be dialled is reached through a port of a driver that it is connected to; see
+//! [`Output::Relay`](proto::Output::Relay) and [`Output::Tunnel`](proto::Output::Tunnel).
+//!
 //! This is the only asynchronous library of the workspace and the only one that reads the clock or
 //! asks the operating system for randomness.
 #![allow(clippy::disallowed_methods, reason = "the clock and threads belong to the driver")]
@@ -36,6 +39,7 @@ mod lanes;
 mod link;
 mod lock;
 mod pulse;
+mod relay;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,9 @@ pub struct Settings {
     pub connections_per_ip_max: usize,
     /// Handshakes accepted per second.
     pub handshakes_per_s_max: u32,
+    /// Ports open at the same time for peers that can't be dialled. 64: with 1 MiB/s each, they
+    /// take at most half of a gigabit line; and two files each at most.
+    pub relays_max: usize,
 }
 
 impl Settings {
@@ -39,6 +42,7 @@ impl Settings {
             connections_max: 20_000,
             connections_per_ip_max: 1_024,
             handshakes_per_s_max: limits::HANDSHAKES_PER_S_MAX,
+            relays_max: 64,
         }
     }
 }

@@ -7,5 +7,8 @@
 
 mod bad_disk;
 mod bad_peer;
+mod bad_relay;
 mod good_day;
 mod harness;
+mod nat;
+mod relay;

@@ -11,6 +11,10 @@ pub struct Counters {
     pub appended: u64,
     /// Envelopes accepted again that were stored already.
     pub duplicates: u64,
+    /// Entries that other nodes have taken from this one.
+    pub replicated: u64,
+    /// Entries that another node would not take, and never will.
+    pub unreplicated: u64,
     /// Entries handed to readers that follow a log.
     pub delivered: u64,
     /// Pages of history handed out.
@@ -38,7 +42,7 @@ pub enum Dropped {
     NotFollowing,
     /// An `Accepted` beyond what was delivered; what was delivered counts as accepted.
     AcceptedAhead,
-    /// A `Refused` that answers nothing.
+    /// An answer to nothing that was asked.
     Unasked,
 }
 

@@ -1,15 +1,15 @@
-//! How the node's rows look. Drawn in `spec/logs.md`, section 9.
+//! How the node's rows look. Drawn in `spec/logs.md`, section 10.
 //!
 //! Logs are interned to a number of eight bytes, so that everything about one log lies together in
 //! each table. An account is known by the number of its inbox. All numbers are big-endian, which
 //! makes the order of keys the order of numbers.
 
-use proto::{AccountId, EnvelopeId, LogId, PublicKey, Reference, Table};
+use proto::{AccountId, Cursor, EnvelopeId, LogId, Peer, PublicKey, Ranking, Reference, Table};
 
 /// What the rows are called.
 pub const LAYOUT_NAME: &str = "node";
 /// The version of the rows that this build writes.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Log id → number.
 pub(crate) const NUMBERS: Table = Table(1);
@@ -36,6 +36,12 @@ pub(crate) const BUNDLES: Table = Table(10);
 pub(crate) const PACKAGES: Table = Table(11);
 /// Number of the inbox ‖ key → [`InviteRow`].
 pub(crate) const INVITES: Table = Table(12);
+/// Number → the ranking that a member told.
+pub(crate) const RANKINGS: Table = Table(20);
+/// Other node ‖ number → up to where its copy is here; for each other node of each ranking.
+pub(crate) const REPLICAS: Table = Table(21);
+/// Other node ‖ number → nothing; there may be entries here that the other node lacks.
+pub(crate) const DIRTY: Table = Table(22);
 
 /// What a log is; written when its keys change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,6 +165,40 @@ impl InviteRow {
     }
 }
 
+/// The row of a ranking: its version, and its nodes as text.
+pub(crate) fn encode_ranking(ranking: &Ranking) -> Vec<u8> {
+    let nodes: Vec<String> = ranking.nodes.iter().map(ToString::to_string).collect();
+    join(&[&be(ranking.version), nodes.join("\n").as_bytes()])
+}
+
+pub(crate) fn decode_ranking(bytes: &[u8]) -> Option<Ranking> {
+    let (version, nodes) = take_u64(bytes)?;
+    let nodes = str::from_utf8(nodes).ok()?.lines().map(str::parse);
+    Some(Ranking { version, nodes: nodes.collect::<Result<_, _>>().ok()? })
+}
+
+pub(crate) fn encode_cursor(cursor: Cursor) -> Vec<u8> {
+    join(&[&be(cursor.incarnation), &be(cursor.sequence)])
+}
+
+pub(crate) fn decode_cursor(bytes: &[u8]) -> Option<Cursor> {
+    let (incarnation, rest) = take_u64(bytes)?;
+    let (sequence, []) = take_u64(rest)? else { return None };
+    Some(Cursor { incarnation, sequence })
+}
+
+/// The key of what concerns one log and one other node.
+pub(crate) fn peer_key(peer: &Peer, number: u64) -> Vec<u8> {
+    join(&[&peer.0, &be(number)])
+}
+
+/// The other node and the number of such a key.
+pub(crate) fn parse_peer_key(key: &[u8]) -> Option<(Peer, u64)> {
+    let (peer, rest) = key.split_first_chunk::<32>()?;
+    let (number, []) = take_u64(rest)? else { return None };
+    Some((PublicKey(*peer), number))
+}
+
 /// The key of a log's row, and the start of all keys that belong to it.
 pub(crate) fn number_key(number: u64) -> Vec<u8> {
     be(number).to_vec()
@@ -226,6 +266,8 @@ const OPEN: u64 = u64::MAX;
 
 #[cfg(test)]
 mod tests {
+    use proto::{NodeAddress, NodeId, limits};
+
     use super::*;
 
     #[test]
@@ -244,6 +286,25 @@ mod tests {
         let invite = InviteRow { expires_s: 1, uses: 2, takes: 3 };
         assert_eq!(InviteRow::decode(&invite.encode()), Some(invite));
         assert_eq!(parse_expiry_key(&expiry_key(1, 2, 3)), Some((1, 2, 3)));
+        let cursor = Cursor { incarnation: 1, sequence: 2 };
+        assert_eq!(decode_cursor(&encode_cursor(cursor)), Some(cursor));
+        let peer = PublicKey([7; 32]);
+        assert_eq!(parse_peer_key(&peer_key(&peer, 5)), Some((peer, 5)));
+    }
+
+    #[test]
+    fn the_longest_ranking_survives_and_costs_no_more_than_is_charged() {
+        let address = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535";
+        let addresses = vec![address.parse().unwrap(); limits::NODE_ADDRESSES_MAX];
+        let node = |byte| NodeAddress { node: NodeId([byte; 32]), addresses: addresses.clone() };
+        let nodes = [0, 1, 2, 3, 4, 5, 6, 7].map(node).to_vec();
+        assert_eq!(nodes.len(), limits::RANKING_MAX);
+        let others = 7 * (2 * 40 + 16);
+        let ranking = Ranking { version: 9, nodes };
+        let row = encode_ranking(&ranking);
+        assert_eq!(decode_ranking(&row), Some(ranking));
+        let taken = row.len().saturating_add(8 + others);
+        assert!(taken as u64 <= crate::replica::RANKING_CHARGE, "{taken}");
     }
 
     #[test]
@@ -263,5 +324,8 @@ mod tests {
         assert_eq!(StateRow::decode(&[0; 25]), None);
         assert_eq!(UsageRow::decode(&[0; 15]), None);
         assert_eq!(InviteRow::decode(&[0; 17]), None);
+        assert_eq!(decode_ranking(&[0; 7]), None);
+        assert_eq!(decode_ranking(&[7; 40]), None);
+        assert_eq!(decode_cursor(&[0; 15]), None);
     }
 }

@@ -10,6 +10,7 @@
 //!             ├─▶ log        check, store, read      ─▶ Commit   ─▶ Accepted
 //!             │    └─▶ quota what it may cost
 //!             ├─▶ tail       who follows, how far    ─▶ Deliver
+//!             ├─▶ replica    which nodes lack what   ─▶ Append to them
 //!             └─▶ routes     other nodes, what they keep, where accounts are found
 //! ```
 //!
@@ -26,6 +27,7 @@ mod layout;
 mod log;
 mod node;
 mod quota;
+mod replica;
 mod routes;
 mod session;
 mod status;

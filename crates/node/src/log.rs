@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use proto::{
     AccountId, Code, Direction, Draft, Entry, Envelope, EnvelopeId, Gauge, Head, Instant, Kind,
-    LogGenesis, LogId, OpenError, PublicKey, Read, Reference, Rows, limits,
+    LogGenesis, LogId, OpenError, Peer, PublicKey, Ranking, Read, Reference, Rows, limits,
 };
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         StateRow, WriteKey,
     },
     quota::Quota,
+    replica,
 };
 
 /// All logs.
@@ -37,6 +38,20 @@ pub(crate) struct Logs {
 pub(crate) struct Log {
     pub(crate) row: LogRow,
     pub(crate) state: StateRow,
+    /// The nodes of its ranking, if one was told.
+    pub(crate) nodes: Vec<Peer>,
+}
+
+/// Who appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// A device; tells whether its key may, apart from what the log knows of its own keys.
+    Device {
+        /// Whether the invite, if it came with one, is still good.
+        may_write: bool,
+    },
+    /// Another node that holds the log, which has let the writer in.
+    Replica,
 }
 
 /// An envelope is stored.
@@ -128,6 +143,14 @@ impl Logs {
         number
     }
 
+    /// Sets who holds a log.
+    pub(crate) fn set_ranking(&mut self, draft: &mut Draft<'_>, number: u64, ranking: &Ranking) {
+        replica::put_ranking(draft, number, ranking);
+        if let Some(log) = self.cache.get(number, || Log::load(draft, number)) {
+            log.nodes = nodes_of(ranking);
+        }
+    }
+
     /// Sets the devices of an inbox.
     pub(crate) fn set_devices(
         &mut self,
@@ -157,15 +180,16 @@ impl Logs {
                 || log.stored_before(rows, number, *position, &envelope.id()).is_none())
     }
 
-    /// Stores an envelope. `may_write` tells whether its key may, apart from what the log knows of
-    /// its own keys.
+    /// Stores an envelope. Of one that another node has taken the key may have closed, and the
+    /// position may leap: that node has checked both, and what it took within its own time and
+    /// order must not be missing here.
     pub(crate) fn append(
         &mut self,
         draft: &mut Draft<'_>,
         quota: &mut Quota,
         number: u64,
         envelope: &Envelope,
-        may_write: bool,
+        writer: Writer,
         now: Instant,
     ) -> Result<Appended, Code> {
         let log = self.cache.get(number, || Log::load(draft, number)).ok_or(Code::NotFound)?;
@@ -177,11 +201,17 @@ impl Logs {
         if let Some(sequence) = log.stored_before(draft, number, envelope.head.position, &id) {
             return Ok(Appended::Before(sequence));
         }
-        if !may_write || !log.admits(&envelope.head.write_key, now) {
+        let key = &envelope.head.write_key;
+        let (may_write, leap) = match writer {
+            Writer::Device { may_write } => {
+                (may_write && log.admits(key, now), limits::POSITION_LEAP_MAX)
+            }
+            Writer::Replica => (log.knows(draft, number, key), u64::MAX),
+        };
+        if !may_write {
             return Err(Code::Forbidden);
         }
-        let highest = log.state.highest_position;
-        let reach = highest.saturating_add(limits::POSITION_LEAP_MAX);
+        let reach = log.state.highest_position.saturating_add(leap);
         if !(1..=reach).contains(&envelope.head.position) {
             return Err(Code::Position);
         }
@@ -291,7 +321,7 @@ impl Logs {
     fn create(&mut self, draft: &mut Draft<'_>, row: LogRow) -> u64 {
         let number = self.next_number;
         self.next_number = number.saturating_add(1);
-        let log = Log { row, state: StateRow::default() };
+        let log = Log { row, state: StateRow::default(), nodes: Vec::new() };
         draft.put(NUMBERS, log.row.id.0, layout::be(number));
         draft.put(LOGS, layout::number_key(number), log.row.encode());
         draft.put(STATES, layout::number_key(number), log.state.encode());
@@ -330,7 +360,8 @@ impl Log {
     fn load(rows: &dyn Rows, number: u64) -> Option<Self> {
         let row = LogRow::decode(&rows.get(LOGS, &layout::number_key(number))?)?;
         let state = StateRow::decode(&rows.get(STATES, &layout::number_key(number))?)?;
-        Some(Self { row, state })
+        let nodes = replica::ranking(rows, number).as_ref().map(nodes_of).unwrap_or_default();
+        Some(Self { row, state, nodes })
     }
 
     /// Tells whether a key may read: a device of an inbox, any key a conversation ever had.
@@ -480,6 +511,10 @@ impl Page {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn nodes_of(ranking: &Ranking) -> Vec<Peer> {
+    ranking.nodes.iter().map(|node| PublicKey(node.node.0)).collect()
 }
 
 fn open_keys(keys: impl Iterator<Item = PublicKey>) -> Vec<WriteKey> {

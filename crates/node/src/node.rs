@@ -2,6 +2,7 @@
 //! into one batch that comes before every answer.
 
 mod network;
+mod replication;
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -20,8 +21,9 @@ use crate::{
     counters::{Counting, increment},
     foresight::Foresight,
     invite, key_package,
-    log::{Appended, LOG_CHARGE, Log, Logs},
+    log::{Appended, LOG_CHARGE, Log, Logs, Writer},
     quota::Quota,
+    replica::{self, RANKING_CHARGE, Replicas},
     routes::{self, Routes},
     session::{Handle, Role, Sessions},
     status::{NodePeer, Status},
@@ -37,6 +39,7 @@ pub struct Node {
     tails: Tails,
     logs: Logs,
     quota: Quota,
+    replicas: Replicas,
     counting: Counting,
     routes: Option<Routes>,
     /// Answers to the input in hand, held back until its commit is queued.
@@ -87,10 +90,9 @@ pub enum NodeEvent {
     Peers { ticket: u64, peers: Vec<NodePeer> },
     /// Others can't dial this node where it says they can.
     Unreachable,
-    /// A node that can't be dialled asks for a port.
-    RelayAsked { peer: Peer, request: u32 },
-    /// A node gives this one a port.
-    RelayGiven { through: NodeId, addresses: Vec<SocketAddr>, token: [u8; 16] },
+    /// Others reach this node at these addresses from now on, by a port of another one; at none if
+    /// that is gone.
+    Addresses(Vec<SocketAddr>),
     /// A node is gone, as far as two observers can tell.
     Dead(NodeId),
     /// All is handed over; whoever has asked to leave may end.
@@ -106,7 +108,7 @@ impl Node {
     /// How full each collection is that peers can make grow.
     pub fn gauges(&self) -> Vec<Gauge> {
         let mut gauges = vec![
-            Gauge::new("connections", self.sessions.len(), self.config.connections_max),
+            Gauge::new("connections", self.sessions.len(), self.connections_max()),
             Gauge { name: "outputs", value: self.outputs.len() as u64, limit: OUTPUTS_MAX },
         ];
         gauges.extend(self.routes.iter().flat_map(Routes::gauges));
@@ -114,6 +116,7 @@ impl Node {
         gauges.extend(self.tails.gauges());
         gauges.extend(self.logs.gauges());
         gauges.push(self.quota.gauge());
+        gauges.extend(self.replicas.gauges());
         gauges
     }
 }
@@ -142,6 +145,7 @@ impl Machine for Node {
             tails: Tails::default(),
             logs: Logs::open(config.log_quota_bytes, Foresight::new(&seed), rows)?,
             quota,
+            replicas: Replicas::open(config.node, rows, now),
             counting,
             routes: routes.transpose()?,
             replies: VecDeque::new(),
@@ -165,19 +169,22 @@ impl Machine for Node {
 
     fn handle(&mut self, input: Input<NodeCommand>, now: Instant, rows: &dyn Rows) {
         let mut draft = Draft::new(rows);
+        let mut durability = Durability::Needed;
         match input {
             Input::Command(command) => self.command(command, &mut draft, now),
             Input::Connected(peer) => self.connected(peer, &mut draft, now),
-            Input::Frame(peer, frame) => self.frame(peer, frame, &mut draft, now),
+            Input::Frame(peer, frame) => durability = self.frame(peer, frame, &mut draft, now),
             Input::Disconnected(peer) => self.disconnected(peer, &mut draft, now),
+            Input::Relayed(peer, port) => self.relayed(peer, port, &mut draft, now),
             Input::Timeout => {
                 let expired = self.logs.sweep(&mut draft, &mut self.quota, now);
                 let counters = &mut self.counting.counters;
                 counters.expired = counters.expired.saturating_add(expired);
                 self.routing_timeout(&mut draft, now);
+                self.replicas.timeout(&mut self.logs, &draft, now);
             }
         }
-        self.finish(draft);
+        self.settle(draft, durability, now);
         self.counting.counters.charged_bytes = self.quota.charged();
         if let Some(counters) = self.counting.poll(now) {
             self.outputs.push_back(Output::Event(NodeEvent::Counters(counters)));
@@ -190,26 +197,57 @@ impl Machine for Node {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let routes = self.routes.as_ref().and_then(Routes::poll_timeout);
-        let timeouts = [self.logs.poll_timeout(), self.counting.poll_timeout(), routes];
-        timeouts.into_iter().flatten().min()
+        let (logs, replicas) = (self.logs.poll_timeout(), self.replicas.poll_timeout());
+        [logs, replicas, routes, self.counting.poll_timeout()].into_iter().flatten().min()
+    }
+}
+
+/// Whether changes of rows must last before what follows from them is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    Needed,
+    /// They can be had again.
+    Spared,
+}
+
+impl Node {
+    /// Puts what an input has changed before what it has others told.
+    fn settle(&mut self, mut draft: Draft<'_>, durability: Durability, now: Instant) {
+        for peer in self.replicas.take_fresh() {
+            if self.sessions.check_greeted(peer).is_ok() {
+                self.replicas.greeted(peer);
+            }
+        }
+        let pushed = self.replicas.settle(&mut draft, &mut self.logs, now);
+        // Routing may go on with a connection that no log needs any more.
+        let routes = &self.routes;
+        let is_routed = |output: &Output<NodeEvent>| {
+            let Output::Disconnect(peer) = output else { return false };
+            routes.as_ref().is_some_and(|routes| routes.is_node(peer))
+        };
+        self.replies.extend(pushed.into_iter().filter(|output| !is_routed(output)));
+        let batch = draft.into_batch();
+        if !batch.is_empty() {
+            self.outputs.push_back(match durability {
+                Durability::Needed => Output::Commit(batch),
+                Durability::Spared => Output::Note(batch),
+            });
+        }
+        self.outputs.append(&mut self.replies);
+    }
+
+    /// Nodes of shared logs are never turned away: their number has a limit of its own.
+    fn connections_max(&self) -> usize {
+        self.config.connections_max.saturating_add(replica::PEERS_MAX)
     }
 }
 
 /// Connections.
 impl Node {
-    /// What changed comes before every answer.
-    fn finish(&mut self, draft: Draft<'_>) {
-        let batch = draft.into_batch();
-        if !batch.is_empty() {
-            self.outputs.push_back(Output::Commit(batch));
-        }
-        self.outputs.append(&mut self.replies);
-    }
-
     fn connected(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
         // A new connection takes the place of one whose end was not noticed.
         self.disconnected(peer, draft, now);
-        if self.sessions.len() >= self.config.connections_max {
+        if self.sessions.len() >= self.config.connections_max && !self.replicas.wants(&peer) {
             self.counting.dropped(Dropped::TooManyConnections);
             self.transmit(peer, Frame::new(Body::Goodbye(Code::Busy)));
             self.replies.push_back(Output::Disconnect(peer));
@@ -226,6 +264,7 @@ impl Node {
             self.tails.close((handle.log, peer, number));
         }
         self.tails.disconnected(peer);
+        self.replicas.disconnected(&peer);
         self.routing_disconnected(peer, draft, now);
     }
 
@@ -238,10 +277,14 @@ impl Node {
     ) -> Result<(), Code> {
         let result = self.sessions.hello(peer, hello);
         match result {
-            Ok(()) => self.routing_greeted(peer, draft, now),
+            Ok(()) => {
+                self.replicas.greeted(peer);
+                self.routing_greeted(peer, draft, now);
+            }
             Err(Code::Version) => {
                 self.transmit(peer, Frame::new(Body::Goodbye(Code::Version)));
                 self.goodbye(peer, draft, now);
+                self.replicas.hung_up(&peer, now);
             }
             Err(_) => {}
         }
@@ -260,15 +303,24 @@ impl Node {
 
 /// Frames.
 impl Node {
-    fn frame(&mut self, peer: Peer, frame: Frame, draft: &mut Draft<'_>, now: Instant) {
+    fn frame(
+        &mut self,
+        peer: Peer,
+        frame: Frame,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Durability {
         if !self.sessions.is_connected(peer) {
             self.counting.dropped(Dropped::NotConnected);
-            return;
+            return Durability::Spared;
         }
         if self.routing_answer(peer, &frame, draft, now) {
-            return;
+            return Durability::Needed;
         }
         let Frame { request, body } = frame;
+        if self.is_answer(peer, request, &body, draft, now) {
+            return Durability::Spared;
+        }
         match self.route(peer, request, body, draft, now) {
             Ok(Some(answer)) if request != 0 => {
                 self.transmit(peer, Frame { request, body: answer });
@@ -282,6 +334,7 @@ impl Node {
             }
         }
         self.pull(peer, draft);
+        Durability::Needed
     }
 
     /// Does what a frame asks and returns the answer.
@@ -304,6 +357,8 @@ impl Node {
                 self.routing_word(peer, Frame { request, body }, draft, now)?;
                 return Ok(None);
             }
+            // It closes the connection itself, and is dialled again.
+            Body::Goodbye(_) if self.replicas.wants(&peer) => return Ok(None),
             Body::Goodbye(_) => {
                 self.goodbye(peer, draft, now);
                 return Ok(None);
@@ -318,6 +373,7 @@ impl Node {
                 return Ok(None);
             }
             Body::Open(open) => self.open_log(peer, &open, draft, now)?,
+            Body::Replicate(replicate) => self.replicate(peer, &replicate, draft, now)?,
             Body::Close { handle } => self.close(peer, handle)?,
             Body::Append { handle, entry, signature } => {
                 self.append(peer, handle, entry, signature, draft, now)?
@@ -372,6 +428,7 @@ impl Node {
         if genesis.is_some_and(|genesis| genesis.id() != open.log) {
             return Err(Code::Invalid);
         }
+        self.check_ranking(open.ranking.as_deref())?;
         let (number, role) = match (self.logs.find(draft, &open.log), genesis) {
             (Some((number, log)), _) => {
                 (number, role_of(log, number, &open.key, draft, now).ok_or(Code::Forbidden)?)
@@ -388,6 +445,9 @@ impl Node {
         let replaces = replaces.is_ok_and(|old| old.log == number && old.role.reads());
         if role.reads() && !replaces && self.sessions.is_crowded(number) {
             return Err(Code::Busy);
+        }
+        if let Some(ranking) = &open.ranking {
+            self.take_ranking((number, role), &open.key, ranking, draft, now)?;
         }
         let _ = self.close(peer, open.handle);
         self.sessions.open(peer, open.handle, Handle { log: number, key: open.key, role });
@@ -420,7 +480,8 @@ impl Node {
             return Err(Code::Forbidden);
         }
         let account = self.sessions.own_account(peer).ok_or(Code::Forbidden)?;
-        self.quota.admit_log(draft, account, LOG_CHARGE)?;
+        let ranking = open.ranking.as_ref().map_or(0, |_| RANKING_CHARGE);
+        self.quota.admit_log(draft, account, LOG_CHARGE.saturating_add(ranking))?;
         self.quota.charge_log(draft, account, LOG_CHARGE);
         let incarnation = self.incarnation();
         Ok(self.logs.create_conversation(draft, open.log, write_key, account, incarnation))
@@ -442,6 +503,7 @@ impl Node {
         now: Instant,
     ) -> Result<Body, Code> {
         let handle = self.sessions.handle(peer, number)?;
+        let its_sequence = entry.sequence;
         let envelope = self.envelope(&handle, entry, signature, draft)?;
         let invite = match handle.role {
             Role::Guest => {
@@ -449,29 +511,56 @@ impl Node {
                 Some(invite.ok_or(Code::Forbidden)?)
             }
             Role::Owner | Role::Member => None,
+            Role::Replica => {
+                return self.take_in(
+                    peer,
+                    number,
+                    (handle.log, its_sequence),
+                    &envelope,
+                    draft,
+                    now,
+                );
+            }
         };
-        let may_write = invite.is_none_or(|invite| invite.uses > 0);
+        let writer = Writer::Device { may_write: invite.is_none_or(|invite| invite.uses > 0) };
         let (logs, quota) = (&mut self.logs, &mut self.quota);
-        let sequence = match logs.append(draft, quota, handle.log, &envelope, may_write, now)? {
+        let sequence = match logs.append(draft, quota, handle.log, &envelope, writer, now)? {
             Appended::Before(sequence) => {
                 increment(&mut self.counting.counters.duplicates);
                 sequence
             }
             Appended::New(sequence) => {
-                increment(&mut self.counting.counters.appended);
                 if let Some(invite) = invite {
                     invite::use_up(draft, handle.log, &handle.key, invite);
                 }
-                let delivered = &mut self.counting.counters.delivered;
-                self.tails.appended(handle.log, peer, sequence, &envelope, |reader, frame| {
-                    increment(delivered);
-                    self.replies.push_back(Output::Transmit(reader, frame));
-                });
+                self.stored(peer, handle.log, sequence, &envelope, draft, now);
                 sequence
             }
         };
         let sequence = if handle.role.reads() { sequence } else { 0 };
         Ok(Body::Accepted { handle: number, sequence })
+    }
+
+    /// Hands an entry that has just been stored to whoever follows its log, and to the other nodes
+    /// that hold it.
+    fn stored(
+        &mut self,
+        from: Peer,
+        number: u64,
+        sequence: u64,
+        envelope: &Envelope,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
+        let Self { tails, logs, replicas, counting, replies, .. } = self;
+        increment(&mut counting.counters.appended);
+        tails.appended(number, from, sequence, envelope, |reader, frame| {
+            increment(&mut counting.counters.delivered);
+            replies.push_back(Output::Transmit(reader, frame));
+        });
+        if let Some(log) = logs.get(draft, number).filter(|log| !log.nodes.is_empty()) {
+            replicas.appended(draft, (number, &log.nodes), &from, sequence, now);
+        }
     }
 
     /// The envelope that an append on a handle stands for.
@@ -483,8 +572,12 @@ impl Node {
         rows: &dyn Rows,
     ) -> Result<Envelope, Code> {
         let log = self.logs.get(rows, handle.log).ok_or(Code::NotFound)?;
-        // A writer can't speak for a key other than the one it proved.
-        let entry = Entry { write_key: None, ..entry };
+        let write_key = match handle.role {
+            // A writer can't speak for a key other than the one it proved.
+            Role::Owner | Role::Guest | Role::Member => None,
+            Role::Replica => Some(entry.write_key.ok_or(Code::Malformed)?),
+        };
+        let entry = Entry { write_key, ..entry };
         Ok(entry.into_envelope(log.row.id, handle.key, signature))
     }
 
@@ -496,15 +589,15 @@ impl Node {
         draft: &Draft<'_>,
         now: Instant,
     ) -> Result<(), Code> {
-        let handle = self.reading(peer, number)?;
+        let handle = self.sessions.handle(peer, number)?;
         if ciphertext.len() > limits::SIGNAL_MAX {
             return Err(Code::Malformed);
         }
-        let log = self.logs.get(draft, handle.log).ok_or(Code::NotFound)?;
-        if !log.admits(&handle.key, now) {
-            return Err(Code::Forbidden);
+        let max = self.may_signal(peer, &handle, draft, now)?;
+        self.sessions.signal(peer, now.as_secs(), max)?;
+        if handle.role != Role::Replica {
+            self.pass_signal_on(handle.log, ciphertext, draft);
         }
-        self.sessions.signal(peer, now.as_secs(), self.config.signals_per_s_max)?;
         let mut last = peer;
         for (reader, handle) in self.sessions.readers(handle.log) {
             // Once to each connection; readers come in the order of their names.
@@ -583,7 +676,7 @@ impl Node {
                 let invite = invite::get(draft, handle.log, &handle.key, now);
                 Some(invite.filter(|invite| invite.uses > 0).ok_or(Code::Forbidden)?)
             }
-            Role::Member => return Err(Code::Forbidden),
+            Role::Member | Role::Replica => return Err(Code::Forbidden),
         };
         let one_time = invite.is_none_or(|invite| invite.takes > 0);
         let (logs, quota) = (&mut self.logs, &mut self.quota);
@@ -624,6 +717,10 @@ fn role_of(log: &Log, number: u64, key: &PublicKey, rows: &dyn Rows, now: Instan
 }
 
 /// What one input leads to at most: a commit, a copy for each reader of a log, a full window for
-/// who spoke, its answer, an event and two more, and what routing does. Between inputs the outputs are drained.
-const OUTPUTS_MAX: u64 =
-    limits::READERS_MAX as u64 + limits::DELIVER_WINDOW + 8 + routes::OUTPUTS_MAX;
+/// who spoke, its answer, an event and two more, what goes to other nodes, and what routing does.
+/// Between inputs the outputs are drained.
+const OUTPUTS_MAX: u64 = limits::READERS_MAX as u64
+    + limits::DELIVER_WINDOW
+    + 8
+    + replica::OUTPUTS_MAX as u64
+    + routes::OUTPUTS_MAX;

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, collections::BTreeSet};
 
 use proto::{
     AccountId, Body, Code, Frame, Gauge, Input, Instant, Key, Machine, OpenError, Output, Peer,
-    Record, Rows, Seed,
+    Record, RelayPort, Rows, Seed,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -113,11 +113,6 @@ impl Routes {
         }
     }
 
-    /// The router needs the connection no longer.
-    pub(crate) fn released(&mut self, peer: &Peer) {
-        self.told.remove(peer);
-    }
-
     /// Tells whether a peer is a node of which the router knows. Others are devices, or nodes that
     /// have not introduced themselves.
     pub(crate) fn is_node(&self, peer: &Peer) -> bool {
@@ -129,6 +124,17 @@ impl Routes {
         if self.router.needs(&peer) {
             self.told.insert(peer);
         }
+    }
+
+    /// The driver has opened a port for a peer, or has none.
+    pub(crate) fn relayed(
+        &mut self,
+        peer: Peer,
+        port: Option<RelayPort>,
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
+        self.router.handle(Input::Relayed(peer, port), now, rows);
     }
 
     pub(crate) fn timeout(&mut self, now: Instant, rows: &dyn Rows) {

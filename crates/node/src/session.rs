@@ -45,13 +45,15 @@ pub(crate) enum Role {
     Guest,
     /// A write key of a conversation, of an open epoch or a closed one.
     Member,
+    /// Another node that holds the conversation: may append what it has.
+    Replica,
 }
 
 impl Role {
     pub(crate) fn reads(self) -> bool {
         match self {
             Self::Owner | Self::Member => true,
-            Self::Guest => false,
+            Self::Guest | Self::Replica => false,
         }
     }
 }
@@ -133,11 +135,8 @@ impl Sessions {
     pub(crate) fn check_proof(&self, peer: Peer, node: NodeId, open: &Open) -> Result<(), Code> {
         let session = self.sessions.get(&peer).ok_or(Code::Unexpected)?;
         let client_nonce = session.client_nonce.ok_or(Code::Unexpected)?;
-        let Open { handle, log, key, proof, genesis: _, tail: _ } = open;
-        let is_new = !session.handles.contains_key(handle);
-        if is_new && session.handles.len() >= limits::HANDLES_MAX {
-            return Err(Code::Busy);
-        }
+        let Open { handle, log, key, proof, genesis: _, tail: _, ranking: _ } = open;
+        session.check_room(*handle)?;
         let message = crypto::open_proof_message(
             &session.node_nonce,
             &client_nonce,
@@ -147,6 +146,19 @@ impl Sessions {
             *handle,
         );
         crypto::verify(key, crypto::OPEN_CONTEXT, &message, proof).map_err(|_| Code::Forbidden)
+    }
+
+    /// Checks that there is room for one more handle.
+    pub(crate) fn check_room(&self, peer: Peer, handle: u32) -> Result<(), Code> {
+        self.sessions.get(&peer).ok_or(Code::Unexpected)?.check_room(handle)
+    }
+
+    /// The handles by which a peer may append to a log of which it holds a copy.
+    pub(crate) fn replicated(&self, peer: Peer, log: u64) -> Vec<u32> {
+        let handles = self.sessions.get(&peer).map(|session| &session.handles);
+        let of_log = handles.into_iter().flatten();
+        let of_log = of_log.filter(|(_, handle)| handle.log == log && handle.role == Role::Replica);
+        of_log.map(|(number, _)| *number).collect()
     }
 
     /// Opens a handle. One of the same number must have been closed.
@@ -217,3 +229,12 @@ fn count(counted: &mut (u64, u64), second: u64, max: u32) -> Result<(), Code> {
 
 /// As many as a node may ask.
 const QUESTIONS_PER_S: u32 = 64;
+impl Session {
+    fn check_room(&self, handle: u32) -> Result<(), Code> {
+        let is_new = !self.handles.contains_key(&handle);
+        if is_new && self.handles.len() >= limits::HANDLES_MAX {
+            return Err(Code::Busy);
+        }
+        Ok(())
+    }
+}

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::{DecodeError, Reference, limits, wire};
+use crate::{DecodeError, LogId, Reference, limits, wire};
 
 /// One entry of a conversation, as its author wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,8 +32,9 @@ pub enum Body {
     Reaction { target: Reference, emoji: String },
     /// What has arrived and what was read.
     Receipt(Receipt),
-    /// Accepts the contact request; carries the bundle of whoever accepts.
-    Accept { bundle: Vec<u8> },
+    /// Accepts the contact request; carries the bundle of whoever accepts, and the conversation
+    /// that they had asked for and give up.
+    Accept { bundle: Vec<u8>, instead_of: Option<LogId> },
     /// Something of a later version. It takes its place in the order and is not shown.
     #[default]
     Unknown,
@@ -80,8 +81,9 @@ impl Content {
                     read: bytes_of(&receipt.read),
                 });
             }
-            Body::Accept { bundle } => {
-                wire.accept = Some(wire::Accept { bundle: bundle.clone() });
+            Body::Accept { bundle, instead_of } => {
+                let instead_of = instead_of.map(|log| log.0.to_vec()).unwrap_or_default();
+                wire.accept = Some(wire::Accept { bundle: bundle.clone(), instead_of });
             }
             Body::Unknown => {}
         }
@@ -137,7 +139,11 @@ fn body_of(wire: wire::Content) -> Result<Body, DecodeError> {
         if accept.bundle.len() > limits::BUNDLE_MAX {
             return Err(DecodeError::TooLarge);
         }
-        return Ok(Body::Accept { bundle: accept.bundle });
+        let instead_of = match accept.instead_of.as_slice() {
+            [] => None,
+            log => Some(LogId::try_from(log)?),
+        };
+        return Ok(Body::Accept { bundle: accept.bundle, instead_of });
     }
     if wire.text.is_empty() {
         return Ok(Body::Unknown);

@@ -3,8 +3,8 @@
 use prost::Message;
 
 use crate::{
-    AccountId, DecodeError, Envelope, EnvelopeId, Expiry, Extension, Head, Kind, LogId, PublicKey,
-    Reference, Routing, wire,
+    AccountId, DecodeError, Envelope, EnvelopeId, Expiry, Extension, Head, Kind, LogId,
+    NodeAddress, PublicKey, Reference, Routing, wire,
 };
 
 /// One utterance.
@@ -32,9 +32,12 @@ pub enum Body {
     Open(Open),
     /// The log is open.
     Opened { head: Cursor, position: u64 },
+    /// From a node to another one of a log's ranking: opens its copy, to append what this one has.
+    Replicate(Replicate),
     /// Forgets a handle.
     Close { handle: u32 },
-    /// Stores an envelope in the log open as `handle`, whose log and write key it has.
+    /// Stores an envelope in the log open as `handle`, whose log and write key it has. From a node
+    /// the entry names its key, and its sequence in that node's copy.
     Append { handle: u32, entry: Entry, signature: [u8; 64] },
     /// Hands an envelope to a reader.
     Deliver { handle: u32, entry: Entry },
@@ -88,6 +91,28 @@ pub struct Open {
     pub genesis: Option<Vec<u8>>,
     /// Deliver everything after this, and what is appended from now on.
     pub tail: Option<Cursor>,
+    /// Who holds the log, as the opener knows.
+    pub ranking: Option<Box<Ranking>>,
+}
+
+/// The nodes that may hold a log, in order, as its members tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranking {
+    /// The larger one counts.
+    pub version: u64,
+    /// At most [`limits::RANKING_MAX`](crate::limits::RANKING_MAX), and at least one.
+    pub nodes: Vec<NodeAddress>,
+}
+
+/// Opens another node's copy of a log, to append to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replicate {
+    /// What the sender will call it.
+    pub handle: u32,
+    /// Which log.
+    pub log: LogId,
+    /// Where the sender's copy ends.
+    pub head: Cursor,
 }
 
 /// A place in the order in which one node received a log.
@@ -129,7 +154,7 @@ pub struct PutKeyPackages {
 /// from the key that the handle was opened with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its number in the node's order; 0 from a writer.
+    /// Its number in the node's order; 0 from a device.
     pub sequence: u64,
     /// As in [`Head`].
     pub kind: Kind,
@@ -205,6 +230,7 @@ impl Frame {
             | Body::Goodbye(_)
             | Body::Open(_)
             | Body::Opened { .. }
+            | Body::Replicate(_)
             | Body::Close { .. }
             | Body::PutBundle(_)
             | Body::GetBundle(_)

@@ -30,12 +30,14 @@ pub mod wire;
 pub use codec::{DecodeError, FrameReader, write_frame};
 pub use content::{Body as ContentBody, Content, Receipt};
 pub use envelope::{Envelope, Expiry, Extension, Head, Kind, LogGenesis};
-pub use frame::{Body, Code, Cursor, Entry, Frame, Hello, Lane, Open, PutKeyPackages, Read};
+pub use frame::{
+    Body, Code, Cursor, Entry, Frame, Hello, Lane, Open, PutKeyPackages, Ranking, Read, Replicate,
+};
 pub use gauge::Gauge;
 pub use id::{
     AccountId, EnvelopeId, Key, LogId, NodeAddress, NodeId, ParseError, PublicKey, Reference,
 };
-pub use machine::{Input, Machine, OpenError, Output, Peer, Seed};
+pub use machine::{Input, Machine, OpenError, Output, Peer, RelayPort, RelayToken, Seed};
 pub use network::{Network, is_public, networks};
 pub use routing::{
     Contact, Fact, FactId, Gossip, Hop, HopOutcome, Query, Record, Routing, pack, unpack,

@@ -83,7 +83,8 @@ pub const SUSPICION_MAX: usize = 256;
 pub const RECORD_LIFE_S: u32 = 24 * 3600;
 /// Names of facts in one frame.
 pub const FACTS_NAMED_MAX: usize = 64;
-/// Nodes in one sample.
-pub const SAMPLE_MAX: usize = 64;
+/// Nodes in one sample, each of another network: so many that whoever owns a dozen networks has few
+/// of them. Some 50 KiB.
+pub const SAMPLE_MAX: usize = 160;
 /// Requests of one lookup, and hops in its trace.
 pub const HOPS_MAX: usize = 128;

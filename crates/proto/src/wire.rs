@@ -442,7 +442,7 @@ pub struct Frame {
     pub request: u32,
     #[prost(
         oneof = "frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24"
     )]
     pub body: ::core::option::Option<frame::Body>,
 }
@@ -492,6 +492,8 @@ pub mod frame {
         PutInvite(super::PutInvite),
         #[prost(message, tag = "23")]
         Routing(super::Routing),
+        #[prost(message, tag = "24")]
+        Replicate(super::Replicate),
     }
 }
 /// "I hold it durably, you may forget it." For a Deliver: everything up to `sequence` of `handle`.
@@ -529,7 +531,7 @@ pub struct Goodbye {
     pub code: u32,
 }
 /// Opens a log under a number of the opener's choice and proves possession of one of its keys.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Open {
     #[prost(uint32, tag = "1")]
     pub handle: u32,
@@ -549,6 +551,31 @@ pub struct Open {
     pub incarnation: u64,
     #[prost(uint64, tag = "8")]
     pub sequence: u64,
+    /// Who holds the log, as its members know; for conversations with several homes.
+    #[prost(message, optional, tag = "9")]
+    pub ranking: ::core::option::Option<Ranking>,
+}
+/// Of two rankings of one log the newer one counts: the one with the larger version.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Ranking {
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub nodes: ::prost::alloc::vec::Vec<NodeAddress>,
+}
+/// From one node of a log's ranking to another: "I will append to your copy, as `handle`, what mine
+/// has". Answered with Opened, whose cursor says up to where the receiver has the sender's copy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Replicate {
+    #[prost(uint32, tag = "1")]
+    pub handle: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub log: ::prost::alloc::vec::Vec<u8>,
+    /// The sender's copy and its largest sequence.
+    #[prost(uint64, tag = "3")]
+    pub incarnation: u64,
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Opened {
@@ -565,7 +592,8 @@ pub struct Close {
     #[prost(uint32, tag = "1")]
     pub handle: u32,
 }
-/// An envelope without the two fields that the handle stands for: log and write key.
+/// An envelope without the two fields that the handle stands for: log and write key. On a handle of
+/// Replicate the key comes along, and the entry's sequence in the sender's copy.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Append {
     #[prost(uint32, tag = "1")]
@@ -582,6 +610,10 @@ pub struct Append {
     pub ciphertext: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "7")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "8")]
+    pub write_key: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "9")]
+    pub sequence: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Deliver {
@@ -753,6 +785,9 @@ pub struct Receipt {
 pub struct Accept {
     #[prost(bytes = "vec", tag = "1")]
     pub bundle: ::prost::alloc::vec::Vec<u8>,
+    /// Requests crossed: the conversation that whoever accepts had asked for, and gives up.
+    #[prost(bytes = "vec", tag = "2")]
+    pub instead_of: ::prost::alloc::vec::Vec<u8>,
 }
 /// A change of the MLS group, sealed under the envelope key of the epoch that it leaves.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

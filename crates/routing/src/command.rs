@@ -3,9 +3,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use crypto::SigningKey;
-use proto::{
-    AccountId, Contact, Hop, Key, NodeAddress, NodeId, Peer, PublicKey, Query, Record, limits,
-};
+use proto::{AccountId, Contact, Hop, Key, NodeAddress, NodeId, PublicKey, Query, Record, limits};
 
 use crate::{NodeRecord, lookup::LookupRules};
 
@@ -120,10 +118,9 @@ pub enum RouterEvent {
     Asked(Query),
     /// Others can't dial this node where it says they can.
     Unreachable,
-    /// A node that can't be dialled asks for a port.
-    RelayAsked { peer: Peer, request: u32 },
-    /// A node gives a port.
-    RelayGiven { through: NodeId, addresses: Vec<SocketAddr>, token: [u8; 16] },
+    /// Others reach this node at these addresses from now on, by a port of another one; at none if
+    /// that is gone.
+    Addresses(Vec<SocketAddr>),
     /// A node is gone, as far as two observers can tell.
     Dead(NodeId),
     /// All is handed over.

@@ -19,6 +19,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Links<P> {
     links: BTreeMap<NodeId, Link<P>>,
+    /// Connections that were given up and of whose end the driver has yet to tell: it is not that of
+    /// the next one.
+    closing: BTreeSet<NodeId>,
     timers: BTreeSet<(Instant, NodeId, u32, Due)>,
     requests: u32,
     /// Answers on links that stand, and on those that must be dialled first.
@@ -34,7 +37,8 @@ struct Link<P> {
     /// This side has dialled.
     dialled: bool,
     introduced_to: bool,
-    record: Option<Box<NodeRecord>>,
+    /// The record with which the node has introduced itself, as bytes: they take half the room.
+    record: Option<Box<[u8]>>,
     used: Instant,
     asks: BTreeMap<u32, Ask<P>>,
     questions: Allowance,
@@ -83,6 +87,7 @@ impl<P: Clone> Links<P> {
     pub(crate) fn new() -> Self {
         Self {
             links: BTreeMap::new(),
+            closing: BTreeSet::new(),
             timers: BTreeSet::new(),
             requests: 0,
             pace: Pace::new(LATE_FIRST),
@@ -140,6 +145,7 @@ impl<P: Clone> Links<P> {
     /// A connection stands. Who dialled introduces itself at once, so that devices, which never do,
     /// are never taken for nodes.
     pub(crate) fn connected(&mut self, node: NodeId, now: Instant) {
+        self.closing.remove(&node);
         let Some(link) = self.links.get_mut(&node) else { return };
         link.up = true;
         link.used = now;
@@ -159,18 +165,24 @@ impl<P: Clone> Links<P> {
             self.wishes.push(Wish::Disconnect(node));
             return false;
         }
+        self.closing.remove(&node);
         let link = self.links.entry(node).or_insert_with(|| Link::new(false, now));
         link.up = true;
         link.used = now;
-        link.record = Some(Box::new(record));
+        link.record = Some(record.as_bytes().into());
         if !std::mem::replace(&mut link.introduced_to, true) {
             self.wishes.push(Wish::Introduce(node));
         }
         true
     }
 
-    /// A connection is gone, and with it what was under way.
-    pub(crate) fn disconnected(&mut self, node: &NodeId) -> Vec<Turn<P>> {
+    /// A connection is gone, and with it what was under way. Returns nothing if it was given up
+    /// before.
+    pub(crate) fn disconnected(&mut self, node: &NodeId) -> Option<Vec<Turn<P>>> {
+        if self.closing.remove(node) { None } else { Some(self.forget(node)) }
+    }
+
+    fn forget(&mut self, node: &NodeId) -> Vec<Turn<P>> {
         let Some(link) = self.links.remove(node) else { return Vec::new() };
         self.timers.retain(|(_, at, ..)| at != node);
         if link.dialled {
@@ -212,17 +224,22 @@ impl<P: Clone> Links<P> {
     }
 
     /// The record with which a node has introduced itself on its present connection.
-    pub(crate) fn record(&self, node: &NodeId) -> Option<&NodeRecord> {
-        self.links.get(node).filter(|link| link.up)?.record.as_deref()
+    pub(crate) fn record(&self, node: &NodeId) -> Option<NodeRecord> {
+        NodeRecord::reread(self.links.get(node).filter(|link| link.up)?.record.as_deref()?)
+    }
+
+    /// Tells whether a node has introduced itself on its present connection.
+    pub(crate) fn is_known(&self, node: &NodeId) -> bool {
+        self.links.get(node).is_some_and(|link| link.up && link.record.is_some())
     }
 
     /// A node says something new of itself.
     pub(crate) fn renew(&mut self, record: &NodeRecord) {
         if let Some(link) = self.links.get_mut(&record.node())
             && let Some(known) = &mut link.record
-            && record.replaces(known)
+            && NodeRecord::reread(known).is_some_and(|known| record.replaces(&known))
         {
-            **known = record.clone();
+            *known = record.as_bytes().into();
         }
     }
 
@@ -238,8 +255,12 @@ impl<P: Clone> Links<P> {
 
     /// Says goodbye to a node.
     pub(crate) fn hang_up(&mut self, node: &NodeId) -> Vec<Turn<P>> {
-        let dialled = self.links.get(node).is_some_and(|link| link.dialled);
-        let turns = self.disconnected(node);
+        let (dialled, up) =
+            self.links.get(node).map_or((false, false), |link| (link.dialled, link.up));
+        if up {
+            self.closing.insert(*node);
+        }
+        let turns = self.forget(node);
         if !dialled {
             self.wishes.push(Wish::Disconnect(*node));
         }
@@ -283,7 +304,7 @@ impl<P: Clone> Links<P> {
                     turns.extend(ask.map(|ask| Turn::Lost(node, ask.purpose)));
                 }
                 (Due::Lost, None) if request == 0 && !link.up => {
-                    turns.extend(self.disconnected(&node));
+                    turns.extend(self.forget(&node));
                 }
                 _ => {}
             }
@@ -315,9 +336,7 @@ impl<P: Clone> Links<P> {
     /// About how much memory this takes.
     pub(crate) fn state_bytes(&self) -> usize {
         let of_link = |link: &Link<P>| {
-            let record = link.record.as_ref().map_or(0, |record| {
-                size_of::<NodeRecord>().saturating_add(record.as_bytes().len())
-            });
+            let record = link.record.as_ref().map_or(0, |record| record.len());
             let asks = link.asks.len().saturating_mul(size_of::<Ask<P>>());
             size_of::<Link<P>>().saturating_add(record).saturating_add(asks)
         };
@@ -342,9 +361,9 @@ impl<P> Link<P> {
 }
 
 /// Connections that are kept: the active view, and whoever was asked or asked lately.
-const LINKS_MAX: usize = 48;
+const LINKS_MAX: usize = 36;
 /// Connections at any time, with those that are needed just now.
-const LINKS_HARD_MAX: usize = 58;
+const LINKS_HARD_MAX: usize = 48;
 /// A connection on which nothing was asked for so long goes; a keep-alive costs 240 bytes a minute.
 const SILENT_MAX: Duration = Duration::from_secs(120);
 /// Requests to one node under way: a few lookups at the same time.

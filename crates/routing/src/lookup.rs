@@ -379,7 +379,7 @@ const HOLDERS: usize = 3;
 /// Nearest nodes of a path that must have answered.
 const SETTLED: usize = 3;
 /// Contacts of one path that are not asked yet.
-const FRESH_MAX: usize = 40;
+const FRESH_MAX: usize = 20;
 
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,10 @@
 mod answers;
 mod errands;
 mod questions;
+mod reach;
 mod upkeep;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use proto::{
     Body, Code, Contact, Frame, Gauge, Input, Instant, Key, Machine, NodeId, OpenError, Output,
@@ -24,7 +25,7 @@ use crate::{
     table::{Missed, Table},
 };
 
-use self::{errands::Errands, upkeep::Upkeep};
+use self::{errands::Errands, reach::Reach, upkeep::Upkeep};
 
 /// One node's part in routing.
 ///
@@ -41,6 +42,9 @@ pub struct Router {
     gossip: Gossip,
     errands: Errands,
     upkeep: Upkeep,
+    reach: Reach,
+    /// Where this node is reached instead of where it was told to be, if that is so.
+    relayed_at: Option<Vec<SocketAddr>>,
     /// Dials for others: an attacker could have many nodes dial one address.
     probes: Allowance,
     counters: RouterCounters,
@@ -96,6 +100,8 @@ impl Machine for Router {
             gossip: Gossip::new(gossip, ChaCha20Rng::from_rng(&mut rng)),
             errands: Errands::default(),
             upkeep,
+            reach: Reach::new(now),
+            relayed_at: None,
             probes: Allowance::new(PROBES_PER_S, now),
             counters: RouterCounters::default(),
             outputs: VecDeque::new(),
@@ -117,10 +123,13 @@ impl Machine for Router {
             Input::Connected(peer) => self.links.connected(node_of(peer), now),
             Input::Frame(peer, frame) => self.frame(node_of(peer), frame, now, rows),
             Input::Disconnected(peer) => {
-                let turns = self.links.disconnected(&node_of(peer));
+                if let Some(turns) = self.links.disconnected(&node_of(peer)) {
+                    self.turn(turns, now);
+                }
                 self.gossip.disconnected(node_of(peer), now);
-                self.turn(turns, now);
+                self.relay_lost(&node_of(peer), now, rows);
             }
+            Input::Relayed(peer, port) => self.relayed(peer, port),
             Input::Timeout => self.timeout(now, rows),
         }
         self.settle(now, rows);
@@ -156,17 +165,17 @@ impl Router {
 
     /// The nodes to which a connection stands, with what they say of themselves.
     pub fn peers(&self) -> Vec<NodeRecord> {
-        self.links.nodes().filter_map(|node| self.links.record(&node).cloned()).collect()
+        self.links.nodes().filter_map(|node| self.links.record(&node)).collect()
+    }
+
+    /// The contacts in the table.
+    pub fn contacts(&self) -> Vec<Contact> {
+        self.table.long_lived(usize::MAX)
     }
 
     /// Tells whether this node gossips with another.
     pub fn is_neighbour(&self, node: &NodeId) -> bool {
         self.gossip.is_neighbour(node)
-    }
-
-    /// Tells whether others can dial this node, once that was found out.
-    pub fn reachable(&self) -> Option<bool> {
-        self.upkeep.reachable()
     }
 
     /// Tells whether routing needs the connection to a node.
@@ -197,6 +206,7 @@ impl Router {
         gauges.extend(self.links.gauges());
         gauges.extend(self.kept.gauges());
         gauges.extend(self.errands.gauges());
+        gauges.push(self.reach.gauge());
         gauges
     }
 
@@ -239,7 +249,7 @@ impl Router {
         if let Routing::Introduce(record) = word {
             return self.introduced(from, &record, now);
         }
-        let is_node = self.links.record(&from).is_some();
+        let is_node = self.links.is_known(&from);
         let open_to_devices =
             matches!(word, Routing::Find { .. } | Routing::Lookup { .. } | Routing::Sample);
         if !is_node && !open_to_devices {
@@ -315,7 +325,7 @@ impl Router {
 
     /// A node did not answer. If it had for long, others are asked whether they reach it.
     fn missed(&mut self, node: &NodeId, now: Instant) {
-        let record = self.links.record(node).cloned();
+        let record = self.links.record(node);
         if let Missed::Gone(answered_for) = self.table.missed(node)
             && answered_for >= TRUSTED_AFTER
             && let Some(record) = record
@@ -337,7 +347,8 @@ impl Router {
     fn settle(&mut self, now: Instant, rows: &dyn Rows) {
         loop {
             let gossip = &self.gossip;
-            self.links.tidy(|node| gossip.is_neighbour(node), now);
+            let reach = &self.reach;
+            self.links.tidy(|node| gossip.is_neighbour(node) || reach.needs(node), now);
             let advanced = self.advance(now, rows);
             let wishes = self.links.take_wishes();
             let said = self.gossip.poll();
@@ -376,7 +387,7 @@ impl Router {
         match said {
             GossipOutput::Say(node, word) => self.say(node, 0, Routing::Gossip(word)),
             GossipOutput::Connect(contact) => {
-                if let Some(record) = self.links.record(&contact.node).cloned() {
+                if let Some(record) = self.links.record(&contact.node) {
                     self.gossip.connected(contact.node, &record, now);
                 } else if !self.links.dial(contact.node, &contact.addresses, now) {
                     self.gossip.disconnected(contact.node, now);

@@ -296,7 +296,7 @@ impl Networks {
 }
 
 /// Contacts that wait for a place in a bucket: enough for those that fail within an hour.
-const WAITING_MAX: usize = 4;
+const WAITING_MAX: usize = 2;
 /// A single request can get lost.
 const FAILURES_MAX: u8 = 2;
 /// As go-libp2p has it: a network of 256 addresses costs about as much as one of its addresses.

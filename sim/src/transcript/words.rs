@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proto::{
     Body, DecodeError, Entry, Frame, FrameReader, Instant, LogGenesis, LogId, Open, PublicKey,
-    PutKeyPackages, Read, Reference,
+    PutKeyPackages, Read, Reference, Replicate,
 };
 
 use super::{Way, names::Names, story::span};
@@ -97,6 +97,7 @@ impl Words {
             Body::KeyPackages { packages, left } => self.key_packages(answered, packages, *left),
 
             Body::Open(open) => self.open(way, *request, open),
+            Body::Replicate(replicate) => self.replicate(way, *request, replicate),
             Body::Close { handle } => {
                 let on = self.on(way, *handle);
                 self.ask(way, *request, format!("close {}", on.0), "", on.1)
@@ -140,10 +141,24 @@ impl Words {
             Some(Ok(_)) => how.push_str(", with the genesis of another"),
             Some(Err(_)) => how.push_str(", with a bad genesis"),
         }
+        if let Some(ranking) = &open.ranking {
+            how.push_str(&format!(", held by {}", numbered(ranking.nodes.len(), "node")));
+        }
         if let Some(cursor) = open.tail {
             how.push_str(&tail(cursor, |incarnation| self.names.copy(incarnation)));
         }
         self.ask(way, request, format!("open {log}"), &how, Some(handle))
+    }
+
+    fn replicate(&mut self, way: Way, request: u32, replicate: &Replicate) -> String {
+        let Replicate { handle, log, head } = replicate;
+        // Entries on such a handle name their keys.
+        let handle_of = Handle { log: *log, key: PublicKey::default() };
+        self.handles.insert((way.link, way.from, *handle), handle_of);
+        let how =
+            format!(": entries up to {} of {}", head.sequence, self.names.copy(head.incarnation));
+        let what = format!("replicate {}", self.names.log(*log));
+        self.ask(way, request, what, &how, Some(handle_of))
     }
 
     fn append(&mut self, way: Way, request: u32, handle: u32, entry: &Entry) -> String {

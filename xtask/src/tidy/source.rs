@@ -39,7 +39,7 @@ fn collect(directory: &Path, sources: &mut Vec<Source>) -> io::Result<()> {
         let path = path.strip_prefix(".").unwrap_or(&path);
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if path.is_dir() {
-            if !SKIPPED.contains(&name) {
+            if !SKIPPED.contains(&name) && !name.starts_with("target-") {
                 collect(path, sources)?;
             }
         } else if EXTENSIONS.iter().any(|extension| name.ends_with(extension)) {

@@ -8,7 +8,7 @@ use std::{
 
 use proto::{
     Body, Code, Expiry, Extension, Frame, Input, Instant, Kind, Machine, OpenError, Output, Peer,
-    Rows, Seed, Table, WriteBatch,
+    RelayPort, RelayToken, Rows, Seed, Table, WriteBatch,
 };
 use store::Store;
 
@@ -28,6 +28,7 @@ pub(super) enum Told {
     Connected(Peer),
     Disconnected(Peer),
     Frame(Frame),
+    Relayed(Peer, Option<RelayPort>),
 }
 
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(super) enum Tell {
     Connect(Peer, Vec<SocketAddr>),
     Disconnect(Peer),
     Say(Peer, Frame),
+    Relay(Peer),
+    Tunnel(Peer, SocketAddr, RelayToken),
 }
 
 /// Frames come in the order in which they were foreseen; those of a connection that was replaced
@@ -84,6 +87,10 @@ impl Machine for Echo {
             Input::Command(Tell::Say(peer, frame)) => {
                 outputs.push_back(Output::Transmit(peer, frame));
             }
+            Input::Command(Tell::Relay(peer)) => outputs.push_back(Output::Relay(peer)),
+            Input::Command(Tell::Tunnel(through, at, token)) => {
+                outputs.push_back(Output::Tunnel { through, at, token });
+            }
             Input::Connected(peer) => outputs.push_back(Output::Event(Told::Connected(peer))),
             Input::Disconnected(peer) => outputs.push_back(Output::Event(Told::Disconnected(peer))),
             Input::Frame(peer, frame) => {
@@ -107,6 +114,9 @@ impl Machine for Echo {
                     outputs.push_back(Output::Transmit(peer, Frame { request, body }));
                 }
                 outputs.push_back(Output::Event(Told::Frame(frame)));
+            }
+            Input::Relayed(peer, port) => {
+                outputs.push_back(Output::Event(Told::Relayed(peer, port)));
             }
             Input::Timeout => {}
         }
@@ -187,6 +197,15 @@ impl Side {
         loop {
             if let Told::Disconnected(peer) = self.told().await {
                 return peer;
+            }
+        }
+    }
+
+    /// Skips to the next answer to [`Tell::Relay`].
+    pub(super) async fn relayed(&mut self) -> (Peer, Option<RelayPort>) {
+        loop {
+            if let Told::Relayed(peer, port) = self.told().await {
+                return (peer, port);
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Where the node and its router meet: who is told of what, and who carries out what the router
 //! wants.
 
-use proto::{AccountId, Body, Code, Draft, Frame, Instant, Key, Output, Peer, Query, Rows};
+use proto::{
+    AccountId, Body, Code, Draft, Frame, Instant, Key, Output, Peer, Query, RelayPort, Rows,
+};
 use routing::{LookedUp, RouterCommand, RouterEvent};
 
-use super::{Node, NodeCommand, NodeEvent};
+use super::{Durability, Node, NodeCommand, NodeEvent};
 use crate::{
     account::{self, Refusal},
     counters::Dropped,
@@ -17,7 +19,7 @@ impl Node {
     pub(super) fn begin(&mut self, rows: &dyn Rows, now: Instant) {
         let mut draft = Draft::new(rows);
         self.carry_out(&mut draft, now);
-        self.finish(draft);
+        self.settle(draft, Durability::Needed, now);
     }
 
     /// What the application asks.
@@ -145,6 +147,20 @@ impl Node {
         }
     }
 
+    /// The driver has opened a port for a node that can't be dialled, or has none.
+    pub(super) fn relayed(
+        &mut self,
+        peer: Peer,
+        port: Option<RelayPort>,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
+        if let Some(routes) = &mut self.routes {
+            routes.relayed(peer, port, now, draft);
+            self.carry_out(draft, now);
+        }
+    }
+
     /// Carries out what the router wants, until it wants nothing more.
     fn carry_out(&mut self, draft: &mut Draft<'_>, now: Instant) {
         while let Some(output) = self.routes.as_mut().and_then(Routes::poll_output) {
@@ -170,12 +186,17 @@ impl Node {
                     }
                 }
                 Output::Disconnect(peer) => {
+                    // For the router it is over even if others go on with it.
                     if let Some(routes) = &mut self.routes {
-                        routes.released(&peer);
+                        routes.disconnected(peer, now, draft);
                     }
-                    if !self.sessions.has_handles(peer) {
+                    if !self.sessions.has_handles(peer) && !self.replicas.wants(&peer) {
                         self.goodbye(peer, draft, now);
                     }
+                }
+                Output::Relay(peer) => self.replies.push_back(Output::Relay(peer)),
+                Output::Tunnel { through, at, token } => {
+                    self.replies.push_back(Output::Tunnel { through, at, token });
                 }
                 Output::Event(event) => self.router_says(event, draft, now),
             }
@@ -199,12 +220,7 @@ impl Node {
             }
             RouterEvent::Asked(query) => self.asked(query, draft, now),
             RouterEvent::Unreachable => self.event(NodeEvent::Unreachable),
-            RouterEvent::RelayAsked { peer, request } => {
-                self.event(NodeEvent::RelayAsked { peer, request });
-            }
-            RouterEvent::RelayGiven { through, addresses, token } => {
-                self.event(NodeEvent::RelayGiven { through, addresses, token });
-            }
+            RouterEvent::Addresses(addresses) => self.event(NodeEvent::Addresses(addresses)),
             RouterEvent::Dead(node) => self.event(NodeEvent::Dead(node)),
             RouterEvent::Left => self.event(NodeEvent::Left),
             // The newest comes when the lookup ends; nobody waits for a publication.
@@ -283,7 +299,7 @@ impl Node {
             let says = router.record().says();
             status.addresses.clone_from(&says.addresses);
             status.since_s = says.since_s;
-            status.reachable = router.reachable();
+            status.reachable = router.is_reachable();
             status.links = router.peers().len() as u64;
             status.contacts = contacts as u64;
             status.records = records as u64;

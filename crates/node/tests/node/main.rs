@@ -19,5 +19,8 @@ mod logs;
 mod network;
 mod quotas;
 mod refusals;
+mod replication;
 mod routes;
+mod strangers;
+mod town;
 mod world;

@@ -253,6 +253,8 @@ impl Network {
                     self.enter(LATENCY * 2, What::Connect(at, to));
                 }
                 Output::Disconnect(peer) => self.close(at, peer),
+                // There are no NATs here.
+                Output::Relay(_) | Output::Tunnel { .. } => {}
                 Output::Transmit(peer, frame) => match self.by_peer(&peer) {
                     Some(to) if self.hosts[at].links.contains(&peer) => {
                         self.said.push((at, frame.body.clone()));

@@ -102,7 +102,7 @@ fn number(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(bytes.try_into().unwrap())
 }
 
-/// Checks every bound against the rows themselves (`spec/logs.md`, section 9).
+/// Checks every bound against the rows themselves (`spec/logs.md`, section 10).
 fn check(world: &World) -> Result<(), TestCaseError> {
     let rows = |table| {
         let mut rows = Vec::new();

@@ -1,6 +1,10 @@
 //! A node, its store, and the devices that talk to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    ops::ControlFlow,
+};
 
 use crypto::{Authority, Bundle, Device, InboxKey, Phrase, RecordDraft, SigningKey, sign_envelope};
 use node::{Node, NodeCommand, NodeConfig, NodeEvent};
@@ -11,7 +15,6 @@ use proto::{
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use std::ops::ControlFlow;
 use store::{Memory, Store};
 
 /// A node on a store, driven as the real driver does: what follows a commit waits for a sync.
@@ -27,6 +30,8 @@ pub(crate) struct World {
     held: Vec<Output<NodeEvent>>,
     /// Peers the node hung up on.
     pub(crate) hung_up: Vec<Peer>,
+    /// Peers to which the node wants a connection.
+    pub(crate) wanted: BTreeMap<Peer, Vec<SocketAddr>>,
     /// Sync after each input.
     pub(crate) syncs: bool,
     seeds: u8,
@@ -36,6 +41,7 @@ pub(crate) struct World {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client {
     pub(crate) peer: Peer,
+    node: NodeId,
     node_nonce: [u8; 16],
     nonce: [u8; 16],
 }
@@ -58,13 +64,22 @@ impl World {
             arrived: BTreeMap::new(),
             held: Vec::new(),
             hung_up: Vec::new(),
+            wanted: BTreeMap::new(),
             syncs: true,
             seeds: 1,
         }
     }
 
+    pub(crate) fn name(&self) -> Peer {
+        PublicKey(self.config.node.0)
+    }
+
     pub(crate) fn input(&mut self, input: Input<NodeCommand>) {
         self.node.handle(input, self.now, &self.store);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
         for gauge in self.node.gauges() {
             assert!(gauge.value <= gauge.limit, "{gauge:?}");
         }
@@ -74,6 +89,11 @@ impl World {
                 Output::Commit(batch) => {
                     assert!(is_first, "a commit behind an answer");
                     assert!(!batch.is_empty(), "an empty commit");
+                    self.store.apply(&batch).unwrap();
+                }
+                Output::Note(batch) => {
+                    assert!(is_first, "a note behind an answer");
+                    assert!(!batch.is_empty(), "an empty note");
                     self.store.apply(&batch).unwrap();
                 }
                 later => self.held.push(later),
@@ -97,8 +117,14 @@ impl World {
                     self.arrived.entry(peer).or_default().push_back(frame);
                 }
                 Output::Event(event) => self.events.push(event),
-                Output::Disconnect(peer) => self.hung_up.push(peer),
-                Output::Commit(_) | Output::Note(_) | Output::Connect(..) => {
+                Output::Disconnect(peer) => {
+                    self.wanted.remove(&peer);
+                    self.hung_up.push(peer);
+                }
+                Output::Connect(peer, addresses) => {
+                    self.wanted.insert(peer, addresses);
+                }
+                Output::Commit(_) | Output::Note(_) | Output::Relay(_) | Output::Tunnel { .. } => {
                     panic!("unexpected output")
                 }
             }
@@ -118,6 +144,8 @@ impl World {
         let seed = Seed([self.seeds; 32]);
         self.node = Node::open(self.config.clone(), seed, self.now, &self.store).unwrap();
         self.arrived.clear();
+        self.wanted.clear();
+        self.drain();
     }
 
     pub(crate) fn pass(&mut self, seconds: u64) {
@@ -146,7 +174,7 @@ impl World {
         let Some(Body::Hello(hello)) = self.take(peer).into_iter().next().map(|f| f.body) else {
             panic!("no hello")
         };
-        Client { peer, node_nonce: hello.nonce, nonce: [9; 16] }
+        Client { peer, node: self.config.node, node_nonce: hello.nonce, nonce: [9; 16] }
     }
 
     /// Says something that expects no answer.
@@ -173,6 +201,12 @@ impl World {
     /// Everything that has arrived and wasn't an answer.
     pub(crate) fn take(&mut self, peer: Peer) -> Vec<Frame> {
         self.arrived.remove(&peer).unwrap_or_default().into()
+    }
+
+    /// The first of what has arrived.
+    pub(crate) fn take_some(&mut self, peer: Peer, most: usize) -> Vec<Frame> {
+        let Some(frames) = self.arrived.get_mut(&peer) else { return Vec::new() };
+        frames.drain(..most.min(frames.len())).collect()
     }
 
     /// The sequences and ciphertexts that were delivered on a handle.
@@ -333,11 +367,11 @@ pub(crate) fn open_frame(
     genesis: Option<LogGenesis>,
     tail: Option<Cursor>,
 ) -> Open {
-    let Client { peer, node_nonce, nonce } = client;
-    let message = crypto::open_proof_message(node_nonce, nonce, peer, &NODE, &log, handle);
+    let Client { peer, node, node_nonce, nonce } = client;
+    let message = crypto::open_proof_message(node_nonce, nonce, peer, node, &log, handle);
     let proof = key.sign(crypto::OPEN_CONTEXT, &message);
     let genesis = genesis.map(|genesis| genesis.encode());
-    Open { handle, log, key: key.public(), proof, genesis, tail }
+    Open { handle, log, key: key.public(), proof, genesis, tail, ranking: None }
 }
 
 pub(crate) fn refused(code: Code) -> Body {

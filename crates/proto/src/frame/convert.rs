@@ -2,7 +2,8 @@
 
 use crate::{
     AccountId, Body, Code, Cursor, DecodeError, Entry, EnvelopeId, Expiry, Extension, Frame, Hello,
-    Kind, LogId, Open, PublicKey, PutKeyPackages, Read, Reference, limits, wire,
+    Kind, LogId, NodeAddress, Open, PublicKey, PutKeyPackages, Ranking, Read, Reference, Replicate,
+    limits, wire,
 };
 use wire::frame::Body as Wire;
 
@@ -29,6 +30,7 @@ impl From<&Body> for Wire {
                 sequence: head.sequence,
                 position: *position,
             }),
+            Body::Replicate(replicate) => Self::Replicate(replicate.into()),
             Body::Close { handle } => Self::Close(wire::Close { handle: *handle }),
             Body::Append { handle, entry, signature } => {
                 Self::Append(append_to_wire(*handle, entry, signature))
@@ -89,6 +91,7 @@ impl TryFrom<Wire> for Body {
             Wire::Opened(wire::Opened { incarnation, sequence, position }) => {
                 Self::Opened { head: Cursor { incarnation, sequence }, position }
             }
+            Wire::Replicate(replicate) => Self::Replicate(replicate.try_into()?),
             Wire::Close(close) => Self::Close { handle: close.handle },
             Wire::Append(append) => append_from_wire(append)?,
             Wire::Deliver(deliver) => Self::Deliver {
@@ -158,6 +161,7 @@ impl From<&Open> for wire::Open {
             tail: open.tail.is_some(),
             incarnation: cursor.incarnation,
             sequence: cursor.sequence,
+            ranking: open.ranking.as_deref().map(Into::into),
         }
     }
 }
@@ -175,7 +179,47 @@ impl TryFrom<wire::Open> for Open {
             proof: wire.proof.try_into().map_err(|_| DecodeError::Length)?,
             genesis: (!genesis.is_empty()).then_some(genesis),
             tail: wire.tail.then_some(cursor),
+            ranking: wire.ranking.map(|wire| wire.try_into().map(Box::new)).transpose()?,
         })
+    }
+}
+
+impl From<&Ranking> for wire::Ranking {
+    fn from(ranking: &Ranking) -> Self {
+        Self { version: ranking.version, nodes: ranking.nodes.iter().map(Into::into).collect() }
+    }
+}
+
+impl TryFrom<wire::Ranking> for Ranking {
+    type Error = DecodeError;
+
+    fn try_from(wire: wire::Ranking) -> Result<Self, DecodeError> {
+        if wire.nodes.is_empty() {
+            return Err(DecodeError::Truncated);
+        }
+        let nodes =
+            each(wire.nodes, limits::RANKING_MAX, |node| Ok(NodeAddress::try_from(&node)?))?;
+        Ok(Self { version: wire.version, nodes })
+    }
+}
+
+impl From<&Replicate> for wire::Replicate {
+    fn from(replicate: &Replicate) -> Self {
+        Self {
+            handle: replicate.handle,
+            log: replicate.log.0.to_vec(),
+            incarnation: replicate.head.incarnation,
+            sequence: replicate.head.sequence,
+        }
+    }
+}
+
+impl TryFrom<wire::Replicate> for Replicate {
+    type Error = DecodeError;
+
+    fn try_from(wire: wire::Replicate) -> Result<Self, DecodeError> {
+        let head = Cursor { incarnation: wire.incarnation, sequence: wire.sequence };
+        Ok(Self { handle: wire.handle, log: LogId::try_from(wire.log.as_slice())?, head })
     }
 }
 
@@ -233,7 +277,7 @@ impl From<&Entry> for wire::Entry {
             position: entry.position,
             extension: entry.extension.as_bytes().to_vec(),
             ciphertext: entry.ciphertext.clone(),
-            write_key: entry.write_key.map(|key| key.0.to_vec()).unwrap_or_default(),
+            write_key: key_to_wire(entry.write_key),
         }
     }
 }
@@ -242,10 +286,7 @@ impl TryFrom<wire::Entry> for Entry {
     type Error = DecodeError;
 
     fn try_from(wire: wire::Entry) -> Result<Self, DecodeError> {
-        let write_key = match wire.write_key.as_slice() {
-            [] => None,
-            key => Some(PublicKey::try_from(key)?),
-        };
+        let write_key = key_from_wire(&wire.write_key)?;
         Ok(Self {
             sequence: wire.sequence,
             kind: Kind::try_from(wire.kind)?,
@@ -258,6 +299,17 @@ impl TryFrom<wire::Entry> for Entry {
     }
 }
 
+fn key_to_wire(key: Option<PublicKey>) -> Vec<u8> {
+    key.map(|key| key.0.to_vec()).unwrap_or_default()
+}
+
+fn key_from_wire(key: &[u8]) -> Result<Option<PublicKey>, DecodeError> {
+    match key {
+        [] => Ok(None),
+        key => Ok(Some(PublicKey::try_from(key)?)),
+    }
+}
+
 fn append_to_wire(handle: u32, entry: &Entry, signature: &[u8; 64]) -> wire::Append {
     wire::Append {
         handle,
@@ -267,19 +319,21 @@ fn append_to_wire(handle: u32, entry: &Entry, signature: &[u8; 64]) -> wire::App
         extension: entry.extension.as_bytes().to_vec(),
         ciphertext: entry.ciphertext.clone(),
         signature: signature.to_vec(),
+        write_key: key_to_wire(entry.write_key),
+        sequence: entry.sequence,
     }
 }
 
 fn append_from_wire(wire: wire::Append) -> Result<Body, DecodeError> {
     let signature = wire.signature.try_into().map_err(|_| DecodeError::Length)?;
     let entry = Entry {
-        sequence: 0,
+        sequence: wire.sequence,
         kind: Kind::try_from(wire.kind)?,
         expiry: Expiry::try_from(wire.expiry)?,
         position: wire.position,
         extension: Extension::decode(&wire.extension)?,
         ciphertext: at_most(wire.ciphertext, limits::ENVELOPE_MAX)?,
-        write_key: None,
+        write_key: key_from_wire(&wire.write_key)?,
     };
     Ok(Body::Append { handle: wire.handle, entry, signature })
 }

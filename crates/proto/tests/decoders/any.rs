@@ -4,7 +4,7 @@ use proptest::{collection::vec, option, prelude::*};
 use proto::{
     AccountId, Body, Code, Content, ContentBody, Cursor, Entry, Envelope, EnvelopeId, Expiry,
     Extension, Frame, Head, Hello, Kind, LogGenesis, LogId, NodeAddress, NodeId, Open, PublicKey,
-    PutKeyPackages, Read, Receipt, Reference, limits,
+    PutKeyPackages, Ranking, Read, Receipt, Reference, Replicate, limits,
 };
 
 use crate::words::word;
@@ -22,10 +22,8 @@ fn messages() -> impl Strategy<Value = Body> {
     prop_oneof![
         (handle(), any::<u64>()).prop_map(|(handle, sequence)| Body::Accepted { handle, sequence }),
         (code(), bytes(64)).prop_map(|(code, newer)| Body::Refused { code, newer }),
-        (handle(), entry(), any::<[u8; 64]>()).prop_map(|(handle, entry, signature)| {
-            let entry = Entry { sequence: 0, write_key: None, ..entry };
-            Body::Append { handle, entry, signature }
-        }),
+        (handle(), entry(), any::<[u8; 64]>())
+            .prop_map(|(handle, entry, signature)| { Body::Append { handle, entry, signature } }),
         (handle(), entry()).prop_map(|(handle, entry)| Body::Deliver { handle, entry }),
         (handle(), bytes(limits::SIGNAL_MAX))
             .prop_map(|(handle, ciphertext)| Body::Signal { handle, ciphertext }),
@@ -40,6 +38,9 @@ fn connections() -> impl Strategy<Value = Body> {
         open().prop_map(Body::Open),
         (cursor(), any::<u64>()).prop_map(|(head, position)| Body::Opened { head, position }),
         any::<u32>().prop_map(|handle| Body::Close { handle }),
+        (any::<u32>(), any::<[u8; 32]>(), cursor()).prop_map(|(handle, log, head)| {
+            Body::Replicate(Replicate { handle, log: LogId(log), head })
+        }),
     ]
 }
 
@@ -80,9 +81,22 @@ fn reads() -> impl Strategy<Value = Body> {
 fn open() -> impl Strategy<Value = Open> {
     let ids = (any::<u32>(), any::<[u8; 32]>(), key(), any::<[u8; 64]>());
     let genesis = option::of(vec(any::<u8>(), 1..100));
-    (ids, genesis, option::of(cursor())).prop_map(|((handle, log, key, proof), genesis, tail)| {
-        Open { handle, log: LogId(log), key, proof, genesis, tail }
-    })
+    (ids, genesis, option::of(cursor()), option::of(ranking())).prop_map(
+        |((handle, log, key, proof), genesis, tail, ranking)| Open {
+            handle,
+            log: LogId(log),
+            key,
+            proof,
+            genesis,
+            tail,
+            ranking: ranking.map(Box::new),
+        },
+    )
+}
+
+fn ranking() -> impl Strategy<Value = Ranking> {
+    (any::<u64>(), vec(node_address(), 1..=limits::RANKING_MAX))
+        .prop_map(|(version, nodes)| Ranking { version, nodes })
 }
 
 fn cursor() -> impl Strategy<Value = Cursor> {
@@ -164,7 +178,9 @@ fn content_body() -> impl Strategy<Value = ContentBody> {
         (target(), ".{0,8}").prop_map(|(target, emoji)| ContentBody::Reaction { target, emoji }),
         (references(limits::DEPENDENCIES_MAX), references(limits::DEPENDENCIES_MAX))
             .prop_map(|(delivered, read)| ContentBody::Receipt(Receipt { delivered, read })),
-        bytes(limits::BUNDLE_MAX).prop_map(|bundle| ContentBody::Accept { bundle }),
+        (bytes(limits::BUNDLE_MAX), option::of(any::<[u8; 32]>())).prop_map(|(bundle, log)| {
+            ContentBody::Accept { bundle, instead_of: log.map(LogId) }
+        }),
         Just(ContentBody::Unknown),
     ]
 }

@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use proto::{
     AccountId, Body, Code, Content, ContentBody, Cursor, Entry, EnvelopeId, Expiry, Extension,
-    Frame, FrameReader, Hello, Kind, LogId, Open, PublicKey, PutKeyPackages, Read, Receipt,
-    Reference, write_frame,
+    Frame, FrameReader, Hello, Kind, LogId, NodeAddress, NodeId, Open, PublicKey, PutKeyPackages,
+    Ranking, Read, Receipt, Reference, Replicate, write_frame,
 };
 
 use crate::words::words;
@@ -91,7 +91,7 @@ fn contents_are_encoded_as_specified() {
     compare(specified, &lines);
 }
 
-fn frames() -> [(&'static str, Body); 20] {
+fn frames() -> [(&'static str, Body); 23] {
     let handle = 3;
     let (key, log) = (PublicKey([0x11; 32]), LogId([0x22; 32]));
     let head = Cursor { incarnation: 0x1234_5678, sequence: 41 };
@@ -119,7 +119,14 @@ fn frames() -> [(&'static str, Body); 20] {
         proof: [0x44; 64],
         genesis: Some(b"genesis".to_vec()),
         tail: Some(head),
+        ranking: None,
     };
+    let node = |byte, port| NodeAddress {
+        node: NodeId([byte; 32]),
+        addresses: vec![([192, 0, 2, 1], port).into()],
+    };
+    let ranking = Ranking { version: 2, nodes: vec![node(0xb1, 4440), node(0xb2, 4441)] };
+    let ranked = Open { ranking: Some(Box::new(ranking)), ..open.clone() };
     let put = PutKeyPackages {
         handle,
         device: key,
@@ -131,11 +138,13 @@ fn frames() -> [(&'static str, Body); 20] {
         ("accepted", Body::Accepted { handle, sequence: 42 }),
         ("refused", Body::Refused { code: Code::Stale, newer: b"newer".to_vec() }),
         ("append", Body::Append { handle, entry: appended, signature: [0x66; 64] }),
+        ("append", Body::Append { handle, entry: change.clone(), signature: [0x66; 64] }),
         ("deliver", Body::Deliver { handle, entry: change.clone() }),
         ("signal", Body::Signal { handle, ciphertext: b"signal".to_vec() }),
         ("hello", Body::Hello(Hello { versions: (1, 2), nonce: [0x77; 16] })),
         ("goodbye", Body::Goodbye(Code::Version)),
         ("open", Body::Open(open)),
+        ("open", Body::Open(ranked)),
         ("opened", Body::Opened { head, position: 9 }),
         ("close", Body::Close { handle }),
         ("read", Body::Read(Read { handle, from, backward: true, limit: 50 })),
@@ -148,11 +157,14 @@ fn frames() -> [(&'static str, Body); 20] {
         ("take_key_packages", Body::TakeKeyPackages { handle }),
         ("key_packages", Body::KeyPackages { packages: vec![b"one".to_vec()], left: 99 }),
         ("put_invite", Body::PutInvite { handle, key, expires_s: 1_900_000_000, uses: 1 }),
+        ("replicate", Body::Replicate(Replicate { handle, log, head })),
     ]
 }
 
-fn contents() -> [(&'static str, ContentBody); 8] {
+fn contents() -> [(&'static str, ContentBody); 9] {
     let target = Reference([0xaa; 16]);
+    let instead_of = Some(LogId([0x22; 32]));
+    let accept = ContentBody::Accept { bundle: b"bundle".to_vec(), instead_of };
     let receipt =
         Receipt { delivered: vec![Reference([0xd1; 16])], read: vec![Reference([0xd2; 16])] };
     [
@@ -162,7 +174,8 @@ fn contents() -> [(&'static str, ContentBody); 8] {
         ("delete", ContentBody::Delete { target }),
         ("reaction", ContentBody::Reaction { target, emoji: "👍".to_owned() }),
         ("receipt", ContentBody::Receipt(receipt)),
-        ("accept", ContentBody::Accept { bundle: b"bundle".to_vec() }),
+        ("accept", ContentBody::Accept { bundle: b"bundle".to_vec(), instead_of: None }),
+        ("accept", accept),
         ("unknown", ContentBody::Unknown),
     ]
 }

@@ -3,7 +3,7 @@
 use proto::{Body, Code, Instant, Key, NodeId, Record, Routing, Rows};
 
 use super::{Purpose, Router};
-use crate::{RouterEvent, lookup::Answer, record::Verified};
+use crate::{lookup::Answer, record::Verified};
 
 impl Router {
     /// Takes an answer in, if it was asked for.
@@ -37,9 +37,9 @@ impl Router {
             (Purpose::ProbeThrough(node), Routing::Probed(outcome)) => {
                 self.gossip.probed(node, from, outcome, now);
             }
-            (Purpose::Reach, Routing::Probed(outcome)) => self.reach_told(outcome, now),
+            (Purpose::Reach, Routing::Probed(outcome)) => self.reach_told(outcome, now, rows),
             (Purpose::Relay, Routing::RelayIs { addresses, token }) => {
-                self.event(RouterEvent::RelayGiven { through: from, addresses, token });
+                self.relay_given(from, addresses, token, now, rows);
             }
             _ => self.drop_word(),
         }
@@ -105,8 +105,8 @@ impl Router {
                 self.reply(asker, request, Body::Routing(Routing::Probed(None)));
             }
             Purpose::ProbeThrough(of) => self.gossip.probed(of, node, None, now),
-            Purpose::Reach => self.reach_told(None, now),
-            Purpose::Relay => self.upkeep.ask_relay_again(),
+            // Somebody else is asked soon.
+            Purpose::Reach | Purpose::Relay => {}
         }
     }
 }

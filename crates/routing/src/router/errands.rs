@@ -141,16 +141,22 @@ impl Router {
         };
         self.table.looked(&target, now);
         let mut lookup = Lookup::new(target, record, rules, nearest);
+        let mut told = false;
         if record
             && let Some(kept) = self.kept.get(&target, now, rows)
             && let Ok(verified) = Verified::verify(&kept, self.config.work_bits)
         {
             lookup.knows(verified);
+            // It may be old, but the first valid one is told at once.
+            if let Then::LookedUp(Origin::Command { ticket, .. }) = then {
+                self.event(RouterEvent::Found { ticket, record: kept });
+                told = true;
+            }
         }
         if self.errands.lookups.len() >= LOOKUPS_MAX {
-            return self.finish(Running { lookup, then, told: false }, now, rows);
+            return self.finish(Running { lookup, then, told }, now, rows);
         }
-        self.errands.lookups.insert(number, Running { lookup, then, told: false });
+        self.errands.lookups.insert(number, Running { lookup, then, told });
         self.errands.touched.insert(number);
     }
 
@@ -165,7 +171,7 @@ impl Router {
         self.errands.touched.insert(number);
         let own = self.own.node();
         let contacts = contacts.into_iter().filter(|contact| contact.node != own).collect();
-        let record = self.links.record(&from).cloned();
+        let record = self.links.record(&from);
         let Some(running) = self.errands.lookups.get_mut(&number) else { return };
         let is_better = running.lookup.answered(&from, answer, contacts, now);
         let is_sample =

@@ -9,7 +9,7 @@ use super::{
     Purpose, Router,
     errands::{Origin, Then},
 };
-use crate::{RouterEvent, kept::Refusal, space::Distance};
+use crate::{kept::Refusal, space::Distance};
 
 impl Router {
     /// Answers a question, now or later.
@@ -48,11 +48,7 @@ impl Router {
                 self.sample(Origin::Peer { peer: from, request, trace: false }, now, rows);
                 Ok(())
             }
-            Routing::AskRelay => {
-                let peer = proto::PublicKey(from.0);
-                self.event(RouterEvent::RelayAsked { peer, request });
-                Ok(())
-            }
+            Routing::AskRelay => self.relay_asked(from, request),
             Routing::Introduce(_)
             | Routing::Found { .. }
             | Routing::Probed(_)

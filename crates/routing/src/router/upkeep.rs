@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prost::Message;
 use proto::{
-    Contact, Instant, NodeAddress, NodeId, Record, Routing, Rows, Table, WriteBatch, limits, wire,
+    Contact, Instant, NodeAddress, Record, Routing, Rows, Table, WriteBatch, limits, wire,
 };
 use rand_core::Rng;
 
@@ -36,18 +36,6 @@ pub(super) struct Upkeep {
     publish_at: Instant,
     remember_at: Instant,
     check_at: Instant,
-    reach: Reach,
-}
-
-/// What others say about whether this node can be dialled.
-#[derive(Debug, PartialEq, Eq)]
-enum Reach {
-    /// So many could not; whether it can is asked again at this time.
-    Asking { in_vain: u32, at: Instant },
-    /// Somebody could.
-    Reached,
-    /// Nobody could; a port was asked for, or is to be.
-    Unreachable { asked: bool },
 }
 
 impl Upkeep {
@@ -83,28 +71,12 @@ impl Upkeep {
             publish_at: now.after(PUBLISH),
             remember_at: now.after(REMEMBER),
             check_at: now.after(CHECK),
-            reach: Reach::Asking { in_vain: 0, at: now.after(REACH_FIRST) },
         };
         Some((upkeep, own))
     }
 
     pub(super) fn poll_timeout(&self) -> Instant {
         self.next
-    }
-
-    pub(super) fn reachable(&self) -> Option<bool> {
-        match self.reach {
-            Reach::Asking { .. } => None,
-            Reach::Reached => Some(true),
-            Reach::Unreachable { .. } => Some(false),
-        }
-    }
-
-    /// Another node is to be asked for a port.
-    pub(super) fn ask_relay_again(&mut self) {
-        if let Reach::Unreachable { asked } = &mut self.reach {
-            *asked = false;
-        }
     }
 }
 
@@ -119,7 +91,8 @@ impl Router {
             }
             RouterCommand::Addresses(addresses) => {
                 self.config.addresses = addresses;
-                self.upkeep.reach = Reach::Asking { in_vain: 0, at: now };
+                self.relayed_at = None;
+                self.reach.begin_anew(now);
                 self.renew_record(now, rows);
             }
             RouterCommand::Capacity(bytes) => {
@@ -202,7 +175,7 @@ impl Router {
             next_serial(now, rows, &mut batch).max(self.own.says().serial.saturating_add(1));
         let says = NodeDraft {
             serial,
-            addresses: self.config.addresses.clone(),
+            addresses: self.relayed_at.as_ref().unwrap_or(&self.config.addresses).clone(),
             capacity_bytes: self.config.capacity_bytes,
             since_s: self.upkeep.since_s,
             leaving: self.upkeep.leaving,
@@ -319,57 +292,6 @@ impl Router {
         }
     }
 
-    // Whether others can dial this node.
-
-    fn find_out_reach(&mut self, now: Instant) {
-        match self.upkeep.reach {
-            Reach::Asking { in_vain, at } if now >= at => {
-                let nodes: Vec<NodeId> = self.links.nodes().collect();
-                if self.own.says().addresses.is_empty() || nodes.len() < 2 {
-                    return;
-                }
-                self.upkeep.reach = Reach::Asking { in_vain, at: now.after(REACH_AGAIN) };
-                let drawn = usize::try_from(self.rng.next_u32()).unwrap_or_default();
-                let drawn = drawn.checked_rem(nodes.len()).unwrap_or_default();
-                let Some(node) = nodes.get(drawn) else { return };
-                let word = Routing::Probe { contact: self.own.contact(), anew: true };
-                self.links.ask((*node, &[]), Purpose::Reach, word, now);
-            }
-            Reach::Unreachable { asked: false } => {
-                let candidates: Vec<NodeId> = self
-                    .links
-                    .nodes()
-                    .filter(|node| {
-                        let record = self.links.record(node);
-                        record.is_some_and(|record| !record.says().addresses.is_empty())
-                    })
-                    .collect();
-                let drawn = usize::try_from(self.rng.next_u32()).unwrap_or_default();
-                let drawn = drawn.checked_rem(candidates.len()).unwrap_or_default();
-                let Some(node) = candidates.get(drawn) else { return };
-                self.upkeep.reach = Reach::Unreachable { asked: true };
-                self.links.ask((*node, &[]), Purpose::Relay, Routing::AskRelay, now);
-            }
-            Reach::Asking { .. } | Reach::Reached | Reach::Unreachable { asked: true } => {}
-        }
-    }
-
-    /// Somebody was asked to find out whether this node can be dialled.
-    pub(super) fn reach_told(&mut self, outcome: Option<bool>, now: Instant) {
-        let Reach::Asking { in_vain, .. } = self.upkeep.reach else { return };
-        self.upkeep.reach = match outcome {
-            Some(true) => Reach::Reached,
-            Some(false) if in_vain.saturating_add(1) >= IN_VAIN_MAX => {
-                self.event(RouterEvent::Unreachable);
-                Reach::Unreachable { asked: false }
-            }
-            Some(false) => {
-                Reach::Asking { in_vain: in_vain.saturating_add(1), at: now.after(STEP) }
-            }
-            None => return,
-        };
-    }
-
     // Leaving.
 
     /// Tells everybody, and hands over what is kept for others: to the nearest node that is not
@@ -442,8 +364,3 @@ const REFRESH: Duration = Duration::from_secs(3600);
 const REFRESHED_ON_JOIN_MAX: u32 = 32;
 const REPUBLISHED_AT_A_TIME: usize = 4;
 const REPUBLISH_JITTER: Duration = Duration::from_secs(1800);
-/// Others know this node by then.
-const REACH_FIRST: Duration = Duration::from_secs(2);
-const REACH_AGAIN: Duration = Duration::from_secs(30);
-/// So many must have tried in vain.
-const IN_VAIN_MAX: u32 = 3;

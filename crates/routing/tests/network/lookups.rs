@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use routing::{RouterCommand, RouterEvent};
+
 use crate::world::{World, account, bundle};
 
 #[test]
@@ -28,6 +30,21 @@ fn what_is_nowhere_is_not_found() {
     let found = world.look_up(3, key);
     assert_eq!(found.record, None);
     assert!(found.nearest.len() == 20, "{}", found.nearest.len());
+}
+
+#[test]
+fn what_a_node_keeps_itself_is_found_at_once() {
+    let mut world = World::new(10);
+    world.pass(Duration::from_secs(30));
+    let (key, bytes) = bundle(1, 1);
+    world.publish(3, &bytes);
+    let (ticket, record) = (9, account(bytes).unwrap());
+    world.command(5, RouterCommand::Lookup { ticket, target: key, insist: false });
+    let found = RouterEvent::Found { ticket, record };
+    assert!(world.hosts[5].events.contains(&found), "{:?}", world.hosts[5].events);
+    world.pass(Duration::from_secs(10));
+    let told = world.hosts[5].events.iter().filter(|event| **event == found).count();
+    assert_eq!(told, 1);
 }
 
 #[test]

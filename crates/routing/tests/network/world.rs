@@ -8,8 +8,8 @@ use std::{
 
 use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey};
 use proto::{
-    Body, Direction, Frame, Input, Instant, Key, Machine, NodeAddress, NodeId, Output, Peer,
-    PublicKey, Record, Rows, Seed, Table, Visit, WriteBatch,
+    Direction, Frame, Input, Instant, Key, Machine, NodeAddress, NodeId, Output, Peer, Record,
+    Rows, Seed, Table, Visit, WriteBatch,
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use routing::{LookedUp, Router, RouterCommand, RouterConfig, RouterEvent};
@@ -236,6 +236,8 @@ impl World {
                         self.enter(LATENCY, What::Frame(to, at, frame));
                     }
                 }
+                // There are no NATs here.
+                Output::Relay(_) | Output::Tunnel { .. } => {}
                 Output::Event(event) => self.hosts[at].events.push(event),
             }
         }

@@ -46,7 +46,7 @@ impl Machine for Asker {
                 self.say(peer, Frame::new(Body::Hello(hello)));
             }
             Input::Frame(peer, frame) => self.frame(peer, frame),
-            Input::Command(()) | Input::Disconnected(_) | Input::Timeout => {}
+            Input::Command(()) | Input::Disconnected(_) | Input::Relayed(..) | Input::Timeout => {}
         }
     }
 

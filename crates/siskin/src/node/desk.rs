@@ -90,9 +90,8 @@ impl Desk {
                 NodeEvent::Unreachable => {
                     tracing::warn!("other nodes can't dial this one at the addresses it names");
                 }
-                NodeEvent::RelayAsked { peer, .. } => tracing::debug!(?peer, "asks for a port"),
-                NodeEvent::RelayGiven { through, addresses, .. } => {
-                    tracing::info!(?through, ?addresses, "gives a port");
+                NodeEvent::Addresses(addresses) => {
+                    tracing::info!(?addresses, "others reach this node through another one");
                 }
                 NodeEvent::Dead(node) => tracing::debug!(?node, "is gone"),
             }

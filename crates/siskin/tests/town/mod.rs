@@ -36,7 +36,17 @@ impl Node {
 
     /// Kills the node without warning and starts it again where it was.
     pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
+    /// Kills the node without warning.
+    pub fn kill(&mut self) {
         end(&mut self.child);
+    }
+
+    /// Starts a killed node again where it was.
+    pub fn restart(&mut self) {
         let port = self.address.split('@').nth(1).unwrap().to_owned();
         *self = Self::listen(&self.directory.clone(), &port);
     }

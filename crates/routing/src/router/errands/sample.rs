@@ -1,8 +1,11 @@
 //! Samples: nodes drawn at random, found by looking up places drawn at random.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use proto::{Body, Instant, NodeId, Routing, Rows, limits};
+use proto::{Body, Instant, Network, NodeId, Routing, Rows, limits, networks};
 
 use super::{Errands, Origin, Router, Then};
 use crate::{NodeRecord, RouterEvent, lookup::Lookup};
@@ -12,6 +15,11 @@ use crate::{NodeRecord, RouterEvent, lookup::Lookup};
 pub(super) struct Sampling {
     pub(super) origin: Origin,
     found: BTreeMap<NodeId, (NodeRecord, Duration)>,
+    /// Of those that were found: one node of a network is enough.
+    networks: BTreeSet<Network>,
+    by_network: bool,
+    /// Under way.
+    lookups: u32,
     lookups_left: u32,
     /// Lookups in a row that found nobody new.
     in_vain: u32,
@@ -21,13 +29,15 @@ impl Errands {
     /// Somebody has answered in a lookup for a sample.
     pub(super) fn sampled(&mut self, number: u64, record: NodeRecord) {
         let Some(sampling) = self.samplings.get_mut(&number) else { return };
-        let is_usable = !record.says().addresses.is_empty() && !record.says().leaving;
-        if sampling.found.len() < limits::SAMPLE_MAX && is_usable {
-            let unknown = Duration::from_secs(3);
-            sampling.found.entry(record.node()).or_insert_with(|| {
-                sampling.in_vain = 0;
-                (record, unknown)
-            });
+        let says = record.says();
+        let of_known_network = sampling.by_network
+            && networks(&says.addresses).any(|network| sampling.networks.contains(&network));
+        let is_usable = !says.addresses.is_empty() && !says.leaving && !of_known_network;
+        let is_new = is_usable && !sampling.found.contains_key(&record.node());
+        if is_new && sampling.found.len() < limits::SAMPLE_MAX {
+            sampling.networks.extend(networks(&says.addresses));
+            sampling.in_vain = 0;
+            sampling.found.insert(record.node(), (record, UNMEASURED));
         }
     }
 
@@ -45,11 +55,20 @@ impl Router {
     /// Draws nodes for somebody.
     pub(in super::super) fn sample(&mut self, origin: Origin, now: Instant, rows: &dyn Rows) {
         let number = self.errands.number();
-        let sampling =
-            Sampling { origin, found: BTreeMap::new(), lookups_left: LOOKUPS, in_vain: 0 };
+        let sampling = Sampling {
+            origin,
+            found: BTreeMap::new(),
+            networks: BTreeSet::new(),
+            by_network: self.config.defences.by_network,
+            lookups: PARALLEL,
+            lookups_left: LOOKUPS,
+            in_vain: 0,
+        };
         self.errands.samplings.insert(number, sampling);
-        let target = self.random_key();
-        self.look_up(target, false, Then::Sample(number), now, rows);
+        for _ in 0..PARALLEL {
+            let target = self.random_key();
+            self.look_up(target, false, Then::Sample(number), now, rows);
+        }
     }
 
     /// A lookup of a sample has ended; another one begins, or whoever asked is told.
@@ -62,7 +81,7 @@ impl Router {
     ) {
         // Those who had answered before the lookup are measured by what they answer next.
         let known: Vec<NodeRecord> =
-            lookup.answerers().filter_map(|node| self.links.record(node).cloned()).collect();
+            lookup.answerers().filter_map(|node| self.links.record(node)).collect();
         for record in known {
             self.errands.sampled(number, record);
         }
@@ -72,7 +91,12 @@ impl Router {
         let is_done = sampling.lookups_left == 0
             || sampling.found.len() >= limits::SAMPLE_MAX
             || sampling.in_vain > IN_VAIN_MAX;
+        sampling.lookups = sampling.lookups.saturating_sub(1);
+        if is_done && sampling.lookups > 0 {
+            return;
+        }
         if !is_done {
+            sampling.lookups = sampling.lookups.saturating_add(1);
             let target = self.random_key();
             return self.look_up(target, false, Then::Sample(number), now, rows);
         }
@@ -92,7 +116,10 @@ impl Router {
     }
 }
 
-/// Places that are looked up for one sample.
-const LOOKUPS: u32 = 24;
+/// What counts until an answer was measured.
+const UNMEASURED: Duration = Duration::from_secs(3);
+/// Places that are looked up for one sample, and how many of them at the same time.
+const LOOKUPS: u32 = 48;
+const PARALLEL: u32 = 3;
 /// The network is small when so many in a row find nobody new.
-const IN_VAIN_MAX: u32 = 4;
+const IN_VAIN_MAX: u32 = 6;

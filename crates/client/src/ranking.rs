@@ -1,0 +1,135 @@
+//! Which nodes hold a conversation, as both members' records say. Specified in `spec/delivery.md`,
+//! section 2.
+
+use crypto::Bundle;
+use proto::{AccountId, Ranking, limits};
+
+use crate::{Client, contact, step::Step};
+
+/// The ranking of a conversation between two accounts: their homes in turns, the creator's first.
+///
+/// Both members come to the same one from the same records, and to one with a larger version from
+/// newer ones.
+pub(crate) fn ranking(creator: &Bundle, other: &Bundle) -> Ranking {
+    let served =
+        |bundle: &Bundle| bundle.homes().iter().take(HOMES_SERVED).cloned().collect::<Vec<_>>();
+    let (first, second) = (served(creator), served(other));
+    let mut nodes = Vec::new();
+    for turn in 0..HOMES_SERVED {
+        for home in [first.get(turn), second.get(turn)].into_iter().flatten() {
+            if nodes.len() < limits::RANKING_MAX && !nodes.contains(home) {
+                nodes.push(home.clone());
+            }
+        }
+    }
+    // The same node under other addresses is no other node.
+    let mut named = Vec::new();
+    nodes.retain(|home| {
+        let is_new = !named.contains(&home.node);
+        named.push(home.node);
+        is_new
+    });
+    Ranking { version: age(creator).saturating_add(age(other)), nodes }
+}
+
+/// Larger for a newer record of the same account.
+fn age(bundle: &Bundle) -> u64 {
+    let (rotations, serial, version) = bundle.rank();
+    let part = |number: u64, bits: u32| number.min((1_u64 << bits).saturating_sub(1));
+    (part(rotations, ROTATION_BITS) << (SERIAL_BITS + VERSION_BITS))
+        | (part(serial, SERIAL_BITS) << VERSION_BITS)
+        | part(version, VERSION_BITS)
+}
+
+impl Client {
+    /// A newer record of a contact may name other homes: tells the own home so.
+    pub(crate) fn rank_again(&mut self, step: &mut Step<'_>, account: &AccountId) {
+        let theirs = contact::load(&step.draft, account).and_then(|contact| contact.bundle());
+        let (Some(me), Some(theirs)) = (&self.me, theirs) else { return };
+        let mut changed = Vec::new();
+        for conversation in self.conversations.values_mut().filter(|c| c.contact == *account) {
+            let ranking = if conversation.created {
+                ranking(&me.bundle, &theirs)
+            } else {
+                ranking(&theirs, &me.bundle)
+            };
+            if conversation.ranking != ranking && conversation.ranking.version <= ranking.version {
+                conversation.ranking = ranking;
+                conversation.save(step);
+                changed.push(conversation.log);
+            }
+        }
+        for log in &changed {
+            for handle in self.links.close(step, |handle| handle.log == *log) {
+                self.unaccepted.remove(&handle);
+            }
+            let node = self.conversations.get(log).and_then(|c| c.node().cloned());
+            if let Some(node) = node {
+                self.links.want(step, &node);
+            }
+            self.open_conversation(step, log);
+        }
+        if !changed.is_empty() {
+            self.drop_idle_links(step);
+        }
+    }
+}
+
+/// Homes of one account that hold its conversations.
+const HOMES_SERVED: usize = 1;
+/// Of the version: rotations are few, delegations rare.
+const ROTATION_BITS: u32 = 4;
+const SERIAL_BITS: u32 = 24;
+const VERSION_BITS: u32 = 32;
+
+#[cfg(test)]
+mod tests {
+    use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey};
+    use proto::{NodeAddress, NodeId};
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    fn bundle(seed: u8, version: u64, homes: &[u8]) -> Bundle {
+        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
+        let authority = Authority::create(&Phrase::generate(&mut rng), &mut rng);
+        let key = SigningKey::from_seed([seed; 32]).public();
+        let home = |node: &u8| NodeAddress {
+            node: NodeId([*node; 32]),
+            addresses: vec![([192, 0, 2, *node], 4440).into()],
+        };
+        let record = RecordDraft {
+            version,
+            devices: vec![Device { key, added_s: 1 }],
+            homes: homes.iter().map(home).collect(),
+            inbox_key: InboxKey::from_seed([seed; 32]).public(),
+        };
+        authority.sign_record(record).unwrap()
+    }
+
+    fn nodes(ranking: &Ranking) -> Vec<u8> {
+        ranking.nodes.iter().map(|node| node.node.0[0]).collect()
+    }
+
+    #[test]
+    fn the_creators_home_comes_first_and_a_shared_one_once() {
+        let (a, b) = (bundle(1, 1, &[7, 8]), bundle(2, 1, &[9]));
+        assert_eq!(nodes(&ranking(&a, &b)), [7, 9]);
+        assert_eq!(nodes(&ranking(&b, &a)), [9, 7]);
+        assert_eq!(nodes(&ranking(&a, &bundle(2, 1, &[7, 9]))), [7]);
+    }
+
+    #[test]
+    fn a_newer_record_makes_a_newer_ranking() {
+        let (a, b) = (bundle(1, 1, &[7]), bundle(2, 1, &[9]));
+        let (later, moved) = (bundle(1, 5, &[6]), bundle(2, 2, &[5]));
+        let versions = [
+            ranking(&a, &b).version,
+            ranking(&a, &moved).version,
+            ranking(&later, &b).version,
+            ranking(&later, &moved).version,
+        ];
+        assert!(versions.is_sorted_by(|one, next| one < next), "{versions:?}");
+    }
+}

@@ -1,0 +1,457 @@
+//! Two nodes, each the home of one person, and the connections that all of them want: the real
+//! machines over stores in memory. Frames between two of them arrive in their order.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may stop on the first thing that is not as it should be"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use client::{
+    Action, Client, Command, CommandError, Config, Event, Mark, Reply, transport_seed,
+    view::{self, Item, MessageView, Range},
+};
+use crypto::{Phrase, SigningKey};
+use node::{Node, NodeConfig};
+use proto::{
+    AccountId, Frame, FrameReader, Input, Instant, LogId, Machine, NodeAddress, NodeId, Output,
+    Peer, PublicKey, Seed, write_frame,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use store::{Memory, Store};
+
+/// Whoever runs a machine. Person `n` is at home at node `n`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Who {
+    Node(usize),
+    Person(usize),
+}
+
+pub(crate) struct Town {
+    pub(crate) now: Instant,
+    nodes: [Host<Node>; 2],
+    people: [Host<Client>; 2],
+    events: [Vec<Event>; 2],
+    transports: [[u8; 32]; 2],
+    accounts: Vec<AccountId>,
+    tickets: u64,
+    network: BTreeMap<(Who, Who), VecDeque<Vec<u8>>>,
+    linked: BTreeSet<(Who, Who)>,
+    cut: BTreeSet<(Who, Who)>,
+    /// Frames that wait although others arrive.
+    late: (Who, Who, fn(&proto::Body) -> bool),
+    /// Every frame that crossed the network.
+    pub(crate) said: Vec<(Who, Who, Frame)>,
+    rng: ChaCha20Rng,
+}
+
+struct Host<M: Machine> {
+    machine: Option<M>,
+    store: Memory,
+    /// To whom it wants a connection.
+    wanted: BTreeSet<Peer>,
+}
+
+impl<M: Machine> Host<M> {
+    fn new() -> Self {
+        Self { machine: None, store: Memory::new(), wanted: BTreeSet::new() }
+    }
+
+    /// Hands the machine an input; returns what it says and tells.
+    fn give(
+        &mut self,
+        input: Input<M::Command>,
+        now: Instant,
+    ) -> (Vec<(Peer, Frame)>, Vec<M::Event>) {
+        let Some(machine) = &mut self.machine else { return Default::default() };
+        machine.handle(input, now, self.store.as_rows());
+        self.drain()
+    }
+
+    fn drain(&mut self) -> (Vec<(Peer, Frame)>, Vec<M::Event>) {
+        let (mut said, mut told) = (Vec::new(), Vec::new());
+        while let Some(output) = self.machine.as_mut().and_then(Machine::poll_output) {
+            match output {
+                Output::Commit(batch) => {
+                    self.store.apply(&batch).unwrap();
+                    self.store.sync().unwrap();
+                }
+                Output::Note(batch) => self.store.apply(&batch).unwrap(),
+                Output::Transmit(peer, frame) => said.push((peer, frame)),
+                Output::Event(event) => told.push(event),
+                Output::Connect(peer, _) => _ = self.wanted.insert(peer),
+                Output::Disconnect(peer) => _ = self.wanted.remove(&peer),
+                Output::Relay(_) | Output::Tunnel { .. } => panic!("nobody is behind a NAT"),
+            }
+        }
+        (said, told)
+    }
+
+    fn crash(&mut self) {
+        self.machine = None;
+        self.wanted.clear();
+        self.store = std::mem::take(&mut self.store).crash();
+    }
+}
+
+impl Town {
+    pub(crate) fn new(seed: u8) -> Self {
+        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
+        let mut bytes = || {
+            let mut bytes = [0; 32];
+            rng.fill_bytes(&mut bytes);
+            bytes
+        };
+        let transports = [bytes(), bytes()];
+        let mut town = Self {
+            now: Instant::from_secs(1_800_000_000),
+            nodes: [Host::new(), Host::new()],
+            people: [Host::new(), Host::new()],
+            events: Default::default(),
+            transports,
+            accounts: Vec::new(),
+            tickets: 0,
+            network: BTreeMap::new(),
+            linked: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            late: (Who::Node(0), Who::Node(0), |_| false),
+            said: Vec::new(),
+            rng,
+        };
+        for number in [0, 1] {
+            town.start(Who::Node(number));
+            town.start(Who::Person(number));
+        }
+        for (number, name) in ["Ada", "Ben"].into_iter().enumerate() {
+            let phrase = Phrase::generate(&mut town.rng);
+            let homes = vec![town.address(number)];
+            let create = Action::CreateAccount { phrase, name: name.into(), homes };
+            let Reply::Account(account) = town.ask(number, create).unwrap() else { panic!() };
+            town.accounts.push(account);
+        }
+        town
+    }
+
+    /// Two people who have accepted each other; the second one has asked.
+    pub(crate) fn acquainted(seed: u8) -> Self {
+        let mut town = Self::new(seed);
+        let invite = Action::Invite { uses: 1, valid_s: 3600 };
+        let Reply::Link(link) = town.ask(0, invite).unwrap() else { panic!() };
+        town.ask(1, Action::AddContact { link, name: "Ada".into() }).unwrap();
+        town.ask(0, Action::Accept { contact: town.accounts[1] }).unwrap();
+        town.pass(Duration::from_secs(1));
+        town
+    }
+
+    pub(crate) fn address(&self, number: usize) -> NodeAddress {
+        let Peer { 0: key } = node_key(number);
+        let port = 4440 + u16::try_from(number).unwrap();
+        NodeAddress { node: NodeId(key), addresses: vec![([127, 0, 0, 1], port).into()] }
+    }
+
+    pub(crate) fn friend(&self, number: usize) -> AccountId {
+        self.accounts[1 - number]
+    }
+
+    // What can happen to machines.
+
+    pub(crate) fn start(&mut self, who: Who) {
+        let mut seed = Seed([0; 32]);
+        self.rng.fill_bytes(&mut seed.0);
+        match who {
+            Who::Node(n) => {
+                let config = NodeConfig::new(self.address(n).node);
+                let host = &mut self.nodes[n];
+                host.machine = Some(Node::open(config, seed, self.now, &host.store).unwrap());
+            }
+            Who::Person(n) => {
+                let config = Config { transport: self.transports[n].into() };
+                let host = &mut self.people[n];
+                host.machine = Some(Client::open(config, seed, self.now, &host.store).unwrap());
+            }
+        }
+        self.drain(who);
+    }
+
+    /// The power fails: what was not synced, and what was on its way, is lost.
+    pub(crate) fn crash(&mut self, who: Who) {
+        match who {
+            Who::Node(n) => self.nodes[n].crash(),
+            Who::Person(n) => self.people[n].crash(),
+        }
+        for (a, b) in self.linked.clone() {
+            if a == who || b == who {
+                self.unlink((a, b));
+            }
+        }
+    }
+
+    /// Lets two of them no longer hear each other, or again.
+    pub(crate) fn set_cut(&mut self, a: Who, b: Who, cut: bool) {
+        let pair = (a.min(b), a.max(b));
+        if cut {
+            self.cut.insert(pair);
+            self.unlink(pair);
+        } else {
+            self.cut.remove(&pair);
+        }
+    }
+
+    /// Holds back frames of a kind on one way, until it is told otherwise.
+    pub(crate) fn delay(&mut self, from: Who, to: Who, late: fn(&proto::Body) -> bool) {
+        self.late = (from, to, late);
+    }
+
+    fn unlink(&mut self, (a, b): (Who, Who)) {
+        if self.linked.remove(&(a, b)) {
+            self.network.remove(&(a, b));
+            self.network.remove(&(b, a));
+            let (name_of_a, name_of_b) = (self.name(a, b), self.name(b, a));
+            self.give(a, Input::Disconnected(name_of_b), Input::Disconnected(name_of_b));
+            self.give(b, Input::Disconnected(name_of_a), Input::Disconnected(name_of_a));
+        }
+    }
+
+    /// Connects all who want it and can.
+    fn link(&mut self) {
+        let nodes = [Who::Node(0), Who::Node(1)];
+        let all = [nodes[0], nodes[1], Who::Person(0), Who::Person(1)];
+        for a in all {
+            for b in nodes {
+                let pair = (a.min(b), a.max(b));
+                let can = a != b && self.is_up(a) && self.is_up(b) && !self.cut.contains(&pair);
+                if can && self.wants(a, b) && self.linked.insert(pair) {
+                    let (name_of_a, name_of_b) = (self.name(a, b), self.name(b, a));
+                    self.give(b, Input::Connected(name_of_a), Input::Connected(name_of_a));
+                    self.give(a, Input::Connected(name_of_b), Input::Connected(name_of_b));
+                }
+            }
+        }
+    }
+
+    fn is_up(&self, who: Who) -> bool {
+        match who {
+            Who::Node(n) => self.nodes[n].machine.is_some(),
+            Who::Person(n) => self.people[n].machine.is_some(),
+        }
+    }
+
+    fn wants(&self, who: Who, node: Who) -> bool {
+        let name = self.name(node, who);
+        match who {
+            Who::Node(n) => self.nodes[n].wanted.contains(&name),
+            Who::Person(n) => self.people[n].wanted.contains(&name),
+        }
+    }
+
+    /// The key that one shows to the other.
+    fn name(&self, of: Who, to: Who) -> Peer {
+        match (of, to) {
+            (Who::Node(n), _) => node_key(n),
+            (Who::Person(n), Who::Node(to)) => {
+                let seed = transport_seed(&self.transports[n], &node_key(to));
+                SigningKey::from_seed(*seed).public()
+            }
+            (Who::Person(_), Who::Person(_)) => panic!("people don't meet"),
+        }
+    }
+
+    fn give(&mut self, who: Who, node: Input<node::NodeCommand>, person: Input<Command>) {
+        let now = self.now;
+        let said = match who {
+            Who::Node(n) => self.nodes[n].give(node, now).0,
+            Who::Person(n) => {
+                let (said, told) = self.people[n].give(person, now);
+                self.events[n].extend(told);
+                said
+            }
+        };
+        self.send(who, said);
+        self.check(who);
+    }
+
+    fn drain(&mut self, who: Who) {
+        let said = match who {
+            Who::Node(n) => self.nodes[n].drain().0,
+            Who::Person(n) => {
+                let (said, told) = self.people[n].drain();
+                self.events[n].extend(told);
+                said
+            }
+        };
+        self.send(who, said);
+    }
+
+    fn check(&self, who: Who) {
+        let gauges = match who {
+            Who::Node(n) => self.nodes[n].machine.as_ref().map(Node::gauges),
+            Who::Person(n) => self.people[n].machine.as_ref().map(Client::gauges),
+        };
+        for gauge in gauges.into_iter().flatten() {
+            assert!(gauge.value <= gauge.limit, "{gauge:?}");
+        }
+    }
+
+    fn send(&mut self, from: Who, said: Vec<(Peer, Frame)>) {
+        for (peer, frame) in said {
+            let links: Vec<_> = self.linked.iter().copied().collect();
+            let others = links.into_iter().filter_map(|(a, b)| match from {
+                _ if a == from => Some(b),
+                _ if b == from => Some(a),
+                _ => None,
+            });
+            let to = others.into_iter().find(|other| self.name(*other, from) == peer);
+            if let Some(to) = to {
+                let mut bytes = Vec::new();
+                write_frame(&frame, &mut bytes);
+                self.said.push((from, to, frame));
+                self.network.entry((from, to)).or_default().push_back(bytes);
+            }
+        }
+    }
+
+    /// Carries frames until nobody has anything to say.
+    pub(crate) fn run(&mut self) {
+        while self.run_some(usize::MAX) {}
+    }
+
+    /// Carries a few frames of each connection; tells whether there were any.
+    pub(crate) fn run_some(&mut self, frames: usize) -> bool {
+        self.link();
+        let ways: Vec<_> = self.network.keys().copied().collect();
+        let mut any = false;
+        for (from, to) in ways {
+            for _ in 0..frames {
+                let (late_from, late_to, late) = self.late;
+                let waits =
+                    |bytes: &Vec<u8>| (from, to) == (late_from, late_to) && late(&read(bytes).body);
+                let Some(queue) = self.network.get_mut(&(from, to)) else { break };
+                let next = queue.iter().position(|bytes| !waits(bytes));
+                let Some(bytes) = next.and_then(|next| queue.remove(next)) else { break };
+                any = true;
+                let name = self.name(from, to);
+                self.give(to, Input::Frame(name, read(&bytes)), Input::Frame(name, read(&bytes)));
+            }
+        }
+        any
+    }
+
+    /// Lets time pass, with everything that falls due in it.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now.after(time);
+        loop {
+            self.run();
+            let nodes = self.nodes.iter().filter_map(|host| host.machine.as_ref()?.poll_timeout());
+            let people =
+                self.people.iter().filter_map(|host| host.machine.as_ref()?.poll_timeout());
+            let due = nodes.chain(people).min();
+            let Some(due) = due.filter(|due| *due <= end) else { break };
+            self.now = self.now.max(due);
+            for who in [Who::Node(0), Who::Node(1), Who::Person(0), Who::Person(1)] {
+                let due = match who {
+                    Who::Node(n) => self.nodes[n].machine.as_ref().and_then(Machine::poll_timeout),
+                    Who::Person(n) => {
+                        self.people[n].machine.as_ref().and_then(Machine::poll_timeout)
+                    }
+                };
+                if due.is_some_and(|due| due <= self.now) {
+                    self.give(who, Input::Timeout, Input::Timeout);
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    // What users do and see.
+
+    pub(crate) fn ask(&mut self, number: usize, action: Action) -> Result<Reply, CommandError> {
+        let ticket = self.tell(number, action);
+        self.run();
+        let answer = self.events[number].iter().find_map(|event| match event {
+            Event::Done { ticket: answered, result } if *answered == ticket => Some(result.clone()),
+            _ => None,
+        });
+        answer.unwrap()
+    }
+
+    /// Gives a command without carrying any frame.
+    pub(crate) fn tell(&mut self, number: usize, action: Action) -> u64 {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let now = self.now;
+        let (said, told) =
+            self.people[number].give(Input::Command(Command { ticket, action }), now);
+        self.events[number].extend(told);
+        self.send(Who::Person(number), said);
+        ticket
+    }
+
+    pub(crate) fn say(&mut self, number: usize, text: &str) {
+        let contact = self.friend(number);
+        self.tell(number, Action::Send { contact, text: text.to_owned().into(), reply_to: None });
+    }
+
+    /// The device was told that somebody types since this was last asked.
+    pub(crate) fn saw_typing(&mut self, number: usize) -> bool {
+        let events = std::mem::take(&mut self.events[number]);
+        events.iter().any(|event| matches!(event, Event::Typing(_)))
+    }
+
+    pub(crate) fn rows(&self, number: usize) -> &Memory {
+        &self.people[number].store
+    }
+
+    pub(crate) fn node_rows(&self, number: usize) -> &Memory {
+        &self.nodes[number].store
+    }
+
+    pub(crate) fn wipe(&mut self, node: usize) {
+        self.crash(Who::Node(node));
+        self.nodes[node].store = Memory::new();
+        self.start(Who::Node(node));
+    }
+
+    pub(crate) fn log(&self, number: usize) -> LogId {
+        let contacts = view::contacts(self.rows(number));
+        let friend = self.friend(number);
+        let contact = contacts.into_iter().find(|view| view.account == friend).unwrap();
+        contact.conversation.unwrap()
+    }
+
+    pub(crate) fn messages(&self, number: usize) -> Vec<MessageView> {
+        let (rows, log) = (self.rows(number), self.log(number));
+        let items = view::timeline(rows, &log, Range::Latest, usize::MAX, self.now);
+        let message = |item| match item {
+            Item::Message(message) => Some(message),
+            Item::Gap { .. } => None,
+        };
+        items.into_iter().filter_map(message).collect()
+    }
+
+    pub(crate) fn texts(&self, number: usize) -> Vec<String> {
+        self.messages(number).into_iter().filter_map(|message| message.text).collect()
+    }
+
+    pub(crate) fn marks(&self, number: usize) -> Vec<Mark> {
+        self.messages(number).into_iter().filter_map(|message| message.mark).collect()
+    }
+}
+
+fn node_key(number: usize) -> PublicKey {
+    SigningKey::from_seed([200 + u8::try_from(number).unwrap(); 32]).public()
+}
+
+fn read(bytes: &[u8]) -> Frame {
+    let mut reader = FrameReader::default();
+    reader.push(bytes);
+    reader.next_frame().unwrap().unwrap().0
+}

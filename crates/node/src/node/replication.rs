@@ -1,0 +1,196 @@
+//! What other nodes say and are told about logs that they hold as well.
+
+use proto::{
+    Body, Code, Cursor, Draft, Envelope, Instant, Peer, PublicKey, Ranking, Replicate, Rows,
+};
+
+use super::Node;
+use crate::{
+    counters::increment,
+    log::{Appended, Writer},
+    replica::{self, Answered, RANKING_CHARGE},
+    session::{Handle, Role},
+};
+
+impl Node {
+    /// Takes a frame in that is the answer to something asked of another node; tells whether it is.
+    pub(super) fn is_answer(
+        &mut self,
+        peer: Peer,
+        request: u32,
+        body: &Body,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> bool {
+        let may_be =
+            matches!(body, Body::Accepted { .. } | Body::Refused { .. } | Body::Opened { .. });
+        if request == 0 || !may_be {
+            return false;
+        }
+        let around = (draft, &mut self.logs);
+        let counters = &mut self.counting.counters;
+        match self.replicas.answered(peer, request, body, around, now) {
+            Answered::Unasked => return false,
+            Answered::Fine => {}
+            Answered::Stored => increment(&mut counters.replicated),
+            Answered::Refused => increment(&mut counters.unreplicated),
+        }
+        true
+    }
+
+    /// Checks that a ranking may be one of a log that is here.
+    pub(super) fn check_ranking(&self, ranking: Option<&Ranking>) -> Result<(), Code> {
+        let Some(Ranking { nodes, .. }) = ranking else { return Ok(()) };
+        let once = nodes.iter().enumerate().all(|(at, node)| {
+            nodes.iter().skip(at.saturating_add(1)).all(|other| other.node != node.node)
+        });
+        let is_here = nodes.iter().any(|node| node.node == self.config.node);
+        if once && is_here { Ok(()) } else { Err(Code::Invalid) }
+    }
+
+    /// A member says who holds a log. Of two rankings the one with the larger version counts, and
+    /// of equal ones any, as long as it is the same everywhere.
+    pub(super) fn take_ranking(
+        &mut self,
+        (number, role): (u64, Role),
+        key: &PublicKey,
+        ranking: &Ranking,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Result<(), Code> {
+        let Ranking { version, nodes } = ranking;
+        let log = self.logs.get(draft, number).ok_or(Code::NotFound)?;
+        // Who may no longer write may not say who gets what is written.
+        if role != Role::Member || !log.admits(key, now) {
+            return Ok(());
+        }
+        let account = log.row.account;
+        let old = replica::ranking(draft, number);
+        let old = match &old {
+            None => {
+                self.quota.admit(draft, account, RANKING_CHARGE)?;
+                self.quota.charge(draft, account, RANKING_CHARGE);
+                &[][..]
+            }
+            Some(old) => {
+                let text = |ranking: &Ranking| {
+                    ranking.nodes.iter().map(ToString::to_string).collect::<Vec<_>>()
+                };
+                if (old.version, text(old)) >= (*version, text(ranking)) {
+                    return Ok(());
+                }
+                &old.nodes[..]
+            }
+        };
+        for gone in old.iter().filter(|old| nodes.iter().all(|new| new.node != old.node)) {
+            let peer = PublicKey(gone.node.0);
+            for handle in self.sessions.replicated(peer, number) {
+                let _ = self.close(peer, handle);
+            }
+        }
+        self.logs.set_ranking(draft, number, ranking);
+        self.replicas.ranked(draft, number, (old, nodes), now);
+        Ok(())
+    }
+
+    /// Another node wants to append to a log what its own copy has.
+    pub(super) fn replicate(
+        &mut self,
+        peer: Peer,
+        replicate: &Replicate,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Result<Body, Code> {
+        let Replicate { handle, log, head } = replicate;
+        let (number, log) = self.logs.find(draft, log).ok_or(Code::NotFound)?;
+        let position = log.state.highest_position;
+        if log.row.inbox_of.is_some() {
+            return Err(Code::NotFound);
+        }
+        if peer.0 == self.config.node.0 || !log.nodes.contains(&peer) {
+            return Err(Code::Forbidden);
+        }
+        if head.incarnation == 0 {
+            return Err(Code::Invalid);
+        }
+        self.sessions.check_room(peer, *handle)?;
+        let _ = self.close(peer, *handle);
+        self.sessions.open(peer, *handle, Handle { log: number, key: peer, role: Role::Replica });
+        let got = replica::received(draft, &peer, number).unwrap_or_default();
+        let is_known = got.incarnation == head.incarnation;
+        let sequence = if is_known && got.sequence <= head.sequence { got.sequence } else { 0 };
+        let got_now = Cursor { sequence, ..*head };
+        if got != got_now {
+            replica::put_received(draft, &peer, number, got_now);
+        }
+        if !is_known {
+            // Whoever has a new copy lacks what is here.
+            self.replicas.called(draft, peer, number, now);
+        }
+        Ok(Body::Opened { head: got_now, position })
+    }
+
+    /// Stores what another node's copy of a log has under its `sequence`.
+    pub(super) fn take_in(
+        &mut self,
+        peer: Peer,
+        handle: u32,
+        (number, sequence): (u64, u64),
+        envelope: &Envelope,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Result<Body, Code> {
+        let (logs, quota) = (&mut self.logs, &mut self.quota);
+        match logs.append(draft, quota, number, envelope, Writer::Replica, now) {
+            Ok(Appended::Before(_)) => increment(&mut self.counting.counters.duplicates),
+            Ok(Appended::New(here)) => self.stored(peer, number, here, envelope, draft, now),
+            Err(code) => {
+                if !replica::is_about_the_entry(code) {
+                    let _ = self.close(peer, handle);
+                }
+                return Err(code);
+            }
+        }
+        let got = replica::received(draft, &peer, number).ok_or(Code::Forbidden)?;
+        if sequence > got.sequence {
+            replica::put_received(draft, &peer, number, Cursor { sequence, ..got });
+        }
+        Ok(Body::Accepted { handle, sequence })
+    }
+
+    /// Says how many signals a second may come on a connection, if any may on this handle.
+    pub(super) fn may_signal(
+        &mut self,
+        peer: Peer,
+        handle: &Handle,
+        rows: &dyn Rows,
+        now: Instant,
+    ) -> Result<u32, Code> {
+        let log = self.logs.get(rows, handle.log).ok_or(Code::NotFound)?;
+        let may = match handle.role {
+            Role::Owner | Role::Member => log.admits(&handle.key, now),
+            Role::Guest => false,
+            Role::Replica => log.nodes.contains(&peer),
+        };
+        if !may {
+            return Err(Code::Forbidden);
+        }
+        let max = self.config.signals_per_s_max;
+        // Another node speaks for many devices.
+        Ok(if handle.role == Role::Replica { max.saturating_mul(DEVICES_OF_A_NODE) } else { max })
+    }
+
+    /// Passes a device's signal on to the other nodes that hold its log; they pass it no further.
+    pub(super) fn pass_signal_on(&mut self, number: u64, ciphertext: &[u8], rows: &dyn Rows) {
+        let Some(log) = self.logs.get(rows, number) else { return };
+        if log.nodes.is_empty() {
+            return;
+        }
+        let nodes = log.nodes.clone();
+        self.replicas.signal((number, &nodes), ciphertext, &mut self.logs, rows);
+    }
+}
+
+/// How many devices' signals another node may pass on: more than type in the same second of those
+/// that two large nodes share.
+const DEVICES_OF_A_NODE: u32 = 64;

@@ -1,0 +1,427 @@
+//! Replicas: the other nodes that hold logs of this one, and getting to them what they lack.
+//!
+//! Who holds a log is its **ranking**, which members tell. This node keeps one connection to each
+//! other node of its logs' rankings and pushes every entry there, in the order of its own copy.
+//! What may be lacking where is in rows, so that a crash loses none of it and a node that is away
+//! costs no memory; how far the other has got it says itself when a log is opened there. Both
+//! sides push; what was there before is accepted again. Specified in `spec/logs.md`, section 9.
+
+mod peering;
+mod rows;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    ops::ControlFlow,
+    time::Duration,
+};
+
+use proto::{
+    Body, Cursor, Draft, Frame, Gauge, Instant, NodeAddress, NodeId, Output, Peer, PublicKey, Rows,
+    limits,
+};
+
+use crate::{
+    NodeEvent,
+    layout::{DIRTY, REPLICAS},
+    log::Logs,
+};
+pub(crate) use peering::{Answered, is_about_the_entry};
+use peering::{FRAMES_MAX, Peering, REDIAL, UNNEEDED};
+pub(crate) use rows::{put_ranking, put_received, ranking, received};
+
+/// The other nodes that hold logs of this one.
+#[derive(Debug)]
+pub(crate) struct Replicas {
+    own: Peer,
+    peers: BTreeMap<Peer, Peering>,
+    /// Those that may have something to be pushed after the input in hand.
+    touched: BTreeSet<Peer>,
+    /// Those that are newly wanted, and may be connected already.
+    fresh: Vec<Peer>,
+    /// No timer is due before.
+    next: Option<Instant>,
+    /// Somebody for whom there is no room may lack something.
+    left_out: Option<Instant>,
+    /// Who of those had room last.
+    turn: Option<Peer>,
+    outputs: Vec<Output<NodeEvent>>,
+}
+
+impl Replicas {
+    /// Knows from rows whom to connect to: first those that may lack something.
+    pub(crate) fn open(node: NodeId, rows: &dyn Rows, now: Instant) -> Self {
+        let mut replicas = Self {
+            own: PublicKey(node.0),
+            peers: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            fresh: Vec::new(),
+            next: None,
+            left_out: None,
+            turn: None,
+            outputs: Vec::new(),
+        };
+        for table in [DIRTY, REPLICAS] {
+            let mut last = None;
+            while let Some(peer) = rows::peer_after(rows, table, last.as_ref()) {
+                if replicas.peers.len() >= PEERS_MAX {
+                    replicas.left_out = Some(now.after(TURN_TIME));
+                    break;
+                }
+                replicas.want(peer, &addresses_of(rows, &peer), now);
+                last = Some(peer);
+            }
+        }
+        replicas
+    }
+
+    pub(crate) fn gauges(&self) -> Vec<Gauge> {
+        let mut fullest = [0; 6];
+        for peering in self.peers.values() {
+            for (fullest, value) in fullest.iter_mut().zip(peering.fullness()) {
+                *fullest = value.max(*fullest);
+            }
+        }
+        let names = [
+            "logs pushed to a node",
+            "entries a node has not answered",
+            "bytes a node has not answered",
+            "questions a node has not answered",
+            "timers of a node",
+            "own ranges of a push",
+        ];
+        let each = names.into_iter().zip(fullest).zip(Peering::limits());
+        let mut gauges: Vec<_> =
+            each.map(|((name, value), limit)| Gauge::new(name, value, limit)).collect();
+        gauges.push(Gauge::new("nodes of shared logs", self.peers.len(), PEERS_MAX));
+        gauges
+    }
+
+    /// Tells whether a connection to this peer is kept because of logs.
+    pub(crate) fn wants(&self, peer: &Peer) -> bool {
+        self.peers.contains_key(peer)
+    }
+
+    /// A peer has said Hello.
+    pub(crate) fn greeted(&mut self, peer: Peer) {
+        if let Some(peering) = self.peers.get_mut(&peer) {
+            peering.greeted();
+            self.touched.insert(peer);
+        }
+    }
+
+    /// Peers that are wanted since this input and whose Hello may have gone unnoticed.
+    pub(crate) fn take_fresh(&mut self) -> Vec<Peer> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    pub(crate) fn disconnected(&mut self, peer: &Peer) {
+        if let Some(peering) = self.peers.get_mut(peer) {
+            peering.disconnected();
+        }
+    }
+
+    /// This node hung up on a peer with which it can't talk, and so dials it no more.
+    pub(crate) fn hung_up(&mut self, peer: &Peer, now: Instant) {
+        self.at(peer, now.after(REDIAL_TIME), REDIAL);
+    }
+
+    /// The nodes of a log are these now.
+    pub(crate) fn ranked(
+        &mut self,
+        draft: &mut Draft<'_>,
+        number: u64,
+        (old, new): (&[NodeAddress], &[NodeAddress]),
+        now: Instant,
+    ) {
+        let is_in = |nodes: &[NodeAddress], node| nodes.iter().any(|n| n.node == node);
+        for gone in old.iter().filter(|old| !is_in(new, old.node)) {
+            let peer = PublicKey(gone.node.0);
+            rows::forget(draft, &peer, number);
+            let close = self.peers.get_mut(&peer).and_then(|peering| peering.forget(number));
+            self.outputs.extend(close.map(|frame| Output::Transmit(peer, frame)));
+            self.at(&peer, now.after(GRACE), UNNEEDED);
+        }
+        let own = self.own;
+        for node in new.iter().filter(|node| node.node.0 != own.0) {
+            let peer = PublicKey(node.node.0);
+            self.want(peer, &node.addresses, now);
+            if !is_in(old, node.node) {
+                put_received(draft, &peer, number, Cursor::default());
+                rows::mark(draft, &peer, number);
+                self.peers.get_mut(&peer).map(|peering| peering.appended(number));
+                self.touched.insert(peer);
+            }
+        }
+    }
+
+    /// An entry was stored that came from a device, or from one of the other nodes of its log.
+    pub(crate) fn appended(
+        &mut self,
+        draft: &mut Draft<'_>,
+        (number, nodes): (u64, &[Peer]),
+        from: &Peer,
+        sequence: u64,
+        now: Instant,
+    ) {
+        let own = self.own;
+        for peer in nodes.iter().filter(|peer| **peer != own) {
+            if peer == from {
+                if let Some(peering) = self.peers.get_mut(peer) {
+                    peering.came(number, sequence);
+                }
+                continue;
+            }
+            if !self.peers.contains_key(peer) {
+                self.want(*peer, &addresses_of(draft, peer), now);
+            }
+            if self.peers.get_mut(peer).is_none_or(|peering| peering.appended(number)) {
+                rows::mark(draft, peer, number);
+            }
+            self.touched.insert(*peer);
+        }
+    }
+
+    /// Another node has opened a log here, with a copy of which nothing was known.
+    pub(crate) fn called(&mut self, draft: &mut Draft<'_>, peer: Peer, number: u64, now: Instant) {
+        if !self.peers.contains_key(&peer) {
+            self.want(peer, &addresses_of(draft, &peer), now);
+        }
+        if self.peers.get_mut(&peer).is_none_or(|peering| peering.called(number)) {
+            rows::mark(draft, &peer, number);
+        }
+        self.touched.insert(peer);
+    }
+
+    /// Takes an answer in; tells what it was worth.
+    pub(crate) fn answered(
+        &mut self,
+        peer: Peer,
+        request: u32,
+        body: &Body,
+        (draft, logs): (&mut Draft<'_>, &mut Logs),
+        now: Instant,
+    ) -> Answered {
+        let Some(peering) = self.peers.get_mut(&peer) else { return Answered::Unasked };
+        let answered = peering.answered(&peer, request, body, (draft, logs), now);
+        self.touched.insert(peer);
+        answered
+    }
+
+    /// Passes a signal of a device on, to those nodes at which the log is open.
+    pub(crate) fn signal(
+        &mut self,
+        (number, nodes): (u64, &[Peer]),
+        ciphertext: &[u8],
+        logs: &mut Logs,
+        rows: &dyn Rows,
+    ) {
+        for peer in nodes {
+            let Some(peering) = self.peers.get_mut(peer) else { continue };
+            let frame = match peering.handle(number) {
+                Some(handle) => {
+                    let ciphertext = ciphertext.to_vec();
+                    Some(Frame::new(Body::Signal { handle, ciphertext }))
+                }
+                // Whoever types is about to say something.
+                None => peering.warm(number, logs, rows),
+            };
+            self.outputs.extend(frame.map(|frame| Output::Transmit(*peer, frame)));
+        }
+    }
+
+    /// Does what has fallen due.
+    pub(crate) fn timeout(&mut self, logs: &mut Logs, rows: &dyn Rows, now: Instant) {
+        if self.next.is_some_and(|next| next <= now) {
+            let mut due = Vec::new();
+            for (peer, peering) in &mut self.peers {
+                while due.len() < TIMERS_AT_A_TIME
+                    && let Some((at, what)) = peering.timers.first().copied()
+                    && at <= now
+                {
+                    peering.timers.pop_first();
+                    due.push((*peer, what));
+                }
+            }
+            for (peer, what) in due {
+                self.fire(peer, what, logs, rows);
+            }
+            self.plan();
+        }
+        if self.left_out.is_some_and(|due| due <= now) {
+            self.left_out = None;
+            self.take_turns(rows, now);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.next.into_iter().chain(self.left_out).min()
+    }
+
+    /// Pushes what the input in hand has made possible; returns all that is to be done.
+    pub(crate) fn settle(
+        &mut self,
+        draft: &mut Draft<'_>,
+        logs: &mut Logs,
+        now: Instant,
+    ) -> impl Iterator<Item = Output<NodeEvent>> {
+        for peer in std::mem::take(&mut self.touched) {
+            let Some(peering) = self.peers.get_mut(&peer) else { continue };
+            let outputs = &mut self.outputs;
+            peering.fill(&peer, draft, logs, now, &mut |frame| {
+                outputs.push(Output::Transmit(peer, frame));
+            });
+            let first = peering.timers.first().map(|(due, _)| *due);
+            self.next = self.next.into_iter().chain(first).min();
+        }
+        std::mem::take(&mut self.outputs).into_iter()
+    }
+}
+
+/// Connections.
+impl Replicas {
+    /// Keeps a connection to a node from now on, if there is room.
+    fn want(&mut self, peer: Peer, addresses: &[SocketAddr], now: Instant) {
+        if let Some(peering) = self.peers.get_mut(&peer) {
+            let news = addresses.iter().any(|address| !peering.addresses.contains(address));
+            if news {
+                let old = std::mem::take(&mut peering.addresses);
+                peering.addresses = joined(addresses.iter().chain(&old));
+                self.outputs.push(Output::Connect(peer, peering.addresses.clone()));
+            }
+            return;
+        }
+        if peer == self.own || addresses.is_empty() {
+            return;
+        }
+        if self.peers.len() >= PEERS_MAX && !self.make_room(now) {
+            return;
+        }
+        let addresses = joined(addresses);
+        self.outputs.push(Output::Connect(peer, addresses.clone()));
+        self.peers.insert(peer, Peering::new(addresses, now));
+        self.fresh.push(peer);
+    }
+
+    /// Gives up the connection that was used least lately, unless all are in use.
+    fn make_room(&mut self, now: Instant) -> bool {
+        // Somebody will be left out, whoever that is.
+        self.left_out = self.left_out.or_else(|| Some(now.after(TURN_TIME)));
+        let rested = |peering: &Peering| !peering.is_busy() && now.since(peering.used) >= REST;
+        let rested = self.peers.iter().filter(|(_, peering)| rested(peering));
+        let victim = rested.min_by_key(|(_, peering)| peering.used).map(|(peer, _)| *peer);
+        victim.map(|peer| self.give_up(&peer)).is_some()
+    }
+
+    fn give_up(&mut self, peer: &Peer) {
+        self.peers.remove(peer);
+        self.outputs.push(Output::Disconnect(*peer));
+    }
+
+    /// Gives somebody who was left out a turn.
+    fn take_turns(&mut self, rows: &dyn Rows, now: Instant) {
+        let mut turns = TURNS_MAX;
+        // All who have room already may come first.
+        for _ in 0..=PEERS_MAX {
+            let next = rows::peer_after(rows, DIRTY, self.turn.as_ref());
+            self.turn = next;
+            let Some(peer) = next else { break };
+            if !self.peers.contains_key(&peer) {
+                self.want(peer, &addresses_of(rows, &peer), now);
+                turns = turns.saturating_sub(1);
+            }
+            if turns == 0 {
+                break;
+            }
+        }
+        if self.peers.len() >= PEERS_MAX {
+            self.left_out = Some(now.after(TURN_TIME));
+        }
+    }
+
+    fn at(&mut self, peer: &Peer, due: Instant, what: u64) {
+        if let Some(peering) = self.peers.get_mut(peer) {
+            peering.timers.retain(|(_, planned)| *planned != what);
+            peering.timers.insert((due, what));
+            self.next = self.next.into_iter().chain([due]).min();
+        }
+    }
+
+    fn fire(&mut self, peer: Peer, what: u64, logs: &mut Logs, rows: &dyn Rows) {
+        let Some(peering) = self.peers.get_mut(&peer) else { return };
+        match what {
+            REDIAL => self.outputs.push(Output::Connect(peer, peering.addresses.clone())),
+            UNNEEDED => {
+                let mut is_needed = false;
+                rows::logs_of(rows, REPLICAS, &peer, 0, |_| {
+                    is_needed = true;
+                    ControlFlow::Break(())
+                });
+                if !is_needed {
+                    self.give_up(&peer);
+                }
+            }
+            number => {
+                let frame = peering.resume(number, logs, rows);
+                self.outputs.extend(frame.map(|frame| Output::Transmit(peer, frame)));
+            }
+        }
+    }
+
+    fn plan(&mut self) {
+        let first = self.peers.values().filter_map(|peering| peering.timers.first());
+        self.next = first.map(|(due, _)| *due).min();
+    }
+}
+
+/// Where a node is, as members of the logs it holds have told.
+fn addresses_of(rows: &dyn Rows, peer: &Peer) -> Vec<SocketAddr> {
+    let mut numbers = Vec::new();
+    rows::logs_of(rows, REPLICAS, peer, 0, |number| {
+        numbers.push(number);
+        if numbers.len() < ADDRESSES_MAX {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    let rankings = numbers.into_iter().filter_map(|number| ranking(rows, number));
+    let nodes = rankings.flat_map(|ranking| ranking.nodes);
+    let of_peer: Vec<_> =
+        nodes.filter(|node| node.node.0 == peer.0).flat_map(|node| node.addresses).collect();
+    joined(&of_peer)
+}
+
+/// The first addresses, each once.
+fn joined<'a>(addresses: impl IntoIterator<Item = &'a SocketAddr>) -> Vec<SocketAddr> {
+    let mut joined = Vec::new();
+    for address in addresses {
+        if joined.len() < ADDRESSES_MAX && !joined.contains(address) {
+            joined.push(*address);
+        }
+    }
+    joined
+}
+
+/// Nodes that share logs with this one and are connected: each costs some 30 KB and a keep-alive.
+/// Of more, those that were used least lately wait for their turns.
+pub(crate) const PEERS_MAX: usize = 1024;
+/// What an account is charged for the ranking of a log and for what is remembered of each of its
+/// nodes.
+pub(crate) const RANKING_CHARGE: u64 = 3200;
+/// What one input leads to here at most: as much for each other node of a log, or for each node
+/// with which something falls due.
+pub(crate) const OUTPUTS_MAX: usize = TIMERS_AT_A_TIME * (FRAMES_MAX + 2) + PEERS_MAX;
+/// Timers worked off at a time, so that other inputs don't wait.
+const TIMERS_AT_A_TIME: usize = 64;
+/// Addresses of one node: what two members say of it.
+const ADDRESSES_MAX: usize = 2 * limits::NODE_ADDRESSES_MAX;
+/// For how long a connection is kept after the last log that needed it is gone.
+const GRACE: Duration = Duration::from_secs(60);
+/// When to dial somebody again with whom one could not talk.
+const REDIAL_TIME: Duration = Duration::from_secs(600);
+/// How long a connection must have been idle to make room for another one.
+const REST: Duration = Duration::from_secs(30);
+/// How long those who are left out wait for a turn, and how many get one at a time.
+const TURN_TIME: Duration = Duration::from_secs(60);
+const TURNS_MAX: usize = 16;

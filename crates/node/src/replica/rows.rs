@@ -1,0 +1,67 @@
+//! What of replication is in rows: who holds a log, what came from whom, who may lack something.
+
+use std::ops::ControlFlow;
+
+use proto::{Cursor, Direction, Draft, Peer, PublicKey, Ranking, Rows, Table};
+
+use crate::layout::{self, DIRTY, RANKINGS, REPLICAS};
+
+/// The ranking of a log that was told last.
+pub(crate) fn ranking(rows: &dyn Rows, number: u64) -> Option<Ranking> {
+    layout::decode_ranking(&rows.get(RANKINGS, &layout::number_key(number))?)
+}
+
+pub(crate) fn put_ranking(draft: &mut Draft<'_>, number: u64, ranking: &Ranking) {
+    draft.put(RANKINGS, layout::number_key(number), layout::encode_ranking(ranking));
+}
+
+/// Up to where another node's copy of a log is here; before its beginning, if it has none as far
+/// as is known. Nothing, if the log's ranking does not name it.
+pub(crate) fn received(rows: &dyn Rows, peer: &Peer, number: u64) -> Option<Cursor> {
+    layout::decode_cursor(&rows.get(REPLICAS, &layout::peer_key(peer, number))?)
+}
+
+pub(crate) fn put_received(draft: &mut Draft<'_>, peer: &Peer, number: u64, cursor: Cursor) {
+    draft.put(REPLICAS, layout::peer_key(peer, number), layout::encode_cursor(cursor));
+}
+
+/// Another node may lack something of a log.
+pub(crate) fn mark(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
+    draft.put(DIRTY, layout::peer_key(peer, number), []);
+}
+
+/// It lacks nothing.
+pub(crate) fn unmark(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
+    draft.delete(DIRTY, layout::peer_key(peer, number));
+}
+
+/// The ranking of a log does not name that node any more.
+pub(crate) fn forget(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
+    draft.delete(REPLICAS, layout::peer_key(peer, number));
+    unmark(draft, peer, number);
+}
+
+/// Logs in a table of peers, from the one with this number on, until told to stop.
+pub(crate) fn logs_of(
+    rows: &dyn Rows,
+    table: Table,
+    peer: &Peer,
+    from: u64,
+    mut visit: impl FnMut(u64) -> ControlFlow<()>,
+) {
+    let (from, to) = (layout::peer_key(peer, from), layout::peer_key(peer, u64::MAX));
+    rows.scan(table, &from, &to, Direction::Forward, &mut |key, _| {
+        layout::last_u64(key).map_or(ControlFlow::Continue(()), &mut visit)
+    });
+}
+
+/// The first node behind another one in a table of peers.
+pub(crate) fn peer_after(rows: &dyn Rows, table: Table, peer: Option<&Peer>) -> Option<Peer> {
+    let from = peer.map(|peer| layout::peer_key(peer, u64::MAX)).unwrap_or_default();
+    let mut found = None;
+    rows.scan(table, &from, &[0xFF; 41], Direction::Forward, &mut |key, _| {
+        found = layout::parse_peer_key(key).map(|(peer, _): (PublicKey, u64)| peer);
+        ControlFlow::Break(())
+    });
+    found
+}

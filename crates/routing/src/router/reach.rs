@@ -1,0 +1,192 @@
+//! Reach: whether others can dial this node, and ports by which those are reached who can't be.
+//! Specified in `spec/routing.md`, section 13.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use proto::{
+    Body, Code, Gauge, Instant, NodeId, Output, Peer, PublicKey, RelayPort, RelayToken, Routing,
+    Rows,
+};
+use rand_core::Rng;
+
+use super::{Purpose, Router};
+use crate::RouterEvent;
+
+/// What is known of being reached.
+#[derive(Debug)]
+pub(super) struct Reach {
+    state: State,
+    /// Through whom this node is reached.
+    through: Option<NodeId>,
+    /// Who has asked for a port that is not there yet, with the number of the request.
+    asked: BTreeMap<NodeId, u32>,
+    /// Who has one.
+    given: BTreeSet<NodeId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// So many could not dial this node; somebody else is asked at this time.
+    Asking { in_vain: u32, at: Instant },
+    /// Somebody could.
+    Reached,
+    /// Nobody could; a port is asked for at this time.
+    Unreachable { at: Instant },
+}
+
+impl Reach {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            state: State::Asking { in_vain: 0, at: now.after(FIRST) },
+            through: None,
+            asked: BTreeMap::new(),
+            given: BTreeSet::new(),
+        }
+    }
+
+    /// The addresses have changed: all is open again.
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        self.state = State::Asking { in_vain: 0, at: now };
+    }
+
+    /// Connections that must stay because somebody is reached through them.
+    pub(super) fn needs(&self, node: &NodeId) -> bool {
+        self.through == Some(*node) || self.given.contains(node) || self.asked.contains_key(node)
+    }
+
+    pub(super) fn gauge(&self) -> Gauge {
+        Gauge::new("relayed nodes", self.given.len().saturating_add(self.asked.len()), GIVEN_MAX)
+    }
+}
+
+impl Router {
+    /// Tells whether somebody outside has dialled this node, if that is known.
+    pub fn is_reachable(&self) -> Option<bool> {
+        match self.reach.state {
+            State::Asking { .. } => None,
+            State::Reached => Some(true),
+            State::Unreachable { .. } => Some(self.reach.through.is_some()),
+        }
+    }
+
+    /// Asks somebody drawn at random to have this node dialled, or for a port.
+    pub(super) fn find_out_reach(&mut self, now: Instant) {
+        match self.reach.state {
+            State::Asking { in_vain, at } if now >= at && !self.config.addresses.is_empty() => {
+                let nodes: Vec<NodeId> = self.links.nodes().collect();
+                // Of two that know only each other neither can have the other dialled anew.
+                let Some(node) = self.drawn(&nodes).filter(|_| nodes.len() > 1) else { return };
+                self.reach.state = State::Asking { in_vain, at: now.after(AGAIN) };
+                let word = Routing::Probe { contact: self.own.contact(), anew: true };
+                self.links.ask((node, &[]), Purpose::Reach, word, now);
+            }
+            State::Unreachable { at } if now >= at && self.reach.through.is_none() => {
+                let can_be_dialled = |node: &NodeId| {
+                    let record = self.links.record(node);
+                    record.is_some_and(|record| !record.says().addresses.is_empty())
+                };
+                let nodes: Vec<NodeId> = self.links.nodes().filter(can_be_dialled).collect();
+                let Some(node) = self.drawn(&nodes) else { return };
+                self.reach.state = State::Unreachable { at: now.after(AGAIN) };
+                self.links.ask((node, &[]), Purpose::Relay, Routing::AskRelay, now);
+            }
+            State::Asking { .. } | State::Reached | State::Unreachable { .. } => {}
+        }
+    }
+
+    /// Somebody was asked to have this node dialled.
+    pub(super) fn reach_told(&mut self, outcome: Option<bool>, now: Instant, rows: &dyn Rows) {
+        let State::Asking { in_vain, .. } = self.reach.state else { return };
+        let in_vain = in_vain.saturating_add(1);
+        match outcome {
+            Some(true) => self.reach.state = State::Reached,
+            Some(false) if in_vain >= IN_VAIN_MAX => {
+                self.reach.state = State::Unreachable { at: now };
+                self.set_relayed(Vec::new(), now, rows);
+                self.event(RouterEvent::Unreachable);
+            }
+            Some(false) => self.reach.state = State::Asking { in_vain, at: now },
+            None => {}
+        }
+    }
+
+    /// A node that can't be dialled asks for a port.
+    pub(super) fn relay_asked(&mut self, from: NodeId, request: u32) -> Result<(), Code> {
+        let many = self.reach.given.len().saturating_add(self.reach.asked.len());
+        let is_known = self.reach.needs(&from);
+        if (many >= GIVEN_MAX && !is_known) || self.is_reachable() == Some(false) {
+            return Err(Code::Busy);
+        }
+        self.reach.given.remove(&from);
+        self.reach.asked.insert(from, request);
+        self.outputs.push_back(Output::Relay(PublicKey(from.0)));
+        Ok(())
+    }
+
+    /// The driver has opened a port for a node, or has none.
+    pub(super) fn relayed(&mut self, peer: Peer, port: Option<RelayPort>) {
+        let node = NodeId(peer.0);
+        let Some(request) = self.reach.asked.remove(&node) else { return };
+        let Some(RelayPort { port, token }) = port else {
+            return self.refuse(node, request, Code::Full);
+        };
+        self.reach.given.insert(node);
+        let addresses = self.own.says().addresses.iter();
+        let addresses = addresses.map(|own| SocketAddr::new(own.ip(), port)).collect();
+        let word = Routing::RelayIs { addresses, token: token.0 };
+        self.reply(node, request, Body::Routing(word));
+    }
+
+    /// A node gives a port: from now on this one is reached by it.
+    pub(super) fn relay_given(
+        &mut self,
+        through: NodeId,
+        addresses: Vec<SocketAddr>,
+        token: [u8; 16],
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
+        let Some(at) = addresses.first().copied() else { return };
+        let State::Unreachable { .. } = self.reach.state else { return };
+        self.reach.through = Some(through);
+        let (through, token) = (PublicKey(through.0), RelayToken(token));
+        self.outputs.push_back(Output::Tunnel { through, at, token });
+        self.set_relayed(addresses, now, rows);
+    }
+
+    /// A connection is gone, and the ports with it.
+    pub(super) fn relay_lost(&mut self, node: &NodeId, now: Instant, rows: &dyn Rows) {
+        self.reach.asked.remove(node);
+        self.reach.given.remove(node);
+        if self.reach.through == Some(*node) {
+            self.reach.through = None;
+            self.reach.state = State::Unreachable { at: now };
+            self.set_relayed(Vec::new(), now, rows);
+        }
+    }
+
+    /// Others find this node at these addresses, or can't dial it.
+    fn set_relayed(&mut self, addresses: Vec<SocketAddr>, now: Instant, rows: &dyn Rows) {
+        self.relayed_at = Some(addresses.clone());
+        self.renew_record(now, rows);
+        self.event(RouterEvent::Addresses(addresses));
+    }
+
+    fn drawn(&mut self, nodes: &[NodeId]) -> Option<NodeId> {
+        let drawn = usize::try_from(self.rng.next_u32()).unwrap_or_default();
+        nodes.get(drawn.checked_rem(nodes.len())?).copied()
+    }
+}
+
+/// Others know this node by then.
+const FIRST: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(30);
+/// So many must have tried in vain.
+const IN_VAIN_MAX: u32 = 3;
+/// Nodes that are reached through this one. Their connections stay, so they are few of those that
+/// routing may have.
+const GIVEN_MAX: usize = 8;

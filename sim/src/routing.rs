@@ -1,0 +1,85 @@
+//! The simulator of routing: ten thousand routers on one thread, with churn, calamities and
+//! attackers. The very machines that nodes have inside; how to use it is in `sim/README.md`.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "no peer chooses what is computed here"
+)]
+
+mod attacker;
+mod calamity;
+mod churn;
+mod eclipse;
+mod figures;
+mod growth;
+mod memory;
+mod records;
+mod world;
+
+use std::time::Duration;
+
+/// What happens in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// Networks of growing size, up to this many nodes.
+    Growth,
+    /// Half of the nodes go within an hour.
+    Churn,
+    /// A third of them die at once.
+    Death,
+    /// The network falls in two and heals.
+    Partition,
+    /// Three nodes in ten are in one hand, with and without our defences.
+    Eclipse,
+}
+
+/// How much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Everything is drawn from this.
+    pub seed: u64,
+    /// Nodes, at most.
+    pub nodes: u32,
+    /// Accounts whose bundles are published.
+    pub accounts: usize,
+    /// Lookups of them.
+    pub lookups: usize,
+    /// How long churn lasts.
+    pub minutes: u64,
+}
+
+impl Size {
+    /// Samples from which homes are chosen.
+    fn samples(&self) -> usize {
+        (self.lookups / 20).clamp(10, 100)
+    }
+}
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// A table.
+    pub text: String,
+    /// What was not as it must be.
+    pub failures: Vec<String>,
+    /// The same seed gives the same one.
+    pub hash: Vec<u8>,
+}
+
+/// Runs a trial.
+pub fn run(trial: Trial, size: Size) -> Report {
+    match trial {
+        Trial::Growth => {
+            let sizes = [100, 300, 1_000, 3_000, 10_000];
+            let sizes: Vec<u32> = sizes.into_iter().filter(|nodes| *nodes <= size.nodes).collect();
+            growth::run(&sizes, size)
+        }
+        Trial::Churn => churn::run(size.nodes, Duration::from_secs(60 * size.minutes), size),
+        Trial::Death => calamity::death(size.nodes, size),
+        Trial::Eclipse => eclipse::run(size),
+        Trial::Partition => calamity::partition(size.nodes, size),
+    }
+}

@@ -1,0 +1,111 @@
+//! Calamities: a third of the nodes die at once; the network falls in two and heals.
+
+use std::time::Duration;
+
+use routing::Defences;
+
+use super::{
+    Report, Size,
+    figures::{per_cent, table},
+    growth::publish,
+    records::Lookups,
+    world::World,
+};
+
+/// 30 % die at once; what is found after so many seconds.
+pub(super) fn death(nodes: u32, size: Size) -> Report {
+    let mut world = World::grown(size.seed, nodes, Duration::from_millis(50), Defences::default());
+    world.pass(Duration::from_secs(60));
+    let accounts = publish(&mut world, size.accounts, &mut Lookups::default());
+    for host in 0..nodes {
+        if world.dice.chance(0.3) {
+            world.kill(host);
+        }
+    }
+    let mut rows = Vec::new();
+    let mut failures = Vec::new();
+    for after in [0, 20, 60] {
+        let passed = world.now;
+        let lookups = everywhere(&mut world, &accounts, size.lookups);
+        let found = per_cent(lookups.right, size.lookups);
+        if after == 60 && lookups.right < size.lookups {
+            failures.push(format!("{} of {} found after 60 s", lookups.right, size.lookups));
+        }
+        rows.push(row(&format!("{after} s"), found, size.lookups, &lookups));
+        let left = Duration::from_secs(40).saturating_sub(world.now.since(passed));
+        world.pass(if after == 0 { Duration::from_secs(20).min(left) } else { left });
+    }
+    Report { text: table(&HEADING, &rows), failures, hash: world.hash().to_vec() }
+}
+
+/// Halves for ten minutes, in which one half publishes newer versions.
+pub(super) fn partition(nodes: u32, size: Size) -> Report {
+    let mut world = World::grown(size.seed, nodes, Duration::from_millis(50), Defences::default());
+    world.pass(Duration::from_secs(60));
+    let mut accounts = publish(&mut world, size.accounts, &mut Lookups::default());
+    let mut rows = vec![measured(&mut world, &accounts, size.lookups, "before").0];
+    world.set_split(true);
+    world.pass(Duration::from_secs(300));
+    for account in &mut accounts {
+        if world.half_of(account.home) {
+            account.renew();
+            account.publish(&mut world);
+            world.pass(Duration::from_millis(50));
+        }
+    }
+    world.heard.clear();
+    world.pass(Duration::from_secs(300));
+    rows.push(measured(&mut world, &accounts, size.lookups, "in halves").0);
+    world.set_split(false);
+    let mut failures = Vec::new();
+    for minutes in [1, 3, 10] {
+        let healed = world.now;
+        world.pass(Duration::from_secs(60 * if minutes == 10 { 7 } else { minutes.min(2) }));
+        let (row, right) =
+            measured(&mut world, &accounts, size.lookups, &format!("{minutes} min after"));
+        rows.push(row);
+        if minutes == 10 && right < size.lookups * 999 / 1000 {
+            failures.push(format!("{right} of {} right ten minutes after", size.lookups));
+        }
+        debug_assert!(world.now > healed);
+    }
+    Report { text: table(&HEADING, &rows), failures, hash: world.hash().to_vec() }
+}
+
+fn measured(
+    world: &mut World,
+    accounts: &[super::records::Account],
+    count: usize,
+    when: &str,
+) -> (Vec<String>, usize) {
+    let lookups = everywhere(world, accounts, count);
+    (row(when, per_cent(lookups.right, count), count, &lookups), lookups.right)
+}
+
+/// Lookups of random accounts by random nodes.
+fn everywhere(world: &mut World, accounts: &[super::records::Account], count: usize) -> Lookups {
+    let mut lookups = Lookups::default();
+    let honest = world.honest();
+    for _ in 0..count {
+        let account = world.dice.index(accounts.len());
+        let at = world.dice.pick(&honest).copied().unwrap_or_default();
+        lookups.ask(world, at, account, accounts[account].key);
+        world.pass(Duration::from_millis(5));
+    }
+    lookups.finish(world, accounts);
+    lookups
+}
+
+fn row(when: &str, found: f64, count: usize, lookups: &Lookups) -> Vec<String> {
+    vec![
+        when.to_owned(),
+        format!("{found:.2} % of {count}"),
+        lookups.stale.to_string(),
+        lookups.missing.to_string(),
+        lookups.took_ms.quantile(500).to_string(),
+        lookups.took_ms.quantile(990).to_string(),
+        format!("{:.1}", lookups.requests.mean()),
+    ]
+}
+
+const HEADING: [&str; 7] = ["when", "newest found", "older", "none", "ms p50", "p99", "requests"];

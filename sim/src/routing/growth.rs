@@ -1,0 +1,124 @@
+//! Growth: what it costs to be one of many.
+
+use std::time::Duration;
+
+use super::{
+    Report, Size,
+    figures::{Values, per_cent, table},
+    records::{Account, Lookups},
+    world::World,
+};
+use routing::Defences;
+
+/// Networks of these sizes, one after the other.
+pub(super) fn run(sizes: &[u32], size: Size) -> Report {
+    let mut rows = Vec::new();
+    let mut failures = Vec::new();
+    let mut hash = Vec::new();
+    for nodes in sizes {
+        let seen = one(*nodes, size);
+        if per_cent(seen.lookups.right, seen.asked) < 99.9 {
+            failures
+                .push(format!("{nodes} nodes: {} of {} lookups", seen.lookups.right, seen.asked));
+        }
+        if seen.lookups.rounds.quantile(500) > 4 {
+            failures.push(format!("{nodes} nodes: {} rounds", seen.lookups.rounds.quantile(500)));
+        }
+        if seen.links.max() > 60 || seen.state.max() > 64 * 1024 {
+            failures.push(format!(
+                "{nodes} nodes: {} links, {} bytes",
+                seen.links.max(),
+                seen.state.max()
+            ));
+        }
+        rows.push(seen.row(*nodes));
+        hash.extend(seen.hash);
+    }
+    Report { text: table(&HEADING, &rows), failures, hash }
+}
+
+const HEADING: [&str; 12] = [
+    "nodes",
+    "lookups right",
+    "rounds p50",
+    "p99",
+    "requests",
+    "publish",
+    "ms p50",
+    "p99",
+    "links mean",
+    "max",
+    "state KiB mean",
+    "max",
+];
+
+struct Seen {
+    asked: usize,
+    lookups: Lookups,
+    links: Values,
+    state: Values,
+    hash: [u8; 32],
+}
+
+impl Seen {
+    fn row(&self, nodes: u32) -> Vec<String> {
+        let Self { asked, lookups, links, state, hash: _ } = self;
+        vec![
+            nodes.to_string(),
+            format!("{:.2} % of {asked}", per_cent(lookups.right, *asked)),
+            lookups.rounds.quantile(500).to_string(),
+            lookups.rounds.quantile(990).to_string(),
+            format!("{:.1}", lookups.requests.mean()),
+            format!("{:.1}", lookups.publishing.mean()),
+            lookups.took_ms.quantile(500).to_string(),
+            lookups.took_ms.quantile(990).to_string(),
+            format!("{:.1}", links.mean()),
+            links.max().to_string(),
+            format!("{:.1}", state.mean() / 1024.0),
+            format!("{:.1}", state.max() as f64 / 1024.0),
+        ]
+    }
+}
+
+fn one(nodes: u32, size: Size) -> Seen {
+    let mut world = World::grown(size.seed, nodes, Duration::from_millis(50), Defences::default());
+    world.pass(Duration::from_secs(60));
+    let mut lookups = Lookups::default();
+    let accounts = publish(&mut world, size.accounts, &mut lookups);
+    let (mut links, mut state) = (Values::default(), Values::default());
+    for number in 0..size.lookups {
+        let account = world.dice.index(accounts.len());
+        let at = world.dice.index(nodes as usize) as u32;
+        lookups.ask(&mut world, at, account, accounts[account].key);
+        world.pass(Duration::from_millis(20));
+        lookups.hear(&mut world, &accounts);
+        if number % (size.lookups / 8).max(1) == 0 {
+            for host in 0..nodes {
+                let Some(router) = world.router(host) else { continue };
+                state.add(router.state_bytes() as u64);
+                links.add(world.hosts[host as usize].links.len() as u64);
+            }
+        }
+    }
+    lookups.finish(&mut world, &accounts);
+    Seen { asked: size.lookups, lookups, links, state, hash: world.hash() }
+}
+
+/// So many accounts at random homes, published.
+pub(super) fn publish(world: &mut World, accounts: usize, lookups: &mut Lookups) -> Vec<Account> {
+    let honest = world.honest();
+    let accounts: Vec<Account> = (0..accounts)
+        .map(|number| {
+            let home = world.dice.pick(&honest).copied().unwrap_or_default();
+            Account::new(number as u64, home)
+        })
+        .collect();
+    for account in &accounts {
+        account.publish(world);
+        world.pass(Duration::from_millis(50));
+        lookups.hear(world, &accounts);
+    }
+    world.pass(Duration::from_secs(30));
+    lookups.hear(world, &accounts);
+    accounts
+}

@@ -1,0 +1,131 @@
+//! What is published and looked up in these worlds: bundles, and whether lookups of them go well.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey};
+use proto::{Instant, Key, NodeAddress, NodeId, Record};
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use routing::{RouterCommand, RouterEvent};
+
+use super::{figures::Values, world::World};
+
+/// An account whose bundle is published.
+pub(super) struct Account {
+    pub(super) key: Key,
+    /// Bundle of each version, the last of which was published last.
+    pub(super) bundles: Vec<Vec<u8>>,
+    /// Its home node.
+    pub(super) home: u32,
+    authority: Authority,
+}
+
+impl Account {
+    pub(super) fn new(number: u64, home: u32) -> Self {
+        let mut seed = [0x5A; 32];
+        seed[..8].copy_from_slice(&number.to_be_bytes());
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        let authority = Authority::create(&Phrase::generate(&mut rng), &mut rng);
+        let mut account =
+            Self { key: authority.account().into(), bundles: Vec::new(), home, authority };
+        account.renew();
+        account
+    }
+
+    /// Signs the next version.
+    pub(super) fn renew(&mut self) {
+        let node = NodeId([1; 32]);
+        let homes = vec![NodeAddress { node, addresses: vec![([192, 0, 2, 1], 4440).into()] }];
+        let key = SigningKey::from_seed(self.key.0).public();
+        let draft = RecordDraft {
+            version: self.bundles.len() as u64 + 1,
+            devices: vec![Device { key, added_s: 0 }],
+            homes,
+            inbox_key: InboxKey::from_seed([7; 32]).public(),
+        };
+        if let Ok(bundle) = self.authority.sign_record(draft) {
+            self.bundles.push(bundle.as_bytes().to_vec());
+        }
+    }
+
+    pub(super) fn newest(&self) -> Vec<u8> {
+        self.bundles.last().cloned().unwrap_or_default()
+    }
+
+    pub(super) fn publish(&self, world: &mut World) {
+        let command = RouterCommand::Publish { ticket: PUBLISHED, bundle: self.newest() };
+        world.command(self.home, command);
+    }
+}
+
+/// Lookups under way, and what has come of those that ended.
+#[derive(Default)]
+pub(super) struct Lookups {
+    asked: BTreeMap<u64, (Instant, usize)>,
+    number: u64,
+    pub(super) right: usize,
+    /// Another version than the newest.
+    pub(super) stale: usize,
+    pub(super) missing: usize,
+    /// Whoever asked has died meanwhile.
+    pub(super) orphaned: usize,
+    pub(super) rounds: Values,
+    pub(super) requests: Values,
+    pub(super) took_ms: Values,
+    /// Requests of publications, and copies that they left.
+    pub(super) publishing: Values,
+    pub(super) copies: Values,
+}
+
+impl Lookups {
+    /// Has a host look an account up.
+    pub(super) fn ask(&mut self, world: &mut World, at: u32, account: usize, key: Key) {
+        self.number += 1;
+        let ticket = self.number;
+        self.asked.insert(ticket, (world.now, account));
+        world.command(at, RouterCommand::Lookup { ticket, target: key, insist: false });
+    }
+
+    /// Takes in what routers have said.
+    pub(super) fn hear(&mut self, world: &mut World, accounts: &[Account]) {
+        for heard in std::mem::take(&mut world.heard) {
+            match heard.event {
+                RouterEvent::LookedUp { ticket, result } => {
+                    let Some((asked, account)) = self.asked.remove(&ticket) else { continue };
+                    let newest = accounts.get(account).map(|a| Record::Account(a.newest()));
+                    match &result.record {
+                        Some(record) if Some(record) == newest.as_ref() => self.right += 1,
+                        Some(_) => self.stale += 1,
+                        None => self.missing += 1,
+                    }
+                    self.rounds.add(result.rounds.into());
+                    self.requests.add(result.requests.into());
+                    self.took_ms.add(heard.at.since(asked).as_millis() as u64);
+                }
+                RouterEvent::Published { copies, requests, .. } => {
+                    self.publishing.add(requests.into());
+                    self.copies.add(copies as u64);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for what is under way; gives up those whose asker is gone.
+    pub(super) fn finish(&mut self, world: &mut World, accounts: &[Account]) {
+        for _ in 0..60 {
+            self.hear(world, accounts);
+            if self.asked.is_empty() {
+                return;
+            }
+            world.pass(Duration::from_secs(1));
+        }
+        self.orphaned += self.asked.len();
+        self.asked.clear();
+    }
+
+    pub(super) fn ended(&self) -> usize {
+        self.right + self.stale + self.missing
+    }
+}
+
+const PUBLISHED: u64 = u64::MAX;
