@@ -314,13 +314,14 @@ impl Node {
             self.counting.dropped(Dropped::NotConnected);
             return Durability::Spared;
         }
+        // Replicas take only what answers their own requests; the router counts what answers none.
+        if self.is_answer(peer, frame.request, &frame.body, draft, now) {
+            return Durability::Spared;
+        }
         if self.routing_answer(peer, &frame, draft, now) {
             return Durability::Needed;
         }
         let Frame { request, body } = frame;
-        if self.is_answer(peer, request, &body, draft, now) {
-            return Durability::Spared;
-        }
         match self.route(peer, request, body, draft, now) {
             Ok(Some(answer)) if request != 0 => {
                 self.transmit(peer, Frame { request, body: answer });

@@ -1,4 +1,5 @@
-//! Eclipse: somebody runs three nodes in ten, hires networks of 256 addresses for them, and grinds
+//! Eclipse: somebody runs three nodes in ten, hires as few networks for them as three in ten
+//! of 10,000 fit into, 256 addresses each, and grinds
 //! for the places that suit it best.
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
@@ -104,7 +105,7 @@ fn attack(size: Size, defences: Defences) -> Seen {
     let cost = format!(
         "{attackers} attackers in {} networks; a place near a key took {} tries at {WORK_BITS} bits \
          of work, at 16 bits {}\n",
-        attackers.div_ceil(256),
+        NETWORKS,
         tries,
         tries << (16 - WORK_BITS),
     );
@@ -129,8 +130,10 @@ fn invade(world: &mut World, attackers: u32, accounts: &[Account]) -> u64 {
         if wanted > 0 {
             (tries, near) = (tries + tried, near + 1);
         }
-        let address =
-            SocketAddr::from(([200, 0, (number / 256) as u8, (number % 256) as u8], 4440));
+        let address = SocketAddr::from((
+            [200, 0, (number % NETWORKS) as u8, (number / NETWORKS) as u8],
+            4440,
+        ));
         let node = NodeId(key.public().0);
         let contact = Contact { node, nonce, addresses: vec![address] };
         let place = crypto::place(&node, nonce, WORK_BITS).unwrap_or_default();
@@ -139,12 +142,8 @@ fn invade(world: &mut World, attackers: u32, accounts: &[Account]) -> u64 {
     }
     let gang = Rc::new(gang);
     for (host, contact) in hosts {
-        let through: Vec<Contact> = (0..KNOWN_TO)
-            .filter_map(|_| {
-                let other = world.dice.index(honest as usize) as u32;
-                world.router(other).map(|router| router.record().contact())
-            })
-            .collect();
+        let place = crypto::place(&contact.node, contact.nonce, WORK_BITS).unwrap_or_default();
+        let through = acquaintances(world, honest, &place);
         let key = world.hosts[host as usize].key.clone();
         if let Some(attacker) = Attacker::new(&key, &contact, Rc::clone(&gang), &through, world.now)
         {
@@ -153,6 +152,22 @@ fn invade(world: &mut World, attackers: u32, accounts: &[Account]) -> u64 {
         world.pass(Duration::from_millis(20));
     }
     tries / near.max(1)
+}
+
+/// Whom an attacker makes itself known to: those around its place, whose near buckets have room, and
+/// some at random.
+fn acquaintances(world: &mut World, honest: u32, place: &Key) -> Vec<Contact> {
+    let mut known: Vec<(Key, Contact)> = (0..honest)
+        .filter_map(|host| world.router(host).map(routing::Router::record))
+        .map(|record| (record.place(), record.contact()))
+        .collect();
+    let distance = |key: &Key| key.0.iter().zip(place.0).map(|(a, b)| a ^ b).collect::<Vec<u8>>();
+    known.sort_by_cached_key(|(key, _)| distance(key));
+    let far: Vec<Contact> = known.iter().skip(AROUND).map(|(_, contact)| contact.clone()).collect();
+    let mut through: Vec<Contact> =
+        known.into_iter().take(AROUND).map(|(_, contact)| contact).collect();
+    through.extend((0..AT_RANDOM).filter_map(|_| world.dice.pick(&far).cloned()));
+    through
 }
 
 /// Contacts in honest tables that are attackers, of all.
@@ -228,7 +243,10 @@ fn is_attacker(addresses: &[SocketAddr]) -> bool {
 }
 
 /// Accounts that are attacked.
-const VICTIMS: usize = 10;
+const VICTIMS: usize = 3;
+/// As three in ten of 10,000 have with 256 addresses each.
+const NETWORKS: u32 = 12;
 /// Honest nodes that each attacker introduces itself to.
-const KNOWN_TO: usize = 8;
-const CHOICES: usize = 10;
+const AROUND: usize = 40;
+const AT_RANDOM: usize = 12;
+const CHOICES: usize = 40;

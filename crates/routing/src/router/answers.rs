@@ -97,7 +97,8 @@ impl Router {
         match purpose {
             Purpose::Lookup(number) => self.lookup_lost(number, &node, now),
             Purpose::Store(number) => self.publication_lost(number, now),
-            Purpose::Gift | Purpose::Check => {}
+            // For reach and relays somebody else is asked soon.
+            Purpose::Gift | Purpose::Check | Purpose::Reach | Purpose::Relay => {}
             Purpose::Probe(asker, request) => {
                 self.reply(asker, request, Body::Routing(Routing::Probed(Some(false))));
             }
@@ -105,8 +106,6 @@ impl Router {
                 self.reply(asker, request, Body::Routing(Routing::Probed(None)));
             }
             Purpose::ProbeThrough(of) => self.gossip.probed(of, node, None, now),
-            // Somebody else is asked soon.
-            Purpose::Reach | Purpose::Relay => {}
         }
     }
 }
