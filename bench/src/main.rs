@@ -27,6 +27,7 @@ mod keys;
 mod latency;
 mod measure;
 mod nats;
+mod network;
 mod node_process;
 mod peer_process;
 mod people;
@@ -57,6 +58,9 @@ fn run(arguments: &[String]) -> Result<()> {
         let directory = option.context("in which directory?")?;
         return runtime.block_on(node_process::serve(Path::new(directory)));
     }
+    if name == network::SERVE {
+        return runtime.block_on(network::serve(&arguments[1..]));
+    }
     let known = NAMES.contains(&name);
     // A part of another benchmark prints no head.
     let part = option == Some(wire::ALONE) || (name == "sim" && option.is_some());
@@ -70,6 +74,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "idle" => runtime.block_on(idle::run(option, arguments.get(2).map(String::as_str))),
         "cpu" => runtime.block_on(cpu::run()),
         "keys" => keys::run(),
+        "network" => runtime.block_on(network::run(&arguments[1..])),
         "sim" => simulator::run(&arguments[1..]),
         ALL => {
             drop(runtime);
@@ -83,7 +88,7 @@ fn run(arguments: &[String]) -> Result<()> {
 }
 
 const ALL: &str = "all";
-const NAMES: [&str; 7] = ["keys", "latency", "cpu", "wire", "throughput", "idle", "sim"];
+const NAMES: [&str; 8] = ["keys", "latency", "cpu", "wire", "throughput", "idle", "network", "sim"];
 const USAGE: &str = "usage: cargo run --release -p bench -- NAME
 
   keys                   message keys, pages, seals and signatures
@@ -93,6 +98,9 @@ const USAGE: &str = "usage: cargo run --release -p bench -- NAME
   throughput [SECONDS [SENDERS WINDOW]]
                          messages stored per second, and NATS JetStream's
   idle [SECONDS [COUNT]] what 1,000 connected devices cost a node, and Prosody
+  network [NODES ACCOUNTS KILLED]
+                         node processes that find each other's accounts, some of
+                         them killed
   sim [NODES PEOPLE EVERY_S LASTS_S]
                          how fast the simulator lets time pass, and its memory
   all                    all of these

@@ -113,6 +113,9 @@ pub(crate) struct RunArgs {
     /// Join the network through this node; may be repeated, and is remembered
     #[arg(long, env = "SISKIN_JOIN", value_name = "ADDRESS", value_delimiter = ' ')]
     pub(crate) join: Vec<NodeAddress>,
+    /// Don't look for nodes on this network, and don't tell them of this one (mDNS)
+    #[arg(long)]
+    pub(crate) no_mdns: bool,
     /// Where the node is, such as a country; up to 16 bytes that others see
     #[arg(long, value_name = "NAME")]
     pub(crate) region: Option<String>,

@@ -2,6 +2,7 @@
 
 mod api;
 mod desk;
+mod nearby;
 mod reach;
 mod settings;
 
@@ -23,7 +24,7 @@ use serde::Serialize;
 use store::{Fjall, Layout};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use self::{desk::Desk, settings::NodeSettings};
+use self::{desk::Desk, nearby::Nearby, settings::NodeSettings};
 use crate::{
     cli::{NodeAction, NodeArgs, PlaceArgs, RunArgs},
     failure::Failure,
@@ -83,6 +84,7 @@ async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
     for other in &settings.join {
         desk.tell(NodeCommand::Join(other.clone())).await;
     }
+    let _nearby = settings.mdns.then(|| Nearby::start(&address, &desk)).flatten();
     let mut server = Server::bind(&paths::node_socket(directory))?;
     let told = Address {
         node: node.to_string(),

@@ -24,6 +24,8 @@ pub(super) struct NodeSettings {
     pub(super) account_quota_bytes: u64,
     pub(super) registration: Registration,
     pub(super) join: Vec<NodeAddress>,
+    /// Look for nodes on the same network.
+    pub(super) mdns: bool,
     pub(super) region: String,
     pub(super) operator: Option<PublicKey>,
 }
@@ -62,6 +64,7 @@ pub(super) fn read(args: RunArgs, home: &Home) -> Result<NodeSettings, Failure> 
             }
         },
         join: if args.join.is_empty() { addresses(&file.join)? } else { args.join },
+        mdns: !args.no_mdns && file.mdns.unwrap_or(true),
         region: region(args.region.or(file.region).unwrap_or_default())?,
         operator: operator.map(|text| public_key(&text)).transpose()?,
     })
@@ -113,6 +116,7 @@ struct File {
     account_quota: Option<String>,
     registration: Option<String>,
     join: Vec<String>,
+    mdns: Option<bool>,
     region: Option<String>,
     operator: Option<String>,
 }
@@ -129,7 +133,7 @@ fn size(text: &str) -> Result<u64, Failure> {
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)).ok_or_else(wrong)
 }
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "data_dir",
     "listen",
     "advertise",
@@ -137,6 +141,7 @@ const KEYS: [&str; 9] = [
     "account_quota",
     "registration",
     "join",
+    "mdns",
     "region",
     "operator",
 ];
@@ -180,7 +185,7 @@ mod tests {
     #[test]
     fn the_named_settings_are_all_there_are() {
         for key in KEYS {
-            let error = toml::from_str::<File>(&format!("{key} = false")).err().unwrap();
+            let error = toml::from_str::<File>(&format!("{key} = 1")).err().unwrap();
             assert!(!error.message().contains("unknown"), "{key}");
         }
         let error = toml::from_str::<File>("colour = 1").err().unwrap();

@@ -51,6 +51,35 @@ fn nodes_find_each_other_and_the_accounts_of_all() {
 }
 
 #[test]
+fn accounts_are_found_when_nodes_have_been_killed() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |number: usize| place.path().join(number.to_string());
+    let mut nodes = vec![Running::joined(&at(0), &[])];
+    for number in 1..7 {
+        let first = nodes[0].address().to_owned();
+        nodes.push(Running::joined(&at(number), &[&first]));
+    }
+    for number in 0..7 {
+        status_until(&at(number), |status| status["contacts"] == 6);
+    }
+    let person = |home: usize| Person::with_account("somebody", nodes[home].address());
+    let accounts = [2, 3, 4].map(|home| {
+        person(home).json(&["account", "show"])["account"].as_str().unwrap().to_owned()
+    });
+    let ask = |account: &str, node: &Running| lookup(&[account, "--node", node.address()]);
+    let finds =
+        |account: &str, node: &Running| (0..ASKED_MAX).any(|_| ask(account, node).status.success());
+    assert!(accounts.iter().all(|account| finds(account, &nodes[6])), "published");
+    // The home of one of them and a stranger, without warning.
+    drop(nodes.remove(5));
+    drop(nodes.remove(2));
+    for (account, node) in accounts.iter().zip(nodes.iter().rev()) {
+        let found = ask(account, node);
+        assert!(found.status.success(), "{}", stderr(&found));
+    }
+}
+
+#[test]
 fn what_is_nowhere_is_not_found_and_nobody_is_named() {
     let place = tempfile::tempdir().unwrap();
     let node = Running::joined(place.path(), &[]);

@@ -1,0 +1,42 @@
+//! Nodes that find each other by multicast DNS, in a network of their own.
+
+use std::process::{Command, Stdio};
+
+use crate::people::{siskin, stderr, stdout};
+
+#[test]
+fn nodes_of_one_network_find_each_other_untold() {
+    let mut may = Command::new("unshare");
+    may.args(["--net", "--map-root-user", "ip", "link"]);
+    let may = may.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !may.is_ok_and(|status| status.success()) {
+        eprintln!("this system gives nobody a network of his own: nothing is tested");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let program = siskin(&[]).get_program().to_owned();
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--map-root-user", "sh", "-ec", SCRIPT, "sh"]);
+    command.arg(program).arg(place.path()).env_remove("SISKIN_JOIN").stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("10.77.0.1"), "{}", stdout(&output));
+}
+
+/// A network with one cable that leads nowhere, and two nodes. Each asking is a process.
+const SCRIPT: &str = r#"
+ip link set lo up
+ip link add here type veth peer name there
+ip addr add 10.77.0.1/24 dev here
+ip link set here up
+ip link set there up
+trap 'kill $first $second; wait' EXIT
+"$1" node --listen 10.77.0.1:4441 --data-dir "$2/1" >/dev/null 2>"$2/1.log" & first=$!
+"$1" node --listen 10.77.0.1:4442 --data-dir "$2/2" >/dev/null 2>"$2/2.log" & second=$!
+for asked in $(seq 500); do
+    peers=$("$1" node peers --json --data-dir "$2/1" 2>/dev/null || true)
+    if [ -n "$peers" ]; then echo "$peers"; exit 0; fi
+done
+cat "$2/1.log" "$2/2.log" >&2
+exit 1
+"#;
