@@ -260,8 +260,9 @@ impl<P: Clone> Links<P> {
         if up {
             self.closing.insert(*node);
         }
+        let known = self.links.contains_key(node);
         let turns = self.forget(node);
-        if !dialled {
+        if known && !dialled {
             self.wishes.push(Wish::Disconnect(*node));
         }
         turns

@@ -145,6 +145,11 @@ impl Router {
             }
             return Ok(());
         }
+        if anew && !self.reach.needs(&contact.node) {
+            // A connection that it may have made itself tells nothing.
+            let turns = self.links.hang_up(&contact.node);
+            self.turn(turns, now);
+        }
         let tries = !(anew && self.links.has(&contact.node));
         let word = Routing::Find { target: Key::from(contact.node), record: false };
         if !(tries && self.ask(&contact, Purpose::Probe(from, request), word, now)) {
