@@ -43,6 +43,8 @@ pub struct Size {
     pub seed: u64,
     /// Nodes, at most.
     pub nodes: u32,
+    /// The smallest of growing networks.
+    pub least: u32,
     /// Accounts whose bundles are published.
     pub accounts: usize,
     /// Lookups of them.
@@ -74,7 +76,8 @@ pub fn run(trial: Trial, size: Size) -> Report {
     match trial {
         Trial::Growth => {
             let sizes = [100, 300, 1_000, 3_000, 10_000];
-            let sizes: Vec<u32> = sizes.into_iter().filter(|nodes| *nodes <= size.nodes).collect();
+            let fits = |nodes: &u32| (size.least..=size.nodes).contains(nodes);
+            let sizes: Vec<u32> = sizes.into_iter().filter(fits).collect();
             growth::run(&sizes, size)
         }
         Trial::Churn => churn::run(size.nodes, Duration::from_secs(60 * size.minutes), size),

@@ -17,6 +17,9 @@ struct Cli {
     /// How many nodes
     #[arg(long, default_value_t = 1_000)]
     nodes: u32,
+    /// The smallest of growing networks
+    #[arg(long, default_value_t = 100)]
+    least: u32,
     /// How many accounts are published
     #[arg(long, default_value_t = 500)]
     accounts: usize,
@@ -47,7 +50,7 @@ enum Name {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let Cli { trial, nodes, accounts, lookups, minutes, seed } = cli;
+    let Cli { trial, nodes, least, accounts, lookups, minutes, seed } = cli;
     let trial = match trial {
         Name::Growth => Trial::Growth,
         Name::Churn => Trial::Churn,
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
         Name::Eclipse => Trial::Eclipse,
     };
     let began = Instant::now();
-    let report = run(trial, Size { seed, nodes, accounts, lookups, minutes });
+    let report = run(trial, Size { seed, nodes, least, accounts, lookups, minutes });
     print!("{}", report.text);
     let hash: String = report.hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     println!("seed {seed}, hash {hash}, {:.0} s", began.elapsed().as_secs_f64());
