@@ -81,7 +81,7 @@ impl Router {
     pub(super) fn late(&mut self, node: NodeId, purpose: &Purpose, now: Instant) {
         match purpose {
             Purpose::Lookup(number) => self.lookup_late(*number, &node, now),
-            Purpose::Store(number) => self.publication_late(*number, now),
+            Purpose::Store(number) => self.publication_late(*number, &node),
             Purpose::Gift
             | Purpose::Check
             | Purpose::Probe(..)
@@ -96,7 +96,7 @@ impl Router {
     pub(super) fn lost(&mut self, node: NodeId, purpose: Purpose, now: Instant) {
         match purpose {
             Purpose::Lookup(number) => self.lookup_lost(number, &node, now),
-            Purpose::Store(number) => self.publication_lost(number, now),
+            Purpose::Store(number) => self.publication_lost(number, &node),
             // For reach and relays somebody else is asked soon.
             Purpose::Gift | Purpose::Check | Purpose::Reach | Purpose::Relay => {}
             Purpose::Probe(asker, request) => {

@@ -77,3 +77,15 @@ fn records_outlive_a_third_of_the_nodes() {
         assert_eq!(world.look_up(3 * number, *key).record, account(bytes.clone()));
     }
 }
+
+#[test]
+fn all_that_are_left_keep_what_is_published() {
+    let mut world = World::new(12);
+    world.pass(Duration::from_secs(30));
+    for number in [3, 5, 7, 9] {
+        world.kill(number);
+    }
+    // Some are asked in vain, which must not end it before the slowest has answered.
+    let (copies, _) = world.publish(0, &bundle(1, 1).1);
+    assert_eq!(copies, 8);
+}

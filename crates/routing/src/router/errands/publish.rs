@@ -1,7 +1,7 @@
 //! Publications: a record goes to the nodes nearest to its key, and is published when enough of
 //! them say that they keep it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use proto::{Code, Contact, Instant, NodeId, Record, Routing, Rows, limits};
 
@@ -16,9 +16,8 @@ pub(super) struct Publication {
     ticket: Option<u64>,
     /// Whom to ask next, nearest first.
     left: VecDeque<Contact>,
-    asked: usize,
-    /// Asked and not late.
-    awaited: usize,
+    /// Who was asked and may yet answer, and whether that takes long.
+    awaited: BTreeMap<NodeId, bool>,
     copies: usize,
     requests: u32,
 }
@@ -83,8 +82,7 @@ impl Router {
             age_s,
             ticket,
             left: nearest.into(),
-            asked: 0,
-            awaited: 0,
+            awaited: BTreeMap::new(),
             copies,
             requests: lookup.requests(),
         };
@@ -96,17 +94,16 @@ impl Router {
     /// Asks further nodes, as long as those that keep the record or may yet say so are too few.
     pub(super) fn advance_publication(&mut self, number: u64, now: Instant) {
         let Some(mut publication) = self.errands.publications.remove(&number) else { return };
-        while publication.copies.saturating_add(publication.awaited) < limits::BUCKET_MAX
+        while publication.copies.saturating_add(publication.in_time()) < limits::BUCKET_MAX
             && let Some(contact) = publication.left.pop_front()
         {
             let (record, age_s) = (publication.record.clone(), publication.age_s);
             if self.ask(&contact, Purpose::Store(number), Routing::Store { record, age_s }, now) {
-                publication.asked = publication.asked.saturating_add(1);
-                publication.awaited = publication.awaited.saturating_add(1);
+                publication.awaited.insert(contact.node, false);
                 publication.requests = publication.requests.saturating_add(1);
             }
         }
-        if publication.copies >= limits::BUCKET_MAX || publication.awaited == 0 {
+        if publication.copies >= limits::BUCKET_MAX || publication.awaited.is_empty() {
             return self.published(publication.ticket, publication.copies, publication.requests);
         }
         self.errands.publications.insert(number, publication);
@@ -115,14 +112,14 @@ impl Router {
     pub(in super::super) fn publication_answered(
         &mut self,
         number: u64,
-        _from: NodeId,
+        from: NodeId,
         answer: Result<(), (Code, Vec<u8>)>,
         now: Instant,
         rows: &dyn Rows,
     ) {
         self.errands.touched.insert(number);
         let Some(publication) = self.errands.publications.get_mut(&number) else { return };
-        publication.awaited = publication.awaited.saturating_sub(1);
+        publication.awaited.remove(&from);
         match answer {
             Ok(()) => publication.copies = publication.copies.saturating_add(1),
             // Somebody keeps a better one: that is what is to be published, if it is one.
@@ -148,21 +145,33 @@ impl Router {
         }
     }
 
-    /// Somebody takes long; another one is asked as well.
-    pub(in super::super) fn publication_late(&mut self, number: u64, _now: Instant) {
+    /// Somebody takes long; another one is asked as well, and the late answer still counts.
+    pub(in super::super) fn publication_late(&mut self, number: u64, node: &NodeId) {
         self.errands.touched.insert(number);
-        if let Some(publication) = self.errands.publications.get_mut(&number) {
-            publication.awaited = publication.awaited.saturating_sub(1);
+        let publication = self.errands.publications.get_mut(&number);
+        if let Some(late) = publication.and_then(|publication| publication.awaited.get_mut(node)) {
+            *late = true;
         }
     }
 
-    pub(in super::super) fn publication_lost(&mut self, number: u64, now: Instant) {
-        self.publication_late(number, now);
+    /// Somebody does not answer.
+    pub(in super::super) fn publication_lost(&mut self, number: u64, node: &NodeId) {
+        self.errands.touched.insert(number);
+        if let Some(publication) = self.errands.publications.get_mut(&number) {
+            publication.awaited.remove(node);
+        }
     }
 
     fn published(&mut self, ticket: Option<u64>, copies: usize, requests: u32) {
         if let Some(ticket) = ticket {
             self.event(RouterEvent::Published { ticket, copies, requests });
         }
+    }
+}
+
+impl Publication {
+    /// How many may yet answer in time.
+    fn in_time(&self) -> usize {
+        self.awaited.values().filter(|late| !**late).count()
     }
 }
