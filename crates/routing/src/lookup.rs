@@ -255,9 +255,15 @@ impl Lookup {
         } else {
             limits::BUCKET_MAX
         };
-        let of_path = self.candidates.values().filter(|c| c.path == path);
-        let hopeful = of_path.filter(|c| !matches!(c.state, State::Failed | State::Late(_)));
-        hopeful.take(enough).all(|c| matches!(c.state, State::Answered { .. }))
+        let of_path = || self.candidates.values().filter(|c| c.path == path);
+        let answered = |c: &Candidate| matches!(c.state, State::Answered { .. });
+        let late = |c: &Candidate| matches!(c.state, State::Late(_));
+        // Of those of whom nobody has answered yet even a late one is waited for.
+        if of_path().any(late) && !of_path().any(answered) {
+            return false;
+        }
+        let hopeful = of_path().filter(|c| c.state != State::Failed && !late(c));
+        hopeful.take(enough).all(answered)
     }
 
     fn find(&mut self, node: &NodeId) -> Option<&mut Candidate> {

@@ -44,7 +44,10 @@ ip -n inside route add default via 10.0.0.1
 ip netns exec nat sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
 ip netns exec nat nft -f - <<'NFT'
 table ip nat {
-  chain out { type nat hook postrouting priority srcnat; oifname "world" masquerade fully-random }
+  chain out {
+    type nat hook postrouting priority srcnat
+    oifname "world" masquerade random,fully-random
+  }
 }
 NFT
 
