@@ -17,14 +17,11 @@ pub fn choose_homes(
     kept: &[NodeAddress],
     count: usize,
     secret: &[u8; 32],
-    now_s: u64,
 ) -> Vec<NodeAddress> {
     let mut lots: Vec<(Reverse<[u8; 32]>, &NodeRecord)> = sample
         .iter()
         .filter(|(record, _)| is_usable(record))
-        .map(|(record, way)| {
-            (Reverse(best_lot(record, weight(record, *way, now_s), secret)), record)
-        })
+        .map(|(record, way)| (Reverse(best_lot(record, weight(record, *way), secret)), record))
         .collect();
     lots.sort_by_key(|(lot, record)| (*lot, record.node()));
     let mut taken = Taken::default();
@@ -82,21 +79,15 @@ fn best_lot(record: &NodeRecord, weight: u32, secret: &[u8; 32]) -> [u8; 32] {
     (0..weight.max(1)).map(lot).max().unwrap_or_default()
 }
 
-/// How many lots a node draws: 1 to 64. What a node says of itself can make it four times as likely
-/// each, not more, so that a lie is worth little; the way is measured.
-fn weight(record: &NodeRecord, way: Duration, now_s: u64) -> u32 {
+/// How many lots a node draws: 1 to 12. The way is measured. What a node says of its capacity counts
+/// up to what most have, so that a lie is worth nothing; since when it has been running, not at all,
+/// for nobody has measured it.
+fn weight(record: &NodeRecord, way: Duration) -> u32 {
     let says = record.says();
     let capacity = match says.capacity_bytes >> 30 {
         0 => 1,
-        1..8 => 2,
-        8..64 => 3,
-        _ => 4,
-    };
-    let uptime = match now_s.saturating_sub(says.since_s) / 3600 {
-        0..6 => 1,
-        6..48 => 2,
-        48..336 => 3,
-        _ => 4,
+        1..4 => 2,
+        _ => 3,
     };
     let way = match way.as_millis() {
         0..40 => 4,
@@ -104,7 +95,7 @@ fn weight(record: &NodeRecord, way: Duration, now_s: u64) -> u32 {
         120..300 => 2,
         _ => 1,
     };
-    u32::saturating_mul(capacity, uptime).saturating_mul(way)
+    u32::saturating_mul(capacity, way)
 }
 
 #[cfg(test)]

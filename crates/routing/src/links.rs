@@ -52,6 +52,7 @@ struct Ask<P> {
     word: Option<Routing>,
     asked: Instant,
     late_at: Instant,
+    lost_at: Instant,
     dialled: bool,
     late: bool,
 }
@@ -104,6 +105,12 @@ impl<P: Clone> Links<P> {
         word: Routing,
         now: Instant,
     ) -> bool {
+        // Who is asked to dial somebody takes as long as that may take, for each who passes it on.
+        let patience = if let Routing::Probe { anew, .. } = word {
+            LOST_AFTER.saturating_mul(if anew { 3 } else { 2 })
+        } else {
+            LOST_AFTER
+        };
         if !self.dial(node, addresses, now) {
             return false;
         }
@@ -120,11 +127,11 @@ impl<P: Clone> Links<P> {
             (Some(word), self.dialling_pace.late())
         };
         link.used = now;
-        let (dialled, late_at) = (word.is_some(), now.after(late));
-        let ask = Ask { purpose, dialled, word, asked: now, late_at, late: false };
+        let (dialled, late_at, lost_at) = (word.is_some(), now.after(late), now.after(patience));
+        let ask = Ask { purpose, dialled, word, asked: now, late_at, lost_at, late: false };
         link.asks.insert(request, ask);
         self.timers.insert((late_at, node, request, Due::Late));
-        self.timers.insert((now.after(LOST_AFTER), node, request, Due::Lost));
+        self.timers.insert((lost_at, node, request, Due::Lost));
         true
     }
 
@@ -205,7 +212,7 @@ impl<P: Clone> Links<P> {
         let ask = link.asks.remove(&request)?;
         link.used = now;
         self.timers.remove(&(ask.late_at, *node, request, Due::Late));
-        self.timers.remove(&(ask.asked.after(LOST_AFTER), *node, request, Due::Lost));
+        self.timers.remove(&(ask.lost_at, *node, request, Due::Lost));
         let took = now.since(ask.asked);
         if ask.dialled { &mut self.dialling_pace } else { &mut self.pace }.measure(took);
         Some((ask.purpose, took))

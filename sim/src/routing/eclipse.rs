@@ -206,20 +206,15 @@ fn homes(world: &mut World, honest: u32, samples: usize, defences: Defences) -> 
         for _ in 0..CHOICES {
             let secret = world.dice.bytes();
             drawn += 1;
-            lost += usize::from(is_lost(&nodes, &secret, defences, world.now.as_secs()));
+            lost += usize::from(is_lost(&nodes, &secret, defences));
         }
     }
     (lost, drawn)
 }
 
-fn is_lost(
-    nodes: &[(NodeRecord, Duration)],
-    secret: &[u8; 32],
-    defences: Defences,
-    now_s: u64,
-) -> bool {
+fn is_lost(nodes: &[(NodeRecord, Duration)], secret: &[u8; 32], defences: Defences) -> bool {
     let theirs = if defences.by_network {
-        let homes = choose_homes(nodes, &[], 3, secret, now_s);
+        let homes = choose_homes(nodes, &[], 3, secret);
         homes.iter().filter(|home| is_attacker(&home.addresses)).count()
     } else {
         // As others do it: at random from those that were found.
