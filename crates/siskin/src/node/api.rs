@@ -8,6 +8,7 @@ use std::{
 };
 
 use ::node::{NodeCommand, NodeEvent, NodePeer, Status};
+use proto::NodeAddress;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -127,10 +128,18 @@ async fn connect(directory: &Path) -> Result<Remote, Failure> {
     })
 }
 
+/// Where others find the node: by a port of another one, if it can't be dialled itself.
+fn reached_at(status: &Status, told: &str) -> String {
+    let addresses = status.addresses.clone();
+    let is_told = addresses.is_empty() || status.reachable.is_none();
+    if is_told { told.to_owned() } else { NodeAddress { node: status.node, addresses }.to_string() }
+}
+
 async fn status(desk: &Desk, address: &str) -> Result<StatusShape, Failure> {
     let NodeEvent::Status { status, .. } = desk.ask(NodeCommand::Status).await? else {
         return Err(Failure::user("the node does not say"));
     };
+    let address = reached_at(&status, address);
     let Status { counters, routing, .. } = *status;
     let sum = |counts: &mut dyn Iterator<Item = &u64>| {
         counts.fold(0_u64, |sum, count| sum.saturating_add(*count))
@@ -139,7 +148,7 @@ async fn status(desk: &Desk, address: &str) -> Result<StatusShape, Failure> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         node: status.node.to_string(),
-        address: address.to_owned(),
+        address,
         joined: desk.state().joined,
         reachable: status.reachable,
         up_s: now_s().saturating_sub(status.since_s),
