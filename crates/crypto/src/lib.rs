@@ -41,7 +41,9 @@ pub use message::{
     seal_signal,
 };
 pub use mls::Mls;
-pub use node::{NodeDraft, NodeRecord, RecordError, Suspicion, leading_zeros, place, prove_work};
+pub use node::{
+    NodeDraft, NodeRecord, RecordError, Suspicion, Verifier, leading_zeros, place, prove_work,
+};
 pub use proto::wire::CommitLink;
 pub use request::{OpenedRequest, RequestError, open_request, seal_request};
 pub use signing::{

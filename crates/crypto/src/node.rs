@@ -2,6 +2,7 @@
 //! `spec/routing.md`, sections 2, 3 and 9.
 
 mod suspicion;
+mod verifier;
 mod work;
 
 use std::{cmp::Ordering, fmt, net::SocketAddr};
@@ -12,6 +13,7 @@ use proto::{Contact, Key, NodeId, PublicKey, limits, pack, unpack, wire};
 use crate::{SigningKey, identity::statement};
 
 pub use suspicion::Suspicion;
+pub use verifier::Verifier;
 pub use work::{leading_zeros, place, prove_work};
 
 /// What a node says of itself.

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use crypto::SigningKey;
+use crypto::{SigningKey, Verifier};
 use proto::{AccountId, Contact, Hop, Key, NodeAddress, NodeId, PublicKey, Query, Record, limits};
 
 use crate::{NodeRecord, lookup::LookupRules};
@@ -22,8 +22,8 @@ pub struct RouterConfig {
     pub region: String,
     /// A key of whoever runs several nodes, so that no account takes two of them for homes.
     pub operator: Option<PublicKey>,
-    /// Leading zero bits of the proof of work. The same in a whole network.
-    pub work_bits: u32,
+    /// What others have to prove. The work is the same in a whole network.
+    pub verifier: Verifier,
     /// Defences against many nodes of one hand.
     pub defences: Defences,
     /// Records kept for others. 65,536 by default, at most 128 MiB.
@@ -56,7 +56,7 @@ impl RouterConfig {
             capacity_bytes: 8 << 30,
             region: String::new(),
             operator: None,
-            work_bits: limits::NODE_WORK_BITS,
+            verifier: Verifier::new(limits::NODE_WORK_BITS),
             defences: Defences::default(),
             records_max: crate::kept::RECORDS_MAX,
         }
@@ -67,7 +67,7 @@ impl RouterConfig {
             paths: self.defences.paths,
             parallel: PARALLEL,
             by_network: self.defences.by_network,
-            work_bits: self.work_bits,
+            work_bits: self.verifier.work_bits(),
         }
     }
 }

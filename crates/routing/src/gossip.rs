@@ -25,7 +25,7 @@ mod view;
 
 use std::{collections::VecDeque, time::Duration};
 
-use crypto::SigningKey;
+use crypto::{SigningKey, Verifier};
 use proto::{AccountId, Contact, Fact, FactId, Gauge, Instant, NodeId, Query};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -74,7 +74,7 @@ pub(crate) struct GossipConfig {
     /// Proof of work.
     pub(crate) nonce: u64,
     /// What others have to prove.
-    pub(crate) work_bits: u32,
+    pub(crate) verifier: Verifier,
 }
 
 /// What gossip wants done.
@@ -115,9 +115,9 @@ impl Gossip {
         let own = NodeId(config.key.public().0);
         let contact = Contact { node: own, nonce: config.nonce, addresses: Vec::new() };
         Self {
-            view: View::new(contact, config.work_bits, ChaCha20Rng::from_rng(&mut rng)),
+            view: View::new(contact, config.verifier.work_bits(), ChaCha20Rng::from_rng(&mut rng)),
             tree: Tree::default(),
-            facts: Facts::new(config.work_bits),
+            facts: Facts::new(config.verifier.clone()),
             detector: Detector::default(),
             suspicions: Suspicions::new(),
             own: None,

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use crypto::Verifier;
 use prost::Message;
 use proto::{Code, Direction, Gauge, Instant, Key, Record, Rows, Table, WriteBatch, limits, wire};
 use sha2::{Digest, Sha256};
@@ -77,7 +78,7 @@ impl Kept {
         &mut self,
         record: &Record,
         age_s: u32,
-        (work_bits, jitter): (u32, Duration),
+        (verifier, jitter): (&Verifier, Duration),
         now: Instant,
         rows: &dyn Rows,
         batch: &mut WriteBatch,
@@ -91,8 +92,8 @@ impl Kept {
             let before = self.entries.get(&self.distance(&key)).map(|entry| entry.published_s);
             published_s = published_s.max(before.unwrap_or_default());
         } else {
-            let new = Verified::verify(record, work_bits).map_err(|_| Code::Invalid)?;
-            let held = held.map(|held| (Verified::verify(&held, work_bits), held));
+            let new = Verified::verify(record, verifier).map_err(|_| Code::Invalid)?;
+            let held = held.map(|held| (Verified::verify(&held, verifier), held));
             if let Some((Ok(verified), held)) = held
                 && new.compare(&verified) != Ordering::Greater
             {

@@ -19,6 +19,7 @@ mod kept;
 mod links;
 mod lookup;
 mod pace;
+mod packed;
 mod record;
 mod router;
 mod space;

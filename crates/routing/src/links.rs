@@ -28,6 +28,8 @@ pub(crate) struct Links<P> {
     pace: Pace,
     dialling_pace: Pace,
     wishes: Vec<Wish>,
+    /// When to look for those that are silent for long.
+    tidy_at: Instant,
 }
 
 /// A connection, or the wish for one.
@@ -94,6 +96,7 @@ impl<P: Clone> Links<P> {
             pace: Pace::new(LATE_FIRST),
             dialling_pace: Pace::new(LATE_FIRST.saturating_mul(3)),
             wishes: Vec::new(),
+            tidy_at: Instant::default(),
         }
     }
 
@@ -278,6 +281,10 @@ impl<P: Clone> Links<P> {
     /// Closes those that were silent longest, as long as there are too many, and those that are
     /// silent for long; but none that is kept, or on which something is under way.
     pub(crate) fn tidy(&mut self, keeps: impl Fn(&NodeId) -> bool, now: Instant) {
+        if self.links.len() <= LINKS_MAX && now < self.tidy_at {
+            return;
+        }
+        self.tidy_at = now.after(TIDIED_EVERY);
         let mut idle: Vec<(Instant, NodeId)> = self
             .links
             .iter()
@@ -374,6 +381,7 @@ const LINKS_MAX: usize = 36;
 const LINKS_HARD_MAX: usize = 48;
 /// A connection on which nothing was asked for so long goes; a keep-alive costs 240 bytes a minute.
 const SILENT_MAX: Duration = Duration::from_secs(120);
+const TIDIED_EVERY: Duration = Duration::from_secs(1);
 /// Requests to one node under way: a few lookups at the same time.
 const ASKS_MAX: usize = 64;
 /// As QUIC's handshake: three tries on any network that can be used.

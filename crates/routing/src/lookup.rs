@@ -4,7 +4,7 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 
-use proto::{Contact, Hop, HopOutcome, Instant, Key, NodeId, limits};
+use proto::{Contact, Hop, HopOutcome, Instant, Key, Network, NodeId, limits};
 
 use crate::{
     record::Verified,
@@ -203,7 +203,8 @@ impl Lookup {
         let most = if self.rules.by_network { 1 } else { usize::MAX };
         let mut networks = Networks::new(most);
         let sorted = usable().filter(sure).chain(usable().filter(|c| !sure(c)));
-        let fits = |c: &&Candidate| networks.admit(&c.contact);
+        let fits =
+            |c: &&Candidate| networks.admit(c.contact.addresses.iter().filter_map(Network::of));
         sorted.filter(fits).take(count).map(|c| c.contact.clone()).collect()
     }
 

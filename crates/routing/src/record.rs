@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use crypto::{Bundle, Standing};
+use crypto::{Bundle, Standing, Verifier};
 use proto::{Key, Record};
 use sha2::{Digest, Sha256};
 
@@ -17,15 +17,13 @@ pub(crate) enum Verified {
 }
 
 impl Verified {
-    pub(crate) fn verify(record: &Record, work_bits: u32) -> Result<Self, RecordError> {
+    pub(crate) fn verify(record: &Record, verifier: &Verifier) -> Result<Self, RecordError> {
         match record {
             Record::Account(bundle) => {
                 let bundle = Bundle::verify(bundle).map_err(|_| RecordError::Malformed)?;
                 Ok(Self::Account(Box::new(bundle)))
             }
-            Record::Node(record) => {
-                Ok(Self::Node(Box::new(NodeRecord::verify(record, work_bits)?)))
-            }
+            Record::Node(record) => Ok(Self::Node(Box::new(verifier.record(record)?))),
         }
     }
 

@@ -88,11 +88,12 @@ impl Machine for Router {
     ) -> Result<Self, OpenError> {
         let mut rng = ChaCha20Rng::from_seed(seed.0);
         let node = NodeId(config.key.public().0);
-        let nonce = crypto::prove_work(&node, config.work_bits);
+        let nonce = crypto::prove_work(&node, config.verifier.work_bits());
         let mut batch = WriteBatch::default();
         let (upkeep, own) = Upkeep::open(&config, nonce, now, rows, &mut batch)
             .ok_or(OpenError::Damaged("what this node says of itself is too long"))?;
-        let gossip = GossipConfig { key: config.key.clone(), nonce, work_bits: config.work_bits };
+        let (key, verifier) = (config.key.clone(), config.verifier.clone());
+        let gossip = GossipConfig { key, nonce, verifier };
         let mut router = Self {
             table: Table::new(own.place(), config.defences.by_network),
             links: Links::new(),
@@ -289,7 +290,7 @@ impl Router {
         if known {
             return Ok(());
         }
-        let record = NodeRecord::verify(bytes, self.config.work_bits).map_err(|_| Code::Invalid)?;
+        let record = self.config.verifier.record(bytes).map_err(|_| Code::Invalid)?;
         if record.node() != from || from == self.own.node() {
             return Err(Code::Forbidden);
         }

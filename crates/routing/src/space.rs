@@ -2,7 +2,7 @@
 
 use proto::Key;
 
-pub(crate) use proto::{is_public, networks};
+pub(crate) use proto::is_public;
 
 /// How far two keys are apart: their XOR (Kademlia, section 2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use proto::{Contact, Gauge, Instant, Key, Network, NodeId, limits};
 
 use crate::{
+    packed::Packed,
     record::NodeRecord,
     space::{self, Distance},
 };
@@ -33,10 +34,10 @@ struct Bucket {
 /// A contact that has introduced itself or answered.
 #[derive(Clone, Debug)]
 struct Entry {
-    contact: Contact,
+    contact: Packed,
     place: Key,
-    since: Instant,
-    seen: Instant,
+    since_s: u32,
+    seen_s: u32,
     failures: u8,
 }
 
@@ -69,14 +70,15 @@ impl Table {
         if place == self.place {
             return;
         }
-        let entry = Entry { contact: record.contact(), place, since: now, seen: now, failures: 0 };
+        let contact = Packed::new(&record.contact());
+        let entry = Entry { contact, place, since_s: secs(now), seen_s: secs(now), failures: 0 };
         let number = space::shared_bits(&self.place, &place);
         if let Some(known) = self.find(&record.node()) {
             // One that asks is no proof that it answers: who has failed must answer first.
             let moved = known.contact != entry.contact;
             known.contact = entry.contact;
             known.place = place;
-            known.seen = now;
+            known.seen_s = secs(now);
             if moved {
                 known.failures = 0;
             }
@@ -84,7 +86,7 @@ impl Table {
         }
         let fits = self.has_room_for_networks(number, &entry.contact);
         let bucket = self.buckets.entry(number).or_insert_with(|| Bucket::new(now));
-        bucket.waiting.retain(|waiting| waiting.contact.node != entry.contact.node);
+        bucket.waiting.retain(|waiting| waiting.contact.node() != entry.contact.node());
         if fits && bucket.entries.len() < limits::BUCKET_MAX {
             bucket.entries.push(entry);
         } else {
@@ -98,7 +100,7 @@ impl Table {
     /// A node has answered.
     pub(crate) fn answered(&mut self, node: &NodeId, now: Instant) {
         if let Some(entry) = self.find(node) {
-            entry.seen = now;
+            entry.seen_s = secs(now);
             entry.failures = 0;
         }
     }
@@ -106,7 +108,7 @@ impl Table {
     /// A node was asked for a sign of life; another one is next.
     pub(crate) fn asked(&mut self, node: &NodeId, now: Instant) {
         if let Some(entry) = self.find(node) {
-            entry.seen = now;
+            entry.seen_s = secs(now);
         }
     }
 
@@ -117,18 +119,18 @@ impl Table {
             return Missed::Nothing;
         };
         entry.failures = entry.failures.saturating_add(1);
-        let answered_for = entry.seen.since(entry.since);
+        let answered_for = entry.seen_s.saturating_sub(entry.since_s);
         if entry.failures < FAILURES_MAX {
             return Missed::Nothing;
         }
         self.remove(node);
-        Missed::Gone(answered_for)
+        Missed::Gone(Duration::from_secs(answered_for.into()))
     }
 
     /// A node is gone; one that waits takes its place.
     pub(crate) fn remove(&mut self, node: &NodeId) {
         self.forget_waiting(node);
-        let is_it = |entry: &Entry| entry.contact.node == *node;
+        let is_it = |entry: &Entry| entry.contact.node() == node;
         let number = self.buckets.iter().find(|(_, bucket)| bucket.entries.iter().any(is_it));
         let Some(number) = number.map(|(number, _)| *number) else { return };
         let Some(bucket) = self.buckets.get_mut(&number) else { return };
@@ -152,18 +154,18 @@ impl Table {
     ) -> Vec<Contact> {
         let mut sorted: Vec<(Distance, &Entry)> = self
             .entries()
-            .filter(|entry| but != Some(&entry.contact.node))
+            .filter(|entry| but != Some(entry.contact.node()))
             .map(|entry| (Distance::between(&entry.place, target), entry))
             .collect();
         sorted.sort_unstable_by_key(|(distance, entry)| (entry.failures > 0, *distance));
         let mut networks = Networks::new(if self.by_network { per_network } else { usize::MAX });
-        let fits = |(_, entry): &(Distance, &Entry)| networks.admit(&entry.contact);
-        sorted.into_iter().filter(fits).take(count).map(|(_, e)| e.contact.clone()).collect()
+        let fits = |(_, entry): &(Distance, &Entry)| networks.admit(entry.contact.networks());
+        sorted.into_iter().filter(fits).take(count).map(|(_, e)| e.contact.contact()).collect()
     }
 
     /// The place of a contact.
     pub(crate) fn place_of(&self, node: &NodeId) -> Option<Key> {
-        self.entries().find(|entry| entry.contact.node == *node).map(|entry| entry.place)
+        self.entries().find(|entry| entry.contact.node() == node).map(|entry| entry.place)
     }
 
     /// Something was looked up near a key.
@@ -189,15 +191,15 @@ impl Table {
 
     /// The contact that was silent longest, if it was since `before`.
     pub(crate) fn most_silent(&self, before: Instant) -> Option<Contact> {
-        let silent = self.entries().filter(|entry| entry.seen < before);
-        silent.min_by_key(|entry| entry.seen).map(|entry| entry.contact.clone())
+        let silent = self.entries().filter(|entry| entry.seen_s < secs(before));
+        silent.min_by_key(|entry| entry.seen_s).map(|entry| entry.contact.contact())
     }
 
     /// Those that have been answering longest: the best to come back to.
     pub(crate) fn long_lived(&self, count: usize) -> Vec<Contact> {
         let mut entries: Vec<&Entry> = self.entries().collect();
-        entries.sort_by_key(|entry| (entry.failures, entry.since, entry.place));
-        entries.into_iter().take(count).map(|entry| entry.contact.clone()).collect()
+        entries.sort_by_key(|entry| (entry.failures, entry.since_s, entry.place));
+        entries.into_iter().take(count).map(|entry| entry.contact.contact()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -226,12 +228,12 @@ impl Table {
 
     fn find(&mut self, node: &NodeId) -> Option<&mut Entry> {
         let mut entries = self.buckets.values_mut().flat_map(|bucket| &mut bucket.entries);
-        entries.find(|entry| entry.contact.node == *node)
+        entries.find(|entry| entry.contact.node() == node)
     }
 
     fn forget_waiting(&mut self, node: &NodeId) {
         for bucket in self.buckets.values_mut() {
-            bucket.waiting.retain(|entry| entry.contact.node != *node);
+            bucket.waiting.retain(|entry| entry.contact.node() != node);
         }
     }
 
@@ -241,14 +243,12 @@ impl Table {
         !addresses.is_empty() && (!self.public || public.any(|public| public))
     }
 
-    fn has_room_for_networks(&self, number: u32, contact: &Contact) -> bool {
+    fn has_room_for_networks(&self, number: u32, contact: &Packed) -> bool {
         if !self.by_network {
             return true;
         }
-        space::networks(&contact.addresses).all(|network| {
-            let is_in = |entry: &&Entry| {
-                space::networks(&entry.contact.addresses).any(|other| other == network)
-            };
+        contact.networks().all(|network| {
+            let is_in = |entry: &&Entry| entry.contact.networks().any(|other| other == network);
             let bucket = self.buckets.get(&number);
             let here = bucket.map_or(0, |bucket| bucket.entries.iter().filter(is_in).count());
             here < PER_NETWORK_AND_BUCKET_MAX
@@ -265,8 +265,14 @@ impl Bucket {
 
 impl Entry {
     fn state_bytes(&self) -> usize {
-        size_of::<Self>().saturating_add(size_of_val(self.contact.addresses.as_slice()))
+        let contact = self.contact.state_bytes().saturating_sub(size_of::<Packed>());
+        size_of::<Self>().saturating_add(contact)
     }
+}
+
+/// Times to a second are enough here, and take half the room.
+fn secs(instant: Instant) -> u32 {
+    u32::try_from(instant.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// Counts contacts by network.
@@ -281,13 +287,13 @@ impl Networks {
         Self { counts: BTreeMap::new(), most }
     }
 
-    /// Counts a contact, if there is room for one more of its networks.
-    pub(crate) fn admit(&mut self, contact: &Contact) -> bool {
+    /// Counts a contact in these networks, if there is room for one more of each.
+    pub(crate) fn admit(&mut self, networks: impl Iterator<Item = Network> + Clone) -> bool {
         let full = |network| self.counts.get(&network).is_some_and(|count| *count >= self.most);
-        if space::networks(&contact.addresses).any(full) {
+        if networks.clone().any(full) {
             return false;
         }
-        for network in space::networks(&contact.addresses) {
+        for network in networks {
             let count = self.counts.entry(network).or_default();
             *count = count.saturating_add(1);
         }

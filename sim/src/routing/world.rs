@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use crypto::SigningKey;
+use crypto::{SigningKey, Verifier};
 use proto::{
     Frame, Input, Instant, Machine, NodeAddress, NodeId, Output, Peer, PublicKey, Rows, Seed, Table,
 };
@@ -26,6 +26,8 @@ pub(super) struct World {
     /// What routers said to their applications, since somebody took it.
     pub(super) heard: Vec<Heard>,
     defences: Defences,
+    /// Ten thousand nodes verify the same signatures; one of them does.
+    verifier: Verifier,
     seed: u64,
     by_address: BTreeMap<SocketAddr, u32>,
     by_peer: BTreeMap<Peer, u32>,
@@ -90,6 +92,7 @@ impl World {
             tally: Tally::default(),
             heard: Vec::new(),
             defences,
+            verifier: Verifier::new(WORK_BITS).remembering(VERIFIED_MAX),
             seed,
             by_address: BTreeMap::new(),
             by_peer: BTreeMap::new(),
@@ -150,7 +153,7 @@ impl World {
         let config = RouterConfig {
             addresses: vec![place.address],
             join,
-            work_bits: WORK_BITS,
+            verifier: self.verifier.clone(),
             defences: self.defences,
             ..RouterConfig::new(place.key.clone())
         };
@@ -283,15 +286,22 @@ impl World {
                     self.handle(at, Input::Disconnected(peer));
                 }
             }
-            What::Wake(host) => {
-                self.hosts[host as usize].wake_at = None;
-                let due = self.router(host).and_then(Machine::poll_timeout);
-                if due.is_some_and(|due| due <= self.now) {
-                    self.handle(host, Input::Timeout);
-                } else {
-                    self.drain(host);
-                }
-            }
+            What::Wake(host) => self.wake(host),
+        }
+    }
+
+    fn wake(&mut self, host: u32) {
+        let place = &mut self.hosts[host as usize];
+        // One that was planned before an earlier one says nothing.
+        if place.wake_at != Some(self.now) {
+            return;
+        }
+        place.wake_at = None;
+        let due = self.router(host).and_then(Machine::poll_timeout);
+        if due.is_some_and(|due| due <= self.now) {
+            self.handle(host, Input::Timeout);
+        } else {
+            self.plan_wake(host);
         }
     }
 
@@ -427,6 +437,8 @@ pub(super) const BEGINNING: Instant = Instant::from_secs(1_800_000_000);
 pub(super) const WORK_BITS: u32 = 2;
 /// A side of the square on which hosts are, in microseconds.
 const SITE_MAX: u64 = 50_000;
+/// Records and suspicions of the last minutes.
+const VERIFIED_MAX: usize = 100_000;
 const MOMENT: Duration = Duration::from_micros(1);
 /// When a peer that died without a word is noticed.
 const SILENCE_MIN: Duration = Duration::from_secs(5);

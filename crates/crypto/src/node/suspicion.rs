@@ -40,6 +40,14 @@ impl Suspicion {
             .map_err(|_| RecordError::Signature)?;
         Ok(Self { node, serial: body.serial, observer })
     }
+
+    /// Reads the bytes of a suspicion that was verified before.
+    pub(super) fn reread(bytes: &[u8]) -> Option<Self> {
+        let signed = wire::Signed::decode(bytes).ok()?;
+        let body = wire::Suspicion::decode(signed.body.as_slice()).ok()?;
+        let id = |bytes: &[u8]| NodeId::try_from(bytes).ok();
+        Some(Self { node: id(&body.node)?, serial: body.serial, observer: id(&body.observer)? })
+    }
 }
 
 const CONTEXT: &[u8] = b"siskin1 suspicion\x01";

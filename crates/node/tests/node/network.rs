@@ -77,7 +77,7 @@ impl Network {
         let routing = RouterConfig {
             addresses: self.address(at).addresses,
             join,
-            work_bits: WORK_BITS,
+            verifier: crypto::Verifier::new(WORK_BITS),
             ..RouterConfig::new(self.hosts[at].key.clone())
         };
         let config = NodeConfig { routing: Some(routing), ..NodeConfig::new(self.id(at)) };

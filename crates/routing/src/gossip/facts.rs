@@ -1,6 +1,7 @@
 //! Facts: what they say once they are verified, which were seen, and how many are passed on.
 //! Specified in `spec/routing.md`, section 8.
 
+use crypto::Verifier;
 use proto::{Contact, Fact, FactId, Gauge, Instant, Network, NodeId, Query, limits, networks};
 
 use super::recent::{Recent, short};
@@ -12,7 +13,7 @@ use crate::{
 /// Which facts are known, and of whom there were how many.
 #[derive(Debug)]
 pub(super) struct Facts {
-    work_bits: u32,
+    verifier: Verifier,
     /// Ids of facts about which was decided.
     seen: Recent<()>,
     subjects: Recent<Subject>,
@@ -54,10 +55,10 @@ struct Subject {
 }
 
 impl Facts {
-    pub(super) fn new(work_bits: u32) -> Self {
+    pub(super) fn new(verifier: Verifier) -> Self {
         let start = Instant::default();
         Self {
-            work_bits,
+            verifier,
             seen: Recent::new(SEEN_MAX),
             subjects: Recent::new(SUBJECTS_MAX),
             acquaintances: Recent::new(ACQUAINTANCES_MAX),
@@ -83,16 +84,15 @@ impl Facts {
     pub(super) fn verify(&self, fact: &Fact) -> Option<Statement> {
         match fact {
             Fact::Node(record) => {
-                let record = NodeRecord::verify(record, self.work_bits).ok()?;
+                let record = self.verifier.record(record).ok()?;
                 Some(Statement::Node(Box::new(record)))
             }
             Fact::Suspicion(suspicion) => {
-                let suspicion = Suspicion::verify(suspicion, self.work_bits).ok()?;
+                let suspicion = self.verifier.suspicion(suspicion).ok()?;
                 (suspicion.node != suspicion.observer).then_some(Statement::Suspicion(suspicion))
             }
-            Fact::Query(query) => {
-                is_sound(&query.origin, self.work_bits).then(|| Statement::Query(query.clone()))
-            }
+            Fact::Query(query) => is_sound(&query.origin, self.verifier.work_bits())
+                .then(|| Statement::Query(query.clone())),
         }
     }
 

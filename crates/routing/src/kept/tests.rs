@@ -42,7 +42,7 @@ impl Shelf {
 
     fn store(&mut self, record: &Record, age_s: u32, now: Instant) -> Result<Key, Refusal> {
         let mut batch = WriteBatch::default();
-        let terms = (0, Duration::ZERO);
+        let terms = (&Verifier::new(0), Duration::ZERO);
         let stored = self.kept.store(record, age_s, terms, now, &self.rows, &mut batch);
         self.apply(&batch);
         stored

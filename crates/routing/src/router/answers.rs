@@ -47,7 +47,7 @@ impl Router {
 
     /// A record that somebody answered with: it must verify, and be the one that was asked for.
     fn checked(&mut self, record: &Record, target: &Key) -> Answer {
-        match Verified::verify(record, self.config.work_bits) {
+        match Verified::verify(record, &self.config.verifier) {
             Ok(verified) if verified.key() == *target => Answer::Record(Box::new(verified)),
             Ok(_) | Err(_) => {
                 self.drop_word();

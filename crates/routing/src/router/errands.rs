@@ -144,7 +144,7 @@ impl Router {
         let mut told = false;
         if record
             && let Some(kept) = self.kept.get(&target, now, rows)
-            && let Ok(verified) = Verified::verify(&kept, self.config.work_bits)
+            && let Ok(verified) = Verified::verify(&kept, &self.config.verifier)
         {
             lookup.knows(verified);
             // It may be old, but the first valid one is told at once.

@@ -109,7 +109,7 @@ impl Router {
     ) -> Result<Key, Refusal> {
         let mut batch = WriteBatch::default();
         let jitter = self.jitter(REPUBLISH_JITTER);
-        let terms = (self.config.work_bits, jitter);
+        let terms = (&self.config.verifier, jitter);
         let kept = self.kept.store(record, age_s, terms, now, rows, &mut batch);
         self.note(batch);
         kept
@@ -125,7 +125,7 @@ impl Router {
         anew: bool,
         now: Instant,
     ) -> Result<(), Code> {
-        if crypto::place(&contact.node, contact.nonce, self.config.work_bits).is_none() {
+        if crypto::place(&contact.node, contact.nonce, self.config.verifier.work_bits()).is_none() {
             return Err(Code::Invalid);
         }
         if !self.probes.take(now) {

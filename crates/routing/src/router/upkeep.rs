@@ -58,7 +58,7 @@ impl Upkeep {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             leaving: false,
         };
-        let own = NodeRecord::sign(&config.key, &says, config.work_bits)?;
+        let own = NodeRecord::sign(&config.key, &says, config.verifier.work_bits())?;
         let upkeep = Self {
             remembered: remembered.unwrap_or_default(),
             since_s: now.as_secs(),
@@ -181,7 +181,8 @@ impl Router {
             leaving: self.upkeep.leaving,
             ..self.own.says().clone()
         };
-        let Some(own) = NodeRecord::sign(&self.config.key, &says, self.config.work_bits) else {
+        let work_bits = self.config.verifier.work_bits();
+        let Some(own) = NodeRecord::sign(&self.config.key, &says, work_bits) else {
             return;
         };
         batch.put(SELF, SERIAL, serial.to_be_bytes());

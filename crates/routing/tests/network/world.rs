@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey};
+use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey, Verifier};
 use proto::{
     Direction, Frame, Input, Instant, Key, Machine, NodeAddress, NodeId, Output, Peer, Record,
     Rows, Seed, Table, Visit, WriteBatch,
@@ -121,7 +121,7 @@ impl World {
         let config = RouterConfig {
             addresses: vec![host.address],
             join,
-            work_bits: WORK_BITS,
+            verifier: Verifier::new(WORK_BITS),
             ..RouterConfig::new(host.key.clone())
         };
         let seed = Seed([number as u8; 32]);

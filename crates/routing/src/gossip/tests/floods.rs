@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crypto::{NodeDraft, SigningKey, Suspicion, prove_work};
+use crypto::{NodeDraft, SigningKey, Suspicion, Verifier, prove_work};
 use proptest::prelude::*;
 use proto::{AccountId, Contact, Fact, Instant, NodeId, Query};
 use rand_chacha::ChaCha20Rng;
@@ -46,7 +46,8 @@ impl Alone {
     /// The node, and its neighbours 1 to `count`.
     fn with_neighbours(count: u8) -> Self {
         let own = record(0, START.as_secs());
-        let config = GossipConfig { key: key(0), nonce: own.says().nonce, work_bits: BITS };
+        let config =
+            GossipConfig { key: key(0), nonce: own.says().nonce, verifier: Verifier::new(BITS) };
         let gossip = Gossip::new(config, ChaCha20Rng::from_seed([5; 32]));
         let mut alone = Self { gossip, now: START };
         alone.gossip.set_own(own, START);

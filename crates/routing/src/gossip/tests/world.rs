@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crypto::{NodeDraft, SigningKey, prove_work};
+use crypto::{NodeDraft, SigningKey, Verifier, prove_work};
 use proto::{Contact, Instant, NodeId, Query};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -131,7 +131,7 @@ impl World {
             ..NodeDraft::default()
         };
         let record = NodeRecord::sign(&key, &says, BITS).unwrap();
-        let config = GossipConfig { key: key.clone(), nonce, work_bits: BITS };
+        let config = GossipConfig { key: key.clone(), nonce, verifier: Verifier::new(BITS) };
         let mut gossip = Gossip::new(config, rng);
         gossip.set_own(record.clone(), self.now);
         self.by_id.insert(id, number);

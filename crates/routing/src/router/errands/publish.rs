@@ -45,7 +45,7 @@ impl Router {
             && let Some(waiting) = self.errands.waiting.pop_front()
         {
             let Waiting { record, age_s, ticket } = waiting;
-            let Ok(verified) = Verified::verify(&record, self.config.work_bits) else {
+            let Ok(verified) = Verified::verify(&record, &self.config.verifier) else {
                 self.published(ticket, 0, 0);
                 continue;
             };
@@ -137,9 +137,10 @@ impl Router {
     }
 
     fn beats(&self, better: &Record, number: u64) -> bool {
-        let bits = self.config.work_bits;
+        let verifier = &self.config.verifier;
         let Some(publication) = self.errands.publications.get(&number) else { return false };
-        match (Verified::verify(better, bits), Verified::verify(&publication.record, bits)) {
+        match (Verified::verify(better, verifier), Verified::verify(&publication.record, verifier))
+        {
             (Ok(better), Ok(ours)) => better.key() == ours.key() && better.compare(&ours).is_gt(),
             _ => false,
         }
