@@ -177,7 +177,7 @@ impl Machine for Sender {
                 self.window = window;
                 self.on_the_fly = false;
             }
-            Input::Connected(_) => {
+            Input::Connected(..) => {
                 self.say(0, Body::Hello(Hello { versions: VERSIONS, nonce: self.nonce }));
             }
             Input::Frame(_, frame) => self.frame(frame),

@@ -24,7 +24,7 @@ pub fn node_machine(bytes: &[u8]) {
         rest = after;
         let peer = PublicKey([step >> 3 & 3; 32]);
         match step & 7 {
-            0 => world.input(Input::Connected(peer)),
+            0 => world.input(Input::Connected(peer, None)),
             1 => world.input(Input::Disconnected(peer)),
             2 => world.pass(take(&mut rest, 1)),
             3 => world.crash(),
@@ -211,7 +211,7 @@ fn config() -> NodeConfig {
 static POPULATED: LazyLock<Memory> = LazyLock::new(|| {
     let mut world = World::new(Memory::new());
     let peer = PublicKey([0; 32]);
-    world.input(Input::Connected(peer));
+    world.input(Input::Connected(peer, None));
     let hello = Body::Hello(Hello { versions: VERSIONS, nonce: NONCE });
     world.input(Input::Frame(peer, Frame::new(hello)));
     for person in [&*ALICE, &*BOB] {

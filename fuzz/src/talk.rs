@@ -189,8 +189,8 @@ impl Talk {
     }
 
     fn connect(&mut self, who: usize) {
-        self.ask_node(Input::Connected(peer(who)));
-        self.tell(who, Input::Connected(PublicKey(NODE.0)));
+        self.ask_node(Input::Connected(peer(who), None));
+        self.tell(who, Input::Connected(PublicKey(NODE.0), None));
     }
 
     fn tell(&mut self, who: usize, input: Input<Command>) {

@@ -439,7 +439,8 @@ impl<M: Machine> Process<M> {
         }
         self.links.insert(peer, link);
         self.peers.insert(link.id, peer);
-        self.waiting.push_back(Waiting::Input(Input::Connected(peer)));
+        // Only routing asks where somebody is, and it is not simulated here.
+        self.waiting.push_back(Waiting::Input(Input::Connected(peer, None)));
     }
 
     fn hang_up(&mut self, peer: Peer, link: Link, stage: &mut Stage) {
@@ -491,7 +492,7 @@ fn frame<C>(input: &Input<C>) -> Option<(Peer, Frame)> {
     match input {
         Input::Frame(peer, frame) => Some((*peer, frame.clone())),
         Input::Command(_)
-        | Input::Connected(_)
+        | Input::Connected(..)
         | Input::Disconnected(_)
         | Input::Relayed(..)
         | Input::Timeout => None,

@@ -172,7 +172,7 @@ impl Liar {
                 let heard = self.manner.hear(peer, frame, &mut self.mouth)?;
                 Some(Input::Frame(peer, heard))
             }
-            Input::Connected(peer) | Input::Disconnected(peer) => {
+            Input::Connected(peer, _) | Input::Disconnected(peer) => {
                 self.manner.forget(peer);
                 self.mouth.forget(peer);
                 Some(input)

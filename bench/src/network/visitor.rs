@@ -65,7 +65,7 @@ impl Machine for Visitor {
 
     fn handle(&mut self, input: Input<()>, _: Instant, _: &dyn Rows) {
         match input {
-            Input::Connected(peer) => {
+            Input::Connected(peer, _) => {
                 let hello = Body::Hello(Hello { versions: VERSIONS, nonce: [1; 16] });
                 self.outputs.push_back(Output::Transmit(peer, Frame::new(hello)));
             }

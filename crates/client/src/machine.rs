@@ -130,7 +130,7 @@ impl Machine for Client {
     fn handle(&mut self, input: Input<Command>, now: Instant, rows: &dyn Rows) {
         self.step(rows, now, |client, step| match input {
             Input::Command(Command { ticket, action }) => client.command(step, ticket, action),
-            Input::Connected(peer) => client.links.connected(step, &NodeId(peer.0)),
+            Input::Connected(peer, _) => client.links.connected(step, &NodeId(peer.0)),
             Input::Frame(peer, frame) => client.frame(step, &NodeId(peer.0), frame),
             Input::Disconnected(peer) => client.disconnected(step, &NodeId(peer.0)),
             // It asks for no relays: nobody dials a device.

@@ -45,7 +45,7 @@ pub(crate) async fn accept(hub: Arc<Hub>, endpoint: Endpoint) {
 
 async fn serve(pass: Pass, incoming: Incoming) {
     let hub = Arc::clone(&pass.hub);
-    let greeted = Box::pin(timeout(HANDSHAKE_MAX, greet(incoming))).await;
+    let greeted = Box::pin(timeout(HANDSHAKE_MAX, greet(incoming, pass.origin))).await;
     let Ok(Some((link, lanes))) = greeted else {
         hub.tally.refused_handshakes.add(1);
         return;
@@ -56,11 +56,14 @@ async fn serve(pass: Pass, incoming: Incoming) {
     drop(pass);
 }
 
-async fn greet(incoming: Incoming) -> Option<(Arc<Link>, Lanes)> {
+async fn greet(incoming: Incoming, origin: Origin) -> Option<(Arc<Link>, Lanes)> {
+    // The handshake proves this address. Later the connection may name another that is not proved.
+    let direct = matches!(origin, Origin::Direct(_));
+    let met_at = direct.then(|| plain(incoming.remote_address()));
     let connection = incoming.accept().ok()?.await.ok()?;
     let peer = tls::peer_of(&connection)?;
     let lanes = Lanes::accept(&connection).await?;
-    Some((Link::new(peer, connection, false), lanes))
+    Some((Link::new(peer, connection, false, met_at), lanes))
 }
 
 /// Counts what is accepted.

@@ -84,7 +84,7 @@ async fn connect_to(hub: &Hub, peer: Peer, address: SocketAddr) -> Option<(Arc<L
         .inspect_err(|error| tracing::debug!(?peer, %address, %error, "not connected"))
         .ok()?;
     let lanes = Lanes::open(&connection).await?;
-    Some((Link::new(peer, connection, true), lanes))
+    Some((Link::new(peer, connection, true, Some(address)), lanes))
 }
 
 /// How long to wait after so many failures: anything up to the step, so that the peers of a node

@@ -208,7 +208,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
             if self.work.links.insert(link.peer, Arc::clone(&link)).is_some() {
                 self.disconnected(link.peer)?;
             }
-            self.input(Input::Connected(link.peer))?;
+            self.input(Input::Connected(link.peer, link.met_at))?;
         }
         let current =
             self.work.links.get(&link.peer).is_some_and(|known| Arc::ptr_eq(known, &link));

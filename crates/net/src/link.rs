@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -21,6 +22,8 @@ pub(crate) struct Link {
     pub(crate) connection: quinn::Connection,
     /// This side dialled.
     pub(crate) dialled: bool,
+    /// Where the handshake was answered; nothing behind a relay. Later it may be elsewhere.
+    pub(crate) met_at: Option<SocketAddr>,
     pub(crate) opened: Instant,
     known: AtomicBool,
     state: Mutex<State>,
@@ -73,9 +76,14 @@ pub(crate) enum Left {
 }
 
 impl Link {
-    pub(crate) fn new(peer: Peer, connection: quinn::Connection, dialled: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        peer: Peer,
+        connection: quinn::Connection,
+        dialled: bool,
+        met_at: Option<SocketAddr>,
+    ) -> Arc<Self> {
         let (opened, known, state) = (Instant::now(), AtomicBool::new(false), Mutex::default());
-        Arc::new(Self { peer, connection, dialled, opened, known, state })
+        Arc::new(Self { peer, connection, dialled, met_at, opened, known, state })
     }
 
     /// Tells whether the machine sees this link for the first time.

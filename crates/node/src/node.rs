@@ -172,7 +172,7 @@ impl Machine for Node {
         let mut durability = Durability::Needed;
         match input {
             Input::Command(command) => self.command(command, &mut draft, now),
-            Input::Connected(peer) => self.connected(peer, &mut draft, now),
+            Input::Connected(peer, met_at) => self.connected(peer, met_at, &mut draft, now),
             Input::Frame(peer, frame) => durability = self.frame(peer, frame, &mut draft, now),
             Input::Disconnected(peer) => self.disconnected(peer, &mut draft, now),
             Input::Relayed(peer, port) => self.relayed(peer, port, &mut draft, now),
@@ -244,7 +244,13 @@ impl Node {
 
 /// Connections.
 impl Node {
-    fn connected(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
+    fn connected(
+        &mut self,
+        peer: Peer,
+        met_at: Option<SocketAddr>,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
         // A new connection takes the place of one whose end was not noticed.
         self.disconnected(peer, draft, now);
         if self.sessions.len() >= self.config.connections_max && !self.replicas.wants(&peer) {
@@ -255,7 +261,7 @@ impl Node {
         }
         let mut nonce = [0; 16];
         self.rng.fill_bytes(&mut nonce);
-        self.sessions.connected(peer, nonce);
+        self.sessions.connected(peer, met_at, nonce);
         self.transmit(peer, Frame::new(Body::Hello(Hello { versions: VERSIONS, nonce })));
     }
 

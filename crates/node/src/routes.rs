@@ -5,7 +5,10 @@
 mod questions;
 mod rounds;
 
-use std::{collections::BTreeMap, collections::BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use proto::{
     AccountId, Body, Code, Frame, Gauge, Input, Instant, Key, Machine, OpenError, Output, Peer,
@@ -98,9 +101,28 @@ impl Routes {
 
     /// Both sides have said Hello. The router hears of it if it has dialled; whoever dials it
     /// introduces itself.
-    pub(crate) fn greeted(&mut self, peer: Peer, now: Instant, rows: &dyn Rows) {
+    pub(crate) fn greeted(
+        &mut self,
+        peer: Peer,
+        met_at: Option<SocketAddr>,
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
         if self.router.needs(&peer) && self.told.insert(peer) {
-            self.router.handle(Input::Connected(peer), now, rows);
+            self.router.handle(Input::Connected(peer, met_at), now, rows);
+        }
+    }
+
+    /// A peer introduces itself, which makes it a node.
+    pub(crate) fn introduces(
+        &mut self,
+        peer: Peer,
+        met_at: Option<SocketAddr>,
+        now: Instant,
+        rows: &dyn Rows,
+    ) {
+        if self.told.insert(peer) {
+            self.router.handle(Input::Connected(peer, met_at), now, rows);
         }
     }
 
@@ -121,9 +143,6 @@ impl Routes {
 
     pub(crate) fn frame(&mut self, peer: Peer, frame: Frame, now: Instant, rows: &dyn Rows) {
         self.router.handle(Input::Frame(peer, frame), now, rows);
-        if self.router.needs(&peer) {
-            self.told.insert(peer);
-        }
     }
 
     /// The driver has opened a port for a peer, or has none.

@@ -1,6 +1,9 @@
 //! Sessions: who is connected, what they have proved, and which logs they call by which handle.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use proto::{Code, Gauge, Hello, NodeId, Open, Peer, PublicKey, VERSIONS, limits, negotiate};
 
@@ -18,6 +21,7 @@ pub(crate) struct Sessions {
 #[derive(Debug)]
 struct Session {
     node_nonce: [u8; 16],
+    met_at: Option<SocketAddr>,
     /// From the client's Hello.
     client_nonce: Option<[u8; 16]>,
     handles: BTreeMap<u32, Handle>,
@@ -59,16 +63,27 @@ impl Role {
 }
 
 impl Sessions {
-    /// Starts a session, whose Hello carries `node_nonce`.
-    pub(crate) fn connected(&mut self, peer: Peer, node_nonce: [u8; 16]) {
+    /// Starts a session with a peer that was met there, whose Hello carries `node_nonce`.
+    pub(crate) fn connected(
+        &mut self,
+        peer: Peer,
+        met_at: Option<SocketAddr>,
+        node_nonce: [u8; 16],
+    ) {
         let session = Session {
             node_nonce,
+            met_at,
             client_nonce: None,
             handles: BTreeMap::new(),
             signals: (0, 0),
             questions: (0, 0),
         };
         self.sessions.insert(peer, session);
+    }
+
+    /// Where a peer was met, if it has proved to be there.
+    pub(crate) fn met_at(&self, peer: Peer) -> Option<SocketAddr> {
+        self.sessions.get(&peer)?.met_at
     }
 
     /// Ends a session and returns what it had open.

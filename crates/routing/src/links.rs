@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use proto::{Gauge, Instant, NodeId, Routing};
 use crate::{
     pace::{Allowance, Pace},
     record::NodeRecord,
+    space,
 };
 
 /// All links, and what the driver is to do about them. `P` says what a request is for.
@@ -22,6 +23,8 @@ pub(crate) struct Links<P> {
     /// Connections that were given up and of whose end the driver has yet to tell: it is not that of
     /// the next one.
     closing: BTreeSet<NodeId>,
+    /// Who is connected and has not introduced itself, and where it is.
+    strangers: BTreeMap<NodeId, IpAddr>,
     timers: BTreeSet<(Instant, NodeId, u32, Due)>,
     requests: u32,
     /// Answers on links that stand, and on those that must be dialled first.
@@ -39,6 +42,8 @@ struct Link<P> {
     /// This side has dialled.
     dialled: bool,
     introduced_to: bool,
+    /// Where it is, if that was proved.
+    met_at: Option<IpAddr>,
     /// The record with which the node has introduced itself, as bytes: they take half the room.
     record: Option<Box<[u8]>>,
     used: Instant,
@@ -91,6 +96,7 @@ impl<P: Clone> Links<P> {
         Self {
             links: BTreeMap::new(),
             closing: BTreeSet::new(),
+            strangers: BTreeMap::new(),
             timers: BTreeSet::new(),
             requests: 0,
             pace: Pace::new(LATE_FIRST),
@@ -154,10 +160,14 @@ impl<P: Clone> Links<P> {
 
     /// A connection stands. Who dialled introduces itself at once, so that devices, which never do,
     /// are never taken for nodes.
-    pub(crate) fn connected(&mut self, node: NodeId, now: Instant) {
+    pub(crate) fn connected(&mut self, node: NodeId, met_at: Option<SocketAddr>, now: Instant) {
         self.closing.remove(&node);
-        let Some(link) = self.links.get_mut(&node) else { return };
+        let met_at = met_at.map(|address| address.ip().to_canonical());
+        let Some(link) = self.links.get_mut(&node) else {
+            return self.met_stranger(node, met_at);
+        };
         link.up = true;
+        link.met_at = met_at;
         link.used = now;
         link.introduced_to = true;
         self.wishes.push(Wish::Introduce(node));
@@ -165,6 +175,16 @@ impl<P: Clone> Links<P> {
             if let Some(word) = ask.word.take() {
                 self.wishes.push(Wish::Say(node, *request, word));
             }
+        }
+    }
+
+    fn met_stranger(&mut self, node: NodeId, met_at: Option<IpAddr>) {
+        // Whoever is forgotten here is taken for one that has proved nothing.
+        if self.strangers.len() >= LINKS_HARD_MAX && !self.strangers.contains_key(&node) {
+            self.strangers.pop_first();
+        }
+        if let Some(met_at) = met_at {
+            self.strangers.insert(node, met_at);
         }
     }
 
@@ -176,8 +196,10 @@ impl<P: Clone> Links<P> {
             return false;
         }
         self.closing.remove(&node);
+        let stranger = self.strangers.remove(&node);
         let link = self.links.entry(node).or_insert_with(|| Link::new(false, now));
         link.up = true;
+        link.met_at = stranger.or(link.met_at);
         link.used = now;
         link.record = Some(record.as_bytes().into());
         if !std::mem::replace(&mut link.introduced_to, true) {
@@ -189,6 +211,7 @@ impl<P: Clone> Links<P> {
     /// A connection is gone, and with it what was under way. Returns nothing if it was given up
     /// before.
     pub(crate) fn disconnected(&mut self, node: &NodeId) -> Option<Vec<Turn<P>>> {
+        self.strangers.remove(node);
         if self.closing.remove(node) { None } else { Some(self.forget(node)) }
     }
 
@@ -236,6 +259,13 @@ impl<P: Clone> Links<P> {
     /// The record with which a node has introduced itself on its present connection.
     pub(crate) fn record(&self, node: &NodeId) -> Option<NodeRecord> {
         NodeRecord::reread(self.links.get(node).filter(|link| link.up)?.record.as_deref()?)
+    }
+
+    /// Tells whether a node has proved to be in the network of an address that it names: it was
+    /// dialled there, or came from there.
+    pub(crate) fn is_where_it_says(&self, record: &NodeRecord) -> bool {
+        let met_at = self.links.get(&record.node()).and_then(|link| link.met_at);
+        met_at.is_some_and(|met_at| space::is_at(&met_at, &record.says().addresses))
     }
 
     /// Tells whether a node has introduced itself on its present connection.
@@ -340,11 +370,12 @@ impl<P: Clone> Links<P> {
         std::mem::take(&mut self.wishes)
     }
 
-    pub(crate) fn gauges(&self) -> [Gauge; 2] {
+    pub(crate) fn gauges(&self) -> [Gauge; 3] {
         let asks = self.links.values().map(|link| link.asks.len()).max().unwrap_or(0);
         [
             Gauge::new("links", self.links.len(), LINKS_HARD_MAX),
             Gauge::new("requests of a link", asks, ASKS_MAX),
+            Gauge::new("strangers", self.strangers.len(), LINKS_HARD_MAX),
         ]
     }
 
@@ -356,7 +387,9 @@ impl<P: Clone> Links<P> {
             size_of::<Link<P>>().saturating_add(record).saturating_add(asks)
         };
         let timers = self.timers.len().saturating_mul(size_of::<(Instant, NodeId, u32, Due)>());
-        self.links.values().map(of_link).sum::<usize>().saturating_add(timers)
+        let strangers = self.strangers.len().saturating_mul(size_of::<(NodeId, IpAddr)>());
+        let links = self.links.values().map(of_link).sum::<usize>();
+        links.saturating_add(timers).saturating_add(strangers)
     }
 }
 
@@ -366,6 +399,7 @@ impl<P> Link<P> {
             up: false,
             dialled,
             introduced_to: false,
+            met_at: None,
             record: None,
             used: now,
             asks: BTreeMap::new(),

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use proto::{Contact, Network, NodeId, pack, unpack};
 
+use crate::record::NodeRecord;
+
 /// A contact whose addresses are packed: with one address it takes 63 bytes instead of 96.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packed {
@@ -27,6 +29,11 @@ impl Packed {
     pub(crate) fn contact(&self) -> Contact {
         let addresses = self.addresses().collect();
         Contact { node: self.node, nonce: self.nonce, addresses }
+    }
+
+    /// Tells whether a record names the addresses that are known.
+    pub(crate) fn is_at(&self, record: &NodeRecord) -> bool {
+        self.addresses().eq(record.says().addresses.iter().copied())
     }
 
     pub(crate) fn node(&self) -> &NodeId {

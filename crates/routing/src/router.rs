@@ -121,7 +121,7 @@ impl Machine for Router {
     fn handle(&mut self, input: Input<RouterCommand>, now: Instant, rows: &dyn Rows) {
         match input {
             Input::Command(command) => self.command(command, now, rows),
-            Input::Connected(peer) => self.links.connected(node_of(peer), now),
+            Input::Connected(peer, met_at) => self.links.connected(node_of(peer), met_at, now),
             Input::Frame(peer, frame) => self.frame(node_of(peer), frame, now, rows),
             Input::Disconnected(peer) => {
                 if let Some(turns) = self.links.disconnected(&node_of(peer)) {
@@ -300,7 +300,8 @@ impl Router {
                 self.table.remove(&from);
                 return Ok(());
             }
-            self.table.heard(&record, now);
+            let proved = self.links.is_where_it_says(&record);
+            self.table.heard(&record, proved, now);
             self.gossip.connected(from, &record, now);
             self.met(&record, now);
         }
@@ -415,7 +416,8 @@ impl Router {
                 self.links.renew(&record);
                 // Hearsay does not enter the table, but it mends what is there.
                 if self.table.place_of(&record.node()).is_some() {
-                    self.table.heard(&record, now);
+                    let proved = self.links.is_where_it_says(&record);
+                    self.table.heard(&record, proved, now);
                 }
             }
             News::Leaving(record) => self.table.remove(&record.node()),

@@ -1,6 +1,8 @@
 //! The key space: distances and shared bits.
 
-use proto::Key;
+use std::net::{IpAddr, SocketAddr};
+
+use proto::{Key, Network};
 
 pub(crate) use proto::is_public;
 
@@ -21,6 +23,15 @@ impl Distance {
     pub(crate) fn from(&self, from: &Key) -> Key {
         Key(Self::between(&Key(self.0), from).0)
     }
+}
+
+/// Tells whether somebody who was met at an address is in the network of one of these.
+pub(crate) fn is_at(met_at: &IpAddr, addresses: &[SocketAddr]) -> bool {
+    let network = Network::of(&SocketAddr::new(*met_at, 0));
+    addresses.iter().any(|address| {
+        address.ip().to_canonical() == *met_at
+            || (network.is_some() && Network::of(address) == network)
+    })
 }
 
 /// Leading bits that two keys share: the number of the bucket that one is in for the other.
@@ -55,6 +66,19 @@ mod tests {
                 assert_eq!(shared_bits(&place, &key_in_bucket(&place, bits, random)), bits);
             }
         }
+    }
+
+    #[test]
+    fn one_is_at_an_address_of_ones_network() {
+        let meets = |met_at: &str, address: &str| {
+            is_at(&met_at.parse().unwrap(), &[address.parse().unwrap()])
+        };
+        assert!(meets("192.0.2.1", "192.0.2.200:4440"));
+        assert!(meets("192.0.2.1", "[::ffff:192.0.2.1]:4440"));
+        assert!(meets("2001:db8::1", "[2001:db8:0:9::2]:1"));
+        assert!(!meets("192.0.2.1", "192.0.3.1:4440"));
+        assert!(meets("10.0.0.1", "10.0.0.1:1"));
+        assert!(!meets("10.0.0.1", "10.0.0.2:1"), "anybody can have any number of these");
     }
 
     #[test]

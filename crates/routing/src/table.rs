@@ -60,9 +60,13 @@ impl Table {
         self.public = public;
     }
 
-    /// A node has introduced itself, or says something new of itself.
-    pub(crate) fn heard(&mut self, record: &NodeRecord, now: Instant) {
-        if record.says().leaving || !self.takes(&record.says().addresses) {
+    /// A node has introduced itself, or says something new of itself. One that has not proved to be
+    /// where it says does not enter, and one that says it has moved goes until it has: whoever has one
+    /// network could name many.
+    pub(crate) fn heard(&mut self, record: &NodeRecord, proved: bool, now: Instant) {
+        let known = self.find(&record.node());
+        let trusted = proved || known.is_some_and(|known| known.contact.is_at(record));
+        if record.says().leaving || !trusted || !self.takes(&record.says().addresses) {
             self.remove(&record.node());
             return;
         }

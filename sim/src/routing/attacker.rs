@@ -49,7 +49,7 @@ impl Attacker {
 
     pub(super) fn handle(&mut self, input: Input<RouterCommand>, _now: Instant) {
         match input {
-            Input::Connected(peer) => {
+            Input::Connected(peer, _) => {
                 let introduce = Routing::Introduce(self.own.as_bytes().to_vec());
                 self.say(peer, 0, introduce);
                 self.requests += 1;

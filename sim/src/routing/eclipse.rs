@@ -18,18 +18,22 @@ use super::{
     world::{WORK_BITS, World},
 };
 
-/// The same attack on plain Kademlia and on ours.
+/// The same attacks on plain Kademlia and on ours.
 pub(super) fn run(size: Size) -> Report {
     let plain = Defences { paths: 1, by_network: false };
-    let off = attack(size, plain);
-    let on = attack(size, Defences::default());
-    let heading =
-        ["defences", "lookups failed", "kept by attackers only", "of tables", "homes majority"];
-    let rows = vec![off.row("off"), on.row("on")];
-    let mut text = table(&heading, &rows);
-    text.push_str(&on.cost);
+    let keys = [plain, Defences::default()].map(|defences| on_keys(size, defences));
+    let homes = [plain, Defences::default()].map(|defences| on_homes(size, defences));
+    let heading = ["defences", "lookups failed", "kept by attackers only", "of tables"];
+    let mut text = String::from("places near the keys of accounts:\n");
+    text.push_str(&table(&heading, &[keys[0].row("off"), keys[1].row("on")]));
+    text.push_str("places everywhere:\n");
+    let heading = ["defences", "majority of homes", "of samples", "of tables"];
+    text.push_str(&table(&heading, &[homes[0].row("off"), homes[1].row("on")]));
+    text.push_str(&keys[1].cost);
     let mut failures = Vec::new();
-    for (name, on, off) in [("lookups", on.failed, off.failed), ("homes", on.homes, off.homes)] {
+    let compared =
+        [("lookups", keys[0].failed, keys[1].failed), ("homes", homes[0].lost, homes[1].lost)];
+    for (name, off, on) in compared {
         // With none of n seen, the bound at 95 % is three of n.
         let bound = on.0.max(3) as f64 / on.1.max(1) as f64;
         let before = off.0 as f64 / off.1.max(1) as f64;
@@ -43,41 +47,56 @@ pub(super) fn run(size: Size) -> Report {
             failures.push(format!("{name}: only {times:.1} times better"));
         }
     }
-    Report { text, failures, hash: on.hash }
+    let hash = keys.iter().map(|seen| seen.hash).chain(homes.iter().map(|seen| seen.hash));
+    Report { text, failures, hash: hash.flatten().collect() }
 }
 
-struct Seen {
+/// What came of attackers that sit as near to the victims' keys as grinding takes them.
+struct Keys {
     failed: (usize, usize),
     eclipsed: (usize, usize),
     tables: (usize, usize),
-    homes: (usize, usize),
     cost: String,
-    hash: Vec<u8>,
+    hash: [u8; 32],
 }
 
-impl Seen {
+/// What came of attackers that sit everywhere.
+struct Homes {
+    lost: (usize, usize),
+    samples: (usize, usize),
+    tables: (usize, usize),
+    hash: [u8; 32],
+}
+
+impl Keys {
     fn row(&self, name: &str) -> Vec<String> {
-        let share =
-            |(part, all): (usize, usize)| format!("{part} of {all} ({:.2} %)", per_cent(part, all));
-        vec![
-            name.to_owned(),
-            share(self.failed),
-            share(self.eclipsed),
-            share(self.tables),
-            share(self.homes),
-        ]
+        vec![name.to_owned(), share(self.failed), share(self.eclipsed), share(self.tables)]
     }
 }
 
-fn attack(size: Size, defences: Defences) -> Seen {
-    let attackers = size.nodes * 3 / 10;
-    let honest = size.nodes - attackers;
-    let mut world = World::grown(size.seed, honest, Duration::from_millis(50), defences);
-    world.pass(Duration::from_secs(60));
+impl Homes {
+    fn row(&self, name: &str) -> Vec<String> {
+        vec![name.to_owned(), share(self.lost), share(self.samples), share(self.tables)]
+    }
+}
+
+fn share((part, all): (usize, usize)) -> String {
+    format!("{part} of {all} ({:.2} %)", per_cent(part, all))
+}
+
+/// Two attackers in three sit nearer to the accounts' keys than any honest node, the others
+/// everywhere, so that lookups come by them: who finds the accounts?
+fn on_keys(size: Size, defences: Defences) -> Keys {
+    let (mut world, honest, attackers) = before(size, defences);
     let accounts: Vec<Account> = (0..VICTIMS)
         .map(|number| Account::new(number as u64, world.dice.index(honest as usize) as u32))
         .collect();
-    let tries = invade(&mut world, attackers, &accounts);
+    let bits = (honest + attackers).ilog2() + 4;
+    let aims = |number: u32| {
+        let aimed = number % 3 < 2;
+        aimed.then(|| (accounts[number as usize % accounts.len()].key, bits))
+    };
+    let tries = invade(&mut world, attackers, aims);
     world.pass(Duration::from_secs(300));
     for account in &accounts {
         account.publish(&mut world);
@@ -95,39 +114,62 @@ fn attack(size: Size, defences: Defences) -> Seen {
         lookups.hear(&mut world, &accounts);
     }
     lookups.finish(&mut world, &accounts);
-    let wrong = size.lookups - lookups.right;
+    let failed = (size.lookups - lookups.right, size.lookups);
     let eclipsed = accounts.iter().filter(|account| {
         !(0..honest).any(|host| host != account.home && world.keeps(host, &account.key))
     });
     let eclipsed = (eclipsed.count(), accounts.len());
-    let tables = shares(&world, honest);
-    let homes = homes(&mut world, honest, size.samples(), defences);
     let cost = format!(
-        "{attackers} attackers in {} networks; a place near a key took {} tries at {WORK_BITS} bits \
-         of work, at 16 bits {}\n",
-        NETWORKS,
-        tries,
+        "{attackers} attackers in {NETWORKS} networks; a place near a key took {tries} tries at \
+         {WORK_BITS} bits of work, at 16 bits {}\n",
         tries << (16 - WORK_BITS),
     );
-    let hash = world.hash().to_vec();
-    Seen { failed: (wrong, size.lookups), eclipsed, tables, homes, cost, hash }
+    let tables = shares(&world, honest);
+    Keys { failed, eclipsed, tables, cost, hash: world.hash() }
 }
 
-/// Lets attackers in. Two in three sit as near to the victims' keys as grinding takes them, nearer
-/// than any honest node; the others are everywhere. Returns how many tries one near place took.
-fn invade(world: &mut World, attackers: u32, accounts: &[Account]) -> u64 {
+/// Attackers sit everywhere: who draws them for homes?
+fn on_homes(size: Size, defences: Defences) -> Homes {
+    let (mut world, honest, attackers) = before(size, defences);
+    invade(&mut world, attackers, |_| None);
+    world.pass(Duration::from_secs(300));
+    let (mut lost, mut drawn) = (0, 0);
+    let mut sampled = (0, 0);
+    for _ in 0..size.samples() {
+        let at = world.dice.index(honest as usize) as u32;
+        let nodes = sample(&mut world, at);
+        sampled.0 += nodes.iter().filter(|(node, _)| is_attacker(&node.says().addresses)).count();
+        sampled.1 += nodes.len();
+        // One sample serves many accounts that choose with secrets of their own.
+        for _ in 0..CHOICES {
+            let secret = world.dice.bytes();
+            drawn += 1;
+            lost += usize::from(is_lost(&nodes, &secret, defences));
+        }
+    }
+    let tables = shares(&world, honest);
+    Homes { lost: (lost, drawn), samples: sampled, tables, hash: world.hash() }
+}
+
+/// The honest nodes, and how many attackers are to come.
+fn before(size: Size, defences: Defences) -> (World, u32, u32) {
+    let attackers = size.nodes * 3 / 10;
+    let honest = size.nodes - attackers;
+    let mut world = World::grown(size.seed, honest, Duration::from_millis(50), defences);
+    world.pass(Duration::from_secs(60));
+    (world, honest, attackers)
+}
+
+/// Lets attackers in, each to a place that shares so many bits with a key, if it aims at one. Returns
+/// how many tries such a place took.
+fn invade(world: &mut World, attackers: u32, aims: impl Fn(u32) -> Option<(Key, u32)>) -> u64 {
     let honest = world.hosts.len() as u32;
-    let bits = (honest + attackers).ilog2() + 4;
     let (mut gang, mut hosts, mut tries, mut near) = (Vec::new(), Vec::new(), 0, 0);
     for number in 0..attackers {
-        let target = if number % 3 < 2 {
-            accounts[number as usize % accounts.len()].key
-        } else {
-            Key(world.dice.bytes())
-        };
-        let wanted = if number % 3 < 2 { bits } else { 0 };
-        let (key, nonce, tried) = grind(&target, wanted, world.dice.bytes());
-        if wanted > 0 {
+        let aim = aims(number);
+        let (target, bits) = aim.unwrap_or_else(|| (Key(world.dice.bytes()), 0));
+        let (key, nonce, tried) = grind(&target, bits, world.dice.bytes());
+        if aim.is_some() {
             (tries, near) = (tries + tried, near + 1);
         }
         let address = SocketAddr::from((
@@ -183,35 +225,23 @@ fn shares(world: &World, honest: u32) -> (usize, usize) {
     (theirs, all)
 }
 
-/// Home sets of three of which attackers have two or more.
-fn homes(world: &mut World, honest: u32, samples: usize, defences: Defences) -> (usize, usize) {
-    let (mut lost, mut drawn) = (0, 0);
-    for _ in 0..samples {
-        let at = world.dice.index(honest as usize) as u32;
-        world.heard.clear();
-        world.command(at, RouterCommand::Sample { ticket: 1 });
-        for _ in 0..120 {
-            world.pass(Duration::from_secs(1));
-            if world.heard.iter().any(|heard| is_sample(&heard.event)) {
-                break;
-            }
-        }
-        let sampled =
-            std::mem::take(&mut world.heard).into_iter().find_map(|heard| match heard.event {
-                RouterEvent::Sampled { nodes, .. } => Some(nodes),
-                _ => None,
-            });
-        let Some(nodes) = sampled else { continue };
-        // One sample serves many accounts that choose with secrets of their own.
-        for _ in 0..CHOICES {
-            let secret = world.dice.bytes();
-            drawn += 1;
-            lost += usize::from(is_lost(&nodes, &secret, defences));
+/// What a node draws.
+fn sample(world: &mut World, at: u32) -> Vec<(NodeRecord, Duration)> {
+    world.heard.clear();
+    world.command(at, RouterCommand::Sample { ticket: 1 });
+    for _ in 0..120 {
+        world.pass(Duration::from_secs(1));
+        let sampled = std::mem::take(&mut world.heard).into_iter().find_map(|heard| {
+            if let RouterEvent::Sampled { nodes, .. } = heard.event { Some(nodes) } else { None }
+        });
+        if let Some(nodes) = sampled {
+            return nodes;
         }
     }
-    (lost, drawn)
+    Vec::new()
 }
 
+/// Whether attackers have two or more of three homes.
 fn is_lost(nodes: &[(NodeRecord, Duration)], secret: &[u8; 32], defences: Defences) -> bool {
     let theirs = if defences.by_network {
         let homes = choose_homes(nodes, &[], 3, secret);
@@ -225,10 +255,6 @@ fn is_lost(nodes: &[(NodeRecord, Duration)], secret: &[u8; 32], defences: Defenc
         drawn.iter().take(3).filter(|record| is_attacker(&record.says().addresses)).count()
     };
     theirs >= 2
-}
-
-fn is_sample(event: &RouterEvent) -> bool {
-    matches!(event, RouterEvent::Sampled { .. })
 }
 
 fn is_attacker(addresses: &[SocketAddr]) -> bool {

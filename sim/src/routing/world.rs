@@ -266,8 +266,8 @@ impl World {
             What::Dialled { from, to, expected } => self.dialled(from, to, expected),
             What::Connected { at, other, connection } => {
                 if self.hosts[at as usize].links.get(&other) == Some(&connection) {
-                    let peer = self.hosts[other as usize].peer;
-                    self.handle(at, Input::Connected(peer));
+                    let Host { peer, address, .. } = self.hosts[other as usize];
+                    self.handle(at, Input::Connected(peer, Some(address)));
                 }
             }
             What::Frame { at, from, connection, frame } => {

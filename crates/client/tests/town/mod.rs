@@ -231,8 +231,16 @@ impl Town {
                 let can = a != b && self.is_up(a) && self.is_up(b) && !self.cut.contains(&pair);
                 if can && self.wants(a, b) && self.linked.insert(pair) {
                     let (name_of_a, name_of_b) = (self.name(a, b), self.name(b, a));
-                    self.give(b, Input::Connected(name_of_a), Input::Connected(name_of_a));
-                    self.give(a, Input::Connected(name_of_b), Input::Connected(name_of_b));
+                    self.give(
+                        b,
+                        Input::Connected(name_of_a, None),
+                        Input::Connected(name_of_a, None),
+                    );
+                    self.give(
+                        a,
+                        Input::Connected(name_of_b, None),
+                        Input::Connected(name_of_b, None),
+                    );
                 }
             }
         }

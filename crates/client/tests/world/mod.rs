@@ -175,8 +175,8 @@ impl World {
     fn dial(&mut self, number: usize) {
         let up = self.node.machine.is_some() && self.devices[number].side.machine.is_some();
         if up && !self.cut.contains(&number) && self.connected.insert(number) {
-            self.give_node(Input::Connected(self.peer(number)));
-            self.give_device(number, Input::Connected(PublicKey(self.address.node.0)));
+            self.give_node(Input::Connected(self.peer(number), None));
+            self.give_device(number, Input::Connected(PublicKey(self.address.node.0), None));
         }
     }
 

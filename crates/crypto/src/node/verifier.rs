@@ -125,8 +125,8 @@ mod tests {
         let right = record(1);
         let first = verifier.record(&right).unwrap();
         assert!(verifier.memory.as_ref().unwrap().lock().unwrap().knows(&name(&right)));
-        assert_eq!(verifier.clone().record(&right).unwrap(), first);
-        let mut forged = right.clone();
+        assert_eq!(verifier.record(&right).unwrap(), first);
+        let mut forged = right;
         *forged.last_mut().unwrap() ^= 1;
         for _ in 0..2 {
             assert_eq!(verifier.record(&forged), Err(RecordError::Signature));

@@ -91,7 +91,7 @@ impl Machine for Echo {
             Input::Command(Tell::Tunnel(through, at, token)) => {
                 outputs.push_back(Output::Tunnel { through, at, token });
             }
-            Input::Connected(peer) => outputs.push_back(Output::Event(Told::Connected(peer))),
+            Input::Connected(peer, _) => outputs.push_back(Output::Event(Told::Connected(peer))),
             Input::Disconnected(peer) => outputs.push_back(Output::Event(Told::Disconnected(peer))),
             Input::Frame(peer, frame) => {
                 check_foreseen(&mut self.coming, peer, &frame);

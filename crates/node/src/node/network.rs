@@ -72,6 +72,9 @@ impl Node {
         if introduces || !routes.is_node(&peer) {
             self.sessions.question(peer, now.as_secs())?;
         }
+        if introduces {
+            routes.introduces(peer, self.sessions.met_at(peer), now, draft);
+        }
         routes.frame(peer, frame, now, draft);
         self.carry_out(draft, now);
         Ok(())
@@ -99,7 +102,7 @@ impl Node {
     /// Both sides of a connection have said Hello.
     pub(super) fn routing_greeted(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
         if let Some(routes) = &mut self.routes {
-            routes.greeted(peer, now, draft);
+            routes.greeted(peer, self.sessions.met_at(peer), now, draft);
             self.carry_out(draft, now);
         }
     }
@@ -182,7 +185,7 @@ impl Node {
                     if let (Ok(()), Some(routes)) =
                         (self.sessions.check_greeted(peer), &mut self.routes)
                     {
-                        routes.greeted(peer, now, draft);
+                        routes.greeted(peer, self.sessions.met_at(peer), now, draft);
                     }
                 }
                 Output::Disconnect(peer) => {

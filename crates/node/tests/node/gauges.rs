@@ -16,7 +16,7 @@ fn a_full_node_turns_connections_away_until_one_ends() {
     let clients = [1, 2, 3].map(|peer| world.connect(peer));
     assert_eq!(gauge(&world, "connections"), 3);
     let late = proto::PublicKey([4; 32]);
-    world.input(Input::Connected(late));
+    world.input(Input::Connected(late, None));
     assert_eq!(world.take(late)[0].body, Body::Goodbye(Code::Busy));
     assert_eq!(world.hung_up, [late]);
     assert_eq!(world.node.counters().dropped[&Dropped::TooManyConnections], 1);

@@ -128,7 +128,7 @@ impl Network {
     pub(crate) fn connect_silently(&mut self, at: usize, device: u8) -> Peer {
         let peer = PublicKey([device; 32]);
         self.hosts[at].links.insert(peer);
-        self.handle(at, Input::Connected(peer));
+        self.handle(at, Input::Connected(peer, None));
         peer
     }
 
@@ -199,7 +199,7 @@ impl Network {
                 What::Connect(from, to) => self.meet(from, to),
                 What::Input(at, input) => {
                     let knows = match &*input {
-                        Input::Frame(peer, _) | Input::Connected(peer) => {
+                        Input::Frame(peer, _) | Input::Connected(peer, _) => {
                             self.hosts[at].links.contains(peer)
                         }
                         _ => true,
@@ -223,8 +223,9 @@ impl Network {
         let (a, b) = (self.peer(from), self.peer(to));
         if self.hosts[to].node.is_some() && self.hosts[from].links.insert(b) {
             self.hosts[to].links.insert(a);
-            self.handle(from, Input::Connected(b));
-            self.handle(to, Input::Connected(a));
+            let [at_from, at_to] = [from, to].map(|at| self.address(at).addresses.first().copied());
+            self.handle(from, Input::Connected(b, at_to));
+            self.handle(to, Input::Connected(a, at_from));
         }
     }
 

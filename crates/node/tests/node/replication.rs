@@ -319,7 +319,7 @@ fn an_inbox_is_never_replicated() {
     let device = town.devices[0];
     assert!(matches!(town.worlds[0].ask(&device, Body::Open(open)), Body::Opened { .. }));
     assert!(town.worlds[0].wanted.is_empty());
-    town.worlds[0].input(Input::Connected(b));
+    town.worlds[0].input(Input::Connected(b, None));
     let hello = proto::Hello { versions: proto::VERSIONS, nonce: [1; 16] };
     town.worlds[0].input(Input::Frame(b, Frame::new(Body::Hello(hello))));
     let head = Cursor { incarnation: 5, sequence: 1 };

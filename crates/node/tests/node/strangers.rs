@@ -21,7 +21,7 @@ fn alone() -> (Town, Conversation, Peer) {
 }
 
 fn greet(world: &mut World, peer: Peer) {
-    world.input(Input::Connected(peer));
+    world.input(Input::Connected(peer, None));
     let hello = Hello { versions: VERSIONS, nonce: [1; 16] };
     world.input(Input::Frame(peer, Frame::new(Body::Hello(hello))));
 }
@@ -172,7 +172,7 @@ fn a_node_that_says_goodbye_is_dialled_again_and_one_of_another_version_later() 
     world.input(Input::Frame(other, Frame::new(Body::Goodbye(Code::Done))));
     world.input(Input::Disconnected(other));
     assert!(world.wanted.contains_key(&other));
-    world.input(Input::Connected(other));
+    world.input(Input::Connected(other, None));
     let hello = Hello { versions: (9, 9), nonce: [1; 16] };
     world.input(Input::Frame(other, Frame::new(Body::Hello(hello))));
     assert!(!world.wanted.contains_key(&other));

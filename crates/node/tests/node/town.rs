@@ -91,7 +91,7 @@ impl Town {
         self.linked = true;
         for side in [0, 1] {
             let other = self.name(1 - side);
-            self.worlds[side].input(Input::Connected(other));
+            self.worlds[side].input(Input::Connected(other, None));
         }
     }
 

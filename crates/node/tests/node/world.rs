@@ -167,7 +167,7 @@ impl World {
     pub(crate) fn connect_silently(&mut self, peer: u8) -> Client {
         let peer = PublicKey([peer; 32]);
         self.arrived.remove(&peer);
-        self.input(Input::Connected(peer));
+        self.input(Input::Connected(peer, None));
         if !self.syncs {
             self.sync();
         }

@@ -34,7 +34,7 @@ fn who_has_been_there_for_long_stays() {
     let mut table = table();
     let nodes = far_nodes(&table, 30);
     for node in &nodes {
-        table.heard(node, START);
+        table.heard(node, true, START);
     }
     assert_eq!(table.len(), limits::BUCKET_MAX);
     assert!(table.place_of(&nodes[0].node()).is_some());
@@ -52,7 +52,7 @@ fn who_has_been_there_for_long_stays() {
 fn one_network_takes_few_places() {
     let mut table = table();
     for number in 0..100 {
-        table.heard(&node(number, &format!("11.0.0.{number}:4440")), START);
+        table.heard(&node(number, &format!("11.0.0.{number}:4440")), true, START);
     }
     assert!(table.len() <= PER_NETWORK_MAX, "{}", table.len());
     for bucket in table.buckets.values() {
@@ -60,7 +60,7 @@ fn one_network_takes_few_places() {
     }
     let mut open = Table::new(Key([0x55; 32]), false);
     for number in 0..100 {
-        open.heard(&node(number, &format!("11.0.0.{number}:4440")), START);
+        open.heard(&node(number, &format!("11.0.0.{number}:4440")), true, START);
     }
     assert!(open.len() > 2 * PER_NETWORK_MAX, "{}", open.len());
 }
@@ -68,11 +68,11 @@ fn one_network_takes_few_places() {
 #[test]
 fn a_public_node_takes_nobody_who_is_reached_in_one_network_only() {
     let mut table = table();
-    table.heard(&node(1, "10.0.0.1:4440"), START);
+    table.heard(&node(1, "10.0.0.1:4440"), true, START);
     assert_eq!(table.len(), 1);
     table.set_public(true);
-    table.heard(&node(2, "10.0.0.2:4440"), START);
-    table.heard(&node(3, "192.0.2.7:4440"), START);
+    table.heard(&node(2, "10.0.0.2:4440"), true, START);
+    table.heard(&node(3, "192.0.2.7:4440"), true, START);
     assert_eq!(table.len(), 2);
     assert!(table.place_of(&node(2, "10.0.0.2:4440").node()).is_none());
 }
@@ -81,7 +81,7 @@ fn a_public_node_takes_nobody_who_is_reached_in_one_network_only() {
 fn the_nearest_come_first_and_those_in_doubt_last() {
     let mut table = table();
     let nodes = far_nodes(&table, 10);
-    nodes.iter().for_each(|node| table.heard(node, START));
+    nodes.iter().for_each(|node| table.heard(node, true, START));
     let target = nodes[4].place();
     assert_eq!(table.nearest(&target, 3, None, 2)[0].node, nodes[4].node());
     assert!(table.nearest(&target, 10, Some(&nodes[4].node()), 2).len() == 9);
@@ -97,9 +97,25 @@ fn who_leaves_is_gone() {
     let key = SigningKey::from_seed([3; 32]);
     let addresses: Vec<SocketAddr> = vec!["192.0.2.7:4440".parse().unwrap()];
     let mut says = NodeDraft { serial: 1, addresses, ..NodeDraft::default() };
-    table.heard(&NodeRecord::sign(&key, &says, 0).unwrap(), START);
+    table.heard(&NodeRecord::sign(&key, &says, 0).unwrap(), true, START);
     assert_eq!(table.len(), 1);
     says = NodeDraft { serial: 2, leaving: true, ..says };
-    table.heard(&NodeRecord::sign(&key, &says, 0).unwrap(), START);
+    table.heard(&NodeRecord::sign(&key, &says, 0).unwrap(), true, START);
     assert_eq!(table.len(), 0);
+}
+
+#[test]
+fn who_has_not_proved_to_be_there_does_not_enter_and_who_moves_goes() {
+    let mut table = table();
+    let here = node(1, "11.0.0.1:4440");
+    table.heard(&here, false, START);
+    assert_eq!(table.len(), 0);
+    table.heard(&here, true, START);
+    table.heard(&here, false, START);
+    assert!(table.place_of(&here.node()).is_some(), "it was there, and says nothing new");
+    let elsewhere = node(1, "12.0.0.1:4440");
+    table.heard(&elsewhere, false, START);
+    assert_eq!(table.len(), 0, "anybody can say so");
+    table.heard(&elsewhere, true, START);
+    assert_eq!(table.nearest(&here.place(), 1, None, 2)[0].addresses, elsewhere.says().addresses);
 }

@@ -176,8 +176,9 @@ impl World {
             }
             What::Connected(at, peer) => {
                 if self.hosts[at].links.contains(&peer) {
+                    let met_at = self.hosts[peer].address;
                     let peer = self.hosts[peer].key.public();
-                    self.handle(at, Input::Connected(peer));
+                    self.handle(at, Input::Connected(peer, Some(met_at)));
                 }
             }
             What::Frame(at, from, frame) => {

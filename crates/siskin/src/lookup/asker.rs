@@ -41,7 +41,7 @@ impl Machine for Asker {
 
     fn handle(&mut self, input: Input<()>, _: Instant, _: &dyn Rows) {
         match input {
-            Input::Connected(peer) => {
+            Input::Connected(peer, _) => {
                 let hello = Hello { versions: VERSIONS, nonce: self.nonce };
                 self.say(peer, Frame::new(Body::Hello(hello)));
             }

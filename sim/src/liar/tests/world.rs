@@ -150,8 +150,8 @@ impl World {
 
     pub(super) fn dial(&mut self, number: usize) {
         if self.connected.insert(number) {
-            self.give_server(Input::Connected(self.peer(number)));
-            self.give_device(number, Input::Connected(PublicKey(self.address.node.0)));
+            self.give_server(Input::Connected(self.peer(number), None));
+            self.give_device(number, Input::Connected(PublicKey(self.address.node.0), None));
         }
     }
 

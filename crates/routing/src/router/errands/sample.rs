@@ -71,6 +71,12 @@ impl Router {
         }
     }
 
+    /// What a connected node says of itself, if it has proved to be there: of one network counts one
+    /// node, and saying that one is elsewhere costs nothing.
+    pub(super) fn proved(&self, node: &NodeId) -> Option<NodeRecord> {
+        self.links.record(node).filter(|record| self.links.is_where_it_says(record))
+    }
+
     /// A lookup of a sample has ended; another one begins, or whoever asked is told.
     pub(super) fn go_on_sampling(
         &mut self,
@@ -81,7 +87,7 @@ impl Router {
     ) {
         // Those who had answered before the lookup are measured by what they answer next.
         let known: Vec<NodeRecord> =
-            lookup.answerers().filter_map(|node| self.links.record(node)).collect();
+            lookup.answerers().filter_map(|node| self.proved(node)).collect();
         for record in known {
             self.errands.sampled(number, record);
         }
