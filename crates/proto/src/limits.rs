@@ -77,8 +77,8 @@ pub const NODE_WORK_BITS: u32 = 16;
 pub const NODE_RECORD_MAX: usize = 512;
 /// A node's region, as its operator names it.
 pub const REGION_MAX: usize = 16;
-/// A node's signed suspicion of another (about 190 bytes).
-pub const SUSPICION_MAX: usize = 256;
+/// A node's signed suspicion of another (about 210 bytes, with four IPv6 addresses 280).
+pub const SUSPICION_MAX: usize = 320;
 /// Seconds for which a record is kept after its publication (Kademlia, section 2.5).
 pub const RECORD_LIFE_S: u32 = 24 * 3600;
 /// Names of facts in one frame.

@@ -163,6 +163,12 @@ pub struct Suspicion {
     /// The observer's proof of work.
     #[prost(uint64, tag = "4")]
     pub observer_nonce: u64,
+    /// Where the observer is: two of one network count as one. Packed as in a NodeRecord, at most 4.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub observer_addresses: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// When this was signed, in seconds since the Unix epoch.
+    #[prost(uint64, tag = "6")]
+    pub at_s: u64,
 }
 /// Everything that only routing says, inside a frame.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -136,7 +136,7 @@ impl Gossip {
     /// The node has signed what it says of itself. It is spread if that is news.
     pub(crate) fn set_own(&mut self, record: NodeRecord, now: Instant) {
         self.view.set_own(record.contact(), now);
-        self.suspicions.set_public(Networks::of(&record).is_public());
+        self.suspicions.set_public(Networks::of(&record.says().addresses).is_public());
         self.unsaid |= self.said.as_ref().is_none_or(|said| is_news(&record, said));
         self.own = Some(record);
         self.settle(now);
@@ -154,7 +154,6 @@ impl Gossip {
             return;
         }
         self.detector.alive(&node);
-        self.meet(record);
         self.view.connected(record, now, &mut self.out);
         self.settle(now);
     }
@@ -428,7 +427,6 @@ impl Gossip {
         self.facts.spread(&record);
         self.suspicions.refute(&record);
         self.detector.alive(&node);
-        self.meet(&record);
         let news = if record.says().leaving {
             self.view.left(&node, now, &mut self.out);
             News::Leaving(record)
@@ -453,13 +451,13 @@ impl Gossip {
         let is_refuted = newest.is_some_and(|newest| newest > serial);
         if is_refuted
             || serial > now.as_secs().saturating_add(AHEAD_MAX_S)
+            || suspicion.at_s.abs_diff(now.as_secs()) > AHEAD_MAX_S
             || !self.facts.admit(Of::Observer, &suspicion.observer, now)
             || !self.facts.admit(Of::Suspected, &node, now)
         {
             return false;
         }
-        let networks = self.facts.networks(&suspicion.observer);
-        match self.suspicions.suspect(suspicion, networks, now) {
+        match self.suspicions.suspect(suspicion, now) {
             Suspecting::Known => false,
             Suspecting::New => true,
             Suspecting::Dead => {
@@ -484,14 +482,6 @@ impl Gossip {
             self.asked.make_contiguous().sort_by_key(|(at, _)| *at);
         }
         true
-    }
-
-    /// Somebody has told where it is, which may make it count as an observer.
-    fn meet(&mut self, record: &NodeRecord) {
-        self.facts.meet(record);
-        for node in self.suspicions.meet(&record.node(), Networks::of(record)) {
-            self.died(node);
-        }
     }
 
     /// A node counts as dead. To which a connection stands, that does not: this node sees for itself.
@@ -525,11 +515,12 @@ impl Gossip {
         if self.suspicions.is_settled(&node) || self.view.has(&node) {
             return;
         }
-        let (observer, networks) = (own.node(), Networks::of(own));
-        let GossipConfig { key, nonce, .. } = &self.config;
-        let bytes = Suspicion::sign(key, *nonce, node, serial);
-        let suspicion = Suspicion { node, serial, observer };
-        if self.suspicions.suspect(&suspicion, Some(networks), now) == Suspecting::Dead {
+        let contact = own.contact();
+        let (at_s, key) = (now.as_secs(), &self.config.key);
+        let bytes = Suspicion::sign(key, &contact, (node, serial), at_s);
+        let Contact { node: observer, addresses, .. } = contact;
+        let suspicion = Suspicion { node, serial, observer, addresses, at_s };
+        if self.suspicions.suspect(&suspicion, now) == Suspecting::Dead {
             self.died(node);
         }
         self.say(&Fact::Suspicion(bytes), now);
@@ -576,7 +567,7 @@ fn is_news(record: &NodeRecord, said: &NodeRecord) -> bool {
 /// Hops of a fact. In the tree of 10,000 nodes there are some 15; one that comes from farther goes in
 /// circles.
 const HOPS_MAX: u32 = 64;
-/// How far ahead the clock of a node may be that signs a record.
+/// How far ahead the clock of a node may be that signs a record, and how old a suspicion.
 const AHEAD_MAX_S: u64 = 600;
 /// Words of those who are no neighbours, a second: a join, an answer, a shuffle each.
 const STRANGERS_PER_S: u32 = 32;

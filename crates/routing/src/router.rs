@@ -422,7 +422,8 @@ impl Router {
             }
             News::Leaving(record) => self.table.remove(&record.node()),
             News::Dead(node) => {
-                self.table.remove(&node);
+                // Two may lie: it is asked itself, next of all.
+                self.table.doubt(&node);
                 self.event(RouterEvent::Dead(node));
             }
             News::SuspectedMyself => self.renew_record(now, rows),

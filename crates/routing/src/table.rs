@@ -109,6 +109,16 @@ impl Table {
         }
     }
 
+    /// Others say that a node is dead: until it answers, it comes after all others, but for that it
+    /// is asked next.
+    pub(crate) fn doubt(&mut self, node: &NodeId) {
+        self.forget_waiting(node);
+        if let Some(entry) = self.find(node) {
+            entry.failures = entry.failures.max(1);
+            entry.seen_s = 0;
+        }
+    }
+
     /// A node was asked for a sign of life; another one is next.
     pub(crate) fn asked(&mut self, node: &NodeId, now: Instant) {
         if let Some(entry) = self.find(node) {

@@ -69,15 +69,25 @@ fn the_higher_serial_wins_and_equals_are_settled_the_same_way_everywhere() {
 #[test]
 fn a_suspicion_is_the_observers() {
     let nonce = prove_work(&NodeId(key(2).public().0), BITS);
-    let bytes = Suspicion::sign(&key(2), nonce, NodeId([9; 32]), 5);
     let observer = NodeId(key(2).public().0);
-    let expected = Suspicion { node: NodeId([9; 32]), serial: 5, observer };
+    let addresses: Vec<SocketAddr> =
+        ["192.0.2.1:4440", "[2001:db8::1]:9"].map(|text| text.parse().unwrap()).to_vec();
+    let contact = Contact { node: observer, nonce, addresses: addresses.clone() };
+    let bytes = Suspicion::sign(&key(2), &contact, (NodeId([9; 32]), 5), 7);
+    let expected = Suspicion { node: NodeId([9; 32]), serial: 5, observer, addresses, at_s: 7 };
     assert_eq!(Suspicion::verify(&bytes, BITS), Ok(expected));
     for byte in 0..bytes.len() {
         let mut touched = bytes.clone();
         touched[byte] ^= 1;
         assert!(Suspicion::verify(&touched, 0).is_err(), "byte {byte}");
     }
+    let addresses = vec![contact.addresses[1]; limits::NODE_ADDRESSES_MAX];
+    let most = Contact { addresses, nonce, node: observer };
+    let bytes = Suspicion::sign(&key(2), &most, (NodeId([9; 32]), u64::MAX), u64::MAX);
+    assert!(Suspicion::verify(&bytes, BITS).is_ok(), "{} bytes", bytes.len());
+    let addresses = vec![contact.addresses[1]; limits::NODE_ADDRESSES_MAX + 1];
+    let bytes = Suspicion::sign(&key(2), &Contact { addresses, ..most }, (observer, 1), 1);
+    assert_eq!(Suspicion::verify(&bytes, BITS), Err(RecordError::Malformed));
 }
 
 const BITS: u32 = 8;

@@ -56,11 +56,7 @@ impl Verifier {
 
     /// Checks a suspicion: signature, work and limits.
     pub fn suspicion(&self, bytes: &[u8]) -> Result<Suspicion, RecordError> {
-        self.verify(
-            bytes,
-            |bytes| Suspicion::verify(bytes, self.work_bits),
-            |bytes| Suspicion::reread(bytes).ok_or(RecordError::Malformed),
-        )
+        self.verify(bytes, |bytes| Suspicion::verify(bytes, self.work_bits), Suspicion::reread)
     }
 
     fn verify<T>(

@@ -1,6 +1,8 @@
 //! Facts: what they say once they are verified, which were seen, and how many are passed on.
 //! Specified in `spec/routing.md`, section 8.
 
+use std::net::SocketAddr;
+
 use crypto::Verifier;
 use proto::{Contact, Fact, FactId, Gauge, Instant, Network, NodeId, Query, limits, networks};
 
@@ -17,7 +19,6 @@ pub(super) struct Facts {
     /// Ids of facts about which was decided.
     seen: Recent<()>,
     subjects: Recent<Subject>,
-    acquaintances: Recent<Networks>,
     passed: Allowance,
     queries: Allowance,
 }
@@ -61,7 +62,6 @@ impl Facts {
             verifier,
             seen: Recent::new(SEEN_MAX),
             subjects: Recent::new(SUBJECTS_MAX),
-            acquaintances: Recent::new(ACQUAINTANCES_MAX),
             passed: Allowance::new(PASSED_PER_S, start),
             queries: Allowance::new(QUERIES_PER_S, start),
         }
@@ -132,17 +132,6 @@ impl Facts {
         }
     }
 
-    /// Somebody says where it is.
-    pub(super) fn meet(&mut self, record: &NodeRecord) {
-        let networks = Networks::of(record);
-        self.acquaintances.put(short(&record.node().0), networks);
-    }
-
-    /// Where somebody is, if it is known.
-    pub(super) fn networks(&self, node: &NodeId) -> Option<Networks> {
-        self.acquaintances.get(short(&node.0)).copied()
-    }
-
     pub(super) fn may_pass(&mut self, now: Instant) -> bool {
         self.passed.take(now)
     }
@@ -151,23 +140,21 @@ impl Facts {
         self.queries.take(now)
     }
 
-    pub(super) fn gauges(&self) -> [Gauge; 3] {
+    pub(super) fn gauges(&self) -> [Gauge; 2] {
         [
             Gauge::new("facts seen", self.seen.len(), SEEN_MAX),
             Gauge::new("subjects of facts", self.subjects.len(), SUBJECTS_MAX),
-            Gauge::new("acquaintances", self.acquaintances.len(), ACQUAINTANCES_MAX),
         ]
     }
 
     pub(super) fn state_bytes(&self) -> usize {
-        let lists = self.seen.state_bytes().saturating_add(self.subjects.state_bytes());
-        lists.saturating_add(self.acquaintances.state_bytes())
+        self.seen.state_bytes().saturating_add(self.subjects.state_bytes())
     }
 }
 
 impl Networks {
-    pub(super) fn of(record: &NodeRecord) -> Self {
-        let mut all = networks(&record.says().addresses);
+    pub(super) fn of(addresses: &[SocketAddr]) -> Self {
+        let mut all = networks(addresses);
         let first = all.next();
         Self([first, all.find(|other| Some(*other) != first)])
     }
@@ -198,8 +185,6 @@ fn subject(of: Of, node: &NodeId) -> u64 {
 const SEEN_MAX: usize = 256;
 /// Nodes of which it is known how many facts there were: whoever floods is among those touched last.
 const SUBJECTS_MAX: usize = 64;
-/// Nodes of which it is known where they are, for telling observers apart.
-const ACQUAINTANCES_MAX: usize = 96;
 /// Five times what 10,000 nodes say of which half come and go within an hour. To verify as many
 /// signatures takes some 0.2 % of a processor.
 const PASSED_PER_S: u32 = 32;

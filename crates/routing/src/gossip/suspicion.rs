@@ -31,8 +31,7 @@ struct Suspected {
 struct Observer {
     short: u64,
     serial: u64,
-    /// Nothing if nobody told where it is.
-    networks: Option<Networks>,
+    networks: Networks,
 }
 
 /// What a suspicion does.
@@ -55,20 +54,18 @@ impl Suspicions {
         self.public = public;
     }
 
-    /// Takes in a suspicion whose observer is in these networks.
-    pub(super) fn suspect(
-        &mut self,
-        suspicion: &Suspicion,
-        networks: Option<Networks>,
-        now: Instant,
-    ) -> Suspecting {
+    /// Takes in a suspicion.
+    pub(super) fn suspect(&mut self, suspicion: &Suspicion, now: Instant) -> Suspecting {
         self.suspected.retain(|suspected| now.since(suspected.since) < SUSPECTED_FOR);
         let at = self.suspected.iter().position(|suspected| suspected.node == suspicion.node);
         let at = at.unwrap_or_else(|| self.begin(suspicion.node, now));
         let public = self.public;
         let Some(suspected) = self.suspected.get_mut(at) else { return Suspecting::Known };
-        let observer =
-            Observer { short: short(&suspicion.observer.0), serial: suspicion.serial, networks };
+        let observer = Observer {
+            short: short(&suspicion.observer.0),
+            serial: suspicion.serial,
+            networks: Networks::of(&suspicion.addresses),
+        };
         let known = suspected.observers.iter().any(|known| known.short == observer.short);
         if suspected.dead.is_some() || known || suspected.observers.len() >= OBSERVERS_MAX {
             return Suspecting::Known;
@@ -88,25 +85,6 @@ impl Suspicions {
             suspected.observers.retain(|observer| observer.serial >= serial);
             !suspected.observers.is_empty() || suspected.dead.is_some_and(|dead| dead >= serial)
         });
-    }
-
-    /// It is known now where a node is. Returns whom it, as an observer, makes count as dead.
-    pub(super) fn meet(&mut self, node: &NodeId, networks: Networks) -> Vec<NodeId> {
-        let public = self.public;
-        let mut dead = Vec::new();
-        for suspected in &mut self.suspected {
-            let mut unknown = suspected
-                .observers
-                .iter_mut()
-                .filter(|observer| observer.networks.is_none() && observer.short == short(&node.0));
-            if let Some(observer) = unknown.next() {
-                observer.networks = Some(networks);
-                if suspected.settle(public) {
-                    dead.push(suspected.node);
-                }
-            }
-        }
-        dead
     }
 
     /// Tells whether a node counts as dead.
@@ -151,7 +129,7 @@ impl Suspected {
     /// Returns true if the node counts as dead from now on.
     fn settle(&mut self, public: bool) -> bool {
         let known: Vec<Networks> =
-            self.observers.iter().filter_map(|observer| observer.networks).collect();
+            self.observers.iter().map(|observer| observer.networks).collect();
         let differ = |a: &Networks| known.iter().any(|b| are_two(a, b, public));
         // One is two with itself only where networks don't count, and then it takes two of them.
         let dead = known.len() >= 2 && known.iter().any(differ);

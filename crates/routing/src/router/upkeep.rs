@@ -356,7 +356,7 @@ const PUBLISH: Duration = Duration::from_secs(3600);
 const PUBLISH_JITTER: Duration = Duration::from_secs(900);
 const REMEMBER: Duration = Duration::from_secs(300);
 const CHECK: Duration = Duration::from_secs(60);
-const CHECKED_AT_A_TIME: usize = 4;
+const CHECKED_AT_A_TIME: usize = 8;
 /// A contact that was not heard of for so long is asked for a sign of life.
 const SILENT: Duration = Duration::from_secs(900);
 /// Kademlia, section 2.3.

@@ -119,3 +119,20 @@ fn who_has_not_proved_to_be_there_does_not_enter_and_who_moves_goes() {
     table.heard(&elsewhere, true, START);
     assert_eq!(table.nearest(&here.place(), 1, None, 2)[0].addresses, elsewhere.says().addresses);
 }
+
+#[test]
+fn one_whom_others_call_dead_comes_last_and_is_asked_next() {
+    let mut table = table();
+    let nodes = far_nodes(&table, 5);
+    nodes.iter().for_each(|node| table.heard(node, true, START));
+    let called_dead = nodes[2].node();
+    table.doubt(&called_dead);
+    let nearest = table.nearest(&nodes[2].place(), 5, None, 2);
+    assert_eq!(nearest.last().map(|contact| contact.node), Some(called_dead));
+    assert_eq!(table.most_silent(START).map(|contact| contact.node), Some(called_dead));
+    table.answered(&called_dead, START);
+    assert_eq!(table.nearest(&nodes[2].place(), 1, None, 2)[0].node, called_dead, "it was a lie");
+    table.doubt(&called_dead);
+    table.missed(&called_dead);
+    assert_eq!(table.len(), 4);
+}

@@ -160,8 +160,8 @@ fn who_says_something_forged_is_parted_from() {
         .find(|contact| crypto::place(&contact.node, contact.nonce, BITS).is_none())
         .unwrap();
     let query = Query { account: AccountId([1; 32]), origin: unpaid, number: 1 };
-    let own = prove_work(&id(9), BITS);
-    let of_itself = Suspicion::sign(&key(9), own, id(9), 1);
+    let own = record(9, 50).contact();
+    let of_itself = Suspicion::sign(&key(9), &own, (id(9), 1), START.as_secs());
     let facts = [
         Fact::Node(forged),
         Fact::Node(oversized),
@@ -345,10 +345,10 @@ fn facts() -> impl Strategy<Value = Fact> {
             let says = NodeDraft { leaving, ..says(number, START.as_secs() + ahead) };
             Fact::Node(NodeRecord::sign(&key(number), &says, BITS).unwrap().as_bytes().to_vec())
         }),
-        (0..60_u8, 0..60_u8, 0..2000_u64).prop_map(|(observer, node, ahead)| {
-            let nonce = says(observer, 1).nonce;
-            let serial = START.as_secs() - 500 + ahead;
-            Fact::Suspicion(Suspicion::sign(&key(observer), nonce, id(node), serial))
+        (0..60_u8, 0..60_u8, (0..2000_u64, 0..1500_u64)).prop_map(|(observer, node, (a, b))| {
+            let contact = record(observer, 1).contact();
+            let (serial, at_s) = (START.as_secs() - 500 + a, START.as_secs() - 750 + b);
+            Fact::Suspicion(Suspicion::sign(&key(observer), &contact, (id(node), serial), at_s))
         }),
         (contacts(), any::<(u8, u64)>()).prop_map(|(origin, (account, number))| {
             Fact::Query(Query { account: AccountId([account; 32]), origin, number })
