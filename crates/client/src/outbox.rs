@@ -217,7 +217,9 @@ impl Client {
         // What is behind it depends on it.
         conversation.flow.stalled = true;
         conversation.flow.doubtful = true;
-        if may_pass(code) {
+        // Positions of one's own are right: a node that finds one too high has yet to get the entries
+        // before it.
+        if may_pass(code) || code == Code::Position {
             return self.retry_later(step, log, PAUSE_MIN);
         }
         conversation.flow.refused.insert(number, code);

@@ -1,6 +1,6 @@
 //! The machine of a device that has one question.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use proto::{
     Body, Code, Frame, Hello, Hop, Input, Instant, Key, Machine, NodeAddress, OpenError, Output,
@@ -10,13 +10,28 @@ use proto::{
 /// What to ask, and whom.
 pub(super) struct Question {
     pub(super) node: NodeAddress,
-    pub(super) target: Key,
-    pub(super) trace: bool,
+    pub(super) ask: Ask,
 }
 
-/// What came of it.
+/// What to ask.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ask {
+    /// For a record.
+    Lookup { target: Key, trace: bool },
+    /// For nodes drawn at random.
+    Sample,
+}
+
+/// What came of it, and how long after the question.
+pub(super) struct Answer {
+    pub(super) word: Word,
+    pub(super) took: Duration,
+}
+
 pub(super) enum Word {
     Found(Option<Record>, Vec<Hop>),
+    /// Signed records, and milliseconds from the node that was asked and back.
+    Sampled(Vec<(Vec<u8>, u32)>),
     Refused(Code),
 }
 
@@ -24,33 +39,34 @@ pub(super) enum Word {
 pub(super) struct Asker {
     question: Question,
     nonce: [u8; 16],
-    outputs: VecDeque<Output<Word>>,
+    asked: Instant,
+    outputs: VecDeque<Output<Answer>>,
 }
 
 impl Machine for Asker {
     type Config = Question;
     type Command = ();
-    type Event = Word;
+    type Event = Answer;
 
-    fn open(question: Question, seed: Seed, _: Instant, _: &dyn Rows) -> Result<Self, OpenError> {
+    fn open(question: Question, seed: Seed, now: Instant, _: &dyn Rows) -> Result<Self, OpenError> {
         let NodeAddress { node, addresses } = question.node.clone();
         let nonce = seed.0.first_chunk::<16>().copied().unwrap_or_default();
         let outputs = VecDeque::from([Output::Connect(PublicKey(node.0), addresses)]);
-        Ok(Self { question, nonce, outputs })
+        Ok(Self { question, nonce, asked: now, outputs })
     }
 
-    fn handle(&mut self, input: Input<()>, _: Instant, _: &dyn Rows) {
+    fn handle(&mut self, input: Input<()>, now: Instant, _: &dyn Rows) {
         match input {
             Input::Connected(peer) => {
                 let hello = Hello { versions: VERSIONS, nonce: self.nonce };
                 self.say(peer, Frame::new(Body::Hello(hello)));
             }
-            Input::Frame(peer, frame) => self.frame(peer, frame),
+            Input::Frame(peer, frame) => self.frame(peer, frame, now),
             Input::Command(()) | Input::Disconnected(_) | Input::Relayed(..) | Input::Timeout => {}
         }
     }
 
-    fn poll_output(&mut self) -> Option<Output<Word>> {
+    fn poll_output(&mut self) -> Option<Output<Answer>> {
         self.outputs.pop_front()
     }
 
@@ -60,18 +76,28 @@ impl Machine for Asker {
 }
 
 impl Asker {
-    fn frame(&mut self, peer: Peer, Frame { request, body }: Frame) {
+    fn frame(&mut self, peer: Peer, Frame { request, body }: Frame, now: Instant) {
         if let Body::Hello(_) = body {
-            let Question { target, trace, .. } = self.question;
-            let body = Body::Routing(Routing::Lookup { target, trace });
-            self.say(peer, Frame { request: REQUEST, body });
+            let ask = match self.question.ask {
+                Ask::Lookup { target, trace } => Routing::Lookup { target, trace },
+                Ask::Sample => Routing::Sample,
+            };
+            self.asked = now;
+            self.say(peer, Frame { request: REQUEST, body: Body::Routing(ask) });
         } else if request != REQUEST {
             // Not for us.
         } else if let Body::Routing(Routing::LookedUp { record, hops }) = body {
-            self.outputs.push_back(Output::Event(Word::Found(record, hops)));
+            self.answered(Word::Found(record, hops), now);
+        } else if let Body::Routing(Routing::Sampled(nodes)) = body {
+            self.answered(Word::Sampled(nodes), now);
         } else if let Body::Refused { code, .. } = body {
-            self.outputs.push_back(Output::Event(Word::Refused(code)));
+            self.answered(Word::Refused(code), now);
         }
+    }
+
+    fn answered(&mut self, word: Word, now: Instant) {
+        let took = now.since(self.asked);
+        self.outputs.push_back(Output::Event(Answer { word, took }));
     }
 
     fn say(&mut self, peer: Peer, frame: Frame) {
