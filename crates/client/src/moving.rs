@@ -113,8 +113,10 @@ impl Client {
                 self.give_up_moving(step);
             }
         } else if me.is_former_home(node) && !me.is_home(node) {
+            // While a record waits for the next home, this one may know that.
+            let waits = me.next_record().is_some();
             self.put_off(step, node, Errand::Former, code);
-            if !may_pass(code) {
+            if !may_pass(code) && !waits {
                 self.former_is_done(step, node);
             }
         } else {

@@ -94,7 +94,12 @@ impl Me {
             let next = authority
                 .sign_record(draft)
                 .map_err(|_| CommandError::BadRequest("its record would be too large"))?;
+            let given_up = self.next_home().cloned();
             self.next = Some(next);
+            // It may have taken the record, and its answer be on the way: it must hear of the next.
+            if let Some(home) = given_up.filter(|home| !self.is_next_home(&home.node)) {
+                self.leave(step, home);
+            }
         }
         self.row.moving_trouble = String::new();
         self.save(step);
@@ -143,16 +148,21 @@ impl Me {
         self.former.iter_mut().for_each(|former| former.told = false);
         let moves = left.is_some();
         if let Some(home) = left {
-            let since_s = step.now.as_secs();
-            self.former.push(Former { home, since_s, told: false, end: None });
-            let home = self.home().map(|home| home.node);
-            self.former.retain(|former| Some(former.home.node) != home);
-            let excess = self.former.len().saturating_sub(FORMER_MAX);
-            self.former.drain(..excess);
+            self.leave(step, home);
             self.hand_in_again(step);
         }
+        let home = self.home().map(|home| home.node);
+        self.former.retain(|former| Some(former.home.node) != home);
         self.save(step);
         Some(moves)
+    }
+
+    fn leave(&mut self, step: &Step<'_>, home: NodeAddress) {
+        self.former.retain(|former| former.home.node != home.node);
+        let since_s = step.now.as_secs();
+        self.former.push(Former { home, since_s, told: false, end: None });
+        let excess = self.former.len().saturating_sub(FORMER_MAX);
+        self.former.drain(..excess);
     }
 
     /// The next home has nothing yet. One-time key packages stay where they are: two people must
