@@ -254,6 +254,10 @@ impl Client {
         for handle in self.links.close_at(step, node, |h| h.purpose == Purpose::Former) {
             self.unaccepted.remove(&handle);
         }
+        // What waited until this home was told need wait no longer.
+        for node in self.links.nodes() {
+            self.tell(step, &node);
+        }
         self.drop_idle_links(step);
     }
 }
