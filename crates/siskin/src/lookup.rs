@@ -76,7 +76,7 @@ pub(crate) async fn look_at(node: &NodeAddress) -> Result<(NodeRecord, Duration)
         }
     };
     match record {
-        Found::Node(record) => Ok((*record, answer.took)),
+        Found::Node(record) => Ok((*record, answer.round_trip)),
         Found::Account(_) => Err(Failure::user("the node does not say what it is")),
     }
 }

@@ -146,7 +146,12 @@ impl Before {
             None => lookup::some_node(home).await?,
         };
         let mut sample = lookup::sample(&through).await?;
-        sample.retain(|(record, _)| !is_in(&self.homes, record.node()));
+        let serves = self.homes.first().map(|home| home.node);
+        if serves.is_some_and(|serves| self.pinned.contains(&serves)) {
+            return Err(Failure::user("your home is pinned, so it is kept")
+                .hint("`siskin home unpin` lets it go; or name a node to move to"));
+        }
+        sample.retain(|(record, _)| Some(record.node()) != serves);
         let kept: Vec<_> =
             self.homes.iter().filter(|old| self.pinned.contains(&old.node)).cloned().collect();
         let secret = keys::random()?;

@@ -22,10 +22,11 @@ pub(super) enum Ask {
     Sample,
 }
 
-/// What came of it, and how long after the question.
+/// What came of it.
 pub(super) struct Answer {
     pub(super) word: Word,
-    pub(super) took: Duration,
+    /// The time to the node and back, for something that it has at hand.
+    pub(super) round_trip: Duration,
 }
 
 pub(super) enum Word {
@@ -40,6 +41,7 @@ pub(super) struct Asker {
     question: Question,
     nonce: [u8; 16],
     asked: Instant,
+    round_trip: Duration,
     outputs: VecDeque<Output<Answer>>,
 }
 
@@ -52,7 +54,7 @@ impl Machine for Asker {
         let NodeAddress { node, addresses } = question.node.clone();
         let nonce = seed.0.first_chunk::<16>().copied().unwrap_or_default();
         let outputs = VecDeque::from([Output::Connect(PublicKey(node.0), addresses)]);
-        Ok(Self { question, nonce, asked: now, outputs })
+        Ok(Self { question, nonce, asked: now, round_trip: Duration::ZERO, outputs })
     }
 
     fn handle(&mut self, input: Input<()>, now: Instant, _: &dyn Rows) {
@@ -78,26 +80,30 @@ impl Machine for Asker {
 impl Asker {
     fn frame(&mut self, peer: Peer, Frame { request, body }: Frame, now: Instant) {
         if let Body::Hello(_) = body {
+            self.asked = now;
+            let find = Routing::Find { target: self.question.node.node.into(), record: true };
+            self.say(peer, Frame { request: FIRST, body: Body::Routing(find) });
+        } else if request == FIRST {
+            self.round_trip = now.since(self.asked);
             let ask = match self.question.ask {
                 Ask::Lookup { target, trace } => Routing::Lookup { target, trace },
                 Ask::Sample => Routing::Sample,
             };
-            self.asked = now;
             self.say(peer, Frame { request: REQUEST, body: Body::Routing(ask) });
         } else if request != REQUEST {
             // Not for us.
         } else if let Body::Routing(Routing::LookedUp { record, hops }) = body {
-            self.answered(Word::Found(record, hops), now);
+            self.answered(Word::Found(record, hops));
         } else if let Body::Routing(Routing::Sampled(nodes)) = body {
-            self.answered(Word::Sampled(nodes), now);
+            self.answered(Word::Sampled(nodes));
         } else if let Body::Refused { code, .. } = body {
-            self.answered(Word::Refused(code), now);
+            self.answered(Word::Refused(code));
         }
     }
 
-    fn answered(&mut self, word: Word, now: Instant) {
-        let took = now.since(self.asked);
-        self.outputs.push_back(Output::Event(Answer { word, took }));
+    fn answered(&mut self, word: Word) {
+        let round_trip = self.round_trip;
+        self.outputs.push_back(Output::Event(Answer { word, round_trip }));
     }
 
     fn say(&mut self, peer: Peer, frame: Frame) {
@@ -105,4 +111,6 @@ impl Asker {
     }
 }
 
-const REQUEST: u32 = 1;
+/// Whatever comes back, it shows how far the node is.
+const FIRST: u32 = 1;
+const REQUEST: u32 = 2;
