@@ -64,21 +64,20 @@ pub(crate) async fn sample(node: &NodeAddress) -> Result<Vec<(NodeRecord, Durati
     Ok(verified.collect())
 }
 
-/// What a node says of itself, and how long it takes to answer.
-pub(crate) async fn look_at(node: &NodeAddress) -> Result<(NodeRecord, Duration), Failure> {
+/// What a node says of itself, which the network must know, and how long it takes to answer.
+pub(crate) async fn look_at(node: &NodeAddress) -> Result<(Option<NodeRecord>, Duration), Failure> {
     let what = Sought::Node(node.node);
     let question = Ask::Lookup { target: what.key(), trace: false };
     let answer = ask(node, question, LOOK_MAX).await?;
-    let record = match answer.word {
-        Word::Found(Some(record), _) => verify(&record, what)?,
-        Word::Found(None, _) | Word::Sampled(_) | Word::Refused(_) => {
-            return Err(Failure::user("the node does not say what it is"));
-        }
+    let found = match answer.word {
+        Word::Found(Some(record), _) => Some(verify(&record, what)?),
+        Word::Found(None, _) | Word::Sampled(_) | Word::Refused(_) => None,
     };
-    match record {
-        Found::Node(record) => Ok((*record, answer.round_trip)),
-        Found::Account(_) => Err(Failure::user("the node does not say what it is")),
-    }
+    let record = match found {
+        Some(Found::Node(record)) => Some(*record),
+        Some(Found::Account(_)) | None => None,
+    };
+    Ok((record, answer.round_trip))
 }
 
 /// The node that runs here, or one at which the account here is at home.

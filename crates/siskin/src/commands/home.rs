@@ -186,8 +186,8 @@ async fn ask_all(homes: &mut HomesShape) {
     while let Some(answer) = asked.join_next().await {
         let Ok((at, Ok((record, took)))) = answer else { continue };
         let Some(home) = homes.homes.get_mut(at) else { continue };
-        let says = record.says();
         home.round_trip_ms = Some(took.as_secs_f64() * 1000.0);
+        let Some(says) = record.as_ref().map(|record| record.says()) else { continue };
         home.operator = says.operator.map(|key| key.to_string());
         home.capacity_bytes = Some(says.capacity_bytes);
         home.region = Some(says.region.clone()).filter(|region| !region.is_empty());
