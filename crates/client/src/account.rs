@@ -1,6 +1,8 @@
 //! The own account: making it, bringing it back, and keeping its home node supplied with the
 //! record, key packages and invites. Specified in `spec/accounts.md`.
 
+mod moving;
+
 use std::{ops::ControlFlow, time::Duration};
 
 use crypto::{Authority, Bundle, Cgka, InboxKey, Mls, Phrase, RecordDraft, SigningKey, Standing};
@@ -19,6 +21,8 @@ use crate::{
     schema::{self, ACCOUNT, INVITES, KEY_PACKAGES},
     step::Step,
 };
+use moving::Former;
+pub(crate) use moving::next;
 
 /// The account of this device.
 pub(crate) struct Me {
@@ -26,6 +30,9 @@ pub(crate) struct Me {
     pub(crate) device: SigningKey,
     pub(crate) inbox: InboxKey,
     pub(crate) bundle: Bundle,
+    /// The record that the next home has to take.
+    next: Option<Bundle>,
+    former: Vec<Former>,
     row: schema::Account,
 }
 
@@ -46,6 +53,8 @@ impl Me {
             device: SigningKey::from_seed(row.device_seed.as_slice().try_into().ok()?),
             inbox: InboxKey::from_seed(row.inbox_seed.as_slice().try_into().ok()?),
             bundle,
+            next: next(&row),
+            former: row.former.iter().filter_map(Former::load).collect(),
             row,
         })
     }
@@ -91,9 +100,11 @@ impl Me {
             superseded_by: Vec::new(),
             trouble: String::new(),
             account: bundle.account().0.to_vec(),
+            ..schema::Account::default()
         };
         step.draft.put(ACCOUNT, b"", row.encode_to_vec());
-        let me = Self { account: bundle.account(), device, inbox, bundle, row };
+        let account = bundle.account();
+        let me = Self { account, device, inbox, bundle, next: None, former: Vec::new(), row };
         me.make_key_packages(step, PACKAGES_WANTED, true);
         step.event(Event::Account);
         Ok(me)
@@ -138,10 +149,16 @@ impl Me {
 
     /// The home node is there: first it must know the account's newest bundle.
     pub(crate) fn home_is_up(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
-        let goes_on = links.awaited(node, |ask| matches!(ask, Ask::PutBundle)) > 0;
-        if !self.locked_out() && links.is_up(node) && !goes_on {
-            let bundle = self.bundle.as_bytes().to_vec();
-            links.ask(step, node, Ask::PutBundle, Body::PutBundle(bundle));
+        if !self.locked_out() {
+            self.put_bundle(step, links, node);
+        }
+    }
+
+    fn put_bundle(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
+        let goes_on = links.awaited(node, |ask| matches!(ask, Ask::PutBundle(_))) > 0;
+        if links.is_up(node) && !goes_on {
+            let (ask, bundle) = (Ask::PutBundle(self.bundle.rank().2), self.bundle.as_bytes());
+            links.ask(step, node, ask, Body::PutBundle(bundle.to_vec()));
         }
     }
 
@@ -192,7 +209,8 @@ impl Me {
     /// The home node refused the bundle because it knows a better one.
     pub(crate) fn superseded(&mut self, step: &mut Step<'_>, newer: &[u8]) {
         let Ok(newer) = Bundle::verify(newer) else { return };
-        let ours = newer.account() == self.account;
+        // What lists this device only this device has signed: it is about to move.
+        let ours = newer.account() == self.account && !newer.has_device(&self.device.public());
         if ours && self.bundle.compare(&newer) == Standing::Older {
             self.row.superseded_by = newer.as_bytes().to_vec();
             step.draft.put(ACCOUNT, b"", self.row.encode_to_vec());
@@ -226,6 +244,7 @@ impl Me {
             expires_s: now_s.saturating_add(valid_s),
             uses: uses.max(1),
             registered: false,
+            used: 0,
         };
         let key = invite_key(&token).public();
         step.draft.put(INVITES, key.0, invite.encode_to_vec());
@@ -233,6 +252,14 @@ impl Me {
         self.register_invite(step, links, &home.node, key, &invite);
         let nodes = self.bundle.homes().iter().take(2).cloned().collect();
         Ok(Reply::Link(InviteLink { account: self.account, nodes, token }))
+    }
+
+    /// Somebody has come by an invite.
+    pub(crate) fn invite_was_used(step: &mut Step<'_>, key: &PublicKey) {
+        if let Some(mut invite) = schema::load::<schema::Invite>(&step.draft, INVITES, &key.0) {
+            invite.used = invite.used.saturating_add(1);
+            step.draft.put(INVITES, key.0, invite.encode_to_vec());
+        }
     }
 
     pub(crate) fn invite_is_registered(step: &mut Step<'_>, key: &PublicKey) {
@@ -358,7 +385,7 @@ impl Me {
     ) {
         let log = self.inbox_log();
         let Some(handle) = links.find(node, |handle| handle.log == log) else { return };
-        let (expires_s, uses) = (invite.expires_s, invite.uses);
+        let (expires_s, uses) = (invite.expires_s, invite.uses.saturating_sub(invite.used));
         let body = Body::PutInvite { handle, key, expires_s, uses };
         links.ask(step, node, Ask::PutInvite(key), body);
     }

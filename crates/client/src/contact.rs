@@ -12,13 +12,17 @@ use rand_core::Rng;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Client, CommandError, ContactState, Event, InviteLink, Reply, account,
+    Client, CommandError, ContactState, Event, InviteLink, Reply,
+    account::{self, Me},
     conversation::{Conversation, Founding},
     errand::Errand,
     link::{Ask, Opening, Purpose},
     machine::CONVERSATIONS_MAX,
+    machine::Timer,
     ranking::ranking,
-    schema::{self, CONTACTS, Contact, DEFERRED, DRAFTS, KEY_PACKAGES, OUTBOX, SETTLED, join},
+    schema::{
+        self, CONTACTS, Contact, DEFERRED, DRAFTS, KEPT, KEY_PACKAGES, OUTBOX, SETTLED, join,
+    },
     step::Step,
 };
 
@@ -27,7 +31,7 @@ pub(crate) fn load(rows: &dyn Rows, account: &AccountId) -> Option<Contact> {
     schema::load(rows, CONTACTS, &account.0)
 }
 
-fn save(step: &mut Step<'_>, account: &AccountId, contact: &Contact) {
+pub(crate) fn save(step: &mut Step<'_>, account: &AccountId, contact: &Contact) {
     step.draft.put(CONTACTS, account.0, contact.encode_to_vec());
     step.event(Event::Contacts);
 }
@@ -81,6 +85,7 @@ impl Client {
             self.links.want(step, node);
             self.knock(step, &node.node);
         }
+        self.look_for_soon(step, link.account, 0);
         Ok(Reply::Nothing)
     }
 
@@ -129,7 +134,7 @@ impl Client {
             Ask::GetBundle(asked) | Ask::TakeKeyPackages(asked) => asked == account,
             Ask::Append(log, number) => *log == inbox && *number == u64::MAX,
             Ask::Open(_)
-            | Ask::PutBundle
+            | Ask::PutBundle(_)
             | Ask::PutKeyPackages(_)
             | Ask::PutInvite(_)
             | Ask::Fetch(..) => false,
@@ -147,6 +152,29 @@ impl Client {
             self.send_request(step, &account);
         } else {
             self.links.ask(step, node, Ask::GetBundle(account), Body::GetBundle(account));
+        }
+    }
+
+    /// A node would not do what adding somebody takes. It may have been their home and know where they
+    /// went; else the network may.
+    pub(crate) fn adding_refused(
+        &mut self,
+        step: &mut Step<'_>,
+        node: &NodeId,
+        account: &AccountId,
+        (code, newer): (Code, &[u8]),
+    ) {
+        if code == Code::Stale {
+            self.bundle_arrived(step, node, account, newer);
+            let link = load(&step.draft, account).as_ref().and_then(adding);
+            if link.is_none_or(|link| link.nodes.iter().all(|address| address.node != *node)) {
+                return;
+            }
+        }
+        self.adding_failed(step, node, account, code);
+        let knows_no_better = self.me.as_ref().is_some_and(|me| me.is_home(node));
+        if matches!(code, Code::NotFound | Code::Forbidden) && !knows_no_better {
+            self.look_for(step, *account);
         }
     }
 
@@ -180,16 +208,18 @@ impl Client {
         account: &AccountId,
         bytes: &[u8],
     ) {
-        let Some(mut contact) = load(&step.draft, account) else { return };
-        let Some(link) = adding(&contact) else { return };
+        let Some(before) = load(&step.draft, account) else { return };
+        let mut contact = before.clone();
         if !pin(&mut contact, account, bytes) {
             return self.count_dropped();
         }
-        save(step, account, &contact);
-        if contact.request.is_some() {
-            // Another of their nodes was faster.
-            return self.rank_again(step, account);
+        if contact != before {
+            save(step, account, &contact);
+            self.follow_contact(step, account);
         }
+        self.is_told_where(step, node, account);
+        let Some(contact) = load(&step.draft, account) else { return };
+        let (Some(link), None) = (adding(&contact), &contact.request) else { return };
         let Some(handle) = self.invited(node, account, &link) else { return };
         let ask = Ask::TakeKeyPackages(*account);
         self.links.ask(step, node, ask, Body::TakeKeyPackages { handle });
@@ -305,15 +335,15 @@ impl Client {
         step: &mut Step<'_>,
         node: &NodeId,
         inbox: &LogId,
-        refused: Option<Code>,
+        refused: Option<(Code, &[u8])>,
     ) {
         for (key, mut contact) in schema::load_all::<Contact>(&step.draft, CONTACTS, b"") {
             let Ok(account) = AccountId::try_from(key.as_slice()) else { continue };
             if LogGenesis::Inbox(account).id() != *inbox || adding(&contact).is_none() {
                 continue;
             }
-            if let Some(code) = refused {
-                return self.adding_failed(step, node, &account, code);
+            if let Some(refused) = refused {
+                return self.adding_refused(step, node, &account, refused);
             }
             self.links.errand_done(node, Errand::Add(account));
             contact.set_state(ContactState::Requested);
@@ -353,6 +383,9 @@ impl Client {
         }
         if before != ContactState::Established && contact.name.is_empty() {
             contact.name.clone_from(&opened.request.name);
+        }
+        if asked_for(&contact) != Some(log) {
+            Me::invite_was_used(step, &envelope.head.write_key);
         }
         if let Some(log) = asked_for(&contact).filter(|asked| *asked != log) {
             settle(step, &log);
@@ -409,9 +442,8 @@ impl Client {
             .map_err(|_| CommandError::BadRequest("it names no conversation"))?;
         let told = request.ranking.iter().map(NodeAddress::try_from);
         let told = told.collect::<Result<Vec<_>, _>>();
-        if told.map_or(true, |told| told.is_empty()) {
-            return Err(CommandError::BadRequest("it names no node"));
-        }
+        let told = told.ok().filter(|told| !told.is_empty());
+        let told = told.ok_or(CommandError::BadRequest("it names no node"))?;
         // Whatever they told: both come to the same ranking from the same records.
         let ranking = ranking(&theirs, &me.bundle);
         let packages = account::key_package_secrets(&step.draft);
@@ -446,12 +478,22 @@ impl Client {
         let found = (joined.out, joined.snapshot.as_slice());
         let log = genesis.id();
         let founding = Founding { genesis, contact: *account, ranking, created: false, home };
-        let conversation = Conversation::found(step, founding, found);
+        let mut conversation = Conversation::found(step, founding, found);
         if let Some(node) = conversation.node() {
             self.links.want(step, node);
         }
+        if conversation.ranking.nodes != told {
+            // Somebody has moved since they asked, and their node does not know where to.
+            conversation.tell_all();
+            conversation.save(step);
+        }
+        let untold = conversation.untold_addresses();
         self.conversations.insert(log, conversation);
         self.open_conversation(step, &log);
+        for node in &untold {
+            self.links.want(step, node);
+            self.tell(step, &node.node);
+        }
         let _ = self.say(step, &log, ContentBody::Accept { bundle, instead_of: replaced });
         self.send_drafts(step, &log);
         Ok(Reply::Nothing)
@@ -470,8 +512,15 @@ impl Client {
         if let (Some(seen), Some(me)) = (bundle_seen, &self.me) {
             contact.sees_other_bundle = seen != me.bundle.hash();
             save(step, &author, &contact);
+            if !contact.sees_other_bundle {
+                self.is_known_to(step, log);
+            }
         }
         let ContentBody::Accept { bundle, instead_of } = body else { return };
+        if contact.state() == ContactState::Established && contact.log() == Some(*log) {
+            // Said again, it tells that they have moved.
+            return self.bundle_told(step, &author, contact, &bundle);
+        }
         // Their own request may still be on its way.
         let given_up = instead_of.filter(|other| !self.conversations.contains_key(other));
         if let Some(other) = given_up {
@@ -489,6 +538,20 @@ impl Client {
         self.send_drafts(step, log);
     }
 
+    fn bundle_told(
+        &mut self,
+        step: &mut Step<'_>,
+        account: &AccountId,
+        mut contact: Contact,
+        bundle: &[u8],
+    ) {
+        if !pin(&mut contact, account, bundle) {
+            return self.count_dropped();
+        }
+        save(step, account, &contact);
+        self.rank_again(step, account);
+    }
+
     pub(crate) fn remove_contact(
         &mut self,
         step: &mut Step<'_>,
@@ -503,7 +566,7 @@ impl Client {
         let theirs = self.conversations.values().filter(|c| c.contact == *account).map(|c| c.log);
         for log in theirs.collect::<Vec<_>>() {
             self.forget_conversation(step, &log);
-            for table in [DEFERRED, OUTBOX] {
+            for table in [DEFERRED, OUTBOX, KEPT] {
                 let mut rest = Vec::new();
                 schema::each(&step.draft, table, &log.0, &mut |key, _| {
                     rest.push(key.to_vec());
@@ -519,6 +582,7 @@ impl Client {
             settle(step, &log);
         }
         self.links.close(step, |handle| handle.purpose == Purpose::Invited(*account));
+        self.disarm_all(|timer| matches!(timer, Timer::Look(sought, _) if sought == account));
         self.drop_idle_links(step);
         step.event(Event::Contacts);
         Ok(Reply::Nothing)

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     outbox::{Flow, WINDOW, announced},
-    schema::{self, CONVERSATIONS, COUNTERS, EPOCHS, FRONTIERS, Place, SNAPSHOTS, join},
+    schema::{self, CHANGES, CONVERSATIONS, COUNTERS, EPOCHS, FRONTIERS, Place, SNAPSHOTS, join},
     step::Step,
     waiting::Waiting,
 };
@@ -40,8 +40,14 @@ pub(crate) struct Conversation {
     pub(crate) flow: Flow,
     /// The last outbox number in use.
     pub(crate) queued: u64,
+    /// Nodes of the ranking that don't know it yet, and that nobody else may tell.
+    pub(crate) untold: BTreeSet<NodeId>,
     /// The own account's home.
     home: Option<NodeId>,
+    /// The first epoch's write key.
+    first: Option<SigningKey>,
+    /// A node was told of others that hold the log.
+    shared: bool,
     epochs: BTreeMap<CommitId, LiveEpoch>,
     by_key: BTreeMap<PublicKey, CommitId>,
     head: CommitId,
@@ -124,6 +130,7 @@ impl Conversation {
     ) -> Self {
         let head = out.epoch.commit();
         let Founding { genesis, contact, ranking, created, home } = founding;
+        let first = Some(out.epoch.write_key());
         let mut conversation = Self {
             log: genesis.id(),
             contact,
@@ -135,7 +142,10 @@ impl Conversation {
             waiting: Waiting::default(),
             flow: Flow::default(),
             queued: 0,
+            untold: BTreeSet::new(),
             home,
+            first,
+            shared: false,
             epochs: BTreeMap::new(),
             by_key: BTreeMap::new(),
             head,
@@ -160,7 +170,10 @@ impl Conversation {
             waiting: Waiting::default(),
             flow: Flow::default(),
             queued: 0,
+            untold: row.untold.iter().flat_map(|n| NodeId::try_from(n.as_slice())).collect(),
             home,
+            first: row.first_key.as_slice().try_into().ok().map(SigningKey::from_seed),
+            shared: row.shared,
             epochs: BTreeMap::new(),
             by_key: BTreeMap::new(),
             head: CommitId(row.head.as_slice().try_into().ok()?),
@@ -187,6 +200,9 @@ impl Conversation {
             head: self.head.0.to_vec(),
             exists: self.exists,
             created: self.created,
+            first_key: self.first.as_ref().map(|key| key.to_seed().to_vec()).unwrap_or_default(),
+            untold: self.untold.iter().map(|node| node.0.to_vec()).collect(),
+            shared: self.shared,
         };
         step.draft.put(CONVERSATIONS, self.log.0, row.encode_to_vec());
     }
@@ -213,19 +229,60 @@ impl Conversation {
         nodes.iter().find(|node| Some(node.node) == self.home).or_else(|| nodes.first())
     }
 
-    /// The ranking, if the node has to know it: there are others that hold the log.
+    /// The ranking, if the node has to know it: there are others that hold the log, or were.
     pub(crate) fn ranking_to_tell(&self) -> Option<&Ranking> {
         let nodes = &self.ranking.nodes;
         let at_home = nodes.iter().any(|node| Some(node.node) == self.home);
-        (at_home && nodes.len() > 1).then_some(&self.ranking)
+        (at_home && (nodes.len() > 1 || self.shared)).then_some(&self.ranking)
     }
 
-    /// The write key of the first epoch, unless it is forgotten.
-    pub(crate) fn first_key(&self) -> Option<&SigningKey> {
-        match &self.genesis {
-            LogGenesis::Conversation { write_key, salt: _ } => self.key(write_key),
-            LogGenesis::Inbox(_) => None,
+    /// The log is ranked anew, perhaps because the own account has another home.
+    pub(crate) fn rank(&mut self, ranking: Ranking, home: Option<NodeId>) {
+        self.shared |= self.ranking.nodes.len() > 1;
+        self.ranking = ranking;
+        self.home = home;
+        let Self { untold, ranking, .. } = self;
+        untold.retain(|node| ranking.nodes.iter().any(|named| named.node == *node));
+    }
+
+    /// All nodes of the ranking but the own home have to be told of it. If there are none, the contact
+    /// should be at home there too, which that node knows.
+    pub(crate) fn tell_all(&mut self) {
+        let others = self.ranking.nodes.iter().map(|address| address.node);
+        self.untold = others.filter(|node| Some(*node) != self.home).collect();
+        if self.untold.is_empty() {
+            self.untold.extend(self.home);
         }
+    }
+
+    /// Where the nodes are that have to be told.
+    pub(crate) fn untold_addresses(&self) -> Vec<NodeAddress> {
+        let nodes = self.ranking.nodes.iter();
+        nodes.filter(|address| self.untold.contains(&address.node)).cloned().collect()
+    }
+
+    /// The write key of the first epoch. (Rows of old have it only while the epoch is there.)
+    pub(crate) fn first_key(&self) -> Option<&SigningKey> {
+        match (&self.genesis, &self.first) {
+            (_, Some(first)) => Some(first),
+            (LogGenesis::Conversation { write_key, salt: _ }, None) => self.key(write_key),
+            (LogGenesis::Inbox(_), None) => None,
+        }
+    }
+
+    /// Write keys that a node may know as the newest, from the one that this device knows as the
+    /// newest published one back to the first.
+    pub(crate) fn keys_back(&self, unpublished: &BTreeSet<PublicKey>) -> Vec<&SigningKey> {
+        let mut commit = self.head_of(self.root(), unpublished);
+        let mut keys = Vec::new();
+        while let Some(epoch) = self.epochs.get(&commit) {
+            keys.push(&epoch.write_key);
+            if epoch.parent == commit || keys.len() > limits::EPOCHS_OPEN_MAX {
+                break;
+            }
+            commit = epoch.parent;
+        }
+        keys
     }
 
     /// The write key whose public half is `public`.
@@ -305,6 +362,7 @@ impl Conversation {
         let ciphertext =
             crypto::seal_commit(&epoch.secrets, &head, &committed.mls, &mut step.rng).ok()?;
         let envelope = sign_envelope(&epoch.write_key, head, ciphertext);
+        self.keep_change(step, committed.out.epoch.commit(), &envelope);
         self.add_epoch(step, committed.out, parent, &committed.snapshot);
         let content = Content { dependencies, ..Content::default() };
         Some((Place { position, id: envelope.id() }, envelope, content))
@@ -376,7 +434,12 @@ impl Conversation {
         if processed.out.epoch.write_key().public() != announced {
             return None;
         }
-        let author = self.epochs.get(&parent)?.members.get(&processed.committer)?.0;
+        let before = self.epochs.get(&parent)?;
+        let author = before.members.get(&processed.committer)?.0;
+        // Readers are not given the signature; any member can make it.
+        let Envelope { head, ciphertext, .. } = envelope.clone();
+        let signed = sign_envelope(&before.write_key, head, ciphertext);
+        self.keep_change(step, processed.out.epoch.commit(), &signed);
         self.add_epoch(step, processed.out, parent, &processed.snapshot);
         Some(author)
     }
@@ -389,7 +452,7 @@ impl Conversation {
         while let Some(commit) = undone.pop() {
             let Some(epoch) = self.epochs.remove(&commit) else { continue };
             self.by_key.remove(&epoch.write_key.public());
-            for table in [EPOCHS, SNAPSHOTS, COUNTERS] {
+            for table in [EPOCHS, SNAPSHOTS, COUNTERS, CHANGES] {
                 step.draft.delete(table, join(&self.log, commit.0));
             }
             let children = self.epochs.iter().filter(|(_, epoch)| epoch.parent == commit);
@@ -397,6 +460,11 @@ impl Conversation {
         }
         self.head = self.head_of(root, &BTreeSet::new());
         self.save(step);
+    }
+
+    fn keep_change(&self, step: &mut Step<'_>, commit: CommitId, envelope: &Envelope) {
+        let row = schema::Outgoing { envelope: envelope.encode() };
+        step.draft.put(CHANGES, join(&self.log, commit.0), row.encode_to_vec());
     }
 
     /// 1 + the largest position of the heads, and the heads to depend on.
@@ -441,7 +509,7 @@ impl Conversation {
                 if let Some(epoch) = self.epochs.remove(&commit) {
                     self.by_key.remove(&epoch.write_key.public());
                 }
-                for table in [EPOCHS, SNAPSHOTS, COUNTERS] {
+                for table in [EPOCHS, SNAPSHOTS, COUNTERS, CHANGES] {
                     step.draft.delete(table, join(&self.log, commit.0));
                 }
             }

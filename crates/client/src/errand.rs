@@ -26,6 +26,12 @@ pub(crate) enum Errand {
     Add(AccountId),
     /// Learn the record of the account that is being brought back.
     Recover,
+    /// Hand the account's next record to its next home.
+    Offer,
+    /// Hand the account's record to a home that it has left.
+    Former,
+    /// Tell who holds the conversations.
+    Tell,
 }
 
 /// Whether what was refused may be taken another time.
@@ -61,7 +67,7 @@ impl Client {
                 (self.me.as_ref().map(|me| me.inbox_log()), Errand::Home)
             }
             Errand::Add(account) => (Some(LogGenesis::Inbox(account).id()), errand),
-            Errand::Recover => (None, errand),
+            Errand::Recover | Errand::Offer | Errand::Former | Errand::Tell => (None, errand),
         };
         if let Some(inbox) = inbox {
             for handle in self.links.close(step, |handle| handle.log == inbox) {
@@ -73,6 +79,9 @@ impl Client {
 
     /// Takes an errand up where it stands.
     pub(crate) fn take_up(&mut self, step: &mut Step<'_>, node: &NodeId, errand: Errand) {
+        if matches!(errand, Errand::Offer | Errand::Former | Errand::Tell) {
+            return self.take_moving_up(step, node);
+        }
         let Self { me, links, recovery, .. } = self;
         if !links.is_up(node) {
             return;
@@ -82,7 +91,8 @@ impl Client {
             (Errand::Home, Some(me)) => me.home_is_up(step, links, node),
             (Errand::KeyPackages, Some(me)) => me.upload_key_packages(step, links, node),
             (Errand::Invite(key), Some(me)) => me.register_again(step, links, node, &key),
-            (Errand::Home | Errand::KeyPackages | Errand::Invite(_), None) => {}
+            (Errand::Home | Errand::KeyPackages | Errand::Invite(_), None)
+            | (Errand::Offer | Errand::Former | Errand::Tell, _) => {}
             (Errand::Add(account), _) => {
                 let contact = contact::load(&step.draft, &account);
                 if let Some(link) = contact.as_ref().and_then(contact::adding) {

@@ -34,6 +34,10 @@ pub(crate) enum Purpose {
     Write,
     /// The inbox of someone who gave an invite.
     Invited(AccountId),
+    /// The inbox at a home that the account has left.
+    Former,
+    /// A conversation, only to tell its ranking, with the write key so many epochs back.
+    Tell(usize),
 }
 
 /// A log that is open, or is being opened, on a link.
@@ -50,7 +54,8 @@ pub(crate) struct Handle {
 pub(crate) enum Ask {
     Open(u32),
     Append(LogId, u64),
-    PutBundle,
+    /// Of the record of this version.
+    PutBundle(u64),
     GetBundle(AccountId),
     TakeKeyPackages(AccountId),
     PutKeyPackages(Vec<Vec<u8>>),
@@ -93,7 +98,7 @@ impl Links {
             Ask::PutKeyPackages(hashes) => hashes.len(),
             Ask::Open(_)
             | Ask::Append(..)
-            | Ask::PutBundle
+            | Ask::PutBundle(_)
             | Ask::GetBundle(_)
             | Ask::TakeKeyPackages(_)
             | Ask::PutInvite(_)
@@ -227,10 +232,28 @@ impl Links {
         step: &mut Step<'_>,
         fits: impl Fn(&Handle) -> bool,
     ) -> Vec<(NodeId, u32)> {
+        self.close_where(step, |_, handle| fits(handle))
+    }
+
+    /// The same at one node.
+    pub(crate) fn close_at(
+        &mut self,
+        step: &mut Step<'_>,
+        node: &NodeId,
+        fits: impl Fn(&Handle) -> bool,
+    ) -> Vec<(NodeId, u32)> {
+        self.close_where(step, |at, handle| at == node && fits(handle))
+    }
+
+    fn close_where(
+        &mut self,
+        step: &mut Step<'_>,
+        fits: impl Fn(&NodeId, &Handle) -> bool,
+    ) -> Vec<(NodeId, u32)> {
         let mut closed = Vec::new();
         for (node, link) in &mut self.links {
             link.handles.retain(|handle, opened| {
-                let closes = fits(opened);
+                let closes = fits(node, opened);
                 if closes {
                     closed.push((*node, *handle));
                 }
@@ -272,6 +295,11 @@ impl Links {
     pub(crate) fn find(&self, node: &NodeId, fits: impl Fn(&Handle) -> bool) -> Option<u32> {
         let handles = &self.links.get(node)?.handles;
         handles.iter().find(|(_, handle)| handle.open && fits(handle)).map(|(number, _)| *number)
+    }
+
+    /// Tells whether a handle that fits is open, or soon will be.
+    pub(crate) fn has(&self, node: &NodeId, fits: impl Fn(&Handle) -> bool) -> bool {
+        self.links.get(node).is_some_and(|link| link.handles.values().any(fits))
     }
 
     /// Tells whether a log is open for reading, or soon will be.

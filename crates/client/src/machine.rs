@@ -78,6 +78,8 @@ pub(crate) enum Timer {
     Refetch(LogId),
     /// Try again what a node would not do.
     Errand(NodeId, Errand),
+    /// Look for a contact, so many times in vain before, unless a node of theirs was reached.
+    Look(AccountId, u32),
 }
 
 /// How long to wait after so many tries in vain.
@@ -199,6 +201,7 @@ impl Client {
             Timer::Receipt(log) | Timer::Retry(log) | Timer::Refetch(log) => {
                 self.conversations.contains_key(&log)
             }
+            Timer::Look(..) => self.me.is_some(),
         };
         if !is_there {
             return;
@@ -242,6 +245,9 @@ impl Client {
 
     /// Wants the links that the rows ask for, and takes up what a crash interrupted.
     fn opened(&mut self, step: &mut Step<'_>) {
+        if let Some(me) = &mut self.me {
+            me.forget_old_homes(step);
+        }
         for node in &self.needed_nodes(step) {
             self.links.want(step, node);
         }
@@ -266,10 +272,13 @@ impl Client {
     fn needed_nodes(&self, step: &Step<'_>) -> Vec<NodeAddress> {
         let Some(me) = self.me.as_ref().filter(|me| !me.locked_out()) else { return Vec::new() };
         let mut nodes: Vec<NodeAddress> = me.home().cloned().into_iter().collect();
+        nodes.extend(me.next_home().cloned());
+        nodes.extend(me.former_homes().cloned());
         let contacts = schema::load_all::<schema::Contact>(&step.draft, schema::CONTACTS, b"");
         let adding = contacts.iter().filter_map(|(_, contact)| contact::adding(contact));
         nodes.extend(adding.flat_map(|link| link.nodes));
         nodes.extend(self.conversations.values().filter_map(|c| c.node().cloned()));
+        nodes.extend(self.conversations.values().flat_map(Conversation::untold_addresses));
         nodes
     }
 
@@ -288,6 +297,7 @@ impl Client {
                 Timer::Retry(log) => self.retry(step, &log),
                 Timer::Refetch(log) => self.ask_again(step, &log),
                 Timer::Errand(node, errand) => self.take_up(step, &node, errand),
+                Timer::Look(account, tries) => self.look(step, account, tries),
             }
         }
     }
@@ -315,6 +325,7 @@ impl Client {
             } else {
                 self.open_conversations(step, node);
             }
+            self.take_moving_up(step, node);
             self.knock(step, node);
         }
     }
@@ -366,7 +377,13 @@ impl Client {
             (ask, Body::Refused { code, newer }) => self.refused(step, node, ask, code, &newer),
             (Ask::Open(number), Body::Opened { head, .. }) => {
                 if let Some(handle) = self.links.opened(node, number) {
+                    if let Purpose::Tell(_) = handle.purpose {
+                        return self.ranking_is_told(step, node, &handle.log);
+                    }
                     sync::opened(step, node, &handle.log, head);
+                    if let (Purpose::Former, Some(me)) = (handle.purpose, &mut self.me) {
+                        me.former_ends(node, head.sequence);
+                    }
                     if let Some(conversation) = self.conversations.get_mut(&handle.log) {
                         conversation.flow.log_end = head.sequence;
                         conversation.flow.tries = 0;
@@ -379,13 +396,12 @@ impl Client {
             }
             (Ask::Append(log, number), Body::Accepted { sequence, .. }) => {
                 sync::stored(step, node, &log, sequence);
-                self.append_accepted(step, &log, number);
-            }
-            (Ask::PutBundle, Body::Accepted { .. }) => {
-                if let Some(me) = &mut self.me {
-                    me.set_trouble(step, None);
-                    me.bundle_is_known(step, &mut self.links, node);
+                if self.talks_about(&log, node) {
+                    self.append_accepted(step, &log, number);
                 }
+            }
+            (Ask::PutBundle(version), Body::Accepted { .. }) => {
+                self.bundle_was_put(step, node, version);
             }
             (Ask::GetBundle(account), Body::BundleIs(bundle)) => {
                 self.bundle_is(step, node, &account, &bundle);
@@ -421,7 +437,10 @@ impl Client {
                     me.inbox_is_open(step, &mut self.links, node);
                 }
                 self.open_conversations(step, node);
+                self.look_for_all(step);
             }
+            Purpose::Former => self.former_goes_on(step, node),
+            Purpose::Tell(_) => {}
             Purpose::Read => {
                 let Some(conversation) = self.conversations.get_mut(&handle.log) else { return };
                 let contact = conversation.contact;
@@ -441,22 +460,28 @@ impl Client {
 
     fn refused(&mut self, step: &mut Step<'_>, node: &NodeId, ask: Ask, code: Code, newer: &[u8]) {
         match ask {
-            Ask::Append(log, u64::MAX) => self.request_answered(step, node, &log, Some(code)),
-            Ask::Append(log, number) => self.append_refused(step, &log, number, code),
+            Ask::Append(log, u64::MAX) => {
+                self.request_answered(step, node, &log, Some((code, newer)));
+            }
+            Ask::Append(log, number) if self.talks_about(&log, node) => {
+                self.append_refused(step, &log, number, code);
+            }
             Ask::Open(number) => {
                 let Some(handle) = self.links.refused(node, number) else { return };
                 match handle.purpose {
-                    Purpose::Invited(account) => self.adding_failed(step, node, &account, code),
+                    Purpose::Invited(account) => {
+                        self.adding_refused(step, node, &account, (code, newer));
+                    }
+                    Purpose::Former => self.former_is_done(step, node),
+                    Purpose::Tell(back) => {
+                        self.telling_refused(step, node, (&handle.log, back), code);
+                    }
+                    Purpose::Read | Purpose::Write if !self.talks_about(&handle.log, node) => {}
                     Purpose::Read | Purpose::Write => self.open_refused(step, &handle.log),
                     Purpose::Home => self.home_refused(step, node, code),
                 }
             }
-            Ask::PutBundle => {
-                if let (Code::Stale, Some(me)) = (code, &mut self.me) {
-                    me.superseded(step, newer);
-                }
-                self.home_refused(step, node, code);
-            }
+            Ask::PutBundle(_) => self.bundle_was_refused(step, node, code, newer),
             Ask::GetBundle(account) => {
                 let recovers = self.recovery.as_ref().is_some_and(|r| r.account() == account);
                 if recovers && may_pass(code) {
@@ -467,20 +492,32 @@ impl Client {
                     Some(recovery) => {
                         step.done(recovery.ticket, Err(CommandError::UnknownAccount));
                     }
-                    None => self.adding_failed(step, node, &account, code),
+                    None => {
+                        self.is_told_where(step, node, &account);
+                        self.adding_failed(step, node, &account, code);
+                    }
                 }
             }
-            Ask::TakeKeyPackages(account) => self.adding_failed(step, node, &account, code),
+            Ask::TakeKeyPackages(account) => {
+                self.adding_refused(step, node, &account, (code, newer));
+            }
             Ask::PutKeyPackages(hashes) => {
                 Me::key_packages_refused(step, hashes);
                 self.put_off(step, node, Errand::KeyPackages, code);
             }
             Ask::PutInvite(key) => self.put_off(step, node, Errand::Invite(key), code),
-            Ask::Fetch(..) => {}
+            // Of an append: it was the home when it was asked.
+            Ask::Fetch(..) | Ask::Append(..) => {}
         }
     }
 
-    fn home_refused(&mut self, step: &mut Step<'_>, node: &NodeId, code: Code) {
+    /// Whether this device talks about a log with a node, and not with another one by now.
+    fn talks_about(&self, log: &LogId, node: &NodeId) -> bool {
+        let conversation = self.conversations.get(log);
+        conversation.and_then(Conversation::node).is_some_and(|address| address.node == *node)
+    }
+
+    pub(crate) fn home_refused(&mut self, step: &mut Step<'_>, node: &NodeId, code: Code) {
         if let Some(me) = &mut self.me {
             me.set_trouble(step, Some(code));
         }
@@ -539,6 +576,7 @@ impl Client {
                     Err(error) => Err(error),
                 }
             }
+            Action::Move { homes, pinned } => self.move_home(step, homes, &pinned),
             Action::Invite { uses, valid_s } => match &self.me {
                 Some(me) if me.locked_out() => Err(CommandError::LockedOut),
                 Some(me) => me.invite(step, &mut self.links, uses, valid_s),
@@ -604,10 +642,10 @@ impl Client {
 /// Conversations of a device. Each takes up to two handles, which may all be at one node; a few
 /// are left for inboxes.
 pub(crate) const CONVERSATIONS_MAX: usize = 2000;
-/// One timer for each link, three for each conversation, and one for each errand: two nodes of
-/// whoever is being added, invites, and three of the account.
+/// Two timers for each link, three for each conversation, one for each contact, and one for each
+/// errand: two nodes of whoever is being added, invites, and three of the account.
 const TIMERS_MAX: usize =
-    LINKS_MAX + 3 * CONVERSATIONS_MAX + 2 * contact::CONTACTS_MAX + limits::INVITES_MAX + 3;
+    2 * LINKS_MAX + 3 * CONVERSATIONS_MAX + 3 * contact::CONTACTS_MAX + limits::INVITES_MAX + 3;
 /// Timers worked off at a time, so that other inputs don't wait.
 const TIMERS_AT_A_TIME: usize = 64;
 /// What one input leads to at most: a full window for each timer that is due, and something about

@@ -21,7 +21,9 @@ use crate::{
     errand::may_pass,
     link::{Ask, Handle, Opening, Purpose},
     machine::{PAUSE_MIN, Timer, pause},
-    schema::{self, DRAFTS, MARKS, OUTBOX, Outgoing, Place, numbered, prefix_range},
+    schema::{
+        self, CHANGES, DRAFTS, KEPT, MARKS, OUTBOX, Outgoing, Place, join, numbered, prefix_range,
+    },
     step::Step,
     sync,
     timeline::Written,
@@ -179,8 +181,15 @@ impl Client {
         let key = numbered(log, number);
         let Some(row) = schema::load::<Outgoing>(&step.draft, OUTBOX, &key) else { return };
         step.draft.delete(OUTBOX, key);
-        if let Ok(envelope) = Envelope::decode(&row.envelope) {
+        // What bears no mark is a change of keys by somebody else.
+        if let Ok(envelope) = Envelope::decode(&row.envelope)
+            && mark_of(&step.draft, log, &envelope).is_some()
+        {
             raise(step, log, &envelope, Mark::Stored);
+            keep(step, log, &envelope, row);
+        }
+        if number.is_multiple_of(KEPT_SWEPT) {
+            sweep_kept(step, log);
         }
         if let Some(conversation) = self.conversations.get_mut(log) {
             conversation.flow.doubtful = false;
@@ -208,7 +217,9 @@ impl Client {
         // What is behind it depends on it.
         conversation.flow.stalled = true;
         conversation.flow.doubtful = true;
-        if may_pass(code) {
+        // Positions of one's own are right: a node that finds one too high has yet to get the entries
+        // before it.
+        if may_pass(code) || code == Code::Position {
             return self.retry_later(step, log, PAUSE_MIN);
         }
         conversation.flow.refused.insert(number, code);
@@ -258,6 +269,35 @@ impl Client {
 
     fn retry_later(&mut self, step: &Step<'_>, log: &LogId, pause: Duration) {
         self.arm(step.now.after(pause), Timer::Retry(*log));
+    }
+
+    /// Another node is the home. What the contact has not acknowledged is sent once more, for the home
+    /// before may be gone with the only copy, and so are all changes of keys, whoever made them: they
+    /// may be at no node of the ranking any more.
+    pub(crate) fn refill(&mut self, step: &mut Step<'_>, log: &LogId) {
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        conversation.flow = Flow::default();
+        let mut envelopes: BTreeMap<Place, Envelope> = BTreeMap::new();
+        let mut add = |envelope: Envelope| {
+            let place = Place { position: envelope.head.position, id: envelope.id() };
+            envelopes.insert(place, envelope);
+        };
+        for table in [CHANGES, KEPT] {
+            for (_, row) in schema::load_all::<Outgoing>(&step.draft, table, &log.0) {
+                Envelope::decode(&row.envelope).into_iter().for_each(&mut add);
+            }
+        }
+        for (number, envelope) in all_of(&step.draft, log) {
+            step.draft.delete(OUTBOX, numbered(log, number));
+            add(envelope);
+        }
+        // In an order in which each key is announced before it is used.
+        for (place, envelope) in envelopes {
+            step.draft.delete(KEPT, place.key(log));
+            let row = Outgoing { envelope: envelope.encode() };
+            conversation.queued = conversation.queued.saturating_add(1);
+            step.draft.put(OUTBOX, numbered(log, conversation.queued), row.encode_to_vec());
+        }
     }
 
     /// Keeps a text until the contact accepts.
@@ -361,13 +401,34 @@ fn outgoing(key: &[u8], row: &[u8]) -> Option<(u64, Envelope)> {
 pub(crate) fn announced(rows: &dyn Rows, log: &LogId) -> BTreeSet<PublicKey> {
     let all = all_of(rows, log).into_iter().map(|(_, envelope)| envelope);
     let unseen =
-        all.filter(|envelope| mark_of(rows, log, envelope).is_none_or(|m| m <= Mark::Sent));
+        all.filter(|envelope| mark_of(rows, log, envelope).is_some_and(|m| m <= Mark::Sent));
     unseen.filter_map(|envelope| envelope.head.extension.announced_key()).collect()
 }
 
 pub(crate) fn mark_of(rows: &dyn Rows, log: &LogId, envelope: &Envelope) -> Option<Mark> {
     let place = Place { position: envelope.head.position, id: envelope.id() };
     Mark::from_byte(*rows.get(MARKS, &place.key(log))?.first()?)
+}
+
+/// Keeps an own envelope that its node holds until the contact has acknowledged it.
+fn keep(step: &mut Step<'_>, log: &LogId, envelope: &Envelope, row: Outgoing) {
+    if mark_of(&step.draft, log, envelope).is_none_or(|mark| mark <= Mark::Stored) {
+        let place = Place { position: envelope.head.position, id: envelope.id() };
+        step.draft.put(KEPT, place.key(log), row.encode_to_vec());
+    }
+}
+
+/// Of too many envelopes that are kept the oldest go: most likely they have arrived.
+fn sweep_kept(step: &mut Step<'_>, log: &LogId) {
+    let mut kept = Vec::new();
+    schema::each(&step.draft, KEPT, &log.0, &mut |place, _| {
+        kept.push(place.to_vec());
+        ControlFlow::Continue(())
+    });
+    let excess = kept.len().saturating_sub(KEPT_MAX);
+    for place in kept.into_iter().take(excess) {
+        step.draft.delete(KEPT, join(log, place));
+    }
 }
 
 /// Fits the appends to a log whose answers are awaited.
@@ -391,5 +452,9 @@ pub(crate) const WINDOW: usize = limits::QUEUE_FRAMES_MAX / 2;
 /// Key changes that wait in an outbox: few of the epochs that a device keeps, so that it never
 /// forgets the last one that the node knows.
 pub(crate) const KEY_CHANGES_MAX: usize = limits::EPOCHS_OPEN_MAX / 4;
+/// Own envelopes of a conversation that are kept because the contact has not acknowledged them: more
+/// than anyone writes to who is away. They are counted once in so many.
+const KEPT_MAX: usize = 4096;
+const KEPT_SWEPT: u64 = 64;
 /// Texts that wait for a contact to accept: more than anyone writes to who has not answered.
 const DRAFTS_MAX: usize = 256;

@@ -4,7 +4,7 @@
 use crypto::Bundle;
 use proto::{AccountId, Ranking, limits};
 
-use crate::{Client, contact, step::Step};
+use crate::{Client, contact, conversation::Conversation, step::Step};
 
 /// The ranking of a conversation between two accounts: their homes in turns, the creator's first.
 ///
@@ -32,6 +32,11 @@ pub(crate) fn ranking(creator: &Bundle, other: &Bundle) -> Ranking {
     Ranking { version: age(creator).saturating_add(age(other)), nodes }
 }
 
+/// The same for whoever has a conversation.
+pub(crate) fn ranking_with(conversation: &Conversation, mine: &Bundle, theirs: &Bundle) -> Ranking {
+    if conversation.created { ranking(mine, theirs) } else { ranking(theirs, mine) }
+}
+
 /// Larger for a newer record of the same account.
 fn age(bundle: &Bundle) -> u64 {
     let (rotations, serial, version) = bundle.rank();
@@ -46,15 +51,18 @@ impl Client {
     pub(crate) fn rank_again(&mut self, step: &mut Step<'_>, account: &AccountId) {
         let theirs = contact::load(&step.draft, account).and_then(|contact| contact.bundle());
         let (Some(me), Some(theirs)) = (&self.me, theirs) else { return };
-        let mut changed = Vec::new();
+        let (mut changed, mut untold) = (Vec::new(), Vec::new());
+        let home = me.home().map(|home| home.node);
         for conversation in self.conversations.values_mut().filter(|c| c.contact == *account) {
-            let ranking = if conversation.created {
-                ranking(&me.bundle, &theirs)
-            } else {
-                ranking(&theirs, &me.bundle)
-            };
+            let ranking = ranking_with(conversation, &me.bundle, &theirs);
             if conversation.ranking != ranking && conversation.ranking.version <= ranking.version {
-                conversation.ranking = ranking;
+                // Who has yet to hear of this account's home may name an old one to theirs.
+                let is_known = conversation.untold.is_empty();
+                conversation.rank(ranking, home);
+                if !is_known {
+                    conversation.tell_all();
+                    untold.extend(conversation.untold_addresses());
+                }
                 conversation.save(step);
                 changed.push(conversation.log);
             }
@@ -68,6 +76,10 @@ impl Client {
                 self.links.want(step, &node);
             }
             self.open_conversation(step, log);
+        }
+        for node in &untold {
+            self.links.want(step, node);
+            self.tell(step, &node.node);
         }
         if !changed.is_empty() {
             self.drop_idle_links(step);

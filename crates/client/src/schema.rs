@@ -54,6 +54,14 @@ pub(crate) const SUCCESSORS: Table = Table(20);
 /// Log → number: conversations that others asked for and that are not to be asked for again.
 pub(crate) const SETTLED: Table = Table(21);
 
+/// Log ‖ position ‖ id → [`Outgoing`]: own envelopes that a home holds and of which the contact has
+/// not said yet that they arrived. Another home is given them once more.
+pub(crate) const KEPT: Table = Table(22);
+
+/// Log ‖ commit → [`Outgoing`]: the envelope of the change that led to that epoch. A node that has no
+/// copy of the log learns from it which keys may write.
+pub(crate) const CHANGES: Table = Table(23);
+
 /// This device and its account.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Account {
@@ -75,6 +83,28 @@ pub(crate) struct Account {
     pub(crate) trouble: String,
     #[prost(bytes = "vec", tag = "8")]
     pub(crate) account: Vec<u8>,
+    /// While the account moves: the record that the next home has to take.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(crate) next: Vec<u8>,
+    /// Homes that the account has left and that have something to be told or to hand over.
+    #[prost(message, repeated, tag = "10")]
+    pub(crate) former: Vec<Former>,
+    /// Homes that the user has pinned.
+    #[prost(bytes = "vec", repeated, tag = "11")]
+    pub(crate) pinned: Vec<Vec<u8>>,
+    /// Why the next home does not take the account.
+    #[prost(string, tag = "12")]
+    pub(crate) moving_trouble: String,
+}
+
+/// A home that the account has left.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Former {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) home: Option<proto::wire::NodeAddress>,
+    /// When it was left.
+    #[prost(uint64, tag = "2")]
+    pub(crate) since_s: u64,
 }
 
 /// Someone this account knows or has asked.
@@ -128,6 +158,9 @@ pub(crate) struct Invite {
     /// The home node knows it.
     #[prost(bool, tag = "4")]
     pub(crate) registered: bool,
+    /// How many have come by it: another home is told of the rest.
+    #[prost(uint32, tag = "5")]
+    pub(crate) used: u32,
 }
 
 /// A key package that others may use to welcome this device.
@@ -169,6 +202,15 @@ pub(crate) struct Conversation {
     /// This account has created it.
     #[prost(bool, tag = "6")]
     pub(crate) created: bool,
+    /// The seed of the first epoch's write key, kept for ever like the genesis.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(crate) first_key: Vec<u8>,
+    /// Nodes of the ranking that don't know it yet, and that nobody else may tell.
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    pub(crate) untold: Vec<Vec<u8>>,
+    /// A node was told of others that hold the log.
+    #[prost(bool, tag = "9")]
+    pub(crate) shared: bool,
 }
 
 /// What of a conversation changes with every message.

@@ -71,12 +71,14 @@ impl Client {
         let sequence = entry.sequence;
         let envelope = entry.into_envelope(handle.log, handle.key, NO_SIGNATURE);
         match handle.purpose {
-            Purpose::Home => self.request_arrived(step, &envelope),
+            Purpose::Home | Purpose::Former => self.request_arrived(step, &envelope),
             Purpose::Read => {
                 step.durability = Durability::Later;
                 self.arrived(step, &handle.log, envelope);
             }
-            Purpose::Write | Purpose::Invited(_) => return self.count_dropped(),
+            Purpose::Write | Purpose::Invited(_) | Purpose::Tell(_) => {
+                return self.count_dropped();
+            }
         }
         let ours = cursor(&step.draft, node, &handle.log);
         put_cursor(step, node, &handle.log, Cursor { sequence, ..ours });
@@ -84,7 +86,9 @@ impl Client {
         let unaccepted = self.unaccepted.entry((*node, number)).or_default();
         unaccepted.sequence = sequence;
         unaccepted.count = unaccepted.count.saturating_add(1);
-        if unaccepted.count >= ACCEPT_EVERY {
+        if handle.purpose == Purpose::Former {
+            self.former_goes_on(step, node);
+        } else if unaccepted.count >= ACCEPT_EVERY {
             self.accept_deliveries(step, node);
         } else {
             self.arm(step.now.after(ACCEPT_DELAY), Timer::Accept(*node));

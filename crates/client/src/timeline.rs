@@ -15,7 +15,7 @@ use crate::{
     Event, Mark,
     conversation::Conversation,
     schema::{
-        self, ANNOTATIONS, ARRIVALS, MARKS, MESSAGES, MessageRow, Place, REFERENCES, join,
+        self, ANNOTATIONS, ARRIVALS, KEPT, MARKS, MESSAGES, MessageRow, Place, REFERENCES, join,
         numbered, place_of, prefix_range,
     },
     step::Step,
@@ -176,6 +176,9 @@ pub(crate) fn mark(step: &mut Step<'_>, log: &LogId, references: &[Reference], m
             continue;
         }
         step.draft.put(MARKS, key.clone(), [mark as u8]);
+        if step.draft.get(KEPT, &key).is_some() {
+            step.draft.delete(KEPT, key.clone());
+        }
         let row: Option<MessageRow> = schema::load(&step.draft, MESSAGES, &key);
         let content = row.and_then(|row| Content::decode(&row.content).ok());
         ahead.extend(content.map(|content| content.dependencies).unwrap_or_default());

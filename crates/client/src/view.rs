@@ -1,5 +1,7 @@
 //! Views: what the application shows, read from rows alone.
 
+mod homes;
+
 use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 use crypto::Bundle;
@@ -18,6 +20,8 @@ use crate::{
         prefix_range,
     },
 };
+
+pub use homes::{CostView, HomeView, HomesView, homes};
 
 /// The account of this device.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -52,8 +52,9 @@ impl Client {
             // Something before it waits for room, or may yet be stored.
             return false;
         };
-        if mark_of(&step.draft, log, &envelope).is_some_and(|mark| mark > Mark::Sent) {
-            // The log has it, whatever the node says now.
+        if mark_of(&step.draft, log, &envelope).is_none_or(|mark| mark > Mark::Sent) {
+            // The log has it, whatever the node says now; so it has what others made, which bears no
+            // mark.
             step.draft.delete(OUTBOX, numbered(log, number));
             if conversation.frontier.unacknowledged {
                 self.arm(step.now, Timer::Receipt(*log));

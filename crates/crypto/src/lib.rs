@@ -38,7 +38,7 @@ pub use inbox::{InboxKey, SealError, seal_to_inbox};
 pub use key_tree::{KeyTree, NotATree};
 pub use message::{
     OpenError, Opened, SealedBy, Unsealable, open, open_signal, seal_commit, seal_message,
-    seal_signal,
+    seal_signal, sealed_len,
 };
 pub use mls::Mls;
 pub use node::{

@@ -77,6 +77,12 @@ pub fn seal_message(
     seal_envelope(by.epoch, &head, &salt, &inner)
 }
 
+/// How many bytes the ciphertext of a message has whose content has so many. (Of a device's first
+/// messages in an epoch; later ones have a byte or two more.)
+pub fn sealed_len(content: usize) -> usize {
+    SEALED_OVERHEAD.saturating_add(padded_len(content))
+}
+
 /// Seals a commit that follows `epoch`, for the envelope that will have `head`. MLS has signed it.
 pub fn seal_commit(
     epoch: &Epoch,
@@ -378,6 +384,8 @@ const SIGNATURE_CONTEXT: &[u8] = b"siskin1 sig\x01";
 const MESSAGE_VERSION: u8 = 1;
 const TYPE_MESSAGE: u8 = 1;
 const TYPE_COMMIT: u8 = 2;
+/// Salt and two tags, type, leaf and counter, commitment, signature.
+const SEALED_OVERHEAD: usize = 16 + 2 * 16 + 3 + 32 + 64;
 const PADDING_MARK: u8 = 0x80;
 const PADDING_FINE: usize = 64;
 const PADDING_FINE_MAX: usize = 1024;

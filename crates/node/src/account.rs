@@ -2,7 +2,7 @@
 //! bundle comes the inbox.
 
 use crypto::Bundle;
-use proto::{AccountId, Code, Draft, LogGenesis, PublicKey, Rows, limits};
+use proto::{AccountId, Code, Draft, LogGenesis, NodeId, PublicKey, Rows, limits};
 
 use crate::{
     NodeConfig, Registration, key_package,
@@ -86,6 +86,13 @@ pub(crate) fn put_bundle(
 /// The bundle of one of this node's accounts.
 pub(crate) fn bundle(rows: &dyn Rows, account: AccountId) -> Result<Vec<u8>, Code> {
     rows.get(BUNDLES, &account.0).ok_or(Code::NotFound)
+}
+
+/// The newest bundle of an account that was at home here, if it is so no longer.
+pub(crate) fn moved_to(rows: &dyn Rows, account: AccountId, node: NodeId) -> Option<Vec<u8>> {
+    let bytes = rows.get(BUNDLES, &account.0)?;
+    let bundle = Bundle::verify(&bytes).ok()?;
+    bundle.homes().iter().all(|home| home.node != node).then_some(bytes)
 }
 
 /// What an account is charged for being here: the largest bundle, its inbox and all its invites,

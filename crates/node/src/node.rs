@@ -383,6 +383,7 @@ impl Node {
             Body::Replicate(replicate) => self.replicate(peer, &replicate, draft, now)?,
             Body::Close { handle } => self.close(peer, handle)?,
             Body::Append { handle, entry, signature } => {
+                self.check_host(peer, handle, draft)?;
                 self.append(peer, handle, entry, signature, draft, now)?
             }
             Body::Signal { handle, ciphertext } => {
@@ -406,7 +407,10 @@ impl Node {
                 let left = key_package::put(draft, &mut self.logs, &mut self.quota, inbox, &put)?;
                 Body::KeyPackages { packages: Vec::new(), left }
             }
-            Body::TakeKeyPackages { handle } => self.take_packages(peer, handle, draft, now)?,
+            Body::TakeKeyPackages { handle } => {
+                self.check_host(peer, handle, draft)?;
+                self.take_packages(peer, handle, draft, now)?
+            }
             Body::PutInvite { handle, key, expires_s, uses } => {
                 let inbox = self.owned(peer, handle)?;
                 invite::put(draft, inbox, &key, expires_s, uses, now)?;
@@ -428,12 +432,12 @@ impl Node {
         open: &Open,
         draft: &mut Draft<'_>,
         now: Instant,
-    ) -> Result<Body, Code> {
+    ) -> Result<Body, Refusal> {
         self.sessions.check_proof(peer, self.config.node, open)?;
         let genesis = open.genesis.as_deref().map(LogGenesis::decode);
         let genesis = genesis.transpose().map_err(|_| Code::Invalid)?;
         if genesis.is_some_and(|genesis| genesis.id() != open.log) {
-            return Err(Code::Invalid);
+            return Err(Code::Invalid.into());
         }
         self.check_ranking(open.ranking.as_deref())?;
         let (number, role) = match (self.logs.find(draft, &open.log), genesis) {
@@ -443,15 +447,18 @@ impl Node {
             (None, Some(LogGenesis::Conversation { write_key, salt: _ })) => {
                 (self.create(peer, open, write_key, draft)?, Role::Member)
             }
-            (None, Some(LogGenesis::Inbox(_)) | None) => return Err(Code::NotFound),
+            (None, Some(LogGenesis::Inbox(_)) | None) => return Err(Code::NotFound.into()),
         };
+        if role == Role::Guest {
+            self.check_home(number, draft)?;
+        }
         if open.tail.is_some() && !role.reads() {
-            return Err(Code::Forbidden);
+            return Err(Code::Forbidden.into());
         }
         let replaces = self.sessions.handle(peer, open.handle);
         let replaces = replaces.is_ok_and(|old| old.log == number && old.role.reads());
         if role.reads() && !replaces && self.sessions.is_crowded(number) {
-            return Err(Code::Busy);
+            return Err(Code::Busy.into());
         }
         if let Some(ranking) = &open.ranking {
             self.take_ranking((number, role), &open.key, ranking, draft, now)?;
@@ -474,6 +481,20 @@ impl Node {
         }
         let position = log.state.highest_position;
         Ok(Body::Opened { head: Cursor { incarnation, sequence: head }, position })
+    }
+
+    /// Refuses a guest of an account that has moved away, and tells where to.
+    fn check_host(&mut self, peer: Peer, number: u32, rows: &dyn Rows) -> Result<(), Refusal> {
+        let handle = self.sessions.handle(peer, number)?;
+        if handle.role == Role::Guest { self.check_home(handle.log, rows) } else { Ok(()) }
+    }
+
+    fn check_home(&mut self, inbox: u64, rows: &dyn Rows) -> Result<(), Refusal> {
+        let account = self.logs.get(rows, inbox).and_then(|log| log.row.inbox_of);
+        match account.and_then(|account| account::moved_to(rows, account, self.config.node)) {
+            Some(newer) => Err(Refusal { code: Code::Stale, newer }),
+            None => Ok(()),
+        }
     }
 
     fn create(

@@ -1,6 +1,9 @@
 //! Networks: which addresses are likely in one hand.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 /// What one customer is usually given: an IPv4 /24 or an IPv6 /48. Nothing for addresses that mean
 /// something in one network only, and of which anybody can have any number.
@@ -24,6 +27,18 @@ impl Network {
                 [6, a, b, c, d, e, f]
             }
         }))
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self([version, a, b, c, d, e, g]) = *self;
+        if version == 4 {
+            return write!(f, "{}/24", Ipv4Addr::new(a, b, c, 0));
+        }
+        let ip = [[a, b], [c, d], [e, g]].map(u16::from_be_bytes);
+        let [first, second, third] = ip;
+        write!(f, "{}/48", Ipv6Addr::new(first, second, third, 0, 0, 0, 0, 0))
     }
 }
 

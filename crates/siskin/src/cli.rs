@@ -32,6 +32,9 @@ pub(crate) enum Command {
     /// Make, bring back or show your account
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Show where your account is at home, pin nodes, or move to others
+    #[command(subcommand)]
+    Home(HomeCommand),
     /// Invite, add and look after contacts
     #[command(subcommand)]
     Contact(ContactCommand),
@@ -194,13 +197,61 @@ pub(crate) struct HomeArgs {
         long,
         env = "SISKIN_NODE",
         value_name = "ADDRESS",
-        required = true,
+        required_unless_present = "through",
         value_delimiter = ' '
     )]
     pub(crate) node: Vec<NodeAddress>,
+    /// Choose home nodes by lot from those that this node knows, instead of naming them
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "node")]
+    pub(crate) through: Option<NodeAddress>,
     /// What contacts see when you ask them
     #[arg(long, default_value = "")]
     pub(crate) name: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum HomeCommand {
+    /// List your home nodes, how they do, and what they cost
+    List,
+    /// Put nodes in front, the first of which serves you from then on; they are kept when homes are
+    /// chosen another time
+    Pin {
+        #[arg(required = true, value_name = "ADDRESS")]
+        nodes: Vec<NodeAddress>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Let nodes go when homes are chosen another time
+    Unpin {
+        /// A node (`sisknode1…`) or its address
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Move to these nodes, or to some that are chosen by lot; nothing is lost, whoever writes meanwhile
+    Move(MoveArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct MoveArgs {
+    /// The first one serves you, the others are in reserve
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) nodes: Vec<NodeAddress>,
+    /// Which node to ask for others (default: the one that runs here, or your home)
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "nodes")]
+    pub(crate) through: Vec<NodeAddress>,
+    /// How many to choose
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) count: u8,
+    /// Only show where to, and what is copied
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
 }
 
 #[derive(Subcommand)]

@@ -2,6 +2,7 @@
 
 mod account;
 mod contact;
+mod home;
 mod message;
 mod pages;
 mod up;
@@ -32,6 +33,7 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Failure> {
         Command::Lookup(args) => lookup::run(args, &home()?, out).await,
         Command::Account(command) => account::run(command, &home()?, out).await,
         Command::Contact(command) => contact::run(command, &home()?, out).await,
+        Command::Home(command) => home::run(command, &home()?, out).await,
         Command::Send(args) => message::send(args, &home()?, out).await,
         Command::Edit(args) => message::edit(args, &home()?, out).await,
         Command::Delete(args) => message::delete(args, &home()?, out).await,

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crypto::{Bundle, NodeRecord};
 use net::{Driver, Identity, Keys, Settings};
-use proto::{Code, Hop, NodeAddress, Record, limits};
+use proto::{Code, NodeAddress, Record, limits};
 use store::Memory;
 use tokio::time::timeout;
 
-use self::asker::{Asker, Question, Word};
+use self::asker::{Answer, Ask, Asker, Question, Word};
 use crate::{
     cli::{LookupArgs, Sought},
     commands,
@@ -34,7 +34,11 @@ pub(crate) async fn run(args: LookupArgs, home: &Home, out: Output) -> Result<()
         Some(node) => node,
         None => some_node(home).await?,
     };
-    let (record, hops) = ask(&node, what, trace).await?;
+    let question = Ask::Lookup { target: what.key(), trace };
+    let (record, hops) = match ask(&node, question, ANSWER_MAX).await?.word {
+        Word::Found(record, hops) => (record, hops),
+        Word::Sampled(_) | Word::Refused(_) => (None, Vec::new()),
+    };
     let found = record.map(|record| verify(&record, what)).transpose()?;
     let shown = show::Shape::new(what, found.as_ref(), trace.then_some(hops.as_slice()));
     if found.is_some() || trace {
@@ -47,8 +51,37 @@ pub(crate) async fn run(args: LookupArgs, home: &Home, out: Output) -> Result<()
     }
 }
 
+/// Nodes that another one has drawn at random, with the time from it to them and back. Whose record
+/// does not verify is left out.
+pub(crate) async fn sample(node: &NodeAddress) -> Result<Vec<(NodeRecord, Duration)>, Failure> {
+    let Word::Sampled(nodes) = ask(node, Ask::Sample, SAMPLE_MAX).await?.word else {
+        return Ok(Vec::new());
+    };
+    let verified = nodes.iter().filter_map(|(bytes, millis)| {
+        let record = NodeRecord::verify(bytes, limits::NODE_WORK_BITS).ok()?;
+        Some((record, Duration::from_millis((*millis).into())))
+    });
+    Ok(verified.collect())
+}
+
+/// What a node says of itself, which the network must know, and how long it takes to answer.
+pub(crate) async fn look_at(node: &NodeAddress) -> Result<(Option<NodeRecord>, Duration), Failure> {
+    let what = Sought::Node(node.node);
+    let question = Ask::Lookup { target: what.key(), trace: false };
+    let answer = ask(node, question, LOOK_MAX).await?;
+    let found = match answer.word {
+        Word::Found(Some(record), _) => Some(verify(&record, what)?),
+        Word::Found(None, _) | Word::Sampled(_) | Word::Refused(_) => None,
+    };
+    let record = match found {
+        Some(Found::Node(record)) => Some(*record),
+        Some(Found::Account(_)) | None => None,
+    };
+    Ok((record, answer.round_trip))
+}
+
 /// The node that runs here, or one at which the account here is at home.
-async fn some_node(home: &Home) -> Result<NodeAddress, Failure> {
+pub(crate) async fn some_node(home: &Home) -> Result<NodeAddress, Failure> {
     let parse = |text: &str| {
         text.parse().map_err(|error| Failure::user(format!("a node's address `{text}`: {error}")))
     };
@@ -67,29 +100,27 @@ async fn some_node(home: &Home) -> Result<NodeAddress, Failure> {
 }
 
 /// Asks a node as a device would that nobody knows.
-async fn ask(
-    node: &NodeAddress,
-    what: Sought,
-    trace: bool,
-) -> Result<(Option<Record>, Vec<Hop>), Failure> {
+async fn ask(node: &NodeAddress, ask: Ask, patience: Duration) -> Result<Answer, Failure> {
     let settings = Settings::new(Keys::One(Identity::from_seed(*keys::random()?)));
-    let question = Question { node: node.clone(), target: what.key(), trace };
+    let question = Question { node: node.clone(), ask };
     let mut running = Driver::<Asker>::start(settings, question, Memory::new()).await?;
     let unreachable = || {
         Failure::network(format!("{} does not answer", node.node))
             .hint("check --node and the network; the node may be down")
     };
     let mut events = running.take_events().ok_or_else(unreachable)?;
-    let answer = timeout(ANSWER_MAX, events.recv()).await;
+    let answer = timeout(patience, events.recv()).await;
     running.shutdown().await?;
     match answer {
-        Ok(Some(Word::Found(record, hops))) => Ok((record, hops)),
-        Ok(Some(Word::Refused(Code::Busy))) => {
+        Ok(Some(Answer { word: Word::Refused(Code::Busy), .. })) => {
             let failure = Failure::new(Kind::RateLimited, "the node is busy");
             Err(failure.hint("try again in a moment, or ask another with --node ADDRESS"))
         }
-        Ok(Some(Word::Refused(code))) => Err(Failure::user(format!("the node refuses: {code:?}"))
-            .hint("it may be older than this program; ask another with --node ADDRESS")),
+        Ok(Some(Answer { word: Word::Refused(code), .. })) => {
+            Err(Failure::user(format!("the node refuses: {code:?}"))
+                .hint("it may be older than this program; ask another with --node ADDRESS"))
+        }
+        Ok(Some(answer)) => Ok(answer),
         Ok(None) | Err(_) => Err(unreachable()),
     }
 }
@@ -116,3 +147,7 @@ fn verify(record: &Record, what: Sought) -> Result<Found, Failure> {
 
 /// A handshake, and a lookup in which every path waits for nodes that are gone.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// A handshake, and a record that the node has at hand.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+/// As many lookups as a sample may take.
+const SAMPLE_MAX: Duration = Duration::from_secs(60);

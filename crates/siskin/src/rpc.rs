@@ -3,6 +3,7 @@
 
 mod account;
 mod contact;
+mod homes;
 mod message;
 mod methods;
 mod server;
@@ -19,6 +20,7 @@ pub(crate) use contact::{
     ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
     ContactVerify, Invited, Verified,
 };
+pub(crate) use homes::{CostShape, HomeList, HomeSet, HomeShape, HomesShape};
 pub(crate) use message::{
     ConversationRekey, MessageDelete, MessageEdit, MessageList, MessageReact, MessageRead,
     MessageSend, Said,

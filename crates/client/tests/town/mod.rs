@@ -1,4 +1,4 @@
-//! Two nodes, each the home of one person, and the connections that all of them want: the real
+//! Nodes, people who are at home at them, and the connections that all of them want: the real
 //! machines over stores in memory. Frames between two of them arrive in their order.
 
 #![allow(
@@ -9,6 +9,7 @@
     clippy::wildcard_enum_match_arm,
     reason = "a test may stop on the first thing that is not as it should be"
 )]
+#![allow(dead_code, reason = "each test binary uses its own part of it")]
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -20,7 +21,7 @@ use client::{
     view::{self, Item, MessageView, Range},
 };
 use crypto::{Phrase, SigningKey};
-use node::{Node, NodeConfig};
+use node::{Node, NodeConfig, Registration};
 use proto::{
     AccountId, Frame, FrameReader, Input, Instant, LogId, Machine, NodeAddress, NodeId, Output,
     Peer, PublicKey, Seed, write_frame,
@@ -38,15 +39,17 @@ pub(crate) enum Who {
 
 pub(crate) struct Town {
     pub(crate) now: Instant,
-    nodes: [Host<Node>; 2],
-    people: [Host<Client>; 2],
-    events: [Vec<Event>; 2],
-    transports: [[u8; 32]; 2],
+    nodes: Vec<Host<Node>>,
+    people: Vec<Host<Client>>,
+    events: Vec<Vec<Event>>,
+    transports: Vec<[u8; 32]>,
     accounts: Vec<AccountId>,
     tickets: u64,
     network: BTreeMap<(Who, Who), VecDeque<Vec<u8>>>,
     linked: BTreeSet<(Who, Who)>,
     cut: BTreeSet<(Who, Who)>,
+    /// Nodes that take no new accounts.
+    closed: BTreeSet<usize>,
     /// Frames that wait although others arrive.
     late: (Who, Who, fn(&proto::Body) -> bool),
     /// Every frame that crossed the network.
@@ -59,11 +62,13 @@ struct Host<M: Machine> {
     store: Memory,
     /// To whom it wants a connection.
     wanted: BTreeSet<Peer>,
+    /// Whom it has hung up on.
+    hung_up: Vec<Peer>,
 }
 
 impl<M: Machine> Host<M> {
     fn new() -> Self {
-        Self { machine: None, store: Memory::new(), wanted: BTreeSet::new() }
+        Self { machine: None, store: Memory::new(), wanted: BTreeSet::new(), hung_up: Vec::new() }
     }
 
     /// Hands the machine an input; returns what it says and tells.
@@ -89,7 +94,10 @@ impl<M: Machine> Host<M> {
                 Output::Transmit(peer, frame) => said.push((peer, frame)),
                 Output::Event(event) => told.push(event),
                 Output::Connect(peer, _) => _ = self.wanted.insert(peer),
-                Output::Disconnect(peer) => _ = self.wanted.remove(&peer),
+                Output::Disconnect(peer) => {
+                    self.wanted.remove(&peer);
+                    self.hung_up.push(peer);
+                }
                 Output::Relay(_) | Output::Tunnel { .. } => panic!("nobody is behind a NAT"),
             }
         }
@@ -105,33 +113,43 @@ impl<M: Machine> Host<M> {
 
 impl Town {
     pub(crate) fn new(seed: u8) -> Self {
+        Self::of(seed, 2, &["Ada", "Ben"])
+    }
+
+    /// So many nodes, and these people, each at home at the node of the same number.
+    pub(crate) fn of(seed: u8, nodes: usize, people: &[&str]) -> Self {
         let mut rng = ChaCha20Rng::from_seed([seed; 32]);
         let mut bytes = || {
             let mut bytes = [0; 32];
             rng.fill_bytes(&mut bytes);
             bytes
         };
-        let transports = [bytes(), bytes()];
+        let transports = people.iter().map(|_| bytes()).collect();
         let mut town = Self {
             now: Instant::from_secs(1_800_000_000),
-            nodes: [Host::new(), Host::new()],
-            people: [Host::new(), Host::new()],
-            events: Default::default(),
+            nodes: (0..nodes).map(|_| Host::new()).collect(),
+            people: people.iter().map(|_| Host::new()).collect(),
+            events: people.iter().map(|_| Vec::new()).collect(),
             transports,
             accounts: Vec::new(),
             tickets: 0,
             network: BTreeMap::new(),
             linked: BTreeSet::new(),
             cut: BTreeSet::new(),
+            closed: BTreeSet::new(),
             late: (Who::Node(0), Who::Node(0), |_| false),
             said: Vec::new(),
             rng,
         };
-        for number in [0, 1] {
-            town.start(Who::Node(number));
-            town.start(Who::Person(number));
+        for number in 0..nodes.max(people.len()) {
+            if number < nodes {
+                town.start(Who::Node(number));
+            }
+            if number < people.len() {
+                town.start(Who::Person(number));
+            }
         }
-        for (number, name) in ["Ada", "Ben"].into_iter().enumerate() {
+        for (number, name) in people.iter().copied().enumerate() {
             let phrase = Phrase::generate(&mut town.rng);
             let homes = vec![town.address(number)];
             let create = Action::CreateAccount { phrase, name: name.into(), homes };
@@ -143,13 +161,18 @@ impl Town {
 
     /// Two people who have accepted each other; the second one has asked.
     pub(crate) fn acquainted(seed: u8) -> Self {
-        let mut town = Self::new(seed);
+        Self::new(seed).acquaint()
+    }
+
+    /// The first two people accept each other; the second one has asked.
+    pub(crate) fn acquaint(mut self) -> Self {
+        let town = &mut self;
         let invite = Action::Invite { uses: 1, valid_s: 3600 };
         let Reply::Link(link) = town.ask(0, invite).unwrap() else { panic!() };
         town.ask(1, Action::AddContact { link, name: "Ada".into() }).unwrap();
         town.ask(0, Action::Accept { contact: town.accounts[1] }).unwrap();
         town.pass(Duration::from_secs(1));
-        town
+        self
     }
 
     pub(crate) fn address(&self, number: usize) -> NodeAddress {
@@ -169,7 +192,10 @@ impl Town {
         self.rng.fill_bytes(&mut seed.0);
         match who {
             Who::Node(n) => {
-                let config = NodeConfig::new(self.address(n).node);
+                let mut config = NodeConfig::new(self.address(n).node);
+                if self.closed.contains(&n) {
+                    config.registration = Registration::Closed;
+                }
                 let host = &mut self.nodes[n];
                 host.machine = Some(Node::open(config, seed, self.now, &host.store).unwrap());
             }
@@ -206,6 +232,18 @@ impl Town {
         }
     }
 
+    /// Everybody hears everybody again.
+    pub(crate) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// A node takes no new accounts from now on.
+    pub(crate) fn close(&mut self, node: usize) {
+        self.closed.insert(node);
+        self.crash(Who::Node(node));
+        self.start(Who::Node(node));
+    }
+
     /// Holds back frames of a kind on one way, until it is told otherwise.
     pub(crate) fn delay(&mut self, from: Who, to: Who, late: fn(&proto::Body) -> bool) {
         self.late = (from, to, late);
@@ -223,10 +261,8 @@ impl Town {
 
     /// Connects all who want it and can.
     fn link(&mut self) {
-        let nodes = [Who::Node(0), Who::Node(1)];
-        let all = [nodes[0], nodes[1], Who::Person(0), Who::Person(1)];
-        for a in all {
-            for b in nodes {
+        for a in self.all() {
+            for b in (0..self.nodes.len()).map(Who::Node) {
                 let pair = (a.min(b), a.max(b));
                 let can = a != b && self.is_up(a) && self.is_up(b) && !self.cut.contains(&pair);
                 if can && self.wants(a, b) && self.linked.insert(pair) {
@@ -244,6 +280,11 @@ impl Town {
                 }
             }
         }
+    }
+
+    fn all(&self) -> Vec<Who> {
+        let people = (0..self.people.len()).map(Who::Person);
+        (0..self.nodes.len()).map(Who::Node).chain(people).collect()
     }
 
     fn is_up(&self, who: Who) -> bool {
@@ -284,7 +325,31 @@ impl Town {
             }
         };
         self.send(who, said);
+        self.hang_up(who);
         self.check(who);
+    }
+
+    /// Ends the connections on which somebody has hung up.
+    fn hang_up(&mut self, who: Who) {
+        let hung_up = match who {
+            Who::Node(n) => std::mem::take(&mut self.nodes[n].hung_up),
+            Who::Person(n) => std::mem::take(&mut self.people[n].hung_up),
+        };
+        for peer in hung_up {
+            let others = self.linked.iter().copied().filter(|(a, b)| *a == who || *b == who);
+            let names = |(a, b)| (if a == who { b } else { a }, (a, b));
+            let other = others.map(names).find(|(other, _)| self.name(*other, who) == peer);
+            if let Some((other, pair)) = other {
+                // What was said before has arrived.
+                let queue = self.network.remove(&(who, other)).unwrap_or_default();
+                let name = self.name(who, other);
+                for bytes in queue {
+                    let (node, person) = (read(&bytes), read(&bytes));
+                    self.give(other, Input::Frame(name, node), Input::Frame(name, person));
+                }
+                self.unlink(pair);
+            }
+        }
     }
 
     fn drain(&mut self, who: Who) {
@@ -364,7 +429,7 @@ impl Town {
             let due = nodes.chain(people).min();
             let Some(due) = due.filter(|due| *due <= end) else { break };
             self.now = self.now.max(due);
-            for who in [Who::Node(0), Who::Node(1), Who::Person(0), Who::Person(1)] {
+            for who in self.all() {
                 let due = match who {
                     Who::Node(n) => self.nodes[n].machine.as_ref().and_then(Machine::poll_timeout),
                     Who::Person(n) => {
@@ -400,6 +465,7 @@ impl Town {
             self.people[number].give(Input::Command(Command { ticket, action }), now);
         self.events[number].extend(told);
         self.send(Who::Person(number), said);
+        self.hang_up(Who::Person(number));
         ticket
     }
 

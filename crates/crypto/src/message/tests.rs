@@ -177,6 +177,14 @@ fn sizes_tell_little() {
 }
 
 #[test]
+fn sizes_are_known_beforehand() {
+    for size in [0, 1, 63, 64, 1000, 1024, 5000] {
+        // The counter of `seal` takes a byte more than those of the first messages.
+        assert_eq!(seal(&vec![7; size]).len(), sealed_len(size) + 1);
+    }
+}
+
+#[test]
 fn what_no_envelope_can_hold_is_not_sealed() {
     let by = SealedBy { epoch: &epoch(1), leaf: 7, counter: 0, device: &device() };
     let sealed = seal_message(by, &head(), &[0; limits::ENVELOPE_MAX], &mut rng());

@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
-use super::{call, standard_input};
+use proto::NodeAddress;
+
+use super::{call, home, standard_input};
 use crate::{
     cli::{AccountCommand, HomeArgs},
     failure::Failure,
@@ -17,16 +19,18 @@ use crate::{
 
 pub(super) async fn run(command: AccountCommand, home: &Home, out: Output) -> Result<(), Failure> {
     match command {
-        AccountCommand::Create { at: HomeArgs { node, name }, wait } => {
-            let nodes = node.iter().map(ToString::to_string).collect();
+        AccountCommand::Create { at, wait } => {
+            let (homes, name) = homes(at).await?;
+            let nodes = homes.iter().map(ToString::to_string).collect();
             let create = AccountCreate { name, nodes, wait_s: wait.seconds() };
             let created = call(home, create).await?;
             out.result(&created, |created| show_created(created, out));
             check_published(&created, wait.seconds())?;
         }
-        AccountCommand::Recover { at: HomeArgs { node, name }, phrase_file, wait } => {
+        AccountCommand::Recover { at, phrase_file, wait } => {
             let phrase = read_phrase(phrase_file.as_deref())?;
-            let nodes = node.iter().map(ToString::to_string).collect();
+            let (homes, name) = homes(at).await?;
+            let nodes = homes.iter().map(ToString::to_string).collect();
             let recover = AccountRecover { phrase, name, nodes, wait_s: wait.seconds() };
             let created = call(home, recover).await?;
             out.result(&created, |created| created.account.clone());
@@ -38,6 +42,15 @@ pub(super) async fn run(command: AccountCommand, home: &Home, out: Output) -> Re
         }
     }
     Ok(())
+}
+
+/// The homes that the command line names, or that are chosen by lot.
+async fn homes(args: HomeArgs) -> Result<(Vec<NodeAddress>, String), Failure> {
+    let HomeArgs { node, through, name } = args;
+    match through {
+        Some(through) => Ok((home::sample_new(&through).await?, name)),
+        None => Ok((node, name)),
+    }
 }
 
 fn show_created(created: &Created, out: Output) -> String {

@@ -183,7 +183,7 @@ impl Call for StatusShow {
     }
 }
 
-fn parse_nodes(nodes: &[String]) -> Result<Vec<NodeAddress>, Failure> {
+pub(super) fn parse_nodes(nodes: &[String]) -> Result<Vec<NodeAddress>, Failure> {
     nodes.iter().map(|node| node.parse().map_err(|error| usage(node, error))).collect()
 }
 

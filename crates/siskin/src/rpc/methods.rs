@@ -9,6 +9,7 @@ use super::{
         ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
         ContactVerify,
     },
+    homes::{HomeList, HomeSet},
     message::{
         ConversationRekey, ConversationTyping, MessageDelete, MessageEdit, MessageList,
         MessageReact, MessageRead, MessageSend,
@@ -52,6 +53,8 @@ pub(crate) async fn call(
         ContactRemove,
         ContactRename,
         ContactVerify,
+        HomeList,
+        HomeSet,
         ConversationRekey,
         ConversationTyping,
         MessageDelete,

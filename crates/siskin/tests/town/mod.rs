@@ -31,7 +31,12 @@ pub struct Node {
 
 impl Node {
     pub fn start(directory: &Path) -> Self {
-        Self::listen(directory, "127.0.0.1:0")
+        Self::listen(directory, "127.0.0.1:0", &[])
+    }
+
+    /// A node that joins the network through another one.
+    pub fn join(directory: &Path, through: &str) -> Self {
+        Self::listen(directory, "127.0.0.1:0", &["--join", through])
     }
 
     /// Kills the node without warning and starts it again where it was.
@@ -48,13 +53,13 @@ impl Node {
     /// Starts a killed node again where it was.
     pub fn restart(&mut self) {
         let port = self.address.split('@').nth(1).unwrap().to_owned();
-        *self = Self::listen(&self.directory.clone(), &port);
+        *self = Self::listen(&self.directory.clone(), &port, &[]);
     }
 
-    fn listen(directory: &Path, listen: &str) -> Self {
+    fn listen(directory: &Path, listen: &str, more: &[&str]) -> Self {
         let mut command = siskin();
         command.args(["node", "--json", "--leashed", "--listen", listen, "--data-dir"]);
-        let (child, first) = start(command.arg(directory));
+        let (child, first) = start(command.arg(directory).args(more));
         let address = first["address"].as_str().unwrap().to_owned();
         Self { directory: directory.to_owned(), address, child }
     }
@@ -163,6 +168,14 @@ impl Drop for Person {
     fn drop(&mut self) {
         self.go_offline();
     }
+}
+
+/// Runs a command to its end; what it prints is JSON.
+pub fn command(home: &Path, arguments: &[&str]) -> Value {
+    let output = siskin().env("SISKIN_HOME", home).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// The first invites the second, who asks; the first accepts.

@@ -1,0 +1,118 @@
+//! The homes of the account of this device, and what they cost.
+
+use std::{collections::BTreeSet, ops::ControlFlow};
+
+use crypto::{Bundle, sealed_len};
+use prost::Message;
+use proto::{NodeAddress, NodeId, Ranking, Rows};
+
+use crate::{
+    account,
+    schema::{self, ACCOUNT, CONVERSATIONS, KEPT, MESSAGES, MessageRow, OUTBOX},
+};
+
+/// Where the account is at home, and where it is about to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HomesView {
+    /// In the order of the record.
+    pub homes: Vec<HomeView>,
+    /// While the account moves: its homes after that.
+    pub next: Vec<NodeAddress>,
+    /// Homes that were left and that have yet to be told, or to hand over what came there.
+    pub former: Vec<NodeAddress>,
+    /// Nodes that have yet to be told who holds a conversation.
+    pub untold: Vec<NodeAddress>,
+    /// Why the next home does not take the account; empty if it does.
+    pub trouble: String,
+    /// What they cost.
+    pub cost: CostView,
+}
+
+/// One home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HomeView {
+    /// Which node, and where.
+    pub address: NodeAddress,
+    /// The user has pinned it.
+    pub pinned: bool,
+    /// It holds the inbox and the conversations. The others are named for when it is gone.
+    pub serves: bool,
+}
+
+/// What conversations cost, counted from the rows of this device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CostView {
+    /// Conversations.
+    pub logs: u64,
+    /// Their entries.
+    pub entries: u64,
+    /// The bytes of their envelopes, once. Key changes count as if they were messages.
+    pub bytes: u64,
+    /// The same, as often as there are nodes that hold them.
+    pub bytes_stored: u64,
+    /// Copies of a log: of the one with the fewest, and of the one with the most.
+    pub copies: (u64, u64),
+    /// Entries that the contact has not acknowledged: another home is sent them once more.
+    pub unacknowledged: u64,
+}
+
+/// The homes of the account of this device, if there is one.
+pub fn homes(rows: &dyn Rows) -> Option<HomesView> {
+    let row: schema::Account = schema::load(rows, ACCOUNT, b"")?;
+    let bundle = Bundle::verify(&row.bundle).ok()?;
+    let home = |(at, address): (usize, &NodeAddress)| HomeView {
+        address: address.clone(),
+        pinned: row.pinned.iter().any(|node| *node == address.node.0),
+        serves: at == 0,
+    };
+    let next = account::next(&row).map(|next| next.homes().to_vec()).unwrap_or_default();
+    let former = row.former.iter().filter_map(|former| former.home.as_ref());
+    let (cost, untold) = cost(rows);
+    Some(HomesView {
+        homes: bundle.homes().iter().enumerate().map(home).collect(),
+        next,
+        former: former.filter_map(|home| NodeAddress::try_from(home).ok()).collect(),
+        untold,
+        trouble: row.moving_trouble,
+        cost,
+    })
+}
+
+fn cost(rows: &dyn Rows) -> (CostView, Vec<NodeAddress>) {
+    let (mut cost, mut untold, mut named) = (CostView::default(), Vec::new(), BTreeSet::new());
+    for (log, row) in schema::load_all::<schema::Conversation>(rows, CONVERSATIONS, b"") {
+        let ranking = row.ranking.and_then(|ranking| Ranking::try_from(ranking).ok());
+        let nodes = ranking.map(|ranking| ranking.nodes).unwrap_or_default();
+        let (mut entries, mut bytes) = (0_u64, 0_u64);
+        schema::each(rows, MESSAGES, &log, &mut |_, value| {
+            let content = MessageRow::decode(value).map_or(0, |row| row.content.len());
+            entries = entries.saturating_add(1);
+            let envelope = sealed_len(content).saturating_add(AROUND_CIPHERTEXT);
+            bytes = bytes.saturating_add(u64::try_from(envelope).unwrap_or(u64::MAX));
+            ControlFlow::Continue(())
+        });
+        let copies = u64::try_from(nodes.len()).unwrap_or(u64::MAX);
+        let (fewest, most) = cost.copies;
+        cost = CostView {
+            logs: cost.logs.saturating_add(1),
+            entries: cost.entries.saturating_add(entries),
+            bytes: cost.bytes.saturating_add(bytes),
+            bytes_stored: cost.bytes_stored.saturating_add(bytes.saturating_mul(copies)),
+            copies: (if cost.logs == 0 { copies } else { fewest.min(copies) }, most.max(copies)),
+            unacknowledged: [KEPT, OUTBOX].into_iter().fold(cost.unacknowledged, |sum, table| {
+                let count = super::count(rows, table, &log);
+                sum.saturating_add(u64::try_from(count).unwrap_or(u64::MAX))
+            }),
+        };
+        let is_untold = |node: &NodeId| row.untold.iter().any(|untold| *untold == node.0);
+        untold.extend(
+            nodes
+                .into_iter()
+                .filter(|address| is_untold(&address.node) && named.insert(address.node)),
+        );
+    }
+    (cost, untold)
+}
+
+/// Of an envelope: its head and its signature.
+const AROUND_CIPHERTEXT: usize = 77 + 64;

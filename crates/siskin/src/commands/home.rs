@@ -1,0 +1,223 @@
+//! `siskin home`.
+
+mod show;
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use client::choose_homes;
+use proto::{NodeAddress, NodeId, limits};
+use tokio::task::JoinSet;
+
+use self::show::{Plan, show, show_plan};
+use super::{call, call_caught_up};
+use crate::{
+    cli::{HomeCommand, MoveArgs, WaitArgs},
+    failure::Failure,
+    keys, lookup,
+    output::Output,
+    paths::Home,
+    rpc::{HomeList, HomeSet, HomesShape},
+};
+
+pub(super) async fn run(command: HomeCommand, home: &Home, out: Output) -> Result<(), Failure> {
+    match command {
+        HomeCommand::List => {
+            let mut homes = call_caught_up(home, HomeList {}).await?;
+            ask_all(&mut homes).await;
+            out.result(&homes, |homes| show(homes, out));
+            Ok(())
+        }
+        HomeCommand::Pin { nodes, wait } => {
+            let before = Before::read(home).await?;
+            let rest = before.homes.iter().filter(|old| !is_in(&nodes, old.node)).cloned();
+            let homes: Vec<_> =
+                nodes.iter().cloned().chain(rest).take(limits::RANKING_MAX).collect();
+            let pinned = before.pinned.iter().copied().chain(nodes.iter().map(|node| node.node));
+            settle(home, &homes, &pinned.collect::<Vec<_>>(), wait, out).await
+        }
+        HomeCommand::Unpin { nodes, wait } => {
+            let before = Before::read(home).await?;
+            let is_named = |node: &NodeId| nodes.iter().any(|name| names(name, node));
+            if let Some(wrong) = nodes.iter().find(|n| !before.pinned.iter().any(|p| names(n, p))) {
+                return Err(Failure::user(format!("{wrong} is not pinned"))
+                    .hint("`siskin home list` shows which are"));
+            }
+            let pinned = before.pinned.iter().copied().filter(|node| !is_named(node));
+            settle(home, &before.homes, &pinned.collect::<Vec<_>>(), wait, out).await
+        }
+        HomeCommand::Move(args) => move_home(args, home, out).await,
+    }
+}
+
+async fn move_home(args: MoveArgs, home: &Home, out: Output) -> Result<(), Failure> {
+    let before = Before::read(home).await?;
+    let mut homes =
+        if args.nodes.is_empty() { before.sample(&args, home).await? } else { args.nodes.clone() };
+    let plan = Plan::new(&before.shape, &homes);
+    if args.dry_run {
+        out.result(&plan, show_plan);
+        return Ok(());
+    }
+    if !args.yes {
+        out.say(&show_plan(&plan));
+        confirm()?;
+    }
+    let sampled = args.nodes.is_empty();
+    loop {
+        let result = settle(home, &homes, &before.pinned, args.wait, out).await;
+        let Err(failure) = result else { return Ok(()) };
+        // Who was chosen by lot may turn out to take nobody: the next one is asked.
+        if !(sampled && failure.passing && homes.len() > 1) {
+            return Err(failure);
+        }
+        out.say(&format!("{}; the next one is asked", failure.message));
+        homes.remove(0);
+    }
+}
+
+/// Makes these the homes, shows what became of it, and says what is left to do.
+async fn settle(
+    home: &Home,
+    homes: &[NodeAddress],
+    pinned: &[NodeId],
+    wait: WaitArgs,
+    out: Output,
+) -> Result<(), Failure> {
+    let nodes = homes.iter().map(ToString::to_string).collect();
+    let pinned = pinned.iter().map(ToString::to_string).collect();
+    let shape = call(home, HomeSet { nodes, pinned, wait_s: wait.seconds() }).await?;
+    if let Some(trouble) = &shape.trouble {
+        let failure = Failure::network(format!("the account stays where it is: {trouble}"));
+        return Err(Failure { passing: true, ..failure }.hint("name another node"));
+    }
+    let serves = |home: &crate::rpc::HomeShape| home.address.clone();
+    let moved = shape.next.is_empty();
+    out.result(&shape, |shape| shape.homes.first().map(serves).unwrap_or_default());
+    if wait.seconds() == 0 {
+        return Ok(());
+    }
+    if !moved {
+        return Err(Failure::network("the next home has not answered, so nothing has moved yet")
+            .hint("`siskin up` goes on; `siskin home move` to the old home calls it off"));
+    }
+    if !shape.published {
+        return Err(Failure::network("moved, but the new home lacks something yet")
+            .hint("`siskin up` goes on"));
+    }
+    for node in &shape.former {
+        out.say(&format!(
+            "Not done: {node} has not been reached; it can't send on who comes there, and what may \
+             wait in the inbox there is not here. `siskin up` goes on."
+        ));
+    }
+    for node in &shape.untold {
+        out.say(&format!(
+            "Not done: {node} has yet to hear where conversations are now. `siskin up` goes on."
+        ));
+    }
+    Ok(())
+}
+
+/// The homes before a command.
+struct Before {
+    shape: HomesShape,
+    homes: Vec<NodeAddress>,
+    pinned: Vec<NodeId>,
+}
+
+impl Before {
+    async fn read(home: &Home) -> Result<Self, Failure> {
+        let shape = call(home, HomeList {}).await?;
+        let parse = |text: &str| {
+            text.parse::<NodeAddress>()
+                .map_err(|error| Failure::user(format!("a node's address `{text}`: {error}")))
+        };
+        let homes =
+            shape.homes.iter().map(|home| parse(&home.address)).collect::<Result<Vec<_>, _>>()?;
+        let pinned = shape.homes.iter().zip(&homes).filter(|(shape, _)| shape.pinned);
+        let pinned = pinned.map(|(_, address)| address.node).collect();
+        Ok(Self { shape, homes, pinned })
+    }
+
+    /// Chooses homes by lot, those that are pinned first.
+    async fn sample(&self, args: &MoveArgs, home: &Home) -> Result<Vec<NodeAddress>, Failure> {
+        let through = match args.through.first() {
+            Some(node) => node.clone(),
+            None => lookup::some_node(home).await?,
+        };
+        let mut sample = lookup::sample(&through).await?;
+        let serves = self.homes.first().map(|home| home.node);
+        if serves.is_some_and(|serves| self.pinned.contains(&serves)) {
+            return Err(Failure::user("your home is pinned, so it is kept")
+                .hint("`siskin home unpin` lets it go; or name a node to move to"));
+        }
+        sample.retain(|(record, _)| Some(record.node()) != serves);
+        let kept: Vec<_> =
+            self.homes.iter().filter(|old| self.pinned.contains(&old.node)).cloned().collect();
+        let secret = keys::random()?;
+        let homes = choose_homes(&sample, &kept, usize::from(args.count).max(kept.len()), &secret);
+        if homes == kept {
+            return Err(Failure::user("no node was found to move to")
+                .hint("name one, or ask another for some with --through ADDRESS"));
+        }
+        Ok(homes)
+    }
+}
+
+/// Chooses homes for a new account.
+pub(super) async fn sample_new(through: &NodeAddress) -> Result<Vec<NodeAddress>, Failure> {
+    let sample = lookup::sample(through).await?;
+    let homes = choose_homes(&sample, &[], HOMES_WANTED, &*keys::random()?);
+    if homes.is_empty() {
+        return Err(Failure::network("no node was found to be at home at")
+            .hint("name one with --node ADDRESS"));
+    }
+    Ok(homes)
+}
+
+/// Asks all homes at once what they say of themselves.
+async fn ask_all(homes: &mut HomesShape) {
+    let mut asked = JoinSet::new();
+    for (at, home) in homes.homes.iter().enumerate() {
+        if let Ok(address) = home.address.parse::<NodeAddress>() {
+            asked.spawn(async move { (at, lookup::look_at(&address).await) });
+        }
+    }
+    while let Some(answer) = asked.join_next().await {
+        let Ok((at, Ok((record, took)))) = answer else { continue };
+        let Some(home) = homes.homes.get_mut(at) else { continue };
+        home.round_trip_ms = Some(took.as_secs_f64() * 1000.0);
+        let Some(says) = record.as_ref().map(|record| record.says()) else { continue };
+        home.operator = says.operator.map(|key| key.to_string());
+        home.capacity_bytes = Some(says.capacity_bytes);
+        home.region = Some(says.region.clone()).filter(|region| !region.is_empty());
+    }
+}
+
+fn confirm() -> Result<(), Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage("nobody is here to be asked").hint("add --yes to go ahead"));
+    }
+    let mut err = io::stderr().lock();
+    let _ = write!(err, "Move? [y/N] ").and_then(|()| err.flush());
+    let mut line = String::new();
+    let read = io::stdin().lock().read_line(&mut line);
+    read.map_err(|error| Failure::io("standard input", &error))?;
+    match line.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::user("nothing was moved")),
+    }
+}
+
+fn is_in(homes: &[NodeAddress], node: NodeId) -> bool {
+    homes.iter().any(|home| home.node == node)
+}
+
+/// Whether a text is a node's name, or its address.
+fn names(text: &str, node: &NodeId) -> bool {
+    text.split('@').next().is_some_and(|name| name == node.to_string())
+}
+
+/// Homes of an account, unless its user wants another number: one that serves, and two for when it is
+/// gone.
+pub(crate) const HOMES_WANTED: usize = 3;

@@ -1,0 +1,151 @@
+//! Methods of the account's homes.
+
+use client::{
+    Action,
+    view::{self, CostView, HomeView, HomesView},
+};
+use proto::{NodeAddress, NodeId, Rows, networks};
+use serde::{Deserialize, Serialize};
+
+use super::{account::parse_nodes, methods::Call};
+use crate::{engine::Engine, failure::Failure};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HomeList {}
+
+/// Makes these the homes, the first of which serves the account.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HomeSet {
+    pub(crate) nodes: Vec<String>,
+    /// Nodes (`sisknode1…`) that are kept when homes are chosen another time.
+    #[serde(default)]
+    pub(crate) pinned: Vec<String>,
+    #[serde(default)]
+    pub(crate) wait_s: u32,
+}
+
+/// Where an account is at home, and what that costs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HomesShape {
+    pub(crate) homes: Vec<HomeShape>,
+    /// While the account moves: its homes after that.
+    pub(crate) next: Vec<String>,
+    /// Homes that were left and have something to be told or to hand over.
+    pub(crate) former: Vec<String>,
+    /// Nodes that have yet to hear who holds a conversation.
+    pub(crate) untold: Vec<String>,
+    /// The home holds all that others need to reach the account.
+    pub(crate) published: bool,
+    /// Why the next home does not take the account.
+    pub(crate) trouble: Option<String>,
+    pub(crate) cost: CostShape,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HomeShape {
+    pub(crate) address: String,
+    /// Its /24 or /48, if it has a public address.
+    pub(crate) network: Option<String>,
+    pub(crate) pinned: bool,
+    /// It holds inbox and conversations; the others are in reserve.
+    pub(crate) serves: bool,
+    /// The account is connected to it.
+    pub(crate) up: bool,
+    /// Milliseconds to it and back, as the next three if it was asked and answers.
+    pub(crate) round_trip_ms: Option<f64>,
+    pub(crate) operator: Option<String>,
+    pub(crate) capacity_bytes: Option<u64>,
+    pub(crate) region: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct CostShape {
+    pub(crate) conversations: u64,
+    pub(crate) entries: u64,
+    /// Of all entries, once.
+    pub(crate) bytes: u64,
+    /// As often as nodes hold them.
+    pub(crate) bytes_stored: u64,
+    /// Nodes that hold a conversation, at least and at most.
+    pub(crate) copies_min: u64,
+    pub(crate) copies_max: u64,
+    /// Entries that another home is sent once more.
+    pub(crate) unacknowledged: u64,
+}
+
+impl Call for HomeList {
+    const METHOD: &'static str = "home.list";
+    type Returns = HomesShape;
+
+    async fn run(self, engine: &Engine) -> Result<HomesShape, Failure> {
+        list(engine).await
+    }
+}
+
+impl Call for HomeSet {
+    const METHOD: &'static str = "home.set";
+    type Returns = HomesShape;
+
+    async fn run(self, engine: &Engine) -> Result<HomesShape, Failure> {
+        let homes = parse_nodes(&self.nodes)?;
+        let pinned = self.pinned.iter().map(|node| {
+            node.parse::<NodeId>().map_err(|error| Failure::usage(format!("`{node}`: {error}")))
+        });
+        let pinned = pinned.collect::<Result<Vec<_>, _>>()?;
+        engine.ask(Action::Move { homes, pinned }).await?;
+        engine.until(self.wait_s, settled).await?;
+        list(engine).await
+    }
+}
+
+/// Whether nothing of a move is left to be done, or it can't be done.
+fn settled(rows: &dyn Rows) -> Option<()> {
+    let homes = view::homes(rows)?;
+    let published = view::account(rows)?.published;
+    let told = homes.next.is_empty() && homes.former.is_empty() && homes.untold.is_empty();
+    (told && published || !homes.trouble.is_empty()).then_some(())
+}
+
+async fn list(engine: &Engine) -> Result<HomesShape, Failure> {
+    let look = |rows: &dyn Rows| Some((view::homes(rows)?, view::account(rows)?.published));
+    let view = engine.read(look).await?;
+    let (view, published) = view.ok_or(client::CommandError::NoAccount)?;
+    let links = engine.links();
+    let is_up = |node: &NodeId| links.get(node).copied().unwrap_or_default();
+    Ok(shape(view, published, is_up))
+}
+
+fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> HomesShape {
+    let text = |nodes: Vec<NodeAddress>| nodes.iter().map(ToString::to_string).collect();
+    let home = |home: HomeView| HomeShape {
+        network: networks(&home.address.addresses).next().map(|network| network.to_string()),
+        up: is_up(&home.address.node),
+        address: home.address.to_string(),
+        pinned: home.pinned,
+        serves: home.serves,
+        round_trip_ms: None,
+        operator: None,
+        capacity_bytes: None,
+        region: None,
+    };
+    let CostView { logs, entries, bytes, bytes_stored, copies, unacknowledged } = view.cost;
+    HomesShape {
+        homes: view.homes.into_iter().map(home).collect(),
+        next: text(view.next),
+        former: text(view.former),
+        untold: text(view.untold),
+        published,
+        trouble: Some(view.trouble).filter(|trouble| !trouble.is_empty()),
+        cost: CostShape {
+            conversations: logs,
+            entries,
+            bytes,
+            bytes_stored,
+            copies_min: copies.0,
+            copies_max: copies.1,
+            unacknowledged,
+        },
+    }
+}
