@@ -15,8 +15,10 @@ mod churn;
 mod eclipse;
 mod figures;
 mod growth;
+mod hostile;
 mod memory;
 mod records;
+mod rogue;
 mod world;
 
 use std::time::Duration;
@@ -34,6 +36,8 @@ pub enum Trial {
     Partition,
     /// Three nodes in ten are in one hand, with and without our defences.
     Eclipse,
+    /// One node in five does harm, of each kind.
+    Hostile,
 }
 
 /// How much of it.
@@ -83,6 +87,7 @@ pub fn run(trial: Trial, size: Size) -> Report {
         Trial::Churn => churn::run(size.nodes, Duration::from_secs(60 * size.minutes), size),
         Trial::Death => calamity::death(size.nodes, size),
         Trial::Eclipse => eclipse::run(size),
+        Trial::Hostile => hostile::run(size),
         Trial::Partition => calamity::partition(size.nodes, size),
     }
 }

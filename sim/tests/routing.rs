@@ -24,3 +24,10 @@ fn records_outlive_a_third_of_the_nodes() {
     let seen = run(Trial::Death, SIZE);
     assert!(seen.failures.is_empty(), "{:?}\n{}", seen.failures, seen.text);
 }
+
+#[test]
+fn whoever_does_harm_harms_no_lookup() {
+    let size = Size { nodes: 12, accounts: 5, lookups: 20, ..SIZE };
+    let seen = run(Trial::Hostile, size);
+    assert!(seen.failures.is_empty(), "{:?}\n{}", seen.failures, seen.text);
+}

@@ -46,6 +46,8 @@ enum Name {
     Partition,
     /// Three nodes in ten are in one hand, with and without our defences
     Eclipse,
+    /// One node in five does harm, of each kind
+    Hostile,
 }
 
 fn main() -> ExitCode {
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Name::Death => Trial::Death,
         Name::Partition => Trial::Partition,
         Name::Eclipse => Trial::Eclipse,
+        Name::Hostile => Trial::Hostile,
     };
     let began = Instant::now();
     let report = run(trial, Size { seed, nodes, least, accounts, lookups, minutes });

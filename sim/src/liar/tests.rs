@@ -87,14 +87,15 @@ fn what_is_withheld_is_shown_to_nobody() {
             _ => None,
         });
         let seen: BTreeSet<_> = world.said.iter().flat_map(|(.., frame)| shown(frame)).collect();
-        asked.filter(|ciphertext| !seen.contains(ciphertext)).count()
+        asked.filter(|ciphertext| !seen.contains(ciphertext)).collect::<BTreeSet<_>>()
     };
     let before = withheld(&world);
-    assert!((1..=6).contains(&before), "{before}");
+    assert!((1..=6).contains(&before.len()), "{}", before.len());
     world.hang_up(1);
     world.dial(1);
     world.pass(Duration::from_secs(2));
-    assert_eq!(withheld(&world), before, "not by any way");
+    // Whatever is said at the reconnection may be withheld as well.
+    assert!(withheld(&world).is_superset(&before), "not by any way");
     assert_eq!(world.count(|body| matches!(body, Body::Refused { .. })), 0);
 }
 

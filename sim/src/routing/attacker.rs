@@ -7,7 +7,7 @@ use crypto::{NodeDraft, NodeRecord, SigningKey, place};
 use proto::{Body, Contact, Frame, Input, Instant, Key, Output, Routing, limits};
 use routing::{RouterCommand, RouterEvent};
 
-use super::world::WORK_BITS;
+use super::world::{Hostile, WORK_BITS};
 
 /// One of them.
 pub(super) struct Attacker {
@@ -43,11 +43,34 @@ impl Attacker {
         Some(Self { own, gang, outputs: outputs.collect(), requests: 0 })
     }
 
-    pub(super) fn poll_output(&mut self) -> Option<Output<RouterEvent>> {
+    /// The nearest of the gang.
+    fn nearest(&self, target: &Key) -> Vec<Contact> {
+        let distance = |key: &Key| {
+            let mut xor = key.0;
+            xor.iter_mut().zip(target.0).for_each(|(byte, other)| *byte ^= other);
+            xor
+        };
+        let mut nearest: Vec<&(Key, Contact)> =
+            self.gang.iter().filter(|(_, contact)| contact.node != self.own.node()).collect();
+        let count = limits::BUCKET_MAX.min(nearest.len());
+        if count < nearest.len() {
+            nearest.select_nth_unstable_by_key(count, |(key, _)| distance(key));
+        }
+        nearest.into_iter().take(count).map(|(_, contact)| contact.clone()).collect()
+    }
+
+    fn say(&mut self, peer: proto::Peer, request: u32, word: Routing) {
+        let frame = Frame { request, body: Body::Routing(word) };
+        self.outputs.push_back(Output::Transmit(peer, frame));
+    }
+}
+
+impl Hostile for Attacker {
+    fn poll_output(&mut self) -> Option<Output<RouterEvent>> {
         self.outputs.pop_front()
     }
 
-    pub(super) fn handle(&mut self, input: Input<RouterCommand>, _now: Instant) {
+    fn handle(&mut self, input: Input<RouterCommand>, _now: Instant) {
         match input {
             Input::Connected(peer, _) => {
                 let introduce = Routing::Introduce(self.own.as_bytes().to_vec());
@@ -72,25 +95,8 @@ impl Attacker {
         }
     }
 
-    /// The nearest of the gang.
-    fn nearest(&self, target: &Key) -> Vec<Contact> {
-        let distance = |key: &Key| {
-            let mut xor = key.0;
-            xor.iter_mut().zip(target.0).for_each(|(byte, other)| *byte ^= other);
-            xor
-        };
-        let mut nearest: Vec<&(Key, Contact)> =
-            self.gang.iter().filter(|(_, contact)| contact.node != self.own.node()).collect();
-        let count = limits::BUCKET_MAX.min(nearest.len());
-        if count < nearest.len() {
-            nearest.select_nth_unstable_by_key(count, |(key, _)| distance(key));
-        }
-        nearest.into_iter().take(count).map(|(_, contact)| contact.clone()).collect()
-    }
-
-    fn say(&mut self, peer: proto::Peer, request: u32, word: Routing) {
-        let frame = Frame { request, body: Body::Routing(word) };
-        self.outputs.push_back(Output::Transmit(peer, frame));
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
     }
 }
 

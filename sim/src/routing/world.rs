@@ -5,16 +5,20 @@
 //! with another key, or with nobody there, it comes to nothing. Who dies without a word is noticed
 //! by the others as `spec/transport.md`, section 5 has it.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration};
 
 use crypto::{SigningKey, Verifier};
 use proto::{
-    Frame, Input, Instant, Machine, NodeAddress, NodeId, Output, Peer, PublicKey, Rows, Seed, Table,
+    Frame, FrameReader, Input, Instant, Machine, NodeAddress, NodeId, Output, Peer, PublicKey,
+    Rows, Seed, Table, write_frame,
 };
 use routing::{Defences, Router, RouterCommand, RouterConfig, RouterEvent};
 use sha2::{Digest, Sha256};
 
-use super::{attacker::Attacker, memory::Memory};
+use super::{
+    memory::Memory,
+    rogue::{Deed, Loot, Rogue},
+};
 use crate::{agenda::Agenda, dice::Dice};
 
 /// All hosts and what is on its way.
@@ -72,7 +76,14 @@ pub(super) struct Host {
 pub(super) enum Process {
     Down,
     Honest(Box<Router>),
-    Hostile(Box<Attacker>),
+    Hostile(Box<dyn Hostile>),
+}
+
+/// Something that takes a router's place and is none.
+pub(super) trait Hostile {
+    fn handle(&mut self, input: Input<RouterCommand>, now: Instant);
+    fn poll_output(&mut self) -> Option<Output<RouterEvent>>;
+    fn poll_timeout(&self) -> Option<Instant>;
 }
 
 enum What {
@@ -146,26 +157,52 @@ impl World {
 
     /// Starts a router on a host.
     pub(super) fn start(&mut self, host: u32, through: Vec<u32>) {
-        let join = through.into_iter().map(|other| self.address_of(other)).collect();
-        self.boots += 1;
-        let seed = Seed(Dice::new(self.seed, "boot", self.boots).bytes());
+        let (config, seed) = (self.config(host, through), self.boot_seed());
         let place = &mut self.hosts[host as usize];
-        let config = RouterConfig {
-            addresses: vec![place.address],
-            join,
-            verifier: self.verifier.clone(),
-            defences: self.defences,
-            ..RouterConfig::new(place.key.clone())
-        };
         if let Ok(router) = Router::open(config, seed, self.now, &place.rows) {
             place.process = Process::Honest(Box::new(router));
             self.drain(host);
         }
     }
 
-    /// Starts an attacker on a host.
-    pub(super) fn corrupt(&mut self, host: u32, attacker: Attacker) {
-        self.hosts[host as usize].process = Process::Hostile(Box::new(attacker));
+    fn config(&self, host: u32, through: Vec<u32>) -> RouterConfig {
+        let join = through.into_iter().map(|other| self.address_of(other)).collect();
+        let place = &self.hosts[host as usize];
+        RouterConfig {
+            addresses: vec![place.address],
+            join,
+            verifier: self.verifier.clone(),
+            defences: self.defences,
+            ..RouterConfig::new(place.key.clone())
+        }
+    }
+
+    fn boot_seed(&mut self) -> Seed {
+        self.boots += 1;
+        Seed(Dice::new(self.seed, "boot", self.boots).bytes())
+    }
+
+    /// Adds a rogue in a network of its own that joins through an honest node.
+    pub(super) fn join_rogue(&mut self, deed: Deed, loot: &Rc<Loot>) {
+        let number = self.hosts.len() as u32;
+        let key = SigningKey::from_seed(Dice::new(self.seed, "key", number.into()).bytes());
+        let host = self.place(key.clone(), honest_address(number));
+        let through = self.somebody_up(host).into_iter().collect();
+        let mut config = self.config(host, through);
+        if deed == Deed::Elsewhere {
+            // It can be dialled where it is, but says so last.
+            let others = (0..3).map(|other| honest_address(number.saturating_sub(other * 7 + 1)));
+            config.addresses = others.chain(config.addresses).collect();
+        }
+        let (seed, dice) = (self.boot_seed(), Dice::new(self.seed, "rogue", number.into()));
+        if let Ok(router) = Router::open(config, seed, self.now, &Memory::default()) {
+            self.corrupt(host, Rogue::new(deed, (router, key), Rc::clone(loot), dice));
+        }
+    }
+
+    /// Starts something hostile on a host.
+    pub(super) fn corrupt(&mut self, host: u32, hostile: impl Hostile + 'static) {
+        self.hosts[host as usize].process = Process::Hostile(Box::new(hostile));
         self.drain(host);
     }
 
@@ -297,7 +334,7 @@ impl World {
             return;
         }
         place.wake_at = None;
-        let due = self.router(host).and_then(Machine::poll_timeout);
+        let due = self.due(host);
         if due.is_some_and(|due| due <= self.now) {
             self.handle(host, Input::Timeout);
         } else {
@@ -330,7 +367,7 @@ impl World {
         match &mut place.process {
             Process::Down => {}
             Process::Honest(router) => router.handle(input, now, &place.rows),
-            Process::Hostile(attacker) => attacker.handle(input, now),
+            Process::Hostile(hostile) => hostile.handle(input, now),
         }
         self.drain(host);
     }
@@ -341,7 +378,7 @@ impl World {
             let output = match &mut self.hosts[host as usize].process {
                 Process::Down => return,
                 Process::Honest(router) => router.poll_output(),
-                Process::Hostile(attacker) => attacker.poll_output(),
+                Process::Hostile(hostile) => hostile.poll_output(),
             };
             match output {
                 None => break,
@@ -361,8 +398,16 @@ impl World {
         self.plan_wake(host);
     }
 
+    fn due(&self, host: u32) -> Option<Instant> {
+        match &self.hosts[host as usize].process {
+            Process::Down => None,
+            Process::Honest(router) => router.poll_timeout(),
+            Process::Hostile(hostile) => hostile.poll_timeout(),
+        }
+    }
+
     fn plan_wake(&mut self, host: u32) {
-        let Some(due) = self.router(host).and_then(Machine::poll_timeout) else { return };
+        let Some(due) = self.due(host) else { return };
         let due = due.max(self.now.after(MOMENT));
         let place = &mut self.hosts[host as usize];
         if place.wake_at.is_none_or(|planned| planned > due) {
@@ -394,6 +439,14 @@ impl World {
             return;
         }
         let arrives = self.now.after(self.way(from, at));
+        let frame = match self.hosts[from as usize].process {
+            Process::Hostile(_) => coded(&frame),
+            Process::Down | Process::Honest(_) => Some(frame),
+        };
+        let Some(frame) = frame else {
+            // Sooner than `net`, which bears with a few of them before it ends the connection.
+            return self.hang_up(at, self.hosts[from as usize].peer);
+        };
         let frame = Box::new(frame);
         self.agenda.enter(arrives, What::Frame { at, from, connection, frame });
     }
@@ -420,6 +473,15 @@ impl World {
         self.trace.update(at.to_le_bytes());
         self.trace.update(from.to_le_bytes());
     }
+}
+
+/// What comes out at the other end of a connection.
+fn coded(frame: &Frame) -> Option<Frame> {
+    let mut bytes = Vec::new();
+    write_frame(frame, &mut bytes);
+    let mut reader = FrameReader::default();
+    reader.push(&bytes);
+    reader.next_frame().ok().flatten().map(|(frame, _)| frame)
 }
 
 /// An address in a /24 that one honest node in three shares with another one.
