@@ -30,6 +30,17 @@ async fn a_request_is_answered() {
 }
 
 #[tokio::test]
+async fn each_is_told_where_the_other_is() {
+    let mut node = start(node(1, 0), Memory::new()).await;
+    let mut device = start(device(2), Memory::new()).await;
+    device.tell(Tell::Connect(node.key, vec![node.address()])).await;
+    assert_eq!(device.met().await, (node.key, Some(node.address())));
+    // A device lets the system choose its port.
+    let (peer, met_at) = node.met().await;
+    assert_eq!((peer, met_at.map(|at| at.ip())), (device.key, Some(node.address().ip())));
+}
+
+#[tokio::test]
 async fn the_largest_frames_pass_in_both_directions() {
     let mut node = start(node(1, 0), Memory::new()).await;
     let mut device = start(device(2), Memory::new()).await;
@@ -117,7 +128,7 @@ async fn a_newer_connection_takes_the_place_of_the_older() {
     newer.tell(Tell::Connect(node.key, vec![node.address()])).await;
     let peer = Identity::from_seed([2; 32]).public();
     assert!(matches!(node.told().await, Told::Disconnected(gone) if gone == peer));
-    assert!(matches!(node.told().await, Told::Connected(back) if back == peer));
+    assert!(matches!(node.told().await, Told::Connected(back, _) if back == peer));
     assert_eq!(newer.connected().await, node.key);
     assert_eq!(older.disconnected().await, node.key);
 }

@@ -25,7 +25,7 @@ pub(super) struct Echo {
 
 #[derive(Debug)]
 pub(super) enum Told {
-    Connected(Peer),
+    Connected(Peer, Option<SocketAddr>),
     Disconnected(Peer),
     Frame(Frame),
     Relayed(Peer, Option<RelayPort>),
@@ -91,7 +91,9 @@ impl Machine for Echo {
             Input::Command(Tell::Tunnel(through, at, token)) => {
                 outputs.push_back(Output::Tunnel { through, at, token });
             }
-            Input::Connected(peer, _) => outputs.push_back(Output::Event(Told::Connected(peer))),
+            Input::Connected(peer, met_at) => {
+                outputs.push_back(Output::Event(Told::Connected(peer, met_at)));
+            }
             Input::Disconnected(peer) => outputs.push_back(Output::Event(Told::Disconnected(peer))),
             Input::Frame(peer, frame) => {
                 check_foreseen(&mut self.coming, peer, &frame);
@@ -186,9 +188,14 @@ impl Side {
 
     /// Skips to the next connection.
     pub(super) async fn connected(&mut self) -> Peer {
+        self.met().await.0
+    }
+
+    /// Skips to the next connection; where the peer has proved to be.
+    pub(super) async fn met(&mut self) -> (Peer, Option<SocketAddr>) {
         loop {
-            if let Told::Connected(peer) = self.told().await {
-                return peer;
+            if let Told::Connected(peer, met_at) = self.told().await {
+                return (peer, met_at);
             }
         }
     }

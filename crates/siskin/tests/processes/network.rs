@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::people::{Person, Running, assert_fails, siskin, status_until, stderr, stdout};
+use crate::people::{Person, Running, assert_fails, siskin, status_until, stderr, stdout, tries};
 
 /// Three nodes in a directory, joined through the first.
 fn three(place: &Path) -> [Running; 3] {
@@ -35,7 +35,7 @@ fn nodes_find_each_other_and_the_accounts_of_all() {
     let account = ann.json(&["account", "show"])["account"].as_str().unwrap().to_owned();
     let ask = || lookup(&[&account, "--node", third.address(), "--trace", "--json"]);
     // The publication is under way when the account is told that it is there.
-    let found = (0..ASKED_MAX).map(|_| ask()).find(|output| output.status.success());
+    let found = tries().map(|()| ask()).find(|output| output.status.success());
     let found = json(&found.unwrap());
     assert_eq!(found["target"], account);
     assert_eq!(found["record"]["kind"], "account");
@@ -68,7 +68,7 @@ fn accounts_are_found_when_nodes_have_been_killed() {
     });
     let ask = |account: &str, node: &Running| lookup(&[account, "--node", node.address()]);
     let finds =
-        |account: &str, node: &Running| (0..ASKED_MAX).any(|_| ask(account, node).status.success());
+        |account: &str, node: &Running| tries().any(|()| ask(account, node).status.success());
     assert!(accounts.iter().all(|account| finds(account, &nodes[6])), "published");
     // The home of one of them and a stranger, without warning.
     drop(nodes.remove(5));
@@ -155,5 +155,3 @@ fn a_node_finds_those_again_that_it_was_told_of() {
     let output = siskin(&["node", "--config"]).arg(&config).output().unwrap();
     assert_fails(&output, 2, "`nobody`");
 }
-
-const ASKED_MAX: usize = 200;

@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -73,7 +74,7 @@ impl Person {
 
     /// Asks again until the answer fits; each asking is a process, so this is no busy loop.
     pub(crate) fn until(&self, arguments: &[&str], fits: impl Fn(&Value) -> bool) -> Value {
-        for _ in 0..ASKED_MAX {
+        for () in tries() {
             let answer = self.json(arguments);
             if fits(&answer) {
                 return answer;
@@ -141,7 +142,7 @@ impl Drop for Running {
 /// Asks a node how it fares until the answer fits; each asking is a process.
 pub(crate) fn status_until(directory: &Path, fits: impl Fn(&Value) -> bool) -> Value {
     let mut status = Value::Null;
-    for _ in 0..ASKED_MAX {
+    for () in tries() {
         let mut command = siskin(&["node", "status", "--json", "--data-dir"]);
         let output = command.arg(directory).output().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
@@ -184,4 +185,10 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-const ASKED_MAX: usize = 200;
+/// Says when to ask once more what may become so, as long as a test has time.
+pub(crate) fn tries() -> impl Iterator<Item = ()> {
+    let began = Instant::now();
+    std::iter::from_fn(move || (began.elapsed() < WAIT_MAX).then_some(()))
+}
+
+const WAIT_MAX: Duration = Duration::from_secs(15);
