@@ -2,7 +2,7 @@
 
 use crypto::{Authority, SigningKey};
 use node::{NodeConfig, NodeEvent};
-use proto::{Body, Code, Cursor, PublicKey, PutKeyPackages, limits};
+use proto::{Body, Code, Cursor, NodeId, PublicKey, PutKeyPackages, limits};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
@@ -75,6 +75,32 @@ fn a_device_that_is_gone_loses_its_handles_and_packages() {
     assert_eq!(world.delivered(&other).len(), 1, "the inbox is what it was");
     let none = refused(Code::NotFound);
     assert_eq!(world.ask(&other, Body::TakeKeyPackages { handle: 1 }), none);
+}
+
+#[test]
+fn guests_of_an_account_that_has_moved_are_told_where_to() {
+    let (mut world, owner, account) = start();
+    let [guest, late] = [2, 3].map(|peer| world.connect(peer));
+    let invite = SigningKey::from_seed([33; 32]);
+    let key = invite.public();
+    let put = Body::PutInvite { handle: 1, key, expires_s: START.as_secs() + 60, uses: 9 };
+    assert!(is_accepted(&world.ask(&owner, put)));
+    world.open(&guest, 1, account.inbox(), &invite, None, None);
+    assert!(is_accepted(&world.ask(&guest, append(1, &to_inbox(&invite, &account)))));
+
+    let elsewhere = draft(2, &[account.device.public()], NodeId([9; 32]));
+    let newer = account.authority.sign_record(elsewhere).unwrap().as_bytes().to_vec();
+    assert!(is_accepted(&world.ask(&owner, Body::PutBundle(newer.clone()))));
+
+    let moved = Body::Refused { code: Code::Stale, newer };
+    let before = world.dump();
+    assert_eq!(world.ask(&guest, append(1, &to_inbox(&invite, &account))), moved);
+    assert_eq!(world.ask(&guest, Body::TakeKeyPackages { handle: 1 }), moved);
+    assert_eq!(world.open(&late, 1, account.inbox(), &invite, None, None), moved);
+    assert_eq!(world.dump(), before);
+    let tail = Some(Cursor::default());
+    world.open(&owner, 2, account.inbox(), &account.device, None, tail);
+    assert_eq!(world.delivered(&owner).len(), 1, "the owner reads what is still there");
 }
 
 #[test]
