@@ -22,6 +22,7 @@ use anyhow::{Context, Result};
 
 mod cpu;
 mod crowd;
+mod differences;
 mod idle;
 mod keys;
 mod latency;
@@ -73,6 +74,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "wire" => wire::run(&runtime, option),
         "idle" => runtime.block_on(idle::run(option, arguments.get(2).map(String::as_str))),
         "cpu" => runtime.block_on(cpu::run()),
+        "differences" => differences::run(),
         "keys" => keys::run(),
         "network" => runtime.block_on(network::run(&arguments[1..])),
         "sim" => simulator::run(&arguments[1..]),
@@ -88,7 +90,8 @@ fn run(arguments: &[String]) -> Result<()> {
 }
 
 const ALL: &str = "all";
-const NAMES: [&str; 8] = ["keys", "latency", "cpu", "wire", "throughput", "idle", "network", "sim"];
+const NAMES: [&str; 9] =
+    ["keys", "latency", "cpu", "wire", "throughput", "idle", "network", "differences", "sim"];
 const USAGE: &str = "usage: cargo run --release -p bench -- NAME
 
   keys                   message keys, pages, seals and signatures
@@ -101,6 +104,8 @@ const USAGE: &str = "usage: cargo run --release -p bench -- NAME
   network [NODES ACCOUNTS KILLED]
                          node processes that find each other's accounts, some of
                          them killed
+  differences            two replicas find out in what they differ, by symbols and by
+                         ranges
   sim [NODES PEOPLE EVERY_S LASTS_S]
                          how fast the simulator lets time pass, and its memory
   all                    all of these

@@ -114,8 +114,9 @@ const fn edges(
 
 const EVERYTHING: &[&str] = &["*"];
 
-const EDGES: [Edges; 12] = [
+const EDGES: [Edges; 13] = [
     edges("proto", &[], &[]),
+    edges("reconcile", &[], &[]),
     edges("crypto", &["proto"], &[]),
     edges("routing", &["proto", "crypto"], &[]),
     edges("node", &["proto", "crypto", "routing"], &["store"]),

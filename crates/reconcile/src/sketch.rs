@@ -1,0 +1,171 @@
+//! Symbols of one set, and how they are written.
+
+use std::ops::Range;
+
+use crate::{Item, Key, mark::Mark};
+
+/// So many items at most may be in one set only.
+pub const DIFFERENCES_MAX: usize = 1 << 16;
+
+/// So many symbols at most are told of a set: twice as many as [`DIFFERENCES_MAX`], where 1.4 times is
+/// enough.
+pub const SYMBOLS_MAX: usize = 1 << 17;
+
+/// So many symbols at most are told at once: 54 KiB, and 70 if they are made up.
+pub const PORTION_MAX: usize = 2048;
+
+/// Why two sets can't be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// What arrived is no portion of symbols, or not the one that was wanted.
+    #[error("not the symbols that were asked for")]
+    Malformed,
+    /// No two sets have such symbols, or one has changed in between.
+    #[error("symbols of no set")]
+    Forged,
+    /// More than [`DIFFERENCES_MAX`] items are in one set only.
+    #[error("more than {DIFFERENCES_MAX} differences")]
+    TooDifferent,
+}
+
+/// The first symbols of a set.
+#[derive(Clone, Debug)]
+pub struct Sketch {
+    key: Key,
+    symbols: Vec<Symbol>,
+}
+
+impl Sketch {
+    /// Of a set that is yet to be walked through.
+    #[must_use]
+    pub fn new(key: Key) -> Self {
+        Self { key, symbols: Vec::new() }
+    }
+
+    /// Writes a portion. `items` are walked through if it goes beyond what is prepared: for a first
+    /// time, and again for more than 64, 1,024 and 16,384 symbols.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if the range is empty or goes beyond [`PORTION_MAX`] or [`SYMBOLS_MAX`].
+    pub fn portion(
+        &mut self,
+        range: Range<usize>,
+        items: impl IntoIterator<Item = Item>,
+    ) -> Result<Vec<u8>, Error> {
+        if range.is_empty() || range.len() > PORTION_MAX || range.end > SYMBOLS_MAX {
+            return Err(Error::Malformed);
+        }
+        self.prepare(range.end, items);
+        let count = self.symbols.first().map_or(0, |symbol| symbol.count);
+        let mut bytes = Vec::new();
+        write_number(&mut bytes, count);
+        for (place, symbol) in self.symbols.iter().enumerate().take(range.end).skip(range.start) {
+            let unexpected = symbol.count.wrapping_sub(expected(count, place));
+            write_number(&mut bytes, unexpected);
+            bytes.extend(symbol.sum.to_be_bytes());
+            bytes.extend(symbol.check.to_be_bytes());
+        }
+        Ok(bytes)
+    }
+
+    pub(crate) fn prepare(&mut self, to: usize, items: impl IntoIterator<Item = Item>) {
+        let from = self.symbols.len();
+        if to <= from {
+            return;
+        }
+        let mut prepared = PREPARED;
+        while prepared < to {
+            prepared = prepared.saturating_mul(16);
+        }
+        self.symbols.resize(prepared, Symbol::default());
+        for item in items {
+            let mark = self.key.mark(u128::from_be_bytes(item));
+            for place in mark.places().skip_while(|place| *place < from) {
+                let Some(symbol) = self.symbols.get_mut(place) else { break };
+                symbol.add(&mark, 1);
+            }
+        }
+    }
+
+    pub(crate) fn symbols(&self) -> &[Symbol] {
+        &self.symbols
+    }
+}
+
+/// All items of a set that have a place in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Symbol {
+    pub(crate) count: i64,
+    pub(crate) sum: u128,
+    pub(crate) check: u64,
+}
+
+impl Symbol {
+    pub(crate) fn add(&mut self, mark: &Mark, times: i64) {
+        self.count = self.count.wrapping_add(times);
+        self.sum ^= mark.item;
+        self.check ^= mark.check;
+    }
+
+    pub(crate) fn minus(self, other: Self) -> Self {
+        Self {
+            count: self.count.wrapping_sub(other.count),
+            sum: self.sum ^ other.sum,
+            check: self.check ^ other.check,
+        }
+    }
+}
+
+/// Reads a portion.
+pub(crate) fn read(range: Range<usize>, mut bytes: &[u8]) -> Result<Vec<Symbol>, Error> {
+    let count = read_number(&mut bytes)?;
+    let mut symbols = Vec::new();
+    for place in range {
+        let count = read_number(&mut bytes)?.wrapping_add(expected(count, place));
+        let sum = u128::from_be_bytes(take(&mut bytes)?);
+        let check = u64::from_be_bytes(take(&mut bytes)?);
+        symbols.push(Symbol { count, sum, check });
+    }
+    if bytes.is_empty() { Ok(symbols) } else { Err(Error::Malformed) }
+}
+
+/// About how many of so many items are in a symbol: only what differs from it is written.
+fn expected(count: i64, place: usize) -> i64 {
+    let place = i64::try_from(place).unwrap_or(i64::MAX);
+    count.wrapping_mul(2).checked_div(place.saturating_add(2)).unwrap_or_default()
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], Error> {
+    let (taken, rest) = bytes.split_first_chunk().ok_or(Error::Malformed)?;
+    *bytes = rest;
+    Ok(*taken)
+}
+
+/// As protobuf's `sint64`.
+fn write_number(bytes: &mut Vec<u8>, number: i64) {
+    let mut left = (number.wrapping_shl(1) ^ (number >> 63)).cast_unsigned();
+    loop {
+        let [low, ..] = left.to_le_bytes();
+        left >>= 7;
+        if left == 0 {
+            return bytes.push(low & 0x7F);
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+fn read_number(bytes: &mut &[u8]) -> Result<i64, Error> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let [byte] = take(bytes)?;
+        number |= u64::from(byte & 0x7F).checked_shl(shift).unwrap_or_default();
+        if byte & 0x80 == 0 {
+            return Ok((number >> 1).cast_signed() ^ (number & 1).cast_signed().wrapping_neg());
+        }
+    }
+    Err(Error::Malformed)
+}
+
+/// How many symbols are computed at least, for walking through a set costs more than they do.
+const PREPARED: usize = 64;
