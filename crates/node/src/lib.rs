@@ -32,9 +32,11 @@ mod routes;
 mod session;
 mod status;
 mod tail;
+mod verify;
 
 pub use config::{NodeConfig, Registration};
 pub use counters::{Counters, Dropped};
 pub use layout::{LAYOUT_NAME, LAYOUT_VERSION};
 pub use node::{Node, NodeCommand, NodeEvent};
 pub use status::{NodePeer, Status};
+pub use verify::{Fault, Verified, Wrong, verify};

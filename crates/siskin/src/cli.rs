@@ -90,6 +90,8 @@ pub(crate) enum NodeAction {
     Status(PlaceArgs),
     /// List the nodes to which it is connected
     Peers(PlaceArgs),
+    /// Check everything that a node has stored; it must not run meanwhile
+    Verify(PlaceArgs),
 }
 
 #[derive(Args)]

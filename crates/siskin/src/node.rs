@@ -5,6 +5,7 @@ mod desk;
 mod nearby;
 mod reach;
 mod settings;
+mod verify;
 
 use std::{
     fs,
@@ -53,6 +54,7 @@ pub(crate) async fn run(args: NodeArgs, home: &Home, out: Output) -> Result<(), 
         Some(NodeAction::Run(run)) => serve(*run, home, out).await,
         Some(NodeAction::Status(place)) => api::show_status(&at(place), out).await,
         Some(NodeAction::Peers(place)) => api::show_peers(&at(place), out).await,
+        Some(NodeAction::Verify(place)) => verify::run(&at(place), out),
     }
 }
 

@@ -23,4 +23,5 @@ mod replication;
 mod routes;
 mod strangers;
 mod town;
+mod verify;
 mod world;

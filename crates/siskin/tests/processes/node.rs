@@ -74,3 +74,36 @@ fn pages_and_completions_are_there() {
     let usage = person.run(&["send"]);
     assert_eq!(usage.status.code(), Some(2), "{}", stderr(&usage));
 }
+
+#[test]
+fn what_is_stored_can_be_verified_while_the_node_does_not_run() {
+    let place = tempfile::tempdir().unwrap();
+    let verify = |how: &[&str]| {
+        let mut command = siskin(&["node", "verify", "--data-dir"]);
+        command.arg(place.path()).args(how).output().unwrap()
+    };
+    let report =
+        || -> serde_json::Value { serde_json::from_slice(&verify(&["--json"]).stdout).unwrap() };
+    assert_fails(&verify(&[]), 1, "no node has run");
+    assert!(fs::read_dir(place.path()).unwrap().next().is_none(), "nothing is made");
+    let node = Running::node(place.path());
+    let _ann = Person::with_account("Ann", node.address());
+    assert_fails(&verify(&[]), 6, "in use");
+    assert!(node.terminate().success());
+    let sound = report();
+    assert_eq!(
+        (&sound["bundles"], &sound["logs"], &sound["faults"]),
+        (&1.into(), &1.into(), &0.into())
+    );
+
+    let (name, version) = (node::LAYOUT_NAME, node::LAYOUT_VERSION);
+    let layout = store::Layout { name, version, migrations: &[] };
+    let mut store = store::Fjall::open(place.path(), &layout).unwrap();
+    let mut batch = proto::WriteBatch::default();
+    batch.put(proto::Table(4), [1; 16], *b"what no node has written");
+    store::Store::apply(&mut store, &batch).unwrap();
+    store::Store::sync(&mut store).unwrap();
+    drop(store);
+    assert_fails(&verify(&[]), 1, "1 faults");
+    assert_eq!(report()["shown"][0], "an entry of no log");
+}
