@@ -28,7 +28,7 @@ use crate::{
 };
 pub(crate) use peering::{Answered, is_about_the_entry};
 use peering::{FRAMES_MAX, Peering, REDIAL, UNNEEDED};
-pub(crate) use rows::{put_ranking, put_received, ranking, received};
+pub(crate) use rows::{copies_behind, put_ranking, put_received, ranking, received};
 
 /// The other nodes that hold logs of this one.
 #[derive(Debug)]

@@ -32,6 +32,9 @@ pub struct Status {
     pub accounts: u64,
     /// Logs that are here.
     pub logs: u64,
+    /// Copies of logs at other nodes that may lack something that is here, as far as they were
+    /// counted: up to 10,000.
+    pub copies_behind: u64,
     /// What is on disk.
     pub disk_used_bytes: u64,
     /// What may be.

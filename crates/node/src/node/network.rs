@@ -10,6 +10,7 @@ use super::{Durability, Node, NodeCommand, NodeEvent};
 use crate::{
     account::{self, Refusal},
     counters::Dropped,
+    replica::copies_behind,
     routes::{Asked, Routes},
     status::{NodePeer, Status},
 };
@@ -47,7 +48,7 @@ impl Node {
             }
             NodeCommand::Sample(ticket) => self.sample(ticket, draft, now),
             NodeCommand::Status(ticket) => {
-                let status = Box::new(self.status());
+                let status = Box::new(self.status(draft));
                 self.event(NodeEvent::Status { ticket, status });
             }
             NodeCommand::Peers(ticket) => {
@@ -286,12 +287,13 @@ impl Node {
         self.replies.push_back(Output::Event(event));
     }
 
-    fn status(&self) -> Status {
+    fn status(&self, rows: &dyn Rows) -> Status {
         let mut status = Status {
             node: self.config.node,
             connections: self.sessions.len() as u64,
             accounts: self.quota.accounts(),
             logs: self.logs.count(),
+            copies_behind: copies_behind(rows),
             disk_used_bytes: self.quota.used(),
             disk_cap_bytes: self.config.disk_cap_bytes,
             counters: self.counting.counters.clone(),

@@ -55,6 +55,16 @@ pub(crate) fn logs_of(
     });
 }
 
+/// How many copies of logs at other nodes may lack something, up to a limit.
+pub(crate) fn copies_behind(rows: &dyn Rows) -> u64 {
+    let mut count = 0_u64;
+    rows.scan(DIRTY, &[], &[0xFF; 41], Direction::Forward, &mut |_, _| {
+        count = count.saturating_add(1);
+        if count < BEHIND_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    count
+}
+
 /// The first node behind another one in a table of peers.
 pub(crate) fn peer_after(rows: &dyn Rows, table: Table, peer: Option<&Peer>) -> Option<Peer> {
     let from = peer.map(|peer| layout::peer_key(peer, u64::MAX)).unwrap_or_default();
@@ -65,3 +75,6 @@ pub(crate) fn peer_after(rows: &dyn Rows, table: Table, peer: Option<&Peer>) -> 
     });
     found
 }
+
+/// Whoever asks how a node fares doesn't have it count all day.
+const BEHIND_MAX: u64 = 10_000;

@@ -8,7 +8,7 @@ use crate::{
     world::{Conversation, NODE, envelope, key_change, refused},
 };
 use crypto::SigningKey;
-use node::NodeConfig;
+use node::{NodeCommand, NodeConfig, NodeEvent};
 
 #[test]
 fn what_one_node_takes_the_other_delivers() {
@@ -97,6 +97,7 @@ fn a_node_that_was_away_for_long_gets_all_in_small_portions() {
     for position in 1..=3000 {
         town.append(0, 2, &talk.envelope(position, b"meanwhile"));
     }
+    assert_eq!(copies_behind(&mut town), 1);
     town.link();
     town.carry_some(1);
     town.carry_some(1);
@@ -109,6 +110,16 @@ fn a_node_that_was_away_for_long_gets_all_in_small_portions() {
     town.carry();
     assert_eq!(town.entries(1, 2, &talk).len(), 3000);
     assert_eq!(town.entries(0, 2, &talk), town.entries(1, 2, &talk));
+    assert_eq!(copies_behind(&mut town), 0);
+}
+
+fn copies_behind(town: &mut Town) -> u64 {
+    let world = &mut town.worlds[0];
+    world.input(Input::Command(NodeCommand::Status(1)));
+    match world.events.last() {
+        Some(NodeEvent::Status { status, .. }) => status.copies_behind,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub(crate) struct StatusShape {
     pub(crate) records: u64,
     pub(crate) accounts: u64,
     pub(crate) logs: u64,
+    /// Copies at other nodes that may lack something.
+    pub(crate) copies_behind: u64,
     pub(crate) disk_used: u64,
     pub(crate) disk_cap: u64,
     pub(crate) devices_served: ServedShape,
@@ -159,6 +161,7 @@ async fn status(desk: &Desk, address: &str) -> Result<StatusShape, Failure> {
         records: status.records,
         accounts: status.accounts,
         logs: status.logs,
+        copies_behind: status.copies_behind,
         disk_used: status.disk_used_bytes,
         disk_cap: status.disk_cap_bytes,
         devices_served: ServedShape {
@@ -223,6 +226,7 @@ fn describe(status: &StatusShape, out: Output) -> String {
             ),
         ),
         ("at home", format!("{} accounts, {} logs", status.accounts, status.logs)),
+        ("elsewhere", format!("{} copies of logs lack something", status.copies_behind)),
         ("disk", format!("{} of {}", size(status.disk_used), size(status.disk_cap))),
         ("connections", status.connections.to_string()),
         (
