@@ -89,3 +89,19 @@ fn all_that_are_left_keep_what_is_published() {
     let (copies, _) = world.publish(0, &bundle(1, 1).1);
     assert_eq!(copies, 8);
 }
+
+#[test]
+fn the_dead_hold_up_no_publication() {
+    let mut world = World::new(60);
+    world.pass(Duration::from_secs(60));
+    for number in (0..60).filter(|number| number % 3 == 1) {
+        world.kill(number);
+    }
+    for number in 0..10 {
+        let began = world.now;
+        let (copies, _) = world.publish(3 * number, &bundle(number as u64, 1).1);
+        assert!(copies >= 15, "{copies}");
+        // Sooner than a request is given up.
+        assert!(world.now.since(began) < Duration::from_secs(3), "{:?}", world.now.since(began));
+    }
+}
