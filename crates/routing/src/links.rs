@@ -308,10 +308,12 @@ impl<P: Clone> Links<P> {
         turns
     }
 
-    /// Closes those that were silent longest, as long as there are too many, and those that are
-    /// silent for long; but none that is kept, or on which something is under way.
-    pub(crate) fn tidy(&mut self, keeps: impl Fn(&NodeId) -> bool, now: Instant) {
-        if self.links.len() <= LINKS_MAX && now < self.tidy_at {
+    /// Closes those that were silent longest, as long as there are too many for one who knows so many
+    /// contacts, and those that are silent for long; but none that is kept, or on which something is
+    /// under way.
+    pub(crate) fn tidy(&mut self, contacts: usize, keeps: impl Fn(&NodeId) -> bool, now: Instant) {
+        let most = if contacts <= FEW { FEW } else { LINKS_MAX };
+        if self.links.len() <= most && now < self.tidy_at {
             return;
         }
         self.tidy_at = now.after(TIDIED_EVERY);
@@ -322,7 +324,7 @@ impl<P: Clone> Links<P> {
             .map(|(node, link)| (link.used, *node))
             .collect();
         idle.sort_unstable();
-        let excess = self.links.len().saturating_sub(LINKS_MAX);
+        let excess = self.links.len().saturating_sub(most);
         let is_old = |(i, (used, _)): &(usize, (Instant, NodeId))| {
             *i < excess || now.since(*used) >= SILENT_MAX
         };
@@ -412,7 +414,10 @@ impl<P> Link<P> {
 /// Connections that are kept: the active view, and whoever was asked or asked lately.
 const LINKS_MAX: usize = 36;
 /// Connections at any time, with those that are needed just now.
-const LINKS_HARD_MAX: usize = 48;
+const LINKS_HARD_MAX: usize = 60;
+/// Who knows no more contacts keeps the connections to all: each of them is asked all the time, for
+/// every record is at 20 of them.
+const FEW: usize = 52;
 /// A connection on which nothing was asked for so long goes; a keep-alive costs 240 bytes a minute.
 const SILENT_MAX: Duration = Duration::from_secs(120);
 const TIDIED_EVERY: Duration = Duration::from_secs(1);

@@ -350,7 +350,8 @@ impl Router {
         loop {
             let gossip = &self.gossip;
             let reach = &self.reach;
-            self.links.tidy(|node| gossip.is_neighbour(node) || reach.needs(node), now);
+            let keeps = |node: &NodeId| gossip.is_neighbour(node) || reach.needs(node);
+            self.links.tidy(self.table.len(), keeps, now);
             let advanced = self.advance(now, rows);
             let wishes = self.links.take_wishes();
             let said = self.gossip.poll();
