@@ -21,7 +21,8 @@ mod records;
 mod rogue;
 mod world;
 
-use std::time::Duration;
+use records::Account;
+use world::World;
 
 /// What happens in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub enum Trial {
     Eclipse,
     /// One node in five does harm, of each kind.
     Hostile,
+    /// Halves, churn and the death of a third, one after the other in one network.
+    Ordeal,
 }
 
 /// How much of it.
@@ -84,10 +87,30 @@ pub fn run(trial: Trial, size: Size) -> Report {
             let sizes: Vec<u32> = sizes.into_iter().filter(fits).collect();
             growth::run(&sizes, size)
         }
-        Trial::Churn => churn::run(size.nodes, Duration::from_secs(60 * size.minutes), size),
-        Trial::Death => calamity::death(size.nodes, size),
+        Trial::Churn => growth::settled(size, |world, accounts| churn::run(world, accounts, size)),
+        Trial::Death => {
+            growth::settled(size, |world, accounts| calamity::death(world, accounts, size))
+        }
         Trial::Eclipse => eclipse::run(size),
         Trial::Hostile => hostile::run(size),
-        Trial::Partition => calamity::partition(size.nodes, size),
+        Trial::Ordeal => growth::settled(size, |world, accounts| ordeal(world, accounts, size)),
+        Trial::Partition => growth::settled(size, |world, accounts| {
+            calamity::partition(world, accounts, &calamity::AFTER, size)
+        }),
     }
+}
+
+fn ordeal(world: &mut World, accounts: &mut [Account], size: Size) -> Report {
+    let parts = [
+        calamity::partition(world, accounts, &calamity::AFTER[..3], size),
+        churn::run(world, accounts, size),
+        calamity::death(world, accounts, size),
+    ];
+    let mut all = Report { text: String::new(), failures: Vec::new(), hash: Vec::new() };
+    for part in parts {
+        all.text += &format!("{}\n", part.text);
+        all.failures.extend(part.failures);
+        all.hash = part.hash;
+    }
+    all
 }

@@ -48,6 +48,8 @@ enum Name {
     Eclipse,
     /// One node in five does harm, of each kind
     Hostile,
+    /// Halves, churn and the death of a third in one network, which grows only once
+    Ordeal,
 }
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Name::Partition => Trial::Partition,
         Name::Eclipse => Trial::Eclipse,
         Name::Hostile => Trial::Hostile,
+        Name::Ordeal => Trial::Ordeal,
     };
     let began = Instant::now();
     let report = run(trial, Size { seed, nodes, least, accounts, lookups, minutes });

@@ -2,22 +2,16 @@
 
 use std::time::Duration;
 
-use routing::Defences;
-
 use super::{
     Report, Size,
     figures::{per_cent, table},
-    growth::publish,
-    records::Lookups,
+    records::{Account, Lookups},
     world::World,
 };
 
 /// 30 % die at once; what is found after so many seconds.
-pub(super) fn death(nodes: u32, size: Size) -> Report {
-    let mut world = World::grown(size.seed, nodes, Duration::from_millis(50), Defences::default());
-    world.pass(Duration::from_secs(60));
-    let accounts = publish(&mut world, size.accounts, &mut Lookups::default());
-    for host in 0..nodes {
+pub(super) fn death(world: &mut World, accounts: &[Account], size: Size) -> Report {
+    for host in world.honest() {
         if world.dice.chance(0.3) {
             world.kill(host);
         }
@@ -26,7 +20,7 @@ pub(super) fn death(nodes: u32, size: Size) -> Report {
     let mut failures = Vec::new();
     for after in [0, 20, 60] {
         let passed = world.now;
-        let lookups = everywhere(&mut world, &accounts, size.lookups);
+        let lookups = everywhere(world, accounts, size.lookups);
         let found = per_cent(lookups.right, size.lookups);
         if after == 60 && lookups.right < size.lookups {
             failures.push(format!("{} of {} found after 60 s", lookups.right, size.lookups));
@@ -38,41 +32,43 @@ pub(super) fn death(nodes: u32, size: Size) -> Report {
     Report { text: table(&HEADING, &rows), failures, hash: world.hash().to_vec() }
 }
 
-/// Halves for ten minutes, in which one half publishes newer versions.
-pub(super) fn partition(nodes: u32, size: Size) -> Report {
-    let mut world = World::grown(size.seed, nodes, Duration::from_millis(50), Defences::default());
-    world.pass(Duration::from_secs(60));
-    let mut accounts = publish(&mut world, size.accounts, &mut Lookups::default());
-    let mut rows = vec![measured(&mut world, &accounts, size.lookups, "before").0];
+/// Halves for ten minutes, in which one half publishes newer versions; what is found when so many
+/// minutes have passed after it.
+pub(super) fn partition(
+    world: &mut World,
+    accounts: &mut [Account],
+    after: &[u64],
+    size: Size,
+) -> Report {
+    let mut rows = vec![measured(world, accounts, size.lookups, "before").0];
     world.set_split(true);
     world.pass(Duration::from_secs(300));
-    for account in &mut accounts {
+    for account in &mut *accounts {
         if world.half_of(account.home) {
             account.renew();
-            account.publish(&mut world);
+            account.publish(world);
             world.pass(Duration::from_millis(50));
         }
     }
     world.heard.clear();
     world.pass(Duration::from_secs(300));
-    rows.push(measured(&mut world, &accounts, size.lookups, "in halves").0);
+    rows.push(measured(world, accounts, size.lookups, "in halves").0);
     world.set_split(false);
     let mut failures = Vec::new();
     let mut before = 0;
-    for minutes in [1, 3, 10, 75] {
+    for minutes in after.iter().copied() {
         world.pass(Duration::from_secs(60 * (minutes - before)));
         before = minutes;
         if minutes == 75 {
             // Within the hour every home has published.
-            for account in &accounts {
-                account.publish(&mut world);
+            for account in &*accounts {
+                account.publish(world);
                 world.pass(Duration::from_millis(50));
             }
             world.pass(Duration::from_secs(10));
             world.heard.clear();
         }
-        let (row, right) =
-            measured(&mut world, &accounts, size.lookups, &format!("{minutes} min after"));
+        let (row, right) = measured(world, accounts, size.lookups, &format!("{minutes} min after"));
         rows.push(row);
         let least = match minutes {
             10 => size.lookups * 98 / 100,
@@ -88,7 +84,7 @@ pub(super) fn partition(nodes: u32, size: Size) -> Report {
 
 fn measured(
     world: &mut World,
-    accounts: &[super::records::Account],
+    accounts: &[Account],
     count: usize,
     when: &str,
 ) -> (Vec<String>, usize) {
@@ -97,7 +93,7 @@ fn measured(
 }
 
 /// Lookups of random accounts by random nodes.
-fn everywhere(world: &mut World, accounts: &[super::records::Account], count: usize) -> Lookups {
+fn everywhere(world: &mut World, accounts: &[Account], count: usize) -> Lookups {
     let mut lookups = Lookups::default();
     let honest = world.honest();
     for _ in 0..count {
@@ -109,6 +105,9 @@ fn everywhere(world: &mut World, accounts: &[super::records::Account], count: us
     lookups.finish(world, accounts);
     lookups
 }
+
+/// Minutes after which all homes have published.
+pub(super) const AFTER: [u64; 4] = [1, 3, 10, 75];
 
 fn row(when: &str, found: f64, count: usize, lookups: &Lookups) -> Vec<String> {
     vec![

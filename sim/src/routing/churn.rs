@@ -3,28 +3,27 @@
 use std::time::Duration;
 
 use proto::Instant;
-use routing::{Defences, RouterCommand};
+use routing::RouterCommand;
 
 use super::{
     Report, Size,
     figures::{per_cent, table},
-    growth::publish,
     records::{Account, Lookups},
     world::World,
 };
 
-/// A network of so many nodes for so long.
-pub(super) fn run(nodes: u32, lasts: Duration, size: Size) -> Report {
-    let mut world = World::grown(size.seed, nodes, Duration::from_millis(50), Defences::default());
-    world.pass(Duration::from_secs(60));
+/// A network that has it for so long.
+pub(super) fn run(world: &mut World, accounts: &mut [Account], size: Size) -> Report {
+    let (nodes, lasts) = (size.nodes, Duration::from_secs(60 * size.minutes));
     let mut lookups = Lookups::default();
-    let mut accounts = publish(&mut world, size.accounts, &mut lookups);
-    let mut course = Course::new(&world, nodes, accounts.len(), lasts, size.lookups);
+    let frames = world.tally.frames;
+    let mut course = Course::new(world, nodes, accounts.len(), lasts, size.lookups);
     let end = world.now.after(lasts);
     while world.now < end {
-        course.step(&mut world, &mut accounts, &mut lookups);
+        course.step(world, accounts, &mut lookups);
     }
-    lookups.finish(&mut world, &accounts);
+    let frames = world.tally.frames - frames;
+    lookups.finish(world, accounts);
     let asked = lookups.ended();
     let wrong = lookups.stale + lookups.missing;
     let rows = vec![vec![
@@ -36,7 +35,7 @@ pub(super) fn run(nodes: u32, lasts: Duration, size: Size) -> Report {
         lookups.took_ms.quantile(500).to_string(),
         lookups.took_ms.quantile(990).to_string(),
         format!("{:.1}", lookups.requests.mean()),
-        format!("{:.1}", world.tally.frames as f64 / f64::from(nodes) / lasts.as_secs_f64()),
+        format!("{:.1}", frames as f64 / f64::from(nodes) / lasts.as_secs_f64()),
     ]];
     let heading = [
         "nodes",

@@ -104,6 +104,18 @@ fn one(nodes: u32, size: Size) -> Seen {
     Seen { asked: size.lookups, lookups, links, state, hash: world.hash() }
 }
 
+/// Does something with a network that has grown and keeps its accounts' bundles.
+pub(super) fn settled(
+    size: Size,
+    then: impl FnOnce(&mut World, &mut [Account]) -> Report,
+) -> Report {
+    let every = Duration::from_millis(50);
+    let mut world = World::grown(size.seed, size.nodes, every, Defences::default());
+    world.pass(Duration::from_secs(60));
+    let mut accounts = publish(&mut world, size.accounts, &mut Lookups::default());
+    then(&mut world, &mut accounts)
+}
+
 /// So many accounts at random homes, published.
 pub(super) fn publish(world: &mut World, accounts: usize, lookups: &mut Lookups) -> Vec<Account> {
     let honest = world.honest();
