@@ -131,7 +131,9 @@ impl Look<'_> {
             self.seen.envelopes = self.seen.envelopes.saturating_add(1);
             self.seen.bytes = self.seen.bytes.saturating_add(bytes.len() as u64);
             let number = key.first_chunk::<8>().map(|number| u64::from_be_bytes(*number));
-            let (Some(number), Some(sequence)) = (number, layout::last_u64(key)) else { return };
+            let (Some(number), Some(sequence)) = (number, layout::last_u64(key)) else {
+                return self.blame(None, None, Wrong::Stray);
+            };
             if let Err(what) = self.entry(number, sequence, bytes) {
                 self.blame_entry(number, sequence, what);
             }

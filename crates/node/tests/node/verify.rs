@@ -120,3 +120,12 @@ fn keys_that_are_no_longer_known_are_told() {
     damage(&mut world, KEYS, |_| None);
     assert!(seen(&world).shown.iter().any(|fault| fault.what == Wrong::UnknownKey));
 }
+
+#[test]
+fn a_row_that_has_no_place_is_told() {
+    let mut world = world();
+    let mut batch = WriteBatch::default();
+    batch.put(ENTRIES, [1, 2, 3], *b"what no node has written");
+    world.store.apply(&batch).unwrap();
+    assert_eq!(seen(&world).shown, [Fault { log: None, sequence: None, what: Wrong::Stray }]);
+}
