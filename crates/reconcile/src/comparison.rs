@@ -19,7 +19,8 @@ pub struct Comparison {
     found: BTreeMap<u128, i64>,
 }
 
-/// What only one of two sets has, in rising order.
+/// What only one of two sets has, in rising order, if the other side is honest: one that lies may have
+/// any items named, so whoever acts on them looks whether they are there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
     /// What we have and they lack.

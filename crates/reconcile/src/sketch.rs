@@ -11,7 +11,7 @@ pub const DIFFERENCES_MAX: usize = 1 << 16;
 /// enough.
 pub const SYMBOLS_MAX: usize = 1 << 17;
 
-/// So many symbols at most are told at once: 54 KiB, and 70 if they are made up.
+/// So many symbols at most are told at once, of 26 bytes, and of 34 if they are made up.
 pub const PORTION_MAX: usize = 2048;
 
 /// Why two sets can't be compared.
@@ -78,7 +78,7 @@ impl Sketch {
         while prepared < to {
             prepared = prepared.saturating_mul(16);
         }
-        self.symbols.resize(prepared, Symbol::default());
+        self.symbols.resize(prepared.min(SYMBOLS_MAX), Symbol::default());
         for item in items {
             let mark = self.key.mark(u128::from_be_bytes(item));
             for place in mark.places().skip_while(|place| *place < from) {
