@@ -95,7 +95,7 @@ impl World {
                 Output::Event(NodeEvent::Registered(account)) => {
                     assert!([ALICE.account(), BOB.account()].contains(&account), "an intruder");
                 }
-                Output::Event(_) | Output::Relay(_) | Output::Tunnel { .. } => {
+                Output::Event(_) | Output::Relay(_) | Output::Tunnel { .. } | Output::Try(..) => {
                     panic!("not of a node alone")
                 }
             }

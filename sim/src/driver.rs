@@ -248,6 +248,7 @@ impl<M: Machine> Driver<M> {
                 | Output::Transmit(..)
                 | Output::Relay(_)
                 | Output::Tunnel { .. }
+                | Output::Try(..)
                 | Output::Event(_)
                     if process.uncommitted && !self.hasty =>
                 {
@@ -258,6 +259,7 @@ impl<M: Machine> Driver<M> {
                 | Output::Transmit(..)
                 | Output::Relay(_)
                 | Output::Tunnel { .. }
+                | Output::Try(..)
                 | Output::Event(_) => self.carry_out(output, stage),
             }
         }
@@ -309,7 +311,11 @@ impl<M: Machine> Driver<M> {
             Output::Event(event) => self.events.push(event),
             // Applied where they came out, see `drain`; and there are no packets here that could be
             // relayed, see `spec/faults.md`, section 4.
-            Output::Commit(_) | Output::Note(_) | Output::Relay(_) | Output::Tunnel { .. } => {}
+            Output::Commit(_)
+            | Output::Note(_)
+            | Output::Relay(_)
+            | Output::Tunnel { .. }
+            | Output::Try(..) => {}
         }
     }
 }
@@ -495,6 +501,7 @@ fn frame<C>(input: &Input<C>) -> Option<(Peer, Frame)> {
         | Input::Connected(..)
         | Input::Disconnected(_)
         | Input::Relayed(..)
+        | Input::Tried(..)
         | Input::Timeout => None,
     }
 }

@@ -178,7 +178,7 @@ impl Liar {
                 Some(input)
             }
             Input::Timeout => due.is_some_and(|due| due <= now).then_some(input),
-            Input::Command(_) | Input::Relayed(..) => Some(input),
+            Input::Command(_) | Input::Relayed(..) | Input::Tried(..) => Some(input),
         }
     }
 
@@ -196,6 +196,7 @@ impl Liar {
             | Output::Connect(..)
             | Output::Relay(_)
             | Output::Tunnel { .. }
+            | Output::Try(..)
             | Output::Event(_) => {
                 self.mouth.pass(output);
             }

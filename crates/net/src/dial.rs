@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use proto::Peer;
+use proto::{Code, Peer};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -87,6 +87,25 @@ async fn connect_to(hub: &Hub, peer: Peer, address: SocketAddr) -> Option<(Arc<L
     Some((Link::new(peer, connection, true, Some(address)), lanes))
 }
 
+/// Tells whether the peer answers at one of these addresses where it can't know this machine: on a
+/// socket of its own, for an address translator lets in what it has let out to.
+pub(crate) async fn is_there(hub: &Hub, peer: Peer, candidates: &[SocketAddr]) -> bool {
+    let identity = hub.settings.keys.towards(&peer);
+    let search = async {
+        for address in candidates {
+            let connecting = hub.endpoints.connect_apart(&identity, peer, *address);
+            let Ok((endpoint, connecting)) = connecting else { continue };
+            if connecting.await.is_ok() {
+                // Before there are lanes, so that it never becomes the link to this peer.
+                endpoint.close(quinn::VarInt::from_u32(Code::Done as u32), b"");
+                return true;
+            }
+        }
+        false
+    };
+    timeout(TRY_MAX, Box::pin(search)).await.unwrap_or(false)
+}
+
 /// How long to wait after so many failures: anything up to the step, so that the peers of a node
 /// that restarts don't all come back at the same moment.
 fn back_off(failures: u32) -> Duration {
@@ -99,6 +118,8 @@ fn back_off(failures: u32) -> Duration {
 
 /// One address, from the first packet until the lanes are open.
 const ATTEMPT_MAX: Duration = Duration::from_secs(5);
+/// All addresses of a peer that is tried, together.
+const TRY_MAX: Duration = Duration::from_secs(3);
 /// A connection that lasted this long starts the back-off anew when it ends.
 const STABLE: Duration = Duration::from_secs(10);
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);

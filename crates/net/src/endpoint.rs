@@ -60,10 +60,31 @@ impl Endpoints {
         peer: Peer,
         address: SocketAddr,
     ) -> io::Result<quinn::Connecting> {
+        self.connect_by(&self.towards(address)?, identity, peer, address)
+    }
+
+    /// The same by a socket that nothing else uses, which lasts as long as its endpoint.
+    pub(crate) fn connect_apart(
+        &self,
+        identity: &Identity,
+        peer: Peer,
+        address: SocketAddr,
+    ) -> io::Result<(Endpoint, quinn::Connecting)> {
+        let endpoint = open(any(address), None, None)?;
+        let connecting = self.connect_by(&endpoint, identity, peer, address)?;
+        Ok((endpoint, connecting))
+    }
+
+    fn connect_by(
+        &self,
+        endpoint: &Endpoint,
+        identity: &Identity,
+        peer: Peer,
+        address: SocketAddr,
+    ) -> io::Result<quinn::Connecting> {
         let crypto: QuicClientConfig = tls::client(identity, peer).map_err(io::Error::other)?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::clone(&self.transport));
-        let endpoint = self.towards(address)?;
         endpoint.connect_with(config, address, "siskin.invalid").map_err(io::Error::other)
     }
 
@@ -93,14 +114,18 @@ impl Endpoints {
         if let Some(endpoint) = self.listening.iter().chain(dialling.iter()).find(suits) {
             return Ok(endpoint.clone());
         }
-        let any = if address.is_ipv4() {
-            SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
-        } else {
-            SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
-        };
-        let endpoint = open(any, None, None)?;
+        let endpoint = open(any(address), None, None)?;
         dialling.push(endpoint.clone());
         Ok(endpoint)
+    }
+}
+
+/// Any port, by which one gets to this address.
+fn any(address: SocketAddr) -> SocketAddr {
+    if address.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
+    } else {
+        (Ipv6Addr::UNSPECIFIED, 0).into()
     }
 }
 

@@ -140,13 +140,16 @@ impl<M: Machine, S: Store> Engine<M, S> {
         Ok(busy)
     }
 
-    /// Tells the machine of the relays that it asked for.
+    /// Tells the machine of the relays that it asked for, and of whom it had tried to reach.
     fn take_answers(&mut self, room: &mut Room) -> Result<bool, StoreError> {
-        let answers = std::mem::take(&mut self.work.relayed);
+        let relayed = std::mem::take(&mut self.work.relayed);
+        let relayed = relayed.into_iter().map(|(peer, port)| Input::Relayed(peer, port));
+        let tried = self.hub.tried().into_iter().map(|(peer, there)| Input::Tried(peer, there));
+        let answers: Vec<_> = relayed.chain(tried).collect();
         let busy = !answers.is_empty();
-        for (peer, port) in answers {
+        for answer in answers {
             room.take(0);
-            self.input(Input::Relayed(peer, port))?;
+            self.input(answer)?;
         }
         Ok(busy)
     }
@@ -256,6 +259,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
                 | Output::Transmit(..)
                 | Output::Relay(_)
                 | Output::Tunnel { .. }
+                | Output::Try(..)
                 | Output::Event(_) => {
                     if self.work.uncommitted {
                         self.work.held.push(output);
@@ -310,6 +314,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
                     self.work.relays.tunnel(&self.hub, through, at, token);
                 }
             }
+            Output::Try(peer, addresses) => self.hub.try_to_reach(peer, addresses),
             // Applied where they came out; see `drain`.
             Output::Commit(_) | Output::Note(_) => {}
         }

@@ -36,6 +36,8 @@ pub(crate) struct Hub {
     dials: Mutex<BTreeMap<Peer, watch::Sender<Vec<SocketAddr>>>>,
     /// Links that the machine should look at, each once, in turn.
     ready: Mutex<VecDeque<Arc<Link>>>,
+    /// Whether peers could be dialled, as far as the machine has not been told.
+    tried: Mutex<Vec<(Peer, bool)>>,
 }
 
 impl Hub {
@@ -50,6 +52,7 @@ impl Hub {
             links: Mutex::default(),
             dials: Mutex::default(),
             ready: Mutex::default(),
+            tried: Mutex::default(),
         })
     }
 
@@ -170,6 +173,21 @@ impl Hub {
 
     pub(crate) fn dial_no_more(&self) {
         lock(&self.dials).clear();
+    }
+
+    /// Finds out whether a peer can be dialled by somebody it knows nothing of.
+    pub(crate) fn try_to_reach(self: &Arc<Self>, peer: Peer, addresses: Vec<SocketAddr>) {
+        let hub = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let is_there = dial::is_there(&hub, peer, &addresses).await;
+            lock(&hub.tried).push((peer, is_there));
+            hub.wake_machine();
+        });
+    }
+
+    /// What has come of it since this was last asked.
+    pub(crate) fn tried(&self) -> Vec<(Peer, bool)> {
+        std::mem::take(&mut *lock(&self.tried))
     }
 }
 

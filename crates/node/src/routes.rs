@@ -156,6 +156,11 @@ impl Routes {
         self.router.handle(Input::Relayed(peer, port), now, rows);
     }
 
+    /// The driver has tried whether a peer can be dialled.
+    pub(crate) fn tried(&mut self, peer: Peer, is_there: bool, now: Instant, rows: &dyn Rows) {
+        self.router.handle(Input::Tried(peer, is_there), now, rows);
+    }
+
     pub(crate) fn timeout(&mut self, now: Instant, rows: &dyn Rows) {
         if self.router.poll_timeout().is_some_and(|due| due <= now) {
             self.router.handle(Input::Timeout, now, rows);

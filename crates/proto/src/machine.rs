@@ -61,6 +61,8 @@ pub enum Input<C> {
     Disconnected(Peer),
     /// The answer to [`Output::Relay`]: nothing if no port could be had.
     Relayed(Peer, Option<RelayPort>),
+    /// The answer to [`Output::Try`]: whether the peer was there.
+    Tried(Peer, bool),
     /// The time that [`Machine::poll_timeout`] named has come.
     Timeout,
 }
@@ -94,6 +96,9 @@ pub enum Output<E> {
         /// What the port was opened with.
         token: RelayToken,
     },
+    /// Find out whether this peer can be dialled at one of these addresses, by a connection apart
+    /// from the one that there may be, and from another port. Answered within 3 s.
+    Try(Peer, Vec<SocketAddr>),
     /// Tell the application.
     Event(E),
 }

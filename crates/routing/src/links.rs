@@ -293,21 +293,6 @@ impl<P: Clone> Links<P> {
         self.links.contains_key(node)
     }
 
-    /// Says goodbye to a node.
-    pub(crate) fn hang_up(&mut self, node: &NodeId) -> Vec<Turn<P>> {
-        let (dialled, up) =
-            self.links.get(node).map_or((false, false), |link| (link.dialled, link.up));
-        if up {
-            self.closing.insert(*node);
-        }
-        let known = self.links.contains_key(node);
-        let turns = self.forget(node);
-        if known && !dialled {
-            self.wishes.push(Wish::Disconnect(*node));
-        }
-        turns
-    }
-
     /// Closes those that were silent longest, as long as there are too many for one who knows so many
     /// contacts, and those that are silent for long; but none that is kept, or on which something is
     /// under way.
@@ -330,6 +315,15 @@ impl<P: Clone> Links<P> {
         };
         for (_, (_, node)) in idle.into_iter().enumerate().take_while(is_old) {
             self.hang_up(&node);
+        }
+    }
+
+    /// Says goodbye to a node with which nothing is under way.
+    fn hang_up(&mut self, node: &NodeId) {
+        if self.links.remove(node).is_some() {
+            self.timers.retain(|(_, at, ..)| at != node);
+            self.closing.insert(*node);
+            self.wishes.push(Wish::Disconnect(*node));
         }
     }
 

@@ -131,6 +131,7 @@ impl Machine for Router {
                 self.relay_lost(&node_of(peer), now, rows);
             }
             Input::Relayed(peer, port) => self.relayed(peer, port),
+            Input::Tried(peer, is_there) => self.tried(&node_of(peer), is_there),
             Input::Timeout => self.timeout(now, rows),
         }
         self.settle(now, rows);
@@ -207,7 +208,7 @@ impl Router {
         gauges.extend(self.links.gauges());
         gauges.extend(self.kept.gauges());
         gauges.extend(self.errands.gauges());
-        gauges.push(self.reach.gauge());
+        gauges.extend(self.reach.gauges());
         gauges
     }
 

@@ -91,6 +91,7 @@ enum What {
     Connected { at: u32, other: u32, connection: u64 },
     Frame { at: u32, from: u32, connection: u64, frame: Box<Frame> },
     Ended { at: u32, other: u32, connection: u64 },
+    Tried { at: u32, peer: Peer, is_there: bool },
     Wake(u32),
 }
 
@@ -323,6 +324,7 @@ impl World {
                     self.handle(at, Input::Disconnected(peer));
                 }
             }
+            What::Tried { at, peer, is_there } => self.handle(at, Input::Tried(peer, is_there)),
             What::Wake(host) => self.wake(host),
         }
     }
@@ -345,10 +347,8 @@ impl World {
     /// The first packet of a handshake arrives.
     fn dialled(&mut self, from: u32, to: SocketAddr, expected: Peer) {
         let Some(at) = self.by_address.get(&to).copied() else { return };
-        let (dialler, listener) = (&self.hosts[from as usize], &self.hosts[at as usize]);
-        let there = !matches!(listener.process, Process::Down)
-            && !matches!(dialler.process, Process::Down)
-            && listener.peer == expected;
+        let dialler = &self.hosts[from as usize];
+        let there = self.is_there(at, expected) && !matches!(dialler.process, Process::Down);
         if !there || !self.hear(from, at) || dialler.links.contains_key(&at) {
             return;
         }
@@ -360,6 +360,11 @@ impl World {
         self.agenda.enter(self.now.after(way), What::Connected { at: from, other: at, connection });
         let whole = self.now.after(way).after(way);
         self.agenda.enter(whole, What::Connected { at, other: from, connection });
+    }
+
+    fn is_there(&self, host: u32, expected: Peer) -> bool {
+        let host = &self.hosts[host as usize];
+        !matches!(host.process, Process::Down) && host.peer == expected
     }
 
     fn handle(&mut self, host: u32, input: Input<RouterCommand>) {
@@ -390,6 +395,7 @@ impl World {
                 Some(Output::Transmit(peer, frame)) => self.transmit(host, peer, frame),
                 // There are no NATs here.
                 Some(Output::Relay(_) | Output::Tunnel { .. }) => {}
+                Some(Output::Try(peer, addresses)) => self.try_to_dial(host, peer, &addresses),
                 Some(Output::Event(event)) => {
                     self.heard.push(Heard { at: self.now, event });
                 }
@@ -422,6 +428,14 @@ impl World {
         let way = self.by_address.get(&to).map_or(MOMENT, |at| self.way(from, *at));
         // One round trip, of which the way back is in what follows.
         self.agenda.enter(self.now.after(way), What::Dialled { from, to, expected });
+    }
+
+    fn try_to_dial(&mut self, from: u32, expected: Peer, addresses: &[SocketAddr]) {
+        let at = addresses.first().and_then(|address| self.by_address.get(address)).copied();
+        let at = at.filter(|at| self.is_there(*at, expected) && self.hear(from, *at));
+        let takes = at.map_or(TRY_MAX, |at| self.way(from, at).saturating_mul(2));
+        let tried = What::Tried { at: from, peer: expected, is_there: at.is_some() };
+        self.agenda.enter(self.now.after(takes), tried);
     }
 
     fn hang_up(&mut self, host: u32, peer: Peer) {
@@ -502,6 +516,8 @@ const SITE_MAX: u64 = 50_000;
 /// Records and suspicions of the last minutes.
 const VERIFIED_MAX: usize = 100_000;
 const MOMENT: Duration = Duration::from_micros(1);
+/// How long a driver tries to dial somebody.
+const TRY_MAX: Duration = Duration::from_secs(3);
 /// When a peer that died without a word is noticed.
 const SILENCE_MIN: Duration = Duration::from_secs(5);
 const SILENCE_MAX: Duration = Duration::from_secs(31);

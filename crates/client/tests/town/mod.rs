@@ -98,7 +98,9 @@ impl<M: Machine> Host<M> {
                     self.wanted.remove(&peer);
                     self.hung_up.push(peer);
                 }
-                Output::Relay(_) | Output::Tunnel { .. } => panic!("nobody is behind a NAT"),
+                Output::Relay(_) | Output::Tunnel { .. } | Output::Try(..) => {
+                    panic!("nobody is behind a NAT")
+                }
             }
         }
         (said, told)

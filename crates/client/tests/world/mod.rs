@@ -201,7 +201,9 @@ impl World {
                     self.send(End::Node, End::Device(number.unwrap()), &frame);
                 }
                 Output::Note(_) => panic!("a node notes nothing"),
-                Output::Relay(_) | Output::Tunnel { .. } => panic!("a node relays nothing"),
+                Output::Relay(_) | Output::Tunnel { .. } | Output::Try(..) => {
+                    panic!("a node relays nothing")
+                }
                 Output::Event(_) | Output::Connect(..) | Output::Disconnect(_) => {}
             }
         }
@@ -238,7 +240,9 @@ impl World {
                 Output::Event(event) => device.events.push(event),
                 Output::Connect(..) => wants_link = true,
                 Output::Disconnect(_) => {}
-                Output::Relay(_) | Output::Tunnel { .. } => panic!("a device relays nothing"),
+                Output::Relay(_) | Output::Tunnel { .. } | Output::Try(..) => {
+                    panic!("a device relays nothing")
+                }
             }
         }
         if wants_link {

@@ -134,6 +134,23 @@ async fn a_newer_connection_takes_the_place_of_the_older() {
 }
 
 #[tokio::test]
+async fn who_is_tried_keeps_its_connection() {
+    let mut one = start(node(1, 0), Memory::new()).await;
+    let mut two = start(node(2, 0), Memory::new()).await;
+    let (key, at) = (two.key, two.address());
+    assert!(one.reaches(key, at).await, "without a connection");
+    one.connect(&mut two).await;
+    assert!(one.reaches(key, at).await);
+    let stranger = Identity::from_seed([9; 32]).public();
+    assert!(!one.reaches(stranger, at).await, "somebody else is there");
+    one.say(key, 5, append(1)).await;
+    assert_eq!(one.frame().await.request, 5);
+    assert_eq!(one.running.counters().connections, 1);
+    two.shutdown().await.unwrap();
+    assert!(!one.reaches(key, at).await, "nobody is there");
+}
+
+#[tokio::test]
 async fn two_that_dial_each_other_keep_one_connection() {
     let mut one = start(node(1, 0), Memory::new()).await;
     let mut two = start(node(2, 0), Memory::new()).await;

@@ -29,6 +29,7 @@ pub(super) enum Told {
     Disconnected(Peer),
     Frame(Frame),
     Relayed(Peer, Option<RelayPort>),
+    Tried(Peer, bool),
 }
 
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub(super) enum Tell {
     Say(Peer, Frame),
     Relay(Peer),
     Tunnel(Peer, SocketAddr, RelayToken),
+    Try(Peer, Vec<SocketAddr>),
 }
 
 /// Frames come in the order in which they were foreseen; those of a connection that was replaced
@@ -91,6 +93,7 @@ impl Machine for Echo {
             Input::Command(Tell::Tunnel(through, at, token)) => {
                 outputs.push_back(Output::Tunnel { through, at, token });
             }
+            Input::Command(Tell::Try(peer, at)) => outputs.push_back(Output::Try(peer, at)),
             Input::Connected(peer, met_at) => {
                 outputs.push_back(Output::Event(Told::Connected(peer, met_at)));
             }
@@ -119,6 +122,9 @@ impl Machine for Echo {
             }
             Input::Relayed(peer, port) => {
                 outputs.push_back(Output::Event(Told::Relayed(peer, port)));
+            }
+            Input::Tried(peer, is_there) => {
+                outputs.push_back(Output::Event(Told::Tried(peer, is_there)));
             }
             Input::Timeout => {}
         }
@@ -213,6 +219,17 @@ impl Side {
         loop {
             if let Told::Relayed(peer, port) = self.told().await {
                 return (peer, port);
+            }
+        }
+    }
+
+    /// Tries to dial a peer.
+    pub(super) async fn reaches(&mut self, peer: Peer, at: SocketAddr) -> bool {
+        self.tell(Tell::Try(peer, vec![at])).await;
+        loop {
+            if let Told::Tried(tried, is_there) = self.told().await {
+                assert_eq!(tried, peer);
+                return is_there;
             }
         }
     }

@@ -182,6 +182,18 @@ async fn the_translator_lets_nobody_else_in() {
 }
 
 #[tokio::test]
+async fn who_is_connected_to_a_hidden_node_does_not_take_it_for_one_that_can_be_dialled() {
+    let mut world = World::new(Mapping::Cone).await;
+    let hidden = world.hidden.key;
+    for outside in world.nat.outsides() {
+        assert!(!world.relay.reaches(hidden, outside).await);
+    }
+    assert!(world.relay.reaches(hidden, world.at).await, "through the relay's port");
+    let mut device = world.dialled(10).await;
+    talk(&mut device, &mut world.hidden, 1).await;
+}
+
+#[tokio::test]
 async fn a_node_whose_translator_moves_is_followed() {
     for mapping in [Mapping::Symmetric, Mapping::Cone] {
         let mut world = World::new(mapping).await;

@@ -165,6 +165,20 @@ impl Node {
         }
     }
 
+    /// The driver has tried whether a peer can be dialled.
+    pub(super) fn tried(
+        &mut self,
+        peer: Peer,
+        is_there: bool,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
+        if let Some(routes) = &mut self.routes {
+            routes.tried(peer, is_there, now, draft);
+            self.carry_out(draft, now);
+        }
+    }
+
     /// Carries out what the router wants, until it wants nothing more.
     fn carry_out(&mut self, draft: &mut Draft<'_>, now: Instant) {
         while let Some(output) = self.routes.as_mut().and_then(Routes::poll_output) {
@@ -201,6 +215,9 @@ impl Node {
                 Output::Relay(peer) => self.replies.push_back(Output::Relay(peer)),
                 Output::Tunnel { through, at, token } => {
                     self.replies.push_back(Output::Tunnel { through, at, token });
+                }
+                Output::Try(peer, addresses) => {
+                    self.replies.push_back(Output::Try(peer, addresses));
                 }
                 Output::Event(event) => self.router_says(event, draft, now),
             }

@@ -256,6 +256,12 @@ impl Network {
                 Output::Disconnect(peer) => self.close(at, peer),
                 // There are no NATs here.
                 Output::Relay(_) | Output::Tunnel { .. } => {}
+                Output::Try(peer, _) => {
+                    let to = self.by_peer(&peer);
+                    let is_there = to.is_some_and(|to| self.hosts[to].node.is_some());
+                    let answer = Box::new(Input::Tried(peer, is_there));
+                    self.enter(LATENCY * 2, What::Input(at, answer));
+                }
                 Output::Transmit(peer, frame) => match self.by_peer(&peer) {
                     Some(to) if self.hosts[at].links.contains(&peer) => {
                         self.said.push((at, frame.body.clone()));

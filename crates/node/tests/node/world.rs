@@ -124,7 +124,11 @@ impl World {
                 Output::Connect(peer, addresses) => {
                     self.wanted.insert(peer, addresses);
                 }
-                Output::Commit(_) | Output::Note(_) | Output::Relay(_) | Output::Tunnel { .. } => {
+                Output::Commit(_)
+                | Output::Note(_)
+                | Output::Relay(_)
+                | Output::Tunnel { .. }
+                | Output::Try(..) => {
                     panic!("unexpected output")
                 }
             }

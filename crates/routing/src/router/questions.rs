@@ -145,14 +145,12 @@ impl Router {
             }
             return Ok(());
         }
-        if anew && !self.reach.needs(&contact.node) {
+        if anew {
             // A connection that it may have made itself tells nothing.
-            let turns = self.links.hang_up(&contact.node);
-            self.turn(turns, now);
+            return self.try_to_dial(contact, (from, request));
         }
-        let tries = !(anew && self.links.has(&contact.node));
         let word = Routing::Find { target: Key::from(contact.node), record: false };
-        if !(tries && self.ask(&contact, Purpose::Probe(from, request), word, now)) {
+        if !self.ask(&contact, Purpose::Probe(from, request), word, now) {
             self.reply(from, request, cant_tell);
         }
         Ok(())

@@ -8,8 +8,8 @@ use std::{
 };
 
 use proto::{
-    Body, Code, Gauge, Instant, NodeId, Output, Peer, PublicKey, RelayPort, RelayToken, Routing,
-    Rows,
+    Body, Code, Contact, Gauge, Instant, NodeId, Output, Peer, PublicKey, RelayPort, RelayToken,
+    Routing, Rows,
 };
 use rand_core::Rng;
 
@@ -26,6 +26,8 @@ pub(super) struct Reach {
     asked: BTreeMap<NodeId, u32>,
     /// Who has one.
     given: BTreeSet<NodeId>,
+    /// Nodes that the driver tries to dial, for whom, with the number of the request.
+    tried: BTreeMap<NodeId, (NodeId, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,7 @@ impl Reach {
             through: None,
             asked: BTreeMap::new(),
             given: BTreeSet::new(),
+            tried: BTreeMap::new(),
         }
     }
 
@@ -58,8 +61,12 @@ impl Reach {
         self.through == Some(*node) || self.given.contains(node) || self.asked.contains_key(node)
     }
 
-    pub(super) fn gauge(&self) -> Gauge {
-        Gauge::new("relayed nodes", self.given.len().saturating_add(self.asked.len()), GIVEN_MAX)
+    pub(super) fn gauges(&self) -> [Gauge; 2] {
+        let relayed = self.given.len().saturating_add(self.asked.len());
+        [
+            Gauge::new("relayed nodes", relayed, GIVEN_MAX),
+            Gauge::new("nodes tried", self.tried.len(), TRIED_MAX),
+        ]
     }
 }
 
@@ -104,13 +111,39 @@ impl Router {
         let in_vain = in_vain.saturating_add(1);
         match outcome {
             Some(true) => self.reach.state = State::Reached,
-            Some(false) if in_vain >= IN_VAIN_MAX => {
+            Some(false) if in_vain < IN_VAIN_MAX => {
+                self.reach.state = State::Asking { in_vain, at: now };
+                self.find_out_reach(now);
+            }
+            Some(false) => {
                 self.reach.state = State::Unreachable { at: now };
                 self.set_relayed(Vec::new(), now, rows);
                 self.event(RouterEvent::Unreachable);
+                self.find_out_reach(now);
             }
-            Some(false) => self.reach.state = State::Asking { in_vain, at: now },
             None => {}
+        }
+    }
+
+    /// Has the driver find out whether a node can be dialled, for somebody who asked.
+    pub(super) fn try_to_dial(
+        &mut self,
+        contact: Contact,
+        asker: (NodeId, u32),
+    ) -> Result<(), Code> {
+        let is_tried = self.reach.tried.contains_key(&contact.node);
+        if is_tried || self.reach.tried.len() >= TRIED_MAX {
+            return Err(Code::Busy);
+        }
+        self.reach.tried.insert(contact.node, asker);
+        self.outputs.push_back(Output::Try(PublicKey(contact.node.0), contact.addresses));
+        Ok(())
+    }
+
+    /// The driver has found out.
+    pub(super) fn tried(&mut self, node: &NodeId, is_there: bool) {
+        if let Some((asker, request)) = self.reach.tried.remove(node) {
+            self.reply(asker, request, Body::Routing(Routing::Probed(Some(is_there))));
         }
     }
 
@@ -190,3 +223,5 @@ const IN_VAIN_MAX: u32 = 3;
 /// Nodes that are reached through this one. Their connections stay, so they are few of those that
 /// routing may have.
 const GIVEN_MAX: usize = 8;
+/// Nodes that are tried at the same time, each on a socket of its own.
+const TRIED_MAX: usize = 16;

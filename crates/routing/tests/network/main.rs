@@ -10,4 +10,5 @@
 )]
 
 mod lookups;
+mod reach;
 mod world;

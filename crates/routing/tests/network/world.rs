@@ -9,12 +9,14 @@ use std::{
 use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey, Verifier};
 use proto::{
     Direction, Frame, Input, Instant, Key, Machine, NodeAddress, NodeId, Output, Peer, Record,
-    Rows, Seed, Table, Visit, WriteBatch,
+    RelayPort, RelayToken, Rows, Seed, Table, Visit, WriteBatch,
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use routing::{LookedUp, Router, RouterCommand, RouterConfig, RouterEvent};
 
 pub(crate) const WORK_BITS: u32 = 2;
+/// The port that every relay gives.
+pub(crate) const RELAYED: u16 = 9999;
 const LATENCY: Duration = Duration::from_millis(20);
 
 /// Rows in memory.
@@ -51,6 +53,8 @@ pub(crate) struct Host {
     pub(crate) rows: Memory,
     pub(crate) links: BTreeSet<usize>,
     pub(crate) events: Vec<RouterEvent>,
+    /// It can't be dialled where it says it is.
+    hidden: bool,
     key: SigningKey,
     address: SocketAddr,
 }
@@ -60,6 +64,9 @@ enum What {
     Connected(usize, usize),
     Frame(usize, usize, Frame),
     Disconnected(usize, usize),
+    Relayed(usize, Peer, RelayPort),
+    /// And who was dialled.
+    Tried(usize, Peer, Option<usize>),
     Wake(usize),
 }
 
@@ -68,6 +75,8 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) hosts: Vec<Host>,
     pub(crate) frames: u64,
+    /// Connections that somebody ended.
+    pub(crate) ended: u64,
     by_key: BTreeMap<Peer, usize>,
     agenda: BTreeMap<(Instant, u64), What>,
     woken: BTreeMap<usize, Instant>,
@@ -81,6 +90,7 @@ impl World {
             now: Instant::from_secs(1_800_000_000),
             hosts: Vec::new(),
             frames: 0,
+            ended: 0,
             by_key: BTreeMap::new(),
             agenda: BTreeMap::new(),
             woken: BTreeMap::new(),
@@ -107,10 +117,18 @@ impl World {
             rows: Memory::default(),
             links: BTreeSet::new(),
             events: Vec::new(),
+            hidden: false,
             key,
             address: address.parse().unwrap(),
         });
         self.start(number, through);
+        number
+    }
+
+    /// Adds a node that nobody can dial, except through a relay.
+    pub(crate) fn add_hidden(&mut self, through: &[usize]) -> usize {
+        let number = self.add(through);
+        self.hosts[number].hidden = true;
         number
     }
 
@@ -133,6 +151,10 @@ impl World {
     pub(crate) fn address(&self, number: usize) -> NodeAddress {
         let host = &self.hosts[number];
         NodeAddress { node: NodeId(host.key.public().0), addresses: vec![host.address] }
+    }
+
+    pub(crate) fn router(&self, number: usize) -> &Router {
+        self.hosts[number].router.as_ref().unwrap()
     }
 
     /// Ends a process without a word.
@@ -192,6 +214,11 @@ impl World {
                 let peer = self.hosts[peer].key.public();
                 self.handle(at, Input::Disconnected(peer));
             }
+            What::Relayed(at, peer, port) => self.handle(at, Input::Relayed(peer, Some(port))),
+            What::Tried(at, peer, to) => {
+                let is_there = to.is_some_and(|to| self.hosts[to].router.is_some());
+                self.handle(at, Input::Tried(peer, is_there));
+            }
             What::Wake(at) => {
                 self.woken.remove(&at);
                 let due = self.hosts[at].router.as_ref().and_then(Machine::poll_timeout);
@@ -202,6 +229,11 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether one gets to a node at these addresses.
+    fn is_dialled(&self, to: usize, at_one_of: &[SocketAddr]) -> bool {
+        !self.hosts[to].hidden || at_one_of.iter().any(|address| address.port() == RELAYED)
     }
 
     fn handle(&mut self, at: usize, input: Input<RouterCommand>) {
@@ -219,14 +251,17 @@ impl World {
         while let Some(output) = self.hosts[at].router.as_mut().and_then(Machine::poll_output) {
             match output {
                 Output::Commit(batch) | Output::Note(batch) => self.hosts[at].rows.apply(&batch),
-                Output::Connect(peer, _) => {
-                    if let Some(to) = self.by_key.get(&peer).copied() {
+                Output::Connect(peer, at_one_of) => {
+                    if let Some(to) = self.by_key.get(&peer).copied()
+                        && self.is_dialled(to, &at_one_of)
+                    {
                         self.enter(LATENCY * 2, What::Connect(at, to));
                     }
                 }
                 Output::Disconnect(peer) => {
                     let Some(other) = self.by_key.get(&peer).copied() else { continue };
                     if self.hosts[at].links.remove(&other) {
+                        self.ended += 1;
                         self.hosts[other].links.remove(&at);
                         self.enter(LATENCY, What::Disconnected(other, at));
                     }
@@ -237,8 +272,16 @@ impl World {
                         self.enter(LATENCY, What::Frame(to, at, frame));
                     }
                 }
-                // There are no NATs here.
-                Output::Relay(_) | Output::Tunnel { .. } => {}
+                Output::Relay(peer) => {
+                    let port = RelayPort { port: RELAYED, token: RelayToken([7; 16]) };
+                    self.enter(Duration::ZERO, What::Relayed(at, peer, port));
+                }
+                Output::Tunnel { .. } => {}
+                Output::Try(peer, at_one_of) => {
+                    let to = self.by_key.get(&peer).copied();
+                    let to = to.filter(|to| self.is_dialled(*to, &at_one_of));
+                    self.enter(LATENCY * 2, What::Tried(at, peer, to));
+                }
                 Output::Event(event) => self.hosts[at].events.push(event),
             }
         }

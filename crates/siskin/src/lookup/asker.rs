@@ -64,7 +64,11 @@ impl Machine for Asker {
                 self.say(peer, Frame::new(Body::Hello(hello)));
             }
             Input::Frame(peer, frame) => self.frame(peer, frame, now),
-            Input::Command(()) | Input::Disconnected(_) | Input::Relayed(..) | Input::Timeout => {}
+            Input::Command(())
+            | Input::Disconnected(_)
+            | Input::Relayed(..)
+            | Input::Tried(..)
+            | Input::Timeout => {}
         }
     }
 
