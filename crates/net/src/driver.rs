@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -163,6 +163,11 @@ impl<M: Machine> Running<M> {
         self.hub.counters()
     }
 
+    /// Something to read the counters with that can be cloned and outlives `self`.
+    pub fn meter(&self) -> Meter {
+        Meter(Arc::downgrade(&self.hub))
+    }
+
     /// Dials every peer that should be connected and is not, at once: the network has changed.
     pub fn dial_now(&self) {
         self.hub.dial_now();
@@ -191,6 +196,17 @@ impl<M: Machine> Running<M> {
 impl<M: Machine> fmt::Debug for Running<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Running").field("counters", &self.counters()).finish_non_exhaustive()
+    }
+}
+
+/// Reads what a driver counts while it runs.
+#[derive(Clone, Debug)]
+pub struct Meter(Weak<Hub>);
+
+impl Meter {
+    /// What was counted so far; nothing once the driver is gone.
+    pub fn read(&self) -> Option<Counters> {
+        Some(self.0.upgrade()?.counters())
     }
 }
 

@@ -46,7 +46,7 @@ mod tests;
 mod tls;
 
 pub use counters::Counters;
-pub use driver::{Driver, DriverError, Reader, Running, StartError};
+pub use driver::{Driver, DriverError, Meter, Reader, Running, StartError};
 pub use events::Events;
 pub use identity::{Identity, Keys};
 pub use settings::Settings;

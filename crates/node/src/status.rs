@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use proto::NodeId;
+use proto::{Gauge, NodeId};
 use routing::{NodeRecord, RouterCounters};
 
 use crate::Counters;
@@ -39,6 +39,8 @@ pub struct Status {
     pub disk_used_bytes: u64,
     /// What may be.
     pub disk_cap_bytes: u64,
+    /// How full each collection is that peers can make grow.
+    pub gauges: Vec<Gauge>,
     /// What was done for devices.
     pub counters: Counters,
     /// What was done for nodes.

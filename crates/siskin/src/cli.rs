@@ -134,6 +134,10 @@ pub(crate) struct RunArgs {
     /// Who may register an account (default: open)
     #[arg(long, value_name = "open|closed", value_parser = ["open", "closed"])]
     pub(crate) registration: Option<String>,
+    /// Tell a Prometheus server how the node fares, at http://IP:PORT/metrics; whoever can connect there
+    /// sees it
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// End when standard input does
     #[arg(long, hide = true)]
     pub(crate) leashed: bool,

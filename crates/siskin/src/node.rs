@@ -2,6 +2,7 @@
 
 mod api;
 mod desk;
+mod metrics;
 mod nearby;
 mod reach;
 mod settings;
@@ -25,7 +26,7 @@ use serde::Serialize;
 use store::{Fjall, Layout};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use self::{desk::Desk, nearby::Nearby, settings::NodeSettings};
+use self::{desk::Desk, metrics::Metrics, nearby::Nearby, settings::NodeSettings};
 use crate::{
     cli::{NodeAction, NodeArgs, PlaceArgs, RunArgs},
     failure::Failure,
@@ -44,6 +45,9 @@ struct Address {
     node: String,
     address: String,
     data_dir: PathBuf,
+    /// Where its figures are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<SocketAddr>,
 }
 
 /// Runs a node, or asks the one that runs.
@@ -70,6 +74,10 @@ async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
     let seed = keys::load_or_make(&directory.join("node.key"))?;
     let identity = Identity::from_seed(*seed);
     let node = NodeId(identity.public().0);
+    let metrics = match settings.metrics {
+        Some(address) => Some(Metrics::bind(address).await?),
+        None => None,
+    };
     let config = configure(node, SigningKey::from_seed(*seed), &settings);
     let mut running = start(&identity, &settings.listen, config, store, directory).await?;
     let addresses = match settings.advertise.as_slice() {
@@ -92,7 +100,11 @@ async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
         node: node.to_string(),
         address: address.to_string(),
         data_dir: directory.clone(),
+        metrics: metrics.as_ref().map(Metrics::address),
     };
+    if let Some(metrics) = metrics {
+        tokio::spawn(metrics.serve(Arc::clone(&desk), running.meter()));
+    }
     out.result(&told, |told| told.address.clone());
     tokio::spawn(report_disk(running.commands(), directory.clone()));
     let shown: Arc<str> = told.address.into();

@@ -313,6 +313,7 @@ impl Node {
             copies_behind: copies_behind(rows),
             disk_used_bytes: self.quota.used(),
             disk_cap_bytes: self.config.disk_cap_bytes,
+            gauges: self.gauges(),
             counters: self.counting.counters.clone(),
             ..Status::default()
         };

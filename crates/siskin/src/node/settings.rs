@@ -28,6 +28,8 @@ pub(super) struct NodeSettings {
     pub(super) mdns: bool,
     pub(super) region: String,
     pub(super) operator: Option<PublicKey>,
+    /// Where a Prometheus server asks.
+    pub(super) metrics: Option<SocketAddr>,
 }
 
 /// Reads the file, if one is named, and puts the command line above it.
@@ -67,6 +69,7 @@ pub(super) fn read(args: RunArgs, home: &Home) -> Result<NodeSettings, Failure> 
         mdns: !args.no_mdns && file.mdns.unwrap_or(true),
         region: region(args.region.or(file.region).unwrap_or_default())?,
         operator: operator.map(|text| public_key(&text)).transpose()?,
+        metrics: args.metrics.or(file.metrics),
     })
 }
 
@@ -119,6 +122,7 @@ struct File {
     mdns: Option<bool>,
     region: Option<String>,
     operator: Option<String>,
+    metrics: Option<SocketAddr>,
 }
 
 /// Reads a size such as `500MB` or `8GiB`.
@@ -133,7 +137,7 @@ fn size(text: &str) -> Result<u64, Failure> {
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)).ok_or_else(wrong)
 }
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "data_dir",
     "listen",
     "advertise",
@@ -144,6 +148,7 @@ const KEYS: [&str; 10] = [
     "mdns",
     "region",
     "operator",
+    "metrics",
 ];
 const UNITS: [(&str, u64); 9] = [
     ("", 1),

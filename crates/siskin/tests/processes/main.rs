@@ -13,6 +13,7 @@ mod account;
 mod api;
 mod demo;
 mod messages;
+mod metrics;
 mod nearby;
 mod network;
 mod node;
