@@ -1,3 +1,5 @@
+//! Links as time passes.
+
 use proto::Key;
 
 use super::*;
