@@ -10,7 +10,7 @@ use proto::NodeAddress;
 
 use super::{call, home, standard_input};
 use crate::{
-    cli::{AccountCommand, HomeArgs},
+    cli::{AccountCommand, HomeArgs, WaitArgs},
     failure::Failure,
     output::{Output, Style, safe},
     paths::Home,
@@ -20,21 +20,23 @@ use crate::{
 pub(super) async fn run(command: AccountCommand, home: &Home, out: Output) -> Result<(), Failure> {
     match command {
         AccountCommand::Create { at, wait } => {
+            let by_lot = at.through.is_some();
             let (homes, name) = homes(at).await?;
             let nodes = homes.iter().map(ToString::to_string).collect();
             let create = AccountCreate { name, nodes, wait_s: wait.seconds() };
             let created = call(home, create).await?;
             out.result(&created, |created| show_created(created, out));
-            check_published(&created, wait.seconds())?;
+            settle(home, &created, (&homes, by_lot), wait, out).await?;
         }
         AccountCommand::Recover { at, phrase_file, wait } => {
             let phrase = read_phrase(phrase_file.as_deref())?;
+            let by_lot = at.through.is_some();
             let (homes, name) = homes(at).await?;
             let nodes = homes.iter().map(ToString::to_string).collect();
             let recover = AccountRecover { phrase, name, nodes, wait_s: wait.seconds() };
             let created = call(home, recover).await?;
             out.result(&created, |created| created.account.clone());
-            check_published(&created, wait.seconds())?;
+            settle(home, &created, (&homes, by_lot), wait, out).await?;
         }
         AccountCommand::Show => {
             let shown = call(home, AccountShow {}).await?;
@@ -50,6 +52,23 @@ async fn homes(args: HomeArgs) -> Result<(Vec<NodeAddress>, String), Failure> {
     match through {
         Some(through) => Ok((home::sample_new(&through).await?, name)),
         None => Ok((node, name)),
+    }
+}
+
+/// Checks that the account is at home somewhere. Who was chosen by lot may turn out to take nobody: then
+/// the next one is asked.
+async fn settle(
+    home: &Home,
+    created: &Created,
+    (homes, by_lot): (&[NodeAddress], bool),
+    wait: WaitArgs,
+    out: Output,
+) -> Result<(), Failure> {
+    let Err(failure) = check_published(created, wait.seconds()) else { return Ok(()) };
+    if by_lot && home::settle_at_next(home, homes, wait, out).await? {
+        Ok(())
+    } else {
+        Err(failure)
     }
 }
 

@@ -75,6 +75,35 @@ async fn move_home(args: MoveArgs, home: &Home, out: Output) -> Result<(), Failu
     }
 }
 
+/// Makes a new account's next homes serve it, one after the other, for the first does not. Tells whether
+/// one does.
+pub(super) async fn settle_at_next(
+    home: &Home,
+    homes: &[NodeAddress],
+    wait: WaitArgs,
+    out: Output,
+) -> Result<bool, Failure> {
+    for first in 1..homes.len() {
+        out.say("that home does not take the account; the next one is asked");
+        let shape = set(home, homes.get(first..).unwrap_or_default(), &[], wait).await?;
+        if shape.trouble.is_none() && shape.published {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn set(
+    home: &Home,
+    homes: &[NodeAddress],
+    pinned: &[NodeId],
+    wait: WaitArgs,
+) -> Result<HomesShape, Failure> {
+    let nodes = homes.iter().map(ToString::to_string).collect();
+    let pinned = pinned.iter().map(ToString::to_string).collect();
+    call(home, HomeSet { nodes, pinned, wait_s: wait.seconds() }).await
+}
+
 /// Makes these the homes, shows what became of it, and says what is left to do.
 async fn settle(
     home: &Home,
@@ -83,9 +112,7 @@ async fn settle(
     wait: WaitArgs,
     out: Output,
 ) -> Result<(), Failure> {
-    let nodes = homes.iter().map(ToString::to_string).collect();
-    let pinned = pinned.iter().map(ToString::to_string).collect();
-    let shape = call(home, HomeSet { nodes, pinned, wait_s: wait.seconds() }).await?;
+    let shape = set(home, homes, pinned, wait).await?;
     if let Some(trouble) = &shape.trouble {
         let failure = Failure::network(format!("the account stays where it is: {trouble}"));
         return Err(Failure { passing: true, ..failure }.hint("name another node"));

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use crate::people::{Person, Running, assert_fails, siskin, stderr, stdout};
+use crate::people::{Person, Running, assert_fails, siskin, status_until, stderr, stdout};
 
 #[test]
 fn an_account_comes_back_from_its_words_and_its_old_device_is_locked_out() {
@@ -143,4 +143,28 @@ fn rows_of_a_newer_version_are_left_alone() {
 
 fn mode_of(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn whoever_comes_by_lot_to_a_node_that_takes_nobody_goes_on_to_the_next() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    // A node names others when it is asked for homes.
+    let asked = Running::node(&at("asked"));
+    let open = Running::joined(&at("open"), &[asked.address()]);
+    let mut command = siskin(&["node", "--json", "--no-mdns", "--registration", "closed"]);
+    command.args(["--listen", "127.0.0.1:0", "--join", asked.address(), "--data-dir"]);
+    let _closed = Running::start(command.arg(at("closed")));
+    status_until(&at("asked"), |status| status["contacts"] == 2);
+    // Until the lot has fallen on the one that takes nobody.
+    let was_turned_away = (0..40).any(|_| {
+        let person = Person::new();
+        let create = ["account", "create", "--through", asked.address(), "--name", "Ada"];
+        let created = person.json(&create);
+        let shown = person.json(&["account", "show"]);
+        assert_eq!(shown["nodes"][0], open.address(), "{shown}");
+        assert_eq!(shown["published"], true);
+        created["published"] == false
+    });
+    assert!(was_turned_away);
 }

@@ -6,13 +6,6 @@ use crate::people::{siskin, stderr, stdout};
 
 #[test]
 fn nodes_of_one_network_find_each_other_untold() {
-    let mut may = Command::new("unshare");
-    may.args(["--net", "--map-root-user", "ip", "link"]);
-    let may = may.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !may.is_ok_and(|status| status.success()) {
-        eprintln!("this system gives nobody a network of his own: nothing is tested");
-        return;
-    }
     let place = tempfile::tempdir().unwrap();
     let program = siskin(&[]).get_program().to_owned();
     let mut command = Command::new("unshare");
