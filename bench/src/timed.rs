@@ -84,4 +84,8 @@ impl<S: Store> Store for Timed<S> {
     fn as_rows(&self) -> &dyn Rows {
         self
     }
+
+    fn snapshot(&self) -> Option<Box<dyn store::Snapshot>> {
+        self.store.snapshot()
+    }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use proto::{Machine, OpenError, Rows, Seed};
-use store::{Store, StoreError};
+use store::{Snapshot, Store, StoreError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{sleep, timeout},
@@ -222,9 +222,21 @@ impl Reader {
         &self,
         read: impl FnOnce(&dyn Rows) -> R + Send + 'static,
     ) -> Result<R, DriverError> {
+        self.ask(|store| read(store.as_rows())).await
+    }
+
+    /// The durable rows of one moment, to be read later and elsewhere; nothing if the store has none.
+    pub async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>, DriverError> {
+        self.ask(|store| store.snapshot()).await
+    }
+
+    async fn ask<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Store) -> R + Send + 'static,
+    ) -> Result<R, DriverError> {
         let (answer, answered) = oneshot::channel();
-        let question: Question = Box::new(move |rows| {
-            let _ = answer.send(read(rows));
+        let question: Question = Box::new(move |store| {
+            let _ = answer.send(question(store));
         });
         self.questions.send(question).await.map_err(|_| DriverError::Stopped)?;
         answered.await.map_err(|_| DriverError::Stopped)

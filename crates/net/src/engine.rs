@@ -10,7 +10,7 @@ use std::{
     thread::{self, Thread},
 };
 
-use proto::{Body, Code, Frame, Input, Machine, Output, Peer, RelayPort, Rows};
+use proto::{Body, Code, Frame, Input, Machine, Output, Peer, RelayPort};
 use store::{Store, StoreError};
 use tokio::sync::mpsc;
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Something the application wants to know of the rows.
-pub(crate) type Question = Box<dyn FnOnce(&dyn Rows) + Send>;
+pub(crate) type Question = Box<dyn FnOnce(&dyn Store) + Send>;
 
 /// A machine and all it touches.
 pub(crate) struct Engine<M: Machine, S> {
@@ -334,7 +334,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
             let Poll::Ready(Some(question)) = self.questions.poll_recv(cx) else {
                 return answered > 0;
             };
-            question(self.store.as_rows());
+            question(&self.store);
         }
         true
     }

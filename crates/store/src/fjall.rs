@@ -13,13 +13,13 @@ use std::{
 };
 
 use ::fjall::{
-    CompressionType, Database, Error, Guard, Keyspace, KeyspaceCreateOptions, KvSeparationOptions,
-    LsmError, PersistMode, config::CompressionPolicy,
+    CompressionType, Database, Error, Guard, Iter, Keyspace, KeyspaceCreateOptions, KvPair,
+    KvSeparationOptions, LsmError, PersistMode, Readable, config::CompressionPolicy,
 };
 use proto::{Direction, Rows, Table, Visit, WriteBatch};
 
 use crate::{
-    Layout, OpenError, Store, StoreError, check, disk,
+    Layout, OpenError, Snapshot, Store, StoreError, check, disk,
     layout::{Versioned, migrate},
 };
 
@@ -133,16 +133,26 @@ impl Rows for Fjall {
 
     fn scan(&self, table: Table, from: &[u8], to: &[u8], direction: Direction, visit: Visit<'_>) {
         let Some(keyspace) = self.tables.get(&table).filter(|_| from < to) else { return };
-        let mut rows = keyspace.range(stored_key(from)..stored_key(to));
-        let mut visit = |row: Guard| match self.read(row.into_inner()) {
-            Some((key, value)) => visit(key.get(1..).unwrap_or_default(), &value),
-            None => ControlFlow::Break(()),
-        };
-        let _: ControlFlow<()> = match direction {
-            Direction::Forward => rows.try_for_each(&mut visit),
-            Direction::Backward => rows.rev().try_for_each(&mut visit),
-        };
+        let rows = keyspace.range(stored_key(from)..stored_key(to));
+        visit_all(rows, direction, visit, |row| self.read(row));
     }
+}
+
+/// Hands rows out until it is told to stop, or one can't be read.
+fn visit_all(
+    mut rows: Iter,
+    direction: Direction,
+    visit: Visit<'_>,
+    read: impl Fn(Result<KvPair, Error>) -> Option<KvPair>,
+) {
+    let mut visit = |row: Guard| match read(row.into_inner()) {
+        Some((key, value)) => visit(key.get(1..).unwrap_or_default(), &value),
+        None => ControlFlow::Break(()),
+    };
+    let _: ControlFlow<()> = match direction {
+        Direction::Forward => rows.try_for_each(&mut visit),
+        Direction::Backward => rows.rev().try_for_each(&mut visit),
+    };
 }
 
 impl Store for Fjall {
@@ -172,6 +182,43 @@ impl Store for Fjall {
 
     fn as_rows(&self) -> &dyn Rows {
         self
+    }
+
+    fn snapshot(&self) -> Option<Box<dyn Snapshot>> {
+        let (tables, rows) = (self.tables.clone(), self.database.snapshot());
+        Some(Box::new(Frozen { broken: OnceCell::new(), tables, rows }))
+    }
+}
+
+/// Rows as they were at one moment.
+struct Frozen {
+    broken: OnceCell<StoreError>,
+    tables: BTreeMap<Table, Keyspace>,
+    rows: ::fjall::Snapshot,
+}
+
+impl Frozen {
+    fn read<T>(&self, read: Result<T, Error>) -> Option<T> {
+        read.inspect_err(|error| drop(self.broken.set(store_error(error)))).ok()
+    }
+}
+
+impl Rows for Frozen {
+    fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
+        let keyspace = self.tables.get(&table).filter(|_| key.len() <= crate::KEY_MAX)?;
+        self.read(self.rows.get(keyspace, stored_key(key)))?.map(|value| value.to_vec())
+    }
+
+    fn scan(&self, table: Table, from: &[u8], to: &[u8], direction: Direction, visit: Visit<'_>) {
+        let Some(keyspace) = self.tables.get(&table).filter(|_| from < to) else { return };
+        let rows = self.rows.range(keyspace, stored_key(from)..stored_key(to));
+        visit_all(rows, direction, visit, |row| self.read(row));
+    }
+}
+
+impl Snapshot for Frozen {
+    fn fault(&self) -> Option<StoreError> {
+        self.broken.get().cloned()
     }
 }
 

@@ -18,6 +18,7 @@
 //! store is made beside its place (`rows.new`, `<path>-new`) and moved there, so what is found in
 //! the place is whole or damaged, never half made.
 
+mod archive;
 mod disk;
 mod fjall;
 mod layout;
@@ -27,6 +28,9 @@ mod sqlite;
 
 use proto::{Rows, WriteBatch};
 
+pub use archive::{
+    ArchiveError, ArchiveHead, Archived, check_archive, load_archive, write_archive,
+};
 pub use fjall::Fjall;
 pub use layout::{Layout, Migration, OpenError};
 pub use memory::Memory;
@@ -51,6 +55,16 @@ pub trait Store: Rows + Send {
 
     /// The rows as they are now.
     fn as_rows(&self) -> &dyn Rows;
+
+    /// The rows as they are now, for whoever reads them later and elsewhere. Keep it for no longer
+    /// than needed: what is deleted meanwhile stays on disk. A store of clients has none.
+    fn snapshot(&self) -> Option<Box<dyn Snapshot>>;
+}
+
+/// Rows as they were at one moment, whatever became of the store since.
+pub trait Snapshot: Rows + Send {
+    /// The error that a read met, for [`Rows`] can't return one.
+    fn fault(&self) -> Option<StoreError>;
 }
 
 /// The store can't go on. Except for [`Oversized`](Self::Oversized), which changes nothing, an

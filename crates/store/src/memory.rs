@@ -8,7 +8,7 @@ use std::{
 
 use proto::{Direction, Rows, Table, Visit, WriteBatch};
 
-use crate::{Store, StoreError, check};
+use crate::{Snapshot, Store, StoreError, check};
 
 /// Rows in memory. What [`crash`](Self::crash) leaves is what a disk would hold.
 #[derive(Clone, Default)]
@@ -89,6 +89,16 @@ impl Store for Memory {
 
     fn as_rows(&self) -> &dyn Rows {
         self
+    }
+
+    fn snapshot(&self) -> Option<Box<dyn Snapshot>> {
+        Some(Box::new(self.clone()))
+    }
+}
+
+impl Snapshot for Memory {
+    fn fault(&self) -> Option<StoreError> {
+        None
     }
 }
 

@@ -14,7 +14,7 @@ use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension, ffi, 
 use zeroize::Zeroizing;
 
 use crate::{
-    Layout, OpenError, Store, StoreError, check, disk,
+    Layout, OpenError, Snapshot, Store, StoreError, check, disk,
     layout::{Versioned, migrate},
 };
 
@@ -179,6 +179,10 @@ impl Store for Sqlite {
 
     fn as_rows(&self) -> &dyn Rows {
         self
+    }
+
+    fn snapshot(&self) -> Option<Box<dyn Snapshot>> {
+        None
     }
 }
 

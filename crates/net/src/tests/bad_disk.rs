@@ -62,6 +62,10 @@ impl Store for Disk {
     fn as_rows(&self) -> &dyn Rows {
         self
     }
+
+    fn snapshot(&self) -> Option<Box<dyn store::Snapshot>> {
+        None
+    }
 }
 
 impl Rows for Disk {
