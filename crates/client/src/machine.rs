@@ -380,7 +380,10 @@ impl Client {
                     if let Purpose::Tell(_) = handle.purpose {
                         return self.ranking_is_told(step, node, &handle.log);
                     }
-                    sync::opened(step, node, &handle.log, head);
+                    let lost_its_copy = sync::opened(step, node, &handle.log, head);
+                    if lost_its_copy && handle.purpose == Purpose::Read {
+                        self.refill(step, &handle.log);
+                    }
                     if let (Purpose::Former, Some(me)) = (handle.purpose, &mut self.me) {
                         me.former_ends(node, head.sequence);
                     }

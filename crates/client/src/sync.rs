@@ -43,12 +43,15 @@ fn put_cursor(step: &mut Step<'_>, node: &NodeId, log: &LogId, cursor: Cursor) {
     step.draft.put(CURSORS, cursor_key(node, log), row);
 }
 
-/// A node says where its copy of a log stands. Another copy is read from its beginning.
-pub(crate) fn opened(step: &mut Step<'_>, node: &NodeId, log: &LogId, head: Cursor) {
+/// A node says where its copy of a log stands. Another copy than the one that was known is read from its
+/// beginning; tells whether there was one.
+pub(crate) fn opened(step: &mut Step<'_>, node: &NodeId, log: &LogId, head: Cursor) -> bool {
     let ours = cursor(&step.draft, node, log);
-    if ours.incarnation != head.incarnation {
-        put_cursor(step, node, log, Cursor { incarnation: head.incarnation, sequence: 0 });
+    if ours.incarnation == head.incarnation {
+        return false;
     }
+    put_cursor(step, node, log, Cursor { incarnation: head.incarnation, sequence: 0 });
+    ours.incarnation != 0
 }
 
 /// A node stored an own entry as the next one: it need not be delivered here.

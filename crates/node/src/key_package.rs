@@ -129,6 +129,6 @@ fn end(inbox: u64, device: &PublicKey) -> Vec<u8> {
 }
 
 /// What a package takes: its bytes and its row.
-fn charge(bytes: usize) -> u64 {
+pub(crate) fn charge(bytes: usize) -> u64 {
     (bytes as u64).saturating_add(64)
 }

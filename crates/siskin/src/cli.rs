@@ -92,6 +92,22 @@ pub(crate) enum NodeAction {
     Peers(PlaceArgs),
     /// Check everything that a node has stored; it must not run meanwhile
     Verify(PlaceArgs),
+    /// Write everything that a node holds, and its key, to a file; it may run meanwhile
+    Backup {
+        /// Must not be there yet
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Make a node of a backup, in a directory where there is none; the one it came from must never run
+    /// again
+    Restore {
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
 }
 
 #[derive(Args)]

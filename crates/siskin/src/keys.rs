@@ -39,15 +39,27 @@ pub(crate) fn load_or_make(file: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> 
             let made = make(file).and_then(|()| read(file));
             made.map_err(|error| Failure::io(file.display(), &error))
         }
-        Err(error) => {
-            let failure = Failure::io(file.display(), &error);
-            if error.kind() != io::ErrorKind::InvalidData {
-                return Err(failure);
-            }
-            Err(Failure { kind: Kind::Locked, ..failure }
-                .hint("restore the file from a backup; what it encrypts can't be read without"))
-        }
+        Err(error) => Err(refused(file, &error)),
     }
+}
+
+/// Reads a key file.
+pub(crate) fn load(file: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
+    read(file).map_err(|error| refused(file, &error))
+}
+
+/// Makes a key file of a key that was elsewhere.
+pub(crate) fn keep(file: &Path, key: &[u8; 32]) -> Result<(), Failure> {
+    write(file, key).map_err(|error| Failure::io(file.display(), &error))
+}
+
+fn refused(file: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::io(file.display(), error);
+    if error.kind() != io::ErrorKind::InvalidData {
+        return failure;
+    }
+    Failure { kind: Kind::Locked, ..failure }
+        .hint("restore the file from a backup; what it encrypts can't be read without")
 }
 
 /// Fresh random bytes from the system.
@@ -68,10 +80,13 @@ fn read(file: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
     key.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a key has 32 bytes"))
 }
 
+fn make(file: &Path) -> io::Result<()> {
+    write(file, &*random().map_err(|failure| io::Error::other(failure.message))?)
+}
+
 /// Written under another name first, so that a crash leaves a whole key or none; linked rather than
 /// renamed, so that of two processes the first one's key stays.
-fn make(file: &Path) -> io::Result<()> {
-    let key = random().map_err(|failure| io::Error::other(failure.message))?;
+fn write(file: &Path, key: &[u8; 32]) -> io::Result<()> {
     let new = file.with_extension(format!("{}.new", std::process::id()));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);

@@ -1,6 +1,7 @@
 //! `siskin node`: one service node.
 
 mod api;
+mod backup;
 mod desk;
 mod metrics;
 mod nearby;
@@ -26,7 +27,7 @@ use serde::Serialize;
 use store::{Fjall, Layout};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use self::{desk::Desk, metrics::Metrics, nearby::Nearby, settings::NodeSettings};
+use self::{api::Api, desk::Desk, metrics::Metrics, nearby::Nearby, settings::NodeSettings};
 use crate::{
     cli::{NodeAction, NodeArgs, PlaceArgs, RunArgs},
     failure::Failure,
@@ -59,6 +60,8 @@ pub(crate) async fn run(args: NodeArgs, home: &Home, out: Output) -> Result<(), 
         Some(NodeAction::Status(place)) => api::show_status(&at(place), out).await,
         Some(NodeAction::Peers(place)) => api::show_peers(&at(place), out).await,
         Some(NodeAction::Verify(place)) => verify::run(&at(place), out),
+        Some(NodeAction::Backup { file, place }) => backup::back_up(&at(place), &file, out).await,
+        Some(NodeAction::Restore { file, place }) => backup::restore(&at(place), &file, out),
     }
 }
 
@@ -107,13 +110,16 @@ async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
     }
     out.result(&told, |told| told.address.clone());
     tokio::spawn(report_disk(running.commands(), directory.clone()));
-    let shown: Arc<str> = told.address.into();
+    let api = Arc::new(Api {
+        desk: Arc::clone(&desk),
+        address: told.address,
+        reader: running.reader(),
+        directory: directory.clone(),
+    });
     let ended = tokio::select! {
         () = stop::asked(leashed) => None,
         error = running.stopped() => Some(error.into()),
-        failure = server.serve_by(|stream| {
-            api::converse(Arc::clone(&desk), Arc::clone(&shown), stream)
-        }) => Some(failure),
+        failure = server.serve_by(|stream| Arc::clone(&api).converse(stream)) => Some(failure),
     };
     server.close().await;
     match ended {
@@ -149,8 +155,7 @@ fn configure(node: NodeId, key: SigningKey, settings: &NodeSettings) -> NodeConf
 }
 
 fn open(directory: &Path) -> Result<Fjall, Failure> {
-    let layout = Layout { name: LAYOUT_NAME, version: LAYOUT_VERSION, migrations: &[] };
-    Ok(Fjall::open(directory, &layout)?)
+    Ok(Fjall::open(directory, &LAYOUT)?)
 }
 
 /// Listens where it was told, or wherever the machine lets it on the usual port.
@@ -207,6 +212,7 @@ fn disk_bytes(directory: &Path) -> u64 {
     total
 }
 
+const LAYOUT: Layout = Layout { name: LAYOUT_NAME, version: LAYOUT_VERSION, migrations: &[] };
 const PORT: u16 = 4440;
 const DISK_EVERY: Duration = Duration::from_secs(10);
 /// A few thousand records over connections that stand; whoever waits for a shutdown should not wait

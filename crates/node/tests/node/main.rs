@@ -19,6 +19,7 @@ mod logs;
 mod network;
 mod quotas;
 mod refusals;
+mod renewal;
 mod replication;
 mod routes;
 mod strangers;

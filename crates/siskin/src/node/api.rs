@@ -2,18 +2,22 @@
 //! Specified in `spec/local-api.md`, section 5.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use ::node::{NodeCommand, NodeEvent, NodePeer, Status};
+use net::Reader;
 use proto::NodeAddress;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-use super::desk::Desk;
+use super::{
+    backup::{BackupShape, Place, back_up_running},
+    desk::Desk,
+};
 use crate::{
     failure::Failure,
     output::{Output, Style, safe},
@@ -83,28 +87,53 @@ pub(crate) struct PeerShape {
     pub(crate) neighbour: bool,
 }
 
-/// Answers whoever has connected to the socket.
-pub(super) async fn converse(desk: Arc<Desk>, address: Arc<str>, stream: UnixStream) {
-    answer_by(stream, |method, params| {
-        let (desk, address) = (Arc::clone(&desk), Arc::clone(&address));
-        async move {
-            let takes_none = params.is_null() || params.as_object().is_some_and(|p| p.is_empty());
-            if !takes_none {
-                return Some(Err(Refusal::Params("there are no parameters".to_owned())));
-            }
-            match method.as_str() {
-                STATUS => Some(value(status(&desk, &address).await)),
-                PEERS => Some(value(peers(&desk).await)),
-                _ => None,
-            }
+/// What a node that runs is asked on its socket.
+pub(super) struct Api {
+    pub(super) desk: Arc<Desk>,
+    /// What others need to use it, if they can dial it.
+    pub(super) address: String,
+    pub(super) reader: Reader,
+    pub(super) directory: PathBuf,
+}
+
+impl Api {
+    /// Answers whoever has connected to the socket.
+    pub(super) async fn converse(self: Arc<Self>, stream: UnixStream) {
+        answer_by(stream, |method, params| {
+            let api = Arc::clone(&self);
+            async move { api.answer(&method, params).await }
+        })
+        .await;
+    }
+
+    async fn answer(&self, method: &str, params: Value) -> Option<Result<Value, Refusal>> {
+        if method == BACKUP {
+            return Some(match serde_json::from_value(params) {
+                Ok(place) => value(back_up_running(&self.reader, &self.directory, place).await),
+                Err(error) => Err(Refusal::Params(error.to_string())),
+            });
         }
-    })
-    .await;
+        let takes_none = params.is_null() || params.as_object().is_some_and(|p| p.is_empty());
+        if !takes_none {
+            return Some(Err(Refusal::Params("there are no parameters".to_owned())));
+        }
+        match method {
+            STATUS => Some(value(status(&self.desk, &self.address).await)),
+            PEERS => Some(value(peers(&self.desk).await)),
+            _ => None,
+        }
+    }
+}
+
+/// Has a node that runs back itself up.
+pub(super) async fn ask_backup(mut node: Remote, place: &Place) -> Result<BackupShape, Failure> {
+    let params = serde_json::to_value(place).map_err(|error| Failure::user(error.to_string()))?;
+    node.ask(BACKUP, params).await
 }
 
 /// Asks the node that runs in a directory how it fares.
 pub(crate) async fn ask_status(directory: &Path) -> Result<StatusShape, Failure> {
-    connect(directory).await?.ask(STATUS).await
+    connect(directory).await?.ask(STATUS, Value::Null).await
 }
 
 pub(super) async fn show_status(directory: &Path, out: Output) -> Result<(), Failure> {
@@ -114,7 +143,7 @@ pub(super) async fn show_status(directory: &Path, out: Output) -> Result<(), Fai
 }
 
 pub(super) async fn show_peers(directory: &Path, out: Output) -> Result<(), Failure> {
-    let peers: Vec<PeerShape> = connect(directory).await?.ask(PEERS).await?;
+    let peers: Vec<PeerShape> = connect(directory).await?.ask(PEERS, Value::Null).await?;
     if out.is_json() {
         peers.iter().for_each(|peer| out.result(peer, |_| String::new()));
         return Ok(());
@@ -123,7 +152,7 @@ pub(super) async fn show_peers(directory: &Path, out: Output) -> Result<(), Fail
     Ok(())
 }
 
-async fn connect(directory: &Path) -> Result<Remote, Failure> {
+pub(super) async fn connect(directory: &Path) -> Result<Remote, Failure> {
     Remote::connect(&paths::node_socket(directory)).await.map_err(|_| {
         Failure::user(format!("no node runs in {}", directory.display()))
             .hint("start one with `siskin node`, or say where it is with --data-dir DIR")
@@ -289,5 +318,6 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+const BACKUP: &str = "node.backup";
 const STATUS: &str = "node.status";
 const PEERS: &str = "node.peers";

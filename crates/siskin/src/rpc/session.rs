@@ -102,8 +102,12 @@ impl Remote {
     }
 
     /// Asks for something that is no method of an account.
-    pub(crate) async fn ask<T: DeserializeOwned>(&mut self, method: &str) -> Result<T, Failure> {
-        let result = self.request(method, Value::Null).await?;
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        params: Value,
+    ) -> Result<T, Failure> {
+        let result = self.request(method, params).await?;
         serde_json::from_value(result).map_err(|error| broken(&error.into()))
     }
 
