@@ -87,17 +87,17 @@ async fn connect_to(hub: &Hub, peer: Peer, address: SocketAddr) -> Option<(Arc<L
     Some((Link::new(peer, connection, true, Some(address)), lanes))
 }
 
-/// Tells whether the peer answers at one of these addresses where it can't know this machine: on a
-/// socket of its own, for an address translator lets in what it has let out to.
+/// Tells whether the peer answers at one of these addresses if it can't know where from: on a socket of
+/// its own, for an address translator lets in what it has let out to.
 pub(crate) async fn is_there(hub: &Hub, peer: Peer, candidates: &[SocketAddr]) -> bool {
     let identity = hub.settings.keys.towards(&peer);
     let search = async {
         for address in candidates {
             let connecting = hub.endpoints.connect_apart(&identity, peer, *address);
-            let Ok((endpoint, connecting)) = connecting else { continue };
-            if connecting.await.is_ok() {
+            let Ok(connecting) = connecting else { continue };
+            if let Ok(connection) = connecting.await {
                 // Before there are lanes, so that it never becomes the link to this peer.
-                endpoint.close(quinn::VarInt::from_u32(Code::Done as u32), b"");
+                connection.close(quinn::VarInt::from_u32(Code::Done as u32), b"");
                 return true;
             }
         }

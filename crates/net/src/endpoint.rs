@@ -22,6 +22,8 @@ pub(crate) struct Endpoints {
     listening: Vec<Endpoint>,
     /// For dialling where no listening socket is of the right family; opened at need.
     dialling: Mutex<Vec<Endpoint>>,
+    /// For dialling where a peer must not know the port; opened at need.
+    apart: Mutex<Vec<Endpoint>>,
     transport: Arc<TransportConfig>,
 }
 
@@ -41,7 +43,7 @@ impl Endpoints {
             listening.push(endpoint);
         }
         let transport = Arc::new(transport(settings, Some(settings.keep_alive)));
-        Ok(Self { listening, dialling: Mutex::default(), transport })
+        Ok(Self { listening, dialling: Mutex::default(), apart: Mutex::default(), transport })
     }
 
     pub(crate) fn listening(&self) -> &[Endpoint] {
@@ -63,16 +65,14 @@ impl Endpoints {
         self.connect_by(&self.towards(address)?, identity, peer, address)
     }
 
-    /// The same by a socket that nothing else uses, which lasts as long as its endpoint.
+    /// The same from a port that this machine uses for nothing else.
     pub(crate) fn connect_apart(
         &self,
         identity: &Identity,
         peer: Peer,
         address: SocketAddr,
-    ) -> io::Result<(Endpoint, quinn::Connecting)> {
-        let endpoint = open(any(address), None, None)?;
-        let connecting = self.connect_by(&endpoint, identity, peer, address)?;
-        Ok((endpoint, connecting))
+    ) -> io::Result<quinn::Connecting> {
+        self.connect_by(&any_port(&self.apart, address)?, identity, peer, address)
     }
 
     fn connect_by(
@@ -103,21 +103,31 @@ impl Endpoints {
     }
 
     fn all(&self) -> Vec<Endpoint> {
-        self.listening.iter().chain(lock(&self.dialling).iter()).cloned().collect()
+        let (dialling, apart) = (lock(&self.dialling), lock(&self.apart));
+        self.listening.iter().chain(dialling.iter()).chain(apart.iter()).cloned().collect()
     }
 
     fn towards(&self, address: SocketAddr) -> io::Result<Endpoint> {
-        let suits = |endpoint: &&Endpoint| {
-            endpoint.local_addr().is_ok_and(|local| local.is_ipv4() == address.is_ipv4())
-        };
-        let mut dialling = lock(&self.dialling);
-        if let Some(endpoint) = self.listening.iter().chain(dialling.iter()).find(suits) {
-            return Ok(endpoint.clone());
+        match self.listening.iter().find(|endpoint| suits(endpoint, address)) {
+            Some(endpoint) => Ok(endpoint.clone()),
+            None => any_port(&self.dialling, address),
         }
-        let endpoint = open(any(address), None, None)?;
-        dialling.push(endpoint.clone());
-        Ok(endpoint)
     }
+}
+
+/// An endpoint by which one gets to this address, on any port; opened if there is none yet.
+fn any_port(opened: &Mutex<Vec<Endpoint>>, address: SocketAddr) -> io::Result<Endpoint> {
+    let mut opened = lock(opened);
+    if let Some(endpoint) = opened.iter().find(|endpoint| suits(endpoint, address)) {
+        return Ok(endpoint.clone());
+    }
+    let endpoint = open(any(address), None, None)?;
+    opened.push(endpoint.clone());
+    Ok(endpoint)
+}
+
+fn suits(endpoint: &Endpoint, address: SocketAddr) -> bool {
+    endpoint.local_addr().is_ok_and(|local| local.is_ipv4() == address.is_ipv4())
 }
 
 /// Any port, by which one gets to this address.
