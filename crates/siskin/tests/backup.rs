@@ -95,9 +95,14 @@ fn what_is_no_backup_makes_no_node_and_what_is_there_stays() {
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         assert!(!at("new").exists() && !at("new.restoring").exists());
     }
+    // Where a backup can't be written nothing is left behind.
+    fs::create_dir(at("taken.part")).unwrap();
+    assert!(!done(&["node", "backup"], &at("taken"), &at("node")).status.success());
+    assert!(!done(&["node", "backup"], &at("no/where"), &at("node")).status.success());
+    assert!(!at("taken").exists() && !at("no").exists());
     let occupied = done(&["node", "restore"], &at("backup"), &at("node"));
     assert!(String::from_utf8_lossy(&occupied.stderr).contains("not empty"));
-    assert!(done(&["node", "restore"], &at("backup"), &at("new")).status.success());
+    assert!(done(&["node", "restore"], &at("backup"), &at("new/")).status.success());
     let key = |directory: &str| fs::read(at(directory).join("node.key")).unwrap();
     assert_eq!(key("new"), key("node"));
 }

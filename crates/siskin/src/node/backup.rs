@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufReader, BufWriter, Read, Write},
+    io::{self, BufReader, BufWriter, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -68,31 +68,42 @@ pub(super) async fn back_up_running(
 
 /// Writes a file that is there when it is whole and durable, and not before.
 fn write(rows: &dyn Snapshot, seed: &[u8; 32], file: PathBuf) -> Result<BackupShape, Failure> {
-    let failed = |error: std::io::Error| Failure::io(file.display(), &error);
+    let failed = |error: io::Error| Failure::io(file.display(), &error);
     if fs::exists(&file).map_err(failed)? {
         return Err(Failure::user(format!("{} is there already", file.display())));
     }
-    let mut part = file.clone().into_os_string();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
-    let mut to = BufWriter::new(open.map_err(failed)?);
-    let written = write_archive(rows, &LAYOUT, seed, &mut to).and_then(|written| {
-        to.flush()?;
-        to.get_ref().sync_all()?;
+    let part = beside(&file, ".part");
+    let written = write_part(rows, seed, &part).and_then(|written| {
+        if let Some(error) = rows.fault() {
+            return Err(io::Error::other(error));
+        }
         fs::rename(&part, &file)?;
+        File::open(file.parent().unwrap_or(&file))?.sync_all()?;
         Ok(written)
     });
-    if let Some(error) = rows.fault() {
-        return Err(Failure::user(error.to_string()));
-    }
-    let Archived { rows, bytes } = written.map_err(failed)?;
+    let Archived { rows, bytes } = written.map_err(|error| {
+        // What was written is worth nothing, and the disk may be full of it.
+        let _ = fs::remove_file(&part);
+        failed(error)
+    })?;
     Ok(BackupShape { file, rows, bytes })
+}
+
+fn write_part(rows: &dyn Snapshot, seed: &[u8; 32], part: &Path) -> io::Result<Archived> {
+    if fs::exists(part)? {
+        fs::remove_file(part)?;
+    }
+    let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part)?;
+    let mut to = BufWriter::new(open);
+    let written = write_archive(rows, &LAYOUT, seed, &mut to)?;
+    to.flush()?;
+    to.get_ref().sync_all()?;
+    Ok(written)
 }
 
 /// Makes a node of a backup, in a directory where there is none.
 pub(super) fn restore(directory: &Path, file: &Path, out: Output) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::io(file.display(), &error);
+    let failed = |error: io::Error| Failure::io(file.display(), &error);
     let unreadable = |error: ArchiveError| Failure::user(format!("{}: {error}", file.display()));
     let open = || File::open(file).map(BufReader::new).map_err(failed);
     let (head, _) = check_archive(&mut open()?).map_err(unreadable)?;
@@ -104,26 +115,24 @@ pub(super) fn restore(directory: &Path, file: &Path, out: Output) -> Result<(), 
             head.version
         )));
     }
+    let seed = <[u8; 32]>::try_from(Zeroizing::new(head.preamble).as_slice());
     let seed = Zeroizing::new(
-        <[u8; 32]>::try_from(head.preamble.as_slice())
-            .map_err(|_| Failure::user(format!("{} holds no node's key", file.display())))?,
+        seed.map_err(|_| Failure::user(format!("{} holds no node's key", file.display())))?,
     );
     if fs::read_dir(directory).is_ok_and(|mut names| names.next().is_some()) {
         return Err(Failure::user(format!("{} is not empty", directory.display()))
             .hint("name another directory; nothing was changed"));
     }
     // Beside its place first, so that half a node never runs.
-    let mut making = directory.as_os_str().to_owned();
-    making.push(".restoring");
-    let making = Path::new(&making);
-    let in_place = |error: std::io::Error| Failure::io(making.display(), &error);
-    if fs::exists(making).map_err(in_place)? {
-        fs::remove_dir_all(making).map_err(in_place)?;
+    let making = beside(directory, ".restoring");
+    let in_place = |error: io::Error| Failure::io(making.display(), &error);
+    if fs::exists(&making).map_err(in_place)? {
+        fs::remove_dir_all(&making).map_err(in_place)?;
     }
-    paths::private_directory(making).map_err(in_place)?;
-    let Archived { rows, bytes } = fill(making, &mut open()?, unreadable)?;
+    paths::private_directory(&making).map_err(in_place)?;
+    let Archived { rows, bytes } = fill(&making, &mut open()?, unreadable)?;
     keys::keep(&making.join("node.key"), &seed)?;
-    fs::rename(making, directory).map_err(in_place)?;
+    fs::rename(&making, directory).map_err(in_place)?;
     let node = NodeId(net::Identity::from_seed(*seed).public().0);
     let done = BackupShape { file: file.to_owned(), rows, bytes };
     out.result(&done, |done| format!("{node} with {} rows, in {}", done.rows, directory.display()));
@@ -156,6 +165,14 @@ fn back_up_resting(directory: &Path, file: PathBuf) -> Result<BackupShape, Failu
     let store = super::open(directory)?;
     let rows = store.snapshot().ok_or_else(no_snapshot)?;
     write(&*rows, &*seed_of(directory)?, file)
+}
+
+/// A name beside another one, on the same disk.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    // Without a slash at its end, which would lead inside.
+    let mut name = path.components().collect::<PathBuf>().into_os_string();
+    name.push(ending);
+    name.into()
 }
 
 fn seed_of(directory: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
