@@ -61,8 +61,6 @@ struct Ask<P> {
     late_at: Instant,
     lost_at: Instant,
     dialled: bool,
-    /// It takes long by its nature.
-    is_long: bool,
     late: bool,
 }
 
@@ -116,8 +114,12 @@ impl<P: Clone> Links<P> {
         word: Routing,
         now: Instant,
     ) -> bool {
-        let dials = dials_elsewhere(&word);
-        let (patience, is_long) = (LOST_AFTER.saturating_mul(dials.saturating_add(1)), dials > 0);
+        // Who is asked to dial somebody takes as long as that may take, for each who passes it on.
+        let patience = if let Routing::Probe { anew, .. } = word {
+            LOST_AFTER.saturating_mul(if anew { 3 } else { 2 })
+        } else {
+            LOST_AFTER
+        };
         if !self.dial(node, addresses, now) {
             return false;
         }
@@ -127,22 +129,15 @@ impl<P: Clone> Links<P> {
         }
         self.requests = self.requests.checked_add(1).unwrap_or(1);
         let request = self.requests;
-        // Who keeps somebody waiting already is late from the start.
-        let is_late = link.asks.values().any(|ask| ask.late && !ask.is_long);
         let (word, late) = if link.up {
             self.wishes.push(Wish::Say(node, request, word));
             (None, self.pace.late())
         } else {
-            // A handshake is two round trips more. Few dial often, and what was measured while a network
-            // started would hold for hours.
-            let dialled = self.pace.late().saturating_mul(3);
-            (Some(word), self.dialling_pace.late().min(dialled))
+            (Some(word), self.dialling_pace.late())
         };
-        let late = if is_late { Duration::ZERO } else { late };
         link.used = now;
         let (dialled, late_at, lost_at) = (word.is_some(), now.after(late), now.after(patience));
-        let ask =
-            Ask { purpose, dialled, word, asked: now, late_at, lost_at, is_long, late: false };
+        let ask = Ask { purpose, dialled, word, asked: now, late_at, lost_at, late: false };
         link.asks.insert(request, ask);
         self.timers.insert((late_at, node, request, Due::Late));
         self.timers.insert((lost_at, node, request, Due::Lost));
@@ -245,9 +240,7 @@ impl<P: Clone> Links<P> {
         self.timers.remove(&(ask.late_at, *node, request, Due::Late));
         self.timers.remove(&(ask.lost_at, *node, request, Due::Lost));
         let took = now.since(ask.asked);
-        if !ask.is_long {
-            if ask.dialled { &mut self.dialling_pace } else { &mut self.pace }.measure(took);
-        }
+        if ask.dialled { &mut self.dialling_pace } else { &mut self.pace }.measure(took);
         Some((ask.purpose, took))
     }
 
@@ -412,12 +405,6 @@ impl<P> Link<P> {
     }
 }
 
-/// How many nodes, one after the other, dial somebody before they answer this. It takes as long as
-/// that may take, which says nothing about who is asked.
-fn dials_elsewhere(word: &Routing) -> u32 {
-    if let Routing::Probe { anew, .. } = word { if *anew { 2 } else { 1 } } else { 0 }
-}
-
 /// Connections that are kept: the active view, and whoever was asked or asked lately.
 const LINKS_MAX: usize = 36;
 /// Connections at any time, with those that are needed just now.
@@ -439,6 +426,3 @@ const QUESTIONS_PER_S: u32 = 64;
 /// Records of one connection a second. A home node of 100,000 accounts publishes 28 a second, at
 /// 20 of all nodes.
 const STORES_PER_S: u32 = 16;
-
-#[cfg(test)]
-mod tests;

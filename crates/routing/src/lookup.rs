@@ -193,10 +193,11 @@ impl Lookup {
     }
 
     /// The nearest nodes: those that answered or that two paths have named, then the others, but of
-    /// a network one at most. Who is late may be there all the same: a record that passed it over
-    /// would leave an older one with those who are asked first. It comes on top of so many others.
+    /// a network one at most.
     pub(crate) fn nearest(&self, count: usize) -> Vec<Contact> {
-        let usable = || self.candidates.values().filter(|c| c.state != State::Failed);
+        let usable = || {
+            self.candidates.values().filter(|c| !matches!(c.state, State::Failed | State::Late(_)))
+        };
         let sure =
             |c: &&Candidate| matches!(c.state, State::Answered { .. }) || c.named.count_ones() >= 2;
         let most = if self.rules.by_network { 1 } else { usize::MAX };
@@ -204,13 +205,7 @@ impl Lookup {
         let sorted = usable().filter(sure).chain(usable().filter(|c| !sure(c)));
         let fits =
             |c: &&Candidate| networks.admit(c.contact.addresses.iter().filter_map(Network::of));
-        let mut left = count;
-        let is_wanted = |c: &&Candidate| {
-            let wanted = left > 0;
-            left = left.saturating_sub(usize::from(!matches!(c.state, State::Late(_))));
-            wanted
-        };
-        sorted.filter(fits).take_while(is_wanted).map(|c| c.contact.clone()).collect()
+        sorted.filter(fits).take(count).map(|c| c.contact.clone()).collect()
     }
 
     /// Nodes that answered.

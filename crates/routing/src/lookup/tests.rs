@@ -99,19 +99,6 @@ fn who_is_late_is_not_waited_for() {
 }
 
 #[test]
-fn who_is_late_is_among_the_nearest_and_takes_no_place_of_others() {
-    let contacts = sorted(20);
-    let mut lookup = Lookup::new(TARGET, false, RULES, contacts.clone());
-    asks(&mut lookup);
-    assert_eq!(lookup.nearest(5), contacts[..5]);
-    lookup.late(&contacts[0].node);
-    lookup.late(&contacts[2].node);
-    assert_eq!(lookup.nearest(5), contacts[..7]);
-    lookup.failed(&contacts[0].node, NOW);
-    assert_eq!(lookup.nearest(5), contacts[1..7]);
-}
-
-#[test]
 fn results_prefer_those_of_whom_more_than_one_path_knows() {
     let contacts = sorted(40);
     let mut lookup = Lookup::new(TARGET, false, RULES, contacts[20..26].to_vec());
