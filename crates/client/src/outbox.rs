@@ -271,9 +271,9 @@ impl Client {
         self.arm(step.now.after(pause), Timer::Retry(*log));
     }
 
-    /// Another node is the home, or it has another copy than before. What the contact has not acknowledged is sent once more, for the home
-    /// before may be gone with the only copy, and so are all changes of keys, whoever made them: they
-    /// may be at no node of the ranking any more.
+    /// Another node is the home, or it has another copy than before. What the contact has not
+    /// acknowledged is sent once more, for the only copy may be gone, and so are all changes of keys,
+    /// whoever made them: they may be at no node of the ranking any more.
     pub(crate) fn refill(&mut self, step: &mut Step<'_>, log: &LogId) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         conversation.flow = Flow::default();

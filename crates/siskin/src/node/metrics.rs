@@ -52,7 +52,8 @@ impl Metrics {
         loop {
             let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
             let Ok((stream, _)) = self.listener.accept().await else {
-                // As a rule too many files are open.
+                // As a rule too many files are open. Nothing tells when one is closed, and accepting
+                // fails at once until then.
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
