@@ -253,7 +253,16 @@ impl Sender {
         let message = open_proof_message(&self.node_nonce, nonce, &client, node, &log, handle);
         let tail = self.config.follow.then_some(Cursor::default());
         let proof = key.sign(OPEN_CONTEXT, &message);
-        Body::Open(Open { handle, log, key: key.public(), proof, genesis, tail, ranking: None })
+        Body::Open(Open {
+            handle,
+            log,
+            key: key.public(),
+            proof,
+            genesis,
+            tail,
+            brief: false,
+            ranking: None,
+        })
     }
 
     fn say(&mut self, request: u32, body: Body) {

@@ -172,6 +172,7 @@ impl Me {
             purpose: Purpose::Home,
             genesis: None,
             tail: Some(cursor),
+            brief: false,
             ranking: None,
         };
         links.open(step, node, opening);

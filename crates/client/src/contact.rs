@@ -116,8 +116,8 @@ impl Client {
             return self.inbox_is_open(step, node, *account);
         }
         let purpose = Purpose::Invited(*account);
-        let (genesis, tail, ranking) = (None, None, None);
-        let opening = Opening { log, key: &key, purpose, genesis, tail, ranking };
+        let (genesis, tail, brief, ranking) = (None, None, false, None);
+        let opening = Opening { log, key: &key, purpose, genesis, tail, brief, ranking };
         self.links.open(step, node, opening);
     }
 

@@ -70,6 +70,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) purpose: Purpose,
     pub(crate) genesis: Option<Vec<u8>>,
     pub(crate) tail: Option<Cursor>,
+    pub(crate) brief: bool,
     pub(crate) ranking: Option<Ranking>,
 }
 
@@ -180,7 +181,7 @@ impl Links {
 
     /// Asks a node to open a log, unless it is open for this purpose with this key.
     pub(crate) fn open(&mut self, step: &mut Step<'_>, node: &NodeId, opening: Opening<'_>) {
-        let Opening { log, key, purpose, genesis, tail, ranking } = opening;
+        let Opening { log, key, purpose, genesis, tail, brief, ranking } = opening;
         let peer = self.peer(node);
         let Some(link) = self.links.get_mut(node) else { return };
         let Some(node_nonce) = link.node_nonce else { return };
@@ -201,7 +202,7 @@ impl Links {
         let message = open_proof_message(&node_nonce, &link.our_nonce, &peer, node, &log, handle);
         let proof = key.sign(OPEN_CONTEXT, &message);
         let ranking = ranking.map(Box::new);
-        let open = Open { handle, log, key: public, proof, genesis, tail, ranking };
+        let open = Open { handle, log, key: public, proof, genesis, tail, brief, ranking };
         self.ask(step, node, Ask::Open(handle), Body::Open(open));
     }
 

@@ -115,6 +115,7 @@ impl Client {
             purpose: Purpose::Read,
             genesis,
             tail: Some(cursor),
+            brief: false,
             ranking: conversation.ranking_to_tell().cloned(),
         };
         self.links.open(step, &node, opening);
@@ -161,8 +162,8 @@ impl Client {
                     };
                     self.links.close(step, stale);
                     let purpose = Purpose::Write;
-                    let (log, genesis, tail, ranking) = (*log, None, None, None);
-                    let opening = Opening { log, key, purpose, genesis, tail, ranking };
+                    let (log, genesis, tail, brief, ranking) = (*log, None, None, false, None);
+                    let opening = Opening { log, key, purpose, genesis, tail, brief, ranking };
                     return self.links.open(step, &node, opening);
                 };
                 let signature = envelope.signature;

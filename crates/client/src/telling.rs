@@ -66,7 +66,8 @@ impl Client {
             return self.put_off(step, node, Errand::Tell, Code::Busy);
         };
         let (ranking, purpose) = (Some(conversation.ranking.clone()), Purpose::Tell(back));
-        let opening = Opening { log: *log, key, purpose, genesis: None, tail: None, ranking };
+        let opening =
+            Opening { log: *log, key, purpose, genesis: None, tail: None, brief: false, ranking };
         self.links.open(step, node, opening);
     }
 

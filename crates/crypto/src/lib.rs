@@ -47,5 +47,6 @@ pub use node::{
 pub use proto::wire::CommitLink;
 pub use request::{OpenedRequest, RequestError, open_request, seal_request};
 pub use signing::{
-    BadSignature, OPEN_CONTEXT, SigningKey, derive_key, is_weak, open_proof_message, verify,
+    BadSignature, HELD_CONTEXT, OPEN_CONTEXT, SigningKey, derive_key, held_message, is_weak,
+    open_proof_message, verify,
 };

@@ -420,6 +420,9 @@ impl Node {
             // What only nodes say.
             Body::Opened { .. }
             | Body::Deliver { .. }
+            | Body::Brief { .. }
+            | Body::Held { .. }
+            | Body::Settled { .. }
             | Body::Page { .. }
             | Body::BundleIs(_)
             | Body::KeyPackages { .. } => return Err(Code::Unexpected.into()),

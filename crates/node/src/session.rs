@@ -150,7 +150,7 @@ impl Sessions {
     pub(crate) fn check_proof(&self, peer: Peer, node: NodeId, open: &Open) -> Result<(), Code> {
         let session = self.sessions.get(&peer).ok_or(Code::Unexpected)?;
         let client_nonce = session.client_nonce.ok_or(Code::Unexpected)?;
-        let Open { handle, log, key, proof, genesis: _, tail: _, ranking: _ } = open;
+        let Open { handle, log, key, proof, genesis: _, tail: _, brief: _, ranking: _ } = open;
         session.check_room(*handle)?;
         let message = crypto::open_proof_message(
             &session.node_nonce,

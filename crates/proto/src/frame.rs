@@ -4,7 +4,7 @@ use prost::Message;
 
 use crate::{
     AccountId, DecodeError, Envelope, EnvelopeId, Expiry, Extension, Head, Kind, LogId,
-    NodeAddress, PublicKey, Reference, Routing, wire,
+    NodeAddress, NodeId, PublicKey, Reference, Routing, wire,
 };
 
 /// One utterance.
@@ -41,6 +41,13 @@ pub enum Body {
     Append { handle: u32, entry: Entry, signature: [u8; 64] },
     /// Hands an envelope to a reader.
     Deliver { handle: u32, entry: Entry },
+    /// Names an entry to a reader who wants no more than that.
+    Brief { handle: u32, sequence: u64, reference: Reference },
+    /// An entry that was appended on `handle` is on the disk of a node, whose signature this is; without
+    /// a name, of the one that says so.
+    Held { handle: u32, reference: Reference, node: Option<NodeId>, signature: [u8; 64] },
+    /// From a node to another one of a log's ranking: all others have its copy up to `sequence`.
+    Settled { handle: u32, sequence: u64 },
     /// Forwards something that is not stored.
     Signal { handle: u32, ciphertext: Vec<u8> },
     /// Asks for entries in timeline order.
@@ -91,6 +98,8 @@ pub struct Open {
     pub genesis: Option<Vec<u8>>,
     /// Deliver everything after this, and what is appended from now on.
     pub tail: Option<Cursor>,
+    /// Only names of what is delivered.
+    pub brief: bool,
     /// Who holds the log, as the opener knows.
     pub ranking: Option<Box<Ranking>>,
 }
@@ -224,6 +233,9 @@ impl Frame {
             | Body::Refused { .. }
             | Body::Append { .. }
             | Body::Deliver { .. }
+            | Body::Brief { .. }
+            | Body::Held { .. }
+            | Body::Settled { .. }
             | Body::Signal { .. } => Lane::Messages,
             Body::Read(_) | Body::Fetch { .. } | Body::Page { .. } => Lane::Bulk,
             Body::Hello(_)

@@ -448,7 +448,7 @@ pub struct Frame {
     pub request: u32,
     #[prost(
         oneof = "frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27"
     )]
     pub body: ::core::option::Option<frame::Body>,
 }
@@ -500,6 +500,12 @@ pub mod frame {
         Routing(super::Routing),
         #[prost(message, tag = "24")]
         Replicate(super::Replicate),
+        #[prost(message, tag = "25")]
+        Brief(super::Brief),
+        #[prost(message, tag = "26")]
+        Held(super::Held),
+        #[prost(message, tag = "27")]
+        Settled(super::Settled),
     }
 }
 /// "I hold it durably, you may forget it." For a Deliver: everything up to `sequence` of `handle`.
@@ -560,6 +566,9 @@ pub struct Open {
     /// Who holds the log, as its members know; for conversations with several homes.
     #[prost(message, optional, tag = "9")]
     pub ranking: ::core::option::Option<Ranking>,
+    /// With `tail`: only name what is there, in Briefs.
+    #[prost(bool, tag = "10")]
+    pub brief: bool,
 }
 /// Of two rankings of one log the newer one counts: the one with the larger version.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -627,6 +636,40 @@ pub struct Deliver {
     pub handle: u32,
     #[prost(message, optional, tag = "2")]
     pub entry: ::core::option::Option<Entry>,
+}
+/// On a handle that was opened to be told briefly: an entry is there, of which these are the first 16
+/// bytes of its id.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Brief {
+    #[prost(uint32, tag = "1")]
+    pub handle: u32,
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub reference: ::prost::alloc::vec::Vec<u8>,
+}
+/// "This entry of yours is on my disk", or on that of another node of the log's ranking, which has signed
+/// this. To whoever has appended it on `handle`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Held {
+    #[prost(uint32, tag = "1")]
+    pub handle: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub reference: ::prost::alloc::vec::Vec<u8>,
+    /// Empty: the one that says so.
+    #[prost(bytes = "vec", tag = "3")]
+    pub node: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+}
+/// From one node of a log's ranking to another, on a handle of Replicate: all others have what mine has
+/// up to `sequence`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Settled {
+    #[prost(uint32, tag = "1")]
+    pub handle: u32,
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
 }
 /// An envelope as a node hands it to a member: without log and signature. The key is left out
 /// where it is the one that the handle was opened with.

@@ -80,7 +80,16 @@ fn entry(position: u64, size: usize) -> Entry {
 }
 
 fn open(handle: u32, log: LogId, key: PublicKey) -> Open {
-    Open { handle, log, key, proof: [0; 64], genesis: None, tail: None, ranking: None }
+    Open {
+        handle,
+        log,
+        key,
+        proof: [0; 64],
+        genesis: None,
+        tail: None,
+        brief: false,
+        ranking: None,
+    }
 }
 
 fn append(handle: u32, entry: Entry) -> Body {

@@ -83,6 +83,24 @@ impl Words {
                 let how = self.entry(entry, None);
                 format!("deliver from {log}: {envelope}, entry {}, {how}", entry.sequence)
             }
+            Body::Brief { handle, sequence, reference } => {
+                let found = self.handle(way, way.to, *handle);
+                let log = self.log(found, *handle);
+                format!(
+                    "brief from {log}: envelope {}, entry {sequence}",
+                    self.names.envelope(*reference)
+                )
+            }
+            Body::Held { handle, reference, node, signature: _ } => {
+                let log = self.log(self.handle(way, way.to, *handle), *handle);
+                let entry = self.names.envelope(*reference);
+                let holder = node.map(|_| " by another node").unwrap_or_default();
+                format!("held of {log}{holder}: envelope {entry}")
+            }
+            Body::Settled { handle, sequence } => {
+                let log = self.log(self.handle(way, way.from, *handle), *handle);
+                format!("settled: {log} up to entry {sequence}")
+            }
             Body::Signal { handle, ciphertext } => {
                 let own = self.handle(way, way.from, *handle);
                 let found = own.or_else(|| self.handle(way, way.to, *handle));

@@ -203,6 +203,7 @@ impl Me {
             purpose: Purpose::Former,
             genesis: None,
             tail: Some(sync::cursor(&step.draft, node, &log)),
+            brief: false,
             ranking: None,
         };
         links.open(step, node, opening);

@@ -80,6 +80,7 @@ fn weak_keys_enter_no_log() {
         proof,
         genesis: Some(genesis.encode()),
         tail: None,
+        brief: false,
         ranking: None,
     };
     assert_eq!(world.ask(&clients[0], Body::Open(open)), refused(Code::Forbidden));

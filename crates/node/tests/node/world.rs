@@ -375,7 +375,7 @@ pub(crate) fn open_frame(
     let message = crypto::open_proof_message(node_nonce, nonce, peer, node, &log, handle);
     let proof = key.sign(crypto::OPEN_CONTEXT, &message);
     let genesis = genesis.map(|genesis| genesis.encode());
-    Open { handle, log, key: key.public(), proof, genesis, tail, ranking: None }
+    Open { handle, log, key: key.public(), proof, genesis, tail, brief: false, ranking: None }
 }
 
 pub(crate) fn refused(code: Code) -> Body {

@@ -2,8 +2,8 @@
 
 use crate::{
     AccountId, Body, Code, Cursor, DecodeError, Entry, EnvelopeId, Expiry, Extension, Frame, Hello,
-    Kind, LogId, NodeAddress, Open, PublicKey, PutKeyPackages, Ranking, Read, Reference, Replicate,
-    limits, wire,
+    Kind, LogId, NodeAddress, NodeId, Open, PublicKey, PutKeyPackages, Ranking, Read, Reference,
+    Replicate, limits, wire,
 };
 use wire::frame::Body as Wire;
 
@@ -37,6 +37,20 @@ impl From<&Body> for Wire {
             }
             Body::Deliver { handle, entry } => {
                 Self::Deliver(wire::Deliver { handle: *handle, entry: Some(entry.into()) })
+            }
+            Body::Brief { handle, sequence, reference } => Self::Brief(wire::Brief {
+                handle: *handle,
+                sequence: *sequence,
+                reference: reference.0.to_vec(),
+            }),
+            Body::Held { handle, reference, node, signature } => Self::Held(wire::Held {
+                handle: *handle,
+                reference: reference.0.to_vec(),
+                node: node.map(|node| node.0.to_vec()).unwrap_or_default(),
+                signature: signature.to_vec(),
+            }),
+            Body::Settled { handle, sequence } => {
+                Self::Settled(wire::Settled { handle: *handle, sequence: *sequence })
             }
             Body::Signal { handle, ciphertext } => {
                 Self::Signal(wire::Signal { handle: *handle, ciphertext: ciphertext.clone() })
@@ -98,6 +112,13 @@ impl TryFrom<Wire> for Body {
                 handle: deliver.handle,
                 entry: deliver.entry.ok_or(DecodeError::Truncated)?.try_into()?,
             },
+            Wire::Brief(brief) => Self::Brief {
+                handle: brief.handle,
+                sequence: brief.sequence,
+                reference: Reference::try_from(brief.reference.as_slice())?,
+            },
+            Wire::Held(held) => held_from_wire(held)?,
+            Wire::Settled(wire::Settled { handle, sequence }) => Self::Settled { handle, sequence },
             Wire::Signal(signal) => Self::Signal {
                 handle: signal.handle,
                 ciphertext: at_most(signal.ciphertext, limits::SIGNAL_MAX)?,
@@ -162,6 +183,7 @@ impl From<&Open> for wire::Open {
             incarnation: cursor.incarnation,
             sequence: cursor.sequence,
             ranking: open.ranking.as_deref().map(Into::into),
+            brief: open.brief,
         }
     }
 }
@@ -179,6 +201,7 @@ impl TryFrom<wire::Open> for Open {
             proof: wire.proof.try_into().map_err(|_| DecodeError::Length)?,
             genesis: (!genesis.is_empty()).then_some(genesis),
             tail: wire.tail.then_some(cursor),
+            brief: wire.brief,
             ranking: wire.ranking.map(|wire| wire.try_into().map(Box::new)).transpose()?,
         })
     }
@@ -336,6 +359,16 @@ fn append_from_wire(wire: wire::Append) -> Result<Body, DecodeError> {
         write_key: key_from_wire(&wire.write_key)?,
     };
     Ok(Body::Append { handle: wire.handle, entry, signature })
+}
+
+fn held_from_wire(wire: wire::Held) -> Result<Body, DecodeError> {
+    let node = match wire.node.as_slice() {
+        [] => None,
+        node => Some(NodeId::try_from(node)?),
+    };
+    let signature = wire.signature.try_into().map_err(|_| DecodeError::Length)?;
+    let reference = Reference::try_from(wire.reference.as_slice())?;
+    Ok(Body::Held { handle: wire.handle, reference, node, signature })
 }
 
 pub(crate) fn at_most(bytes: Vec<u8>, max: usize) -> Result<Vec<u8>, DecodeError> {

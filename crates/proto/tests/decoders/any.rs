@@ -25,8 +25,25 @@ fn messages() -> impl Strategy<Value = Body> {
         (handle(), entry(), any::<[u8; 64]>())
             .prop_map(|(handle, entry, signature)| { Body::Append { handle, entry, signature } }),
         (handle(), entry()).prop_map(|(handle, entry)| Body::Deliver { handle, entry }),
+        told(),
         (handle(), bytes(limits::SIGNAL_MAX))
             .prop_map(|(handle, ciphertext)| Body::Signal { handle, ciphertext }),
+    ]
+}
+
+/// What a node says of entries without handing them over.
+fn told() -> impl Strategy<Value = Body> {
+    let (handle, reference) = (any::<u32>, || any::<[u8; 16]>().prop_map(Reference));
+    let node = option::of(any::<[u8; 32]>().prop_map(NodeId));
+    prop_oneof![
+        (handle(), any::<u64>(), reference())
+            .prop_map(|(handle, sequence, reference)| Body::Brief { handle, sequence, reference }),
+        (handle(), reference(), node, any::<[u8; 64]>()).prop_map(
+            |(handle, reference, node, signature)| {
+                Body::Held { handle, reference, node, signature }
+            }
+        ),
+        (handle(), any::<u64>()).prop_map(|(handle, sequence)| Body::Settled { handle, sequence }),
     ]
 }
 
@@ -81,14 +98,15 @@ fn reads() -> impl Strategy<Value = Body> {
 fn open() -> impl Strategy<Value = Open> {
     let ids = (any::<u32>(), any::<[u8; 32]>(), key(), any::<[u8; 64]>());
     let genesis = option::of(vec(any::<u8>(), 1..100));
-    (ids, genesis, option::of(cursor()), option::of(ranking())).prop_map(
-        |((handle, log, key, proof), genesis, tail, ranking)| Open {
+    (ids, genesis, option::of(cursor()), any::<bool>(), option::of(ranking())).prop_map(
+        |((handle, log, key, proof), genesis, tail, brief, ranking)| Open {
             handle,
             log: LogId(log),
             key,
             proof,
             genesis,
             tail,
+            brief,
             ranking: ranking.map(Box::new),
         },
     )

@@ -91,7 +91,7 @@ fn contents_are_encoded_as_specified() {
     compare(specified, &lines);
 }
 
-fn frames() -> [(&'static str, Body); 23] {
+fn frames() -> [(&'static str, Body); 28] {
     let handle = 3;
     let (key, log) = (PublicKey([0x11; 32]), LogId([0x22; 32]));
     let head = Cursor { incarnation: 0x1234_5678, sequence: 41 };
@@ -119,6 +119,7 @@ fn frames() -> [(&'static str, Body); 23] {
         proof: [0x44; 64],
         genesis: Some(b"genesis".to_vec()),
         tail: Some(head),
+        brief: false,
         ranking: None,
     };
     let node = |byte, port| NodeAddress {
@@ -126,6 +127,11 @@ fn frames() -> [(&'static str, Body); 23] {
         addresses: vec![([192, 0, 2, 1], port).into()],
     };
     let ranking = Ranking { version: 2, nodes: vec![node(0xb1, 4440), node(0xb2, 4441)] };
+    let brief = Open { brief: true, ..open.clone() };
+    let held = |node| {
+        let (reference, signature) = (Reference([0x88; 16]), [0x66; 64]);
+        Body::Held { handle, reference, node, signature }
+    };
     let ranked = Open { ranking: Some(Box::new(ranking)), ..open.clone() };
     let put = PutKeyPackages {
         handle,
@@ -140,11 +146,16 @@ fn frames() -> [(&'static str, Body); 23] {
         ("append", Body::Append { handle, entry: appended, signature: [0x66; 64] }),
         ("append", Body::Append { handle, entry: change.clone(), signature: [0x66; 64] }),
         ("deliver", Body::Deliver { handle, entry: change.clone() }),
+        ("brief", Body::Brief { handle, sequence: 42, reference: Reference([0x88; 16]) }),
+        ("held", held(None)),
+        ("held", held(Some(NodeId([0xb1; 32])))),
+        ("settled", Body::Settled { handle, sequence: 42 }),
         ("signal", Body::Signal { handle, ciphertext: b"signal".to_vec() }),
         ("hello", Body::Hello(Hello { versions: (1, 2), nonce: [0x77; 16] })),
         ("goodbye", Body::Goodbye(Code::Version)),
         ("open", Body::Open(open)),
         ("open", Body::Open(ranked)),
+        ("open", Body::Open(brief)),
         ("opened", Body::Opened { head, position: 9 }),
         ("close", Body::Close { handle }),
         ("read", Body::Read(Read { handle, from, backward: true, limit: 50 })),
