@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use proto::{Code, Instant};
+use proto::{Body, Code, Instant};
 
 /// What happened since the machine was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Counters {
     pub unreplicated: u64,
     /// Entries handed to readers that follow a log.
     pub delivered: u64,
+    /// Entries named to readers that want no more of them.
+    pub named: u64,
     /// Pages of history handed out.
     pub pages: u64,
     /// Signals forwarded, counted once for each reader.
@@ -57,6 +59,13 @@ pub(crate) struct Counting {
 impl Counting {
     pub(crate) fn refused(&mut self, code: Code) {
         increment(self.counters.refused.entry(code).or_default());
+    }
+
+    /// Counts what a reader that follows a log is told.
+    pub(crate) fn told_reader(&mut self, body: &Body) {
+        let counters = &mut self.counters;
+        let is_name = matches!(body, Body::Brief { .. });
+        increment(if is_name { &mut counters.named } else { &mut counters.delivered });
     }
 
     pub(crate) fn dropped(&mut self, reason: Dropped) {

@@ -1,15 +1,16 @@
 //! The machine: it takes an input apart, asks the concerned modules, and puts what they changed
 //! into one batch that comes before every answer.
 
+mod accounts;
+mod logs;
 mod network;
 mod replication;
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use proto::{
-    AccountId, Body, Code, Cursor, Draft, Entry, Envelope, Frame, Gauge, Hello, Input, Instant,
-    Key, LogGenesis, Machine, NodeAddress, NodeId, Open, OpenError, Output, Peer, PublicKey, Rows,
-    Seed, VERSIONS, limits,
+    AccountId, Body, Code, Draft, Envelope, Frame, Gauge, Hello, Input, Instant, Key, Machine,
+    NodeAddress, NodeId, OpenError, Output, Peer, Rows, Seed, VERSIONS, limits,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -17,15 +18,15 @@ use routing::{LookedUp, NodeRecord, RouterConfig};
 
 use crate::{
     Counters, Dropped, NodeConfig,
-    account::{self, Change, Refusal},
-    counters::{Counting, increment},
+    account::Refusal,
+    counters::Counting,
     foresight::Foresight,
     invite, key_package,
-    log::{Appended, LOG_CHARGE, Log, Logs, Writer},
+    log::Logs,
     quota::Quota,
-    replica::{self, RANKING_CHARGE, Replicas},
+    replica::{self, Replicas},
     routes::{self, Routes},
-    session::{Handle, Role, Sessions},
+    session::Sessions,
     status::{NodePeer, Status},
     tail::Tails,
 };
@@ -384,7 +385,6 @@ impl Node {
             Body::Replicate(replicate) => self.replicate(peer, &replicate, draft, now)?,
             Body::Close { handle } => self.close(peer, handle)?,
             Body::Append { handle, entry, signature } => {
-                self.check_host(peer, handle, draft)?;
                 self.append(peer, handle, entry, signature, draft, now)?
             }
             Body::Signal { handle, ciphertext } => {
@@ -408,10 +408,7 @@ impl Node {
                 let left = key_package::put(draft, &mut self.logs, &mut self.quota, inbox, &put)?;
                 Body::KeyPackages { packages: Vec::new(), left }
             }
-            Body::TakeKeyPackages { handle } => {
-                self.check_host(peer, handle, draft)?;
-                self.take_packages(peer, handle, draft, now)?
-            }
+            Body::TakeKeyPackages { handle } => self.take_packages(peer, handle, draft, now)?,
             Body::PutInvite { handle, key, expires_s, uses } => {
                 let inbox = self.owned(peer, handle)?;
                 invite::put(draft, inbox, &key, expires_s, uses, now)?;
@@ -430,322 +427,10 @@ impl Node {
         Ok(Some(answer))
     }
 
-    fn open_log(
-        &mut self,
-        peer: Peer,
-        open: &Open,
-        draft: &mut Draft<'_>,
-        now: Instant,
-    ) -> Result<Body, Refusal> {
-        self.sessions.check_proof(peer, self.config.node, open)?;
-        let genesis = open.genesis.as_deref().map(LogGenesis::decode);
-        let genesis = genesis.transpose().map_err(|_| Code::Invalid)?;
-        if genesis.is_some_and(|genesis| genesis.id() != open.log) {
-            return Err(Code::Invalid.into());
-        }
-        self.check_ranking(open.ranking.as_deref())?;
-        let (number, role) = match (self.logs.find(draft, &open.log), genesis) {
-            (Some((number, log)), _) => {
-                (number, role_of(log, number, &open.key, draft, now).ok_or(Code::Forbidden)?)
-            }
-            (None, Some(LogGenesis::Conversation { write_key, salt: _ })) => {
-                (self.create(peer, open, write_key, draft)?, Role::Member)
-            }
-            (None, Some(LogGenesis::Inbox(_)) | None) => return Err(Code::NotFound.into()),
-        };
-        if role == Role::Guest {
-            self.check_home(number, draft)?;
-        }
-        if open.tail.is_some() && !role.reads() {
-            return Err(Code::Forbidden.into());
-        }
-        let replaces = self.sessions.handle(peer, open.handle);
-        let replaces = replaces.is_ok_and(|old| old.log == number && old.role.reads());
-        if role.reads() && !replaces && self.sessions.is_crowded(number) {
-            return Err(Code::Busy.into());
-        }
-        if let Some(ranking) = &open.ranking {
-            self.take_ranking((number, role), &open.key, ranking, draft, now)?;
-        }
-        let _ = self.close(peer, open.handle);
-        self.sessions.open(peer, open.handle, Handle { log: number, key: open.key, role });
-        let log = self.logs.get(draft, number).ok_or(Code::NotFound)?;
-        if !role.reads() {
-            // A guest learns nothing about what is there.
-            return Ok(Body::Opened { head: Cursor::default(), position: 0 });
-        }
-        let (incarnation, head) = (log.row.incarnation, log.state.last_sequence);
-        if let Some(cursor) = open.tail {
-            let after = if cursor.incarnation == incarnation && cursor.sequence <= head {
-                cursor.sequence
-            } else {
-                0
-            };
-            self.tails.open((number, peer, open.handle), open.key, after);
-        }
-        let position = log.state.highest_position;
-        Ok(Body::Opened { head: Cursor { incarnation, sequence: head }, position })
-    }
-
-    /// Refuses a guest of an account that has moved away, and tells where to.
-    fn check_host(&mut self, peer: Peer, number: u32, rows: &dyn Rows) -> Result<(), Refusal> {
-        let handle = self.sessions.handle(peer, number)?;
-        if handle.role == Role::Guest { self.check_home(handle.log, rows) } else { Ok(()) }
-    }
-
-    fn check_home(&mut self, inbox: u64, rows: &dyn Rows) -> Result<(), Refusal> {
-        let account = self.logs.get(rows, inbox).and_then(|log| log.row.inbox_of);
-        match account.and_then(|account| account::moved_to(rows, account, self.config.node)) {
-            Some(newer) => Err(Refusal { code: Code::Stale, newer }),
-            None => Ok(()),
-        }
-    }
-
-    fn create(
-        &mut self,
-        peer: Peer,
-        open: &Open,
-        write_key: PublicKey,
-        draft: &mut Draft<'_>,
-    ) -> Result<u64, Code> {
-        if open.key != write_key {
-            return Err(Code::Forbidden);
-        }
-        let account = self.sessions.own_account(peer).ok_or(Code::Forbidden)?;
-        let ranking = open.ranking.as_ref().map_or(0, |_| RANKING_CHARGE);
-        self.quota.admit_log(draft, account, LOG_CHARGE.saturating_add(ranking))?;
-        self.quota.charge_log(draft, account, LOG_CHARGE);
-        let incarnation = self.incarnation();
-        Ok(self.logs.create_conversation(draft, open.log, write_key, account, incarnation))
-    }
-
-    fn close(&mut self, peer: Peer, handle: u32) -> Result<Body, Code> {
-        let closed = self.sessions.close(peer, handle).ok_or(Code::Unexpected)?;
-        self.tails.close((closed.log, peer, handle));
-        Ok(Body::Accepted { handle, sequence: 0 })
-    }
-
-    fn append(
-        &mut self,
-        peer: Peer,
-        number: u32,
-        entry: Entry,
-        signature: [u8; 64],
-        draft: &mut Draft<'_>,
-        now: Instant,
-    ) -> Result<Body, Code> {
-        let handle = self.sessions.handle(peer, number)?;
-        let its_sequence = entry.sequence;
-        let envelope = self.envelope(&handle, entry, signature, draft)?;
-        let invite = match handle.role {
-            Role::Guest => {
-                let invite = invite::get(draft, handle.log, &handle.key, now);
-                Some(invite.ok_or(Code::Forbidden)?)
-            }
-            Role::Owner | Role::Member => None,
-            Role::Replica => {
-                return self.take_in(
-                    peer,
-                    number,
-                    (handle.log, its_sequence),
-                    &envelope,
-                    draft,
-                    now,
-                );
-            }
-        };
-        let writer = Writer::Device { may_write: invite.is_none_or(|invite| invite.uses > 0) };
-        let (logs, quota) = (&mut self.logs, &mut self.quota);
-        let sequence = match logs.append(draft, quota, handle.log, &envelope, writer, now)? {
-            Appended::Before(sequence) => {
-                increment(&mut self.counting.counters.duplicates);
-                sequence
-            }
-            Appended::New(sequence) => {
-                if let Some(invite) = invite {
-                    invite::use_up(draft, handle.log, &handle.key, invite);
-                }
-                self.stored(peer, handle.log, sequence, &envelope, draft, now);
-                sequence
-            }
-        };
-        let sequence = if handle.role.reads() { sequence } else { 0 };
-        Ok(Body::Accepted { handle: number, sequence })
-    }
-
-    /// Hands an entry that has just been stored to whoever follows its log, and to the other nodes
-    /// that hold it.
-    fn stored(
-        &mut self,
-        from: Peer,
-        number: u64,
-        sequence: u64,
-        envelope: &Envelope,
-        draft: &mut Draft<'_>,
-        now: Instant,
-    ) {
-        let Self { tails, logs, replicas, counting, replies, .. } = self;
-        increment(&mut counting.counters.appended);
-        tails.appended(number, from, sequence, envelope, |reader, frame| {
-            increment(&mut counting.counters.delivered);
-            replies.push_back(Output::Transmit(reader, frame));
-        });
-        if let Some(log) = logs.get(draft, number).filter(|log| !log.nodes.is_empty()) {
-            replicas.appended(draft, (number, &log.nodes), &from, sequence, now);
-        }
-    }
-
-    /// The envelope that an append on a handle stands for.
-    fn envelope(
-        &mut self,
-        handle: &Handle,
-        entry: Entry,
-        signature: [u8; 64],
-        rows: &dyn Rows,
-    ) -> Result<Envelope, Code> {
-        let log = self.logs.get(rows, handle.log).ok_or(Code::NotFound)?;
-        let write_key = match handle.role {
-            // A writer can't speak for a key other than the one it proved.
-            Role::Owner | Role::Guest | Role::Member => None,
-            Role::Replica => Some(entry.write_key.ok_or(Code::Malformed)?),
-        };
-        let entry = Entry { write_key, ..entry };
-        Ok(entry.into_envelope(log.row.id, handle.key, signature))
-    }
-
-    fn signal(
-        &mut self,
-        peer: Peer,
-        number: u32,
-        ciphertext: &[u8],
-        draft: &Draft<'_>,
-        now: Instant,
-    ) -> Result<(), Code> {
-        let handle = self.sessions.handle(peer, number)?;
-        if ciphertext.len() > limits::SIGNAL_MAX {
-            return Err(Code::Malformed);
-        }
-        let max = self.may_signal(peer, &handle, draft, now)?;
-        self.sessions.signal(peer, now.as_secs(), max)?;
-        if handle.role != Role::Replica {
-            self.pass_signal_on(handle.log, ciphertext, draft);
-        }
-        let mut last = peer;
-        for (reader, handle) in self.sessions.readers(handle.log) {
-            // Once to each connection; readers come in the order of their names.
-            if reader == peer || reader == last {
-                continue;
-            }
-            last = reader;
-            increment(&mut self.counting.counters.signals);
-            let body = Body::Signal { handle, ciphertext: ciphertext.to_vec() };
-            self.replies.push_back(Output::Transmit(reader, Frame::new(body)));
-        }
-        Ok(())
-    }
-
-    fn accepted(&mut self, peer: Peer, number: u32, sequence: u64) {
-        let accepted = match self.sessions.handle(peer, number) {
-            Ok(handle) => self.tails.accepted((handle.log, peer, number), sequence),
-            Err(_) => Err(Dropped::NotFollowing),
-        };
-        if let Err(reason) = accepted {
-            self.counting.dropped(reason);
-        }
-    }
-
-    /// Delivers what follows to a connection that has room for it.
-    fn pull(&mut self, peer: Peer, draft: &Draft<'_>) {
-        let Self { tails, logs, counting, replies, .. } = self;
-        let last_sequence = |log| logs.get(draft, log).map_or(0, |log| log.state.last_sequence);
-        tails.pull(peer, draft, last_sequence, |reader, frame| {
-            increment(&mut counting.counters.delivered);
-            replies.push_back(Output::Transmit(reader, frame));
-        });
-    }
-
-    fn page(&mut self, (entries, more): (Vec<Entry>, bool)) -> Body {
-        increment(&mut self.counting.counters.pages);
-        Body::Page { entries, more }
-    }
-
-    fn put_bundle(
-        &mut self,
-        draft: &mut Draft<'_>,
-        bundle: &[u8],
-        now: Instant,
-    ) -> Result<Body, Refusal> {
-        let incarnation = self.incarnation();
-        let (logs, quota) = (&mut self.logs, &mut self.quota);
-        match account::put_bundle(draft, &self.config, logs, quota, bundle, incarnation)? {
-            Change::None => {}
-            Change::Registered(account) => {
-                self.replies.push_back(Output::Event(NodeEvent::Registered(account)));
-                self.publish(bundle, draft, now);
-            }
-            Change::Devices(inbox, devices) => {
-                for (peer, handle) in self.sessions.strangers(inbox, &devices) {
-                    // The handle is there: it was just found.
-                    let _ = self.close(peer, handle);
-                }
-                self.publish(bundle, draft, now);
-            }
-        }
-        Ok(Body::Accepted { handle: 0, sequence: 0 })
-    }
-
-    fn take_packages(
-        &mut self,
-        peer: Peer,
-        number: u32,
-        draft: &mut Draft<'_>,
-        now: Instant,
-    ) -> Result<Body, Code> {
-        let handle = self.sessions.handle(peer, number)?;
-        let invite = match handle.role {
-            Role::Owner => None,
-            Role::Guest => {
-                let invite = invite::get(draft, handle.log, &handle.key, now);
-                Some(invite.filter(|invite| invite.uses > 0).ok_or(Code::Forbidden)?)
-            }
-            Role::Member | Role::Replica => return Err(Code::Forbidden),
-        };
-        let one_time = invite.is_none_or(|invite| invite.takes > 0);
-        let (logs, quota) = (&mut self.logs, &mut self.quota);
-        let packages = key_package::take(draft, logs, quota, handle.log, one_time)?;
-        if let Some(invite) = invite {
-            invite::take(draft, handle.log, &handle.key, invite);
-        }
-        Ok(Body::KeyPackages { packages, left: 0 })
-    }
-
-    /// A handle that may read.
-    fn reading(&self, peer: Peer, number: u32) -> Result<Handle, Code> {
-        let handle = self.sessions.handle(peer, number)?;
-        if handle.role.reads() { Ok(handle) } else { Err(Code::Forbidden) }
-    }
-
-    /// The inbox that the connection has open as `number`, as its owner.
-    fn owned(&self, peer: Peer, number: u32) -> Result<u64, Code> {
-        let handle = self.sessions.handle(peer, number)?;
-        if handle.role == Role::Owner { Ok(handle.log) } else { Err(Code::Forbidden) }
-    }
-
     /// A name for a new log's copy; never 0, which is the cursor of whoever has none.
     fn incarnation(&mut self) -> u64 {
         self.rng.next_u64().max(1)
     }
-}
-
-/// What a key is to a log, if anything.
-fn role_of(log: &Log, number: u64, key: &PublicKey, rows: &dyn Rows, now: Instant) -> Option<Role> {
-    if log.row.inbox_of.is_none() {
-        return log.knows(rows, number, key).then_some(Role::Member);
-    }
-    if log.has(key) {
-        return Some(Role::Owner);
-    }
-    invite::get(rows, number, key, now).map(|_| Role::Guest)
 }
 
 /// What one input leads to at most: a commit, a copy for each reader of a log, a full window for

@@ -3,14 +3,17 @@
 //!
 //! A tail counts the log's sequence numbers. An entry that is appended while the tail has caught
 //! up goes straight to it; any other is pulled later. What a connection appends itself is left out
-//! for its own tails, as long as the connection lives.
+//! for its own tails, as long as the connection lives. A tail that is brief only gets the names of
+//! entries, for a reader who expects the entries themselves from elsewhere.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::{Bound, ControlFlow},
 };
 
-use proto::{Body, Direction, Entry, Envelope, Frame, Gauge, Peer, PublicKey, Rows, limits};
+use proto::{
+    Body, Direction, Entry, Envelope, Frame, Gauge, Peer, PublicKey, Reference, Rows, limits,
+};
 
 use crate::{
     counters::Dropped,
@@ -29,6 +32,8 @@ pub(crate) struct Tails {
 struct Tail {
     /// The handle's key: an entry of this key goes without it.
     key: PublicKey,
+    /// It wants to know no more of entries than that they are there.
+    is_brief: bool,
     /// The first sequence that was not looked at yet.
     next: u64,
     /// Delivered and not accepted: sequence and bytes.
@@ -97,10 +102,12 @@ impl Tails {
         &mut self,
         (log, peer, handle): (u64, Peer, u32),
         key: PublicKey,
+        is_brief: bool,
         after: u64,
     ) {
         let next = after.saturating_add(1);
-        let tail = Tail { key, next, unaccepted: VecDeque::new(), own: VecDeque::new() };
+        let (unaccepted, own) = (VecDeque::new(), VecDeque::new());
+        let tail = Tail { key, is_brief, next, unaccepted, own };
         self.tails.insert((log, peer, handle), tail);
         self.windows.entry(peer).or_default().behind.insert((handle, log));
     }
@@ -131,6 +138,7 @@ impl Tails {
         mut deliver: impl FnMut(Peer, Frame),
     ) {
         let all = (log, PublicKey([0; 32]), 0)..=(log, PublicKey([0xFF; 32]), u32::MAX);
+        let mut coming = Coming { sequence, envelope, reference: None };
         for ((_, peer, handle), tail) in self.tails.range_mut(all) {
             if *peer == writer {
                 tail.skip(sequence);
@@ -138,7 +146,7 @@ impl Tails {
             }
             let Some(window) = self.windows.get_mut(peer) else { continue };
             if tail.next == sequence && window.is_open() {
-                deliver(*peer, tail.deliver(*handle, sequence, envelope, window));
+                deliver(*peer, tail.deliver(*handle, &mut coming, window));
             } else {
                 window.behind.insert((*handle, log));
             }
@@ -190,20 +198,35 @@ impl Tails {
     }
 }
 
+/// An entry on its way to readers.
+struct Coming<'a> {
+    sequence: u64,
+    envelope: &'a Envelope,
+    /// Made when somebody wants it, and once for all.
+    reference: Option<Reference>,
+}
+
+impl Coming<'_> {
+    fn reference(&mut self) -> Reference {
+        *self.reference.get_or_insert_with(|| self.envelope.id().reference())
+    }
+}
+
 impl Tail {
-    fn deliver(
-        &mut self,
-        handle: u32,
-        sequence: u64,
-        envelope: &Envelope,
-        window: &mut Window,
-    ) -> Frame {
-        let entry = Entry::from_envelope(envelope, sequence, self.key);
-        let bytes = entry.ciphertext.len().saturating_add(ENTRY_BYTES_MIN);
+    fn deliver(&mut self, handle: u32, coming: &mut Coming<'_>, window: &mut Window) -> Frame {
+        let sequence = coming.sequence;
+        let (body, bytes) = if self.is_brief {
+            let reference = coming.reference();
+            (Body::Brief { handle, sequence, reference }, ENTRY_BYTES_MIN)
+        } else {
+            let entry = Entry::from_envelope(coming.envelope, sequence, self.key);
+            let bytes = entry.ciphertext.len().saturating_add(ENTRY_BYTES_MIN);
+            (Body::Deliver { handle, entry }, bytes)
+        };
         window.take(bytes);
         self.unaccepted.push_back((sequence, bytes));
         self.next = sequence.saturating_add(1);
-        Frame::new(Body::Deliver { handle, entry })
+        Frame::new(body)
     }
 
     /// Leaves out what the connection appended itself.
@@ -245,7 +268,8 @@ impl Tail {
                 && let Ok(envelope) = Envelope::decode(bytes)
             {
                 turns = turns.saturating_sub(1);
-                deliver(self.deliver(handle, sequence, &envelope, window));
+                let mut coming = Coming { sequence, envelope: &envelope, reference: None };
+                deliver(self.deliver(handle, &mut coming, window));
             }
             ControlFlow::Continue(())
         });

@@ -11,6 +11,7 @@
 )]
 
 mod accounts;
+mod brief;
 mod delivery;
 mod durability;
 mod foresight;
