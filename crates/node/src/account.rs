@@ -1,14 +1,17 @@
 //! Accounts: the bundles of this node's own users. An account is here once its bundle is; with the
-//! bundle comes the inbox.
+//! bundle comes the inbox, and who else holds it.
 
 use crypto::Bundle;
-use proto::{AccountId, Code, Draft, LogGenesis, NodeId, PublicKey, Rows, limits};
+use proto::{
+    AccountId, Code, Draft, LogGenesis, NodeAddress, NodeId, PublicKey, Ranking, Rows, limits,
+};
 
 use crate::{
     NodeConfig, Registration, key_package,
     layout::BUNDLES,
     log::{LOG_CHARGE, Logs},
     quota::Quota,
+    replica::RANKING_CHARGE,
 };
 
 /// What a bundle that was taken in changed.
@@ -16,10 +19,10 @@ use crate::{
 pub(crate) enum Change {
     /// Nothing: it is the one that is here.
     None,
-    /// There is a new account.
-    Registered(AccountId),
-    /// An account has these devices now, whose inbox has this number.
-    Devices(u64, Vec<PublicKey>),
+    /// There is a new account, whose inbox has this number and this ranking.
+    Registered(AccountId, u64, Ranking),
+    /// An account has these devices now, whose inbox has this number and this ranking.
+    Devices(u64, Vec<PublicKey>, Ranking),
 }
 
 /// A record is refused, perhaps because of a better one.
@@ -58,7 +61,7 @@ pub(crate) fn put_bundle(
         draft.put(BUNDLES, account.0, bytes);
         let inbox = logs.create_inbox(draft, account, devices.into_iter(), incarnation);
         quota.register(draft, inbox, ACCOUNT_CHARGE);
-        return Ok(Change::Registered(account));
+        return Ok(Change::Registered(account, inbox, ranking_at(&bundle, config.node)));
     };
     if stored == bytes {
         return Ok(Change::None);
@@ -80,7 +83,16 @@ pub(crate) fn put_bundle(
         key_package::remove(draft, quota, inbox, &device);
     }
     logs.set_devices(draft, inbox, devices.iter().copied());
-    Ok(Change::Devices(inbox, devices))
+    Ok(Change::Devices(inbox, devices, ranking_at(&bundle, config.node)))
+}
+
+/// Who holds an account's inbox, as this node has to know: nobody else, unless it is one of the homes
+/// that serve. The bundle decides, and not the version: of two bundles the better one is here.
+fn ranking_at(bundle: &Bundle, node: NodeId) -> Ranking {
+    let serving = || bundle.homes().iter().take(HOMES_SERVED);
+    let is_shared = serving().count() > 1 && serving().any(|home| home.node == node);
+    let nodes: Vec<NodeAddress> = if is_shared { serving().cloned().collect() } else { Vec::new() };
+    Ranking { version: bundle.rank().2, nodes }
 }
 
 /// The bundle of one of this node's accounts.
@@ -95,7 +107,12 @@ pub(crate) fn moved_to(rows: &dyn Rows, account: AccountId, node: NodeId) -> Opt
     bundle.homes().iter().all(|home| home.node != node).then_some(bytes)
 }
 
-/// What an account is charged for being here: the largest bundle, its inbox and all its invites,
-/// so that none of these can fail for want of room later.
+/// How many of an account's homes hold what it has, the first ones of its bundle: its home, and one
+/// to stand in for it. Each further one would cost a copy of everything, and helps only when both of
+/// these are gone.
+const HOMES_SERVED: usize = 2;
+
+/// What an account is charged for being here: the largest bundle, its inbox with its ranking, and all
+/// its invites, so that none of these can fail for want of room later.
 pub(crate) const ACCOUNT_CHARGE: u64 =
-    LOG_CHARGE + limits::BUNDLE_MAX as u64 + limits::INVITES_MAX as u64 * 64;
+    LOG_CHARGE + RANKING_CHARGE + limits::BUNDLE_MAX as u64 + limits::INVITES_MAX as u64 * 64;

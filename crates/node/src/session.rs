@@ -49,7 +49,7 @@ pub(crate) enum Role {
     Guest,
     /// A write key of a conversation, of an open epoch or a closed one.
     Member,
-    /// Another node that holds the conversation: may append what it has.
+    /// Another node that holds the log: may append what it has.
     Replica,
 }
 

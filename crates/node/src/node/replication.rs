@@ -1,12 +1,14 @@
 //! What other nodes say and are told about logs that they hold as well.
 
 use proto::{
-    Body, Code, Cursor, Draft, Envelope, Instant, Peer, PublicKey, Ranking, Replicate, Rows,
+    Body, Code, Cursor, Draft, Envelope, Instant, NodeAddress, Peer, PublicKey, Ranking, Replicate,
+    Rows,
 };
 
 use super::Node;
 use crate::{
     counters::increment,
+    invite,
     log::{Appended, Writer},
     replica::{self, Answered, RANKING_CHARGE},
     session::{Handle, Role},
@@ -58,7 +60,7 @@ impl Node {
         draft: &mut Draft<'_>,
         now: Instant,
     ) -> Result<(), Code> {
-        let Ranking { version, nodes } = ranking;
+        let Ranking { version, nodes: _ } = ranking;
         let log = self.logs.get(draft, number).ok_or(Code::NotFound)?;
         // Who may no longer write may not say who gets what is written.
         if role != Role::Member || !log.admits(key, now) {
@@ -82,6 +84,33 @@ impl Node {
                 &old.nodes[..]
             }
         };
+        self.rank(number, old, ranking, draft, now);
+        Ok(())
+    }
+
+    /// An account's bundle says who holds its inbox. It was charged when the account was registered.
+    pub(super) fn rank_inbox(
+        &mut self,
+        inbox: u64,
+        ranking: &Ranking,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
+        let old = replica::ranking(draft, inbox).map(|old| old.nodes).unwrap_or_default();
+        if old != ranking.nodes {
+            self.rank(inbox, &old, ranking, draft, now);
+        }
+    }
+
+    fn rank(
+        &mut self,
+        number: u64,
+        old: &[NodeAddress],
+        ranking: &Ranking,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
+        let nodes = &ranking.nodes;
         for gone in old.iter().filter(|old| nodes.iter().all(|new| new.node != old.node)) {
             let peer = PublicKey(gone.node.0);
             for handle in self.sessions.replicated(peer, number) {
@@ -90,7 +119,6 @@ impl Node {
         }
         self.logs.set_ranking(draft, number, ranking);
         self.replicas.ranked(draft, number, (old, nodes), now);
-        Ok(())
     }
 
     /// Another node wants to append to a log what its own copy has.
@@ -104,9 +132,6 @@ impl Node {
         let Replicate { handle, log, head } = replicate;
         let (number, log) = self.logs.find(draft, log).ok_or(Code::NotFound)?;
         let position = log.state.highest_position;
-        if log.row.inbox_of.is_some() {
-            return Err(Code::NotFound);
-        }
         if peer.0 == self.config.node.0 || !log.nodes.contains(&peer) {
             return Err(Code::Forbidden);
         }
@@ -143,7 +168,10 @@ impl Node {
         let (logs, quota) = (&mut self.logs, &mut self.quota);
         match logs.append(draft, quota, number, envelope, Writer::Replica, now) {
             Ok(Appended::Before(_)) => increment(&mut self.counting.counters.duplicates),
-            Ok(Appended::New(here)) => self.stored(peer, number, here, envelope, draft, now),
+            Ok(Appended::New(here)) => {
+                self.use_up(number, &envelope.head.write_key, draft, now);
+                self.stored(peer, number, here, envelope, draft, now);
+            }
             Err(code) => {
                 if !replica::is_about_the_entry(code) {
                     let _ = self.close(peer, handle);
@@ -156,6 +184,15 @@ impl Node {
             replica::put_received(draft, &peer, number, Cursor { sequence, ..got });
         }
         Ok(Body::Accepted { handle, sequence })
+    }
+
+    /// An invite has brought something to an inbox at the other home: as often less it may do so here.
+    /// It need not be known here; whom the other home lets in, it lets in for both.
+    fn use_up(&mut self, number: u64, key: &PublicKey, draft: &mut Draft<'_>, now: Instant) {
+        let is_inbox = self.logs.get(draft, number).is_some_and(|log| log.row.inbox_of.is_some());
+        if is_inbox && let Some(invite) = invite::get(draft, number, key, now) {
+            invite::use_up(draft, number, key, invite);
+        }
     }
 
     /// Says how many signals a second may come on a connection, if any may on this handle.

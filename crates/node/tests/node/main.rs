@@ -12,10 +12,12 @@
 
 mod accounts;
 mod brief;
+mod city;
 mod delivery;
 mod durability;
 mod foresight;
 mod gauges;
+mod inboxes;
 mod logs;
 mod network;
 mod quotas;

@@ -303,7 +303,7 @@ fn a_ranking_is_told_by_who_may_write_and_names_each_node_once() {
 
 #[test]
 fn a_ranking_that_is_refused_changes_nothing() {
-    let room = 20_736 + 256 + 3_000;
+    let room = 23_936 + 256 + 3_000;
     let config = NodeConfig { account_quota_bytes: room, ..NodeConfig::new(NODE) };
     let mut town = Town::with([config, NodeConfig::new(OTHER)]);
     let talk = Conversation::new(60);
@@ -319,7 +319,7 @@ fn a_ranking_that_is_refused_changes_nothing() {
 }
 
 #[test]
-fn an_inbox_is_never_replicated() {
+fn an_inbox_is_not_ranked_by_who_opens_it() {
     let mut town = Town::new();
     let inbox = LogGenesis::Inbox(town.accounts[0].id()).id();
     let (b, account) = (town.name(1), town.accounts[0].device.clone());
@@ -337,7 +337,7 @@ fn an_inbox_is_never_replicated() {
     let body = Body::Replicate(Replicate { handle: 1, log: inbox, head });
     town.worlds[0].input(Input::Frame(b, Frame { request: 8, body }));
     let answers = town.worlds[0].take(b);
-    assert_eq!(answers.last().unwrap().body, refused(Code::NotFound));
+    assert_eq!(answers.last().unwrap().body, refused(Code::Forbidden));
 }
 
 /// What may happen to two nodes.

@@ -283,11 +283,15 @@ impl Account {
     }
 
     pub(crate) fn at(seed: u8, home: NodeId) -> Self {
+        Self::at_all(seed, &[home])
+    }
+
+    pub(crate) fn at_all(seed: u8, homes: &[NodeId]) -> Self {
         let mut rng = ChaCha20Rng::from_seed([seed; 32]);
         let phrase = Phrase::generate(&mut rng);
         let authority = Authority::create(&phrase, &mut rng);
         let device = SigningKey::from_seed([seed; 32]);
-        let bundle = authority.sign_record(draft(1, &[device.public()], home)).unwrap();
+        let bundle = authority.sign_record(draft_at(1, &[device.public()], homes)).unwrap();
         Self { phrase, authority, device, bundle }
     }
 
@@ -301,8 +305,15 @@ impl Account {
 }
 
 pub(crate) fn draft(version: u64, devices: &[PublicKey], home: NodeId) -> RecordDraft {
-    let homes =
-        vec![NodeAddress { node: home, addresses: vec!["127.0.0.1:4440".parse().unwrap()] }];
+    draft_at(version, devices, &[home])
+}
+
+pub(crate) fn draft_at(version: u64, devices: &[PublicKey], homes: &[NodeId]) -> RecordDraft {
+    let home = |node: &NodeId| {
+        let addresses = vec!["127.0.0.1:4440".parse().unwrap()];
+        NodeAddress { node: *node, addresses }
+    };
+    let homes = homes.iter().map(home).collect();
     let devices = devices.iter().map(|key| Device { key: *key, added_s: 1 }).collect();
     RecordDraft { version, devices, homes, inbox_key: InboxKey::from_seed([3; 32]).public() }
 }
