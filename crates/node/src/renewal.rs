@@ -2,19 +2,21 @@
 
 use std::ops::ControlFlow;
 
-use proto::{Direction, Rows, Seed, WriteBatch};
+use proto::{Direction, PublicKey, Rows, Seed, WriteBatch};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::{
     key_package::charge,
-    layout::{self, LAST_RESORT, LOGS, LogRow, PACKAGES, USAGES, UsageRow},
+    layout::{self, DIRTY, LAST_RESORT, LOGS, LogRow, PACKAGES, USAGES, UsageRow},
+    replica::{ranking, received},
 };
 
 /// Makes restored rows fit to be served, some at a time.
 ///
 /// - Each log gets another incarnation. Entries that were taken after the backup had sequences that
 ///   will be given to others; so whoever has a cursor reads, or pushes, from the beginning.
+/// - Each other node of a log may lack something, so it is called, and gives back what it has.
 /// - One-time key packages go. Those that were handed out after the backup would be handed out again,
 ///   and their devices, asked how many are left, hand in new ones.
 #[derive(Debug)]
@@ -49,6 +51,13 @@ impl Renewal {
             let Some(row) = row else { continue };
             let row = LogRow { incarnation: self.rng.next_u64().max(1), ..row };
             batch.put(LOGS, layout::number_key(number), row.encode());
+            for node in ranking(rows, number).into_iter().flat_map(|ranking| ranking.nodes) {
+                let peer = PublicKey(node.node.0);
+                // This node is in the ranking too, and none of the others.
+                if received(rows, &peer, number).is_some() {
+                    batch.put(DIRTY, layout::peer_key(&peer, number), []);
+                }
+            }
             if row.inbox_of.is_some() {
                 drop_packages(&mut batch, rows, number);
             }

@@ -5,6 +5,7 @@ use proto::{Body, Code, Cursor, Frame, Hello, Input, LogGenesis, Peer, Replicate
 
 use crate::{
     city::{City, config, name, peer},
+    renewal::renew,
     town::is_append,
     world::{Account, Client, World, append, draft_at, envelope, refused},
 };
@@ -233,6 +234,27 @@ fn a_newer_record_with_another_second_home_moves_the_copy() {
     home.city.pass(120);
     assert_eq!(home.texts(2), ["before", "between"]);
     assert!(home.city.worlds[0].wanted.is_empty());
+}
+
+#[test]
+fn a_home_that_was_restored_gets_back_what_the_other_has() {
+    let mut home = Home::new(9);
+    let guests = [home.guest(0), home.guest(1)];
+    assert!(is_accepted(&home.ask_for(0, &guests[0], "before")));
+    home.city.carry();
+    let backup = home.city.worlds[1].store.clone();
+    assert!(is_accepted(&home.ask_for(1, &guests[1], "after")));
+    home.city.carry();
+    home.city.kill(1);
+    home.city.worlds[1].store = backup;
+    renew(&mut home.city.worlds[1]);
+    home.city.revive(1);
+    home.city.pass(700);
+    for n in [0, 1] {
+        assert_eq!(home.texts(n), ["before", "after"], "{n}");
+        let verified = node::verify(&home.city.worlds[n].store, proto::Seed([1; 32]));
+        assert_eq!((verified.envelopes, verified.faults), (2, 0), "{n}");
+    }
 }
 
 #[test]

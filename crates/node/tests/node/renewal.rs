@@ -7,7 +7,7 @@ use store::Store;
 use crate::world::{Account, NODE, World, append};
 
 /// Does to the rows what is done when they were restored.
-fn renew(world: &mut World) {
+pub(crate) fn renew(world: &mut World) {
     let mut renewal = Renewal::new(Seed([9; 32]));
     while let Some(batch) = renewal.next(&world.store) {
         world.store.apply(&batch).unwrap();
