@@ -1,5 +1,6 @@
 //! Local settings of a node.
 
+use crypto::SigningKey;
 use proto::{NodeId, limits};
 use routing::RouterConfig;
 
@@ -8,6 +9,9 @@ use routing::RouterConfig;
 pub struct NodeConfig {
     /// This node's own name: the key its connections prove.
     pub node: NodeId,
+    /// The secret half of that name, by which it signs for what is on its disk. Without it, the default,
+    /// it gives no receipts.
+    pub key: Option<SigningKey>,
     /// Who may register an account here. Open by default: a network without entry has no members,
     /// and the caps below bound what strangers can take.
     pub registration: Registration,
@@ -49,6 +53,7 @@ impl NodeConfig {
     pub fn new(node: NodeId) -> Self {
         Self {
             node,
+            key: None,
             registration: Registration::Open,
             disk_cap_bytes: 8 << 30,
             account_quota_bytes: 512 << 20,

@@ -11,6 +11,7 @@
 //!             │    └─▶ quota what it may cost
 //!             ├─▶ tail       who follows, how far    ─▶ Deliver
 //!             ├─▶ replica    which nodes lack what   ─▶ Append to them
+//!             ├─▶ receipts   who wants to hear that others have it ─▶ Held
 //!             └─▶ routes     other nodes, what they keep, where accounts are found
 //! ```
 //!
@@ -27,6 +28,7 @@ mod layout;
 mod log;
 mod node;
 mod quota;
+mod receipts;
 mod renewal;
 mod replica;
 mod routes;

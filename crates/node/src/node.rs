@@ -4,6 +4,7 @@
 mod accounts;
 mod logs;
 mod network;
+mod receipts;
 mod replication;
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
@@ -24,6 +25,7 @@ use crate::{
     invite, key_package,
     log::Logs,
     quota::Quota,
+    receipts::Receipts,
     replica::{self, Replicas},
     routes::{self, Routes},
     session::Sessions,
@@ -41,6 +43,7 @@ pub struct Node {
     logs: Logs,
     quota: Quota,
     replicas: Replicas,
+    receipts: Receipts,
     counting: Counting,
     routes: Option<Routes>,
     /// Answers to the input in hand, held back until its commit is queued.
@@ -118,6 +121,7 @@ impl Node {
         gauges.extend(self.logs.gauges());
         gauges.push(self.quota.gauge());
         gauges.extend(self.replicas.gauges());
+        gauges.extend(self.receipts.gauges());
         gauges
     }
 }
@@ -147,6 +151,7 @@ impl Machine for Node {
             logs: Logs::open(config.log_quota_bytes, Foresight::new(&seed), rows)?,
             quota,
             replicas: Replicas::open(config.node, rows, now),
+            receipts: Receipts::default(),
             counting,
             routes: routes.transpose()?,
             replies: VecDeque::new(),
@@ -272,6 +277,7 @@ impl Node {
             self.tails.close((handle.log, peer, number));
         }
         self.tails.disconnected(peer);
+        self.receipts.disconnected(peer);
         self.replicas.disconnected(&peer);
         self.routing_disconnected(peer, draft, now);
     }
@@ -381,6 +387,10 @@ impl Node {
                 self.counting.dropped(Dropped::Unasked);
                 return Ok(None);
             }
+            Body::Held { handle, reference, node, signature } => {
+                self.held(peer, (handle, reference), node, signature);
+                return Ok(None);
+            }
             Body::Open(open) => self.open_log(peer, &open, draft, now)?,
             Body::Replicate(replicate) => self.replicate(peer, &replicate, draft, now)?,
             Body::Close { handle } => self.close(peer, handle)?,
@@ -418,7 +428,6 @@ impl Node {
             Body::Opened { .. }
             | Body::Deliver { .. }
             | Body::Brief { .. }
-            | Body::Held { .. }
             | Body::Settled { .. }
             | Body::Page { .. }
             | Body::BundleIs(_)
@@ -434,7 +443,7 @@ impl Node {
 }
 
 /// What one input leads to at most: a commit, a copy for each reader of a log, a full window for
-/// who spoke, its answer, an event and two more, what goes to other nodes, and what routing does.
+/// who spoke, a receipt and an answer for it, an event and two more, what goes to other nodes, and what routing does.
 /// Between inputs the outputs are drained.
 const OUTPUTS_MAX: u64 = limits::READERS_MAX as u64
     + limits::DELIVER_WINDOW

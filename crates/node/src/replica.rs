@@ -76,7 +76,7 @@ impl Replicas {
     }
 
     pub(crate) fn gauges(&self) -> Vec<Gauge> {
-        let mut fullest = [0; 6];
+        let mut fullest = [0; 7];
         for peering in self.peers.values() {
             for (fullest, value) in fullest.iter_mut().zip(peering.fullness()) {
                 *fullest = value.max(*fullest);
@@ -89,6 +89,7 @@ impl Replicas {
             "questions a node has not answered",
             "timers of a node",
             "own ranges of a push",
+            "entries pushed to a node again",
         ];
         let each = names.into_iter().zip(fullest).zip(Peering::limits());
         let mut gauges: Vec<_> =
@@ -180,6 +181,32 @@ impl Replicas {
             }
             self.touched.insert(*peer);
         }
+    }
+
+    /// Somebody wants to hear once more that other nodes have an entry.
+    pub(crate) fn push_again(
+        &mut self,
+        (number, nodes): (u64, &[Peer]),
+        sequence: u64,
+        logs: &mut Logs,
+        rows: &dyn Rows,
+    ) {
+        for peer in nodes {
+            let Some(peering) = self.peers.get_mut(peer) else { continue };
+            let frame = peering.push_again(number, sequence, logs, rows);
+            self.outputs.extend(frame.map(|frame| Output::Transmit(*peer, frame)));
+            self.touched.insert(*peer);
+        }
+    }
+
+    /// The handle on which a log is pushed to a node.
+    pub(crate) fn handle(&self, peer: &Peer, number: u64) -> Option<u32> {
+        self.peers.get(peer)?.handle(number)
+    }
+
+    /// Tells whether some log is pushed to a node on a handle.
+    pub(crate) fn is_pushed(&self, peer: &Peer, handle: u32) -> bool {
+        self.peers.get(peer).is_some_and(|peering| peering.is_pushed(handle))
     }
 
     /// Another node has opened a log here, with a copy of which nothing was known.

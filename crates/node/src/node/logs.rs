@@ -94,6 +94,7 @@ impl Node {
     pub(super) fn close(&mut self, peer: Peer, handle: u32) -> Result<Body, Code> {
         let closed = self.sessions.close(peer, handle).ok_or(Code::Unexpected)?;
         self.tails.close((closed.log, peer, handle));
+        self.receipts.close(peer, handle);
         Ok(Body::Accepted { handle, sequence: 0 })
     }
 
@@ -129,20 +130,26 @@ impl Node {
         };
         let writer = Writer::Device { may_write: invite.is_none_or(|invite| invite.uses > 0) };
         let (logs, quota) = (&mut self.logs, &mut self.quota);
-        let sequence = match logs.append(draft, quota, handle.log, &envelope, writer, now)? {
-            Appended::Before(sequence) => {
-                increment(&mut self.counting.counters.duplicates);
-                sequence
-            }
-            Appended::New(sequence) => {
-                if let Some(invite) = invite {
-                    invite::use_up(draft, handle.log, &handle.key, invite);
+        let (sequence, before) =
+            match logs.append(draft, quota, handle.log, &envelope, writer, now)? {
+                Appended::Before(sequence) => {
+                    increment(&mut self.counting.counters.duplicates);
+                    (sequence, Some(sequence))
                 }
-                self.stored(peer, handle.log, sequence, &envelope, draft, now);
-                sequence
-            }
-        };
-        let sequence = if handle.role.reads() { sequence } else { 0 };
+                Appended::New(sequence) => {
+                    if let Some(invite) = invite {
+                        invite::use_up(draft, handle.log, &handle.key, invite);
+                    }
+                    self.stored(peer, handle.log, sequence, &envelope, draft, now);
+                    (sequence, None)
+                }
+            };
+        // A guest learns nothing about what is there.
+        if !handle.role.reads() {
+            return Ok(Body::Accepted { handle: number, sequence: 0 });
+        }
+        self.give_receipt(peer, number, &envelope);
+        self.await_receipts((peer, number, handle.log), &envelope, before, draft);
         Ok(Body::Accepted { handle: number, sequence })
     }
 

@@ -183,6 +183,7 @@ impl Node {
         if sequence > got.sequence {
             replica::put_received(draft, &peer, number, Cursor { sequence, ..got });
         }
+        self.give_receipt(peer, handle, envelope);
         Ok(Body::Accepted { handle, sequence })
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Peering {
     behind: BTreeSet<u64>,
     /// Whose turn it was last.
     turn: u64,
+    /// What is to be pushed out of turn, by log and sequence, though it was pushed before.
+    again: VecDeque<(u64, u64)>,
     asks: BTreeMap<u32, Ask>,
     /// How many of those open a log.
     opening: usize,
@@ -97,7 +99,7 @@ pub(crate) enum Answered {
 }
 
 /// Fullest of each, over all peerings.
-pub(super) type Fullness = [usize; 6];
+pub(super) type Fullness = [usize; 7];
 
 impl Peering {
     pub(super) fn new(addresses: Vec<SocketAddr>, now: Instant) -> Self {
@@ -109,6 +111,7 @@ impl Peering {
             pushes: BTreeMap::new(),
             behind: BTreeSet::new(),
             turn: 0,
+            again: VecDeque::new(),
             asks: BTreeMap::new(),
             opening: 0,
             numbers: 0,
@@ -119,17 +122,19 @@ impl Peering {
         }
     }
 
-    /// Pushes, unanswered entries and bytes, asks, timers, own ranges.
+    /// Pushes, unanswered entries and bytes, asks, timers, own ranges, entries pushed again.
     pub(super) fn fullness(&self) -> Fullness {
         let own = self.pushes.values().map(|push| push.own.len()).max().unwrap_or(0);
-        let asks = self.asks.len();
-        [self.pushes.len(), self.entries, self.bytes, asks, self.timers.len(), own]
+        let (asks, again) = (self.asks.len(), self.again.len());
+        [self.pushes.len(), self.entries, self.bytes, asks, self.timers.len(), own, again]
     }
 
     pub(super) fn limits() -> Fullness {
         let asks = WINDOW_ENTRIES.saturating_add(OPENING_MAX);
         // One for each push, and two of the connection.
-        [PUSHES_MAX, WINDOW_ENTRIES, WINDOW_BYTES_END, asks, PUSHES_MAX + 2, OWN_RANGES_MAX]
+        let timers = PUSHES_MAX + 2;
+        let bytes = WINDOW_BYTES_END;
+        [PUSHES_MAX, WINDOW_ENTRIES, bytes, asks, timers, OWN_RANGES_MAX, AGAIN_MAX]
     }
 
     /// Tells whether an answer is awaited.
@@ -223,6 +228,29 @@ impl Peering {
     pub(super) fn handle(&self, number: u64) -> Option<u32> {
         let push = self.pushes.get(&number).filter(|push| push.state == State::Open)?;
         Some(push.handle)
+    }
+
+    /// Tells whether some log is pushed on this handle.
+    pub(super) fn is_pushed(&self, handle: u32) -> bool {
+        self.pushes.values().any(|push| push.handle == handle && push.state == State::Open)
+    }
+
+    /// Pushes an entry once more, if the connection stands. Opens the log for that if need be.
+    pub(super) fn push_again(
+        &mut self,
+        number: u64,
+        sequence: u64,
+        logs: &mut Logs,
+        rows: &dyn Rows,
+    ) -> Option<Frame> {
+        let frame = self.warm(number, logs, rows);
+        if self.pushes.contains_key(&number)
+            && self.again.len() < AGAIN_MAX
+            && !self.again.contains(&(number, sequence))
+        {
+            self.again.push_back((number, sequence));
+        }
+        frame
     }
 
     /// Opens a log ahead of need, if there is room.
@@ -416,6 +444,7 @@ impl Peering {
         if self.entries > WINDOW_ENTRIES / 2 || self.bytes > WINDOW_BYTES / 2 {
             return;
         }
+        self.fill_again(draft, transmit);
         while self.has_room()
             && let Some(number) = self.next_turn()
         {
@@ -446,6 +475,29 @@ impl Peering {
                     push.own.clear();
                 }
                 self.check_drained(peer, number, draft);
+            }
+        }
+    }
+
+    /// Pushes what was asked for once more, out of turn. That tells the other nothing of how far it has
+    /// got, for it is behind what was pushed already; what is not comes in its turn. What has expired,
+    /// and what is of a log that could not be opened, is left out.
+    fn fill_again(&mut self, rows: &dyn Rows, transmit: &mut dyn FnMut(Frame)) {
+        for (number, sequence) in std::mem::take(&mut self.again) {
+            let Some(push) = self.pushes.get(&number) else { continue };
+            let is_past = sequence < push.next;
+            match push.state {
+                State::Asked { .. } => self.again.push_back((number, sequence)),
+                State::Open if is_past && push.tries == 0 && self.has_room() => {
+                    let row = rows.get(ENTRIES, &layout::entry_key(number, sequence));
+                    let envelope = row.and_then(|row| Envelope::decode(&row).ok());
+                    let frame = envelope.and_then(|found| self.push(number, sequence, &found));
+                    frame.into_iter().for_each(&mut *transmit);
+                }
+                State::Open if is_past && push.tries == 0 => {
+                    self.again.push_back((number, sequence));
+                }
+                State::Open | State::Paused(_) => {}
             }
         }
     }
@@ -595,6 +647,8 @@ const ENTRY_BYTES_MIN: usize = 64;
 const TURN_ENTRIES: usize = 32;
 /// Ranges of the other's entries that a push leaves out.
 const OWN_RANGES_MAX: usize = 16;
+/// Entries that are pushed once more: as many as a device has on the way, and some.
+const AGAIN_MAX: usize = 256;
 /// How long to wait before a log is tried again for the first time.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
 /// The longest wait.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crypto::SigningKey;
 use node::NodeConfig;
-use proto::{Body, Frame, Input, Instant, Machine, NodeId, Peer};
+use proto::{Body, Cursor, Frame, Input, Instant, Machine, NodeId, Open, Peer, Ranking, Read};
 
-use crate::world::{Client, World};
+use crate::world::{Account, Client, Conversation, World, open_frame};
 
 pub(crate) struct City {
     pub(crate) worlds: Vec<World>,
@@ -31,7 +31,12 @@ pub(crate) fn peer(n: usize) -> Peer {
 }
 
 pub(crate) fn config(n: usize) -> NodeConfig {
-    NodeConfig::new(name(n))
+    NodeConfig { key: Some(key(n)), ..NodeConfig::new(name(n)) }
+}
+
+pub(crate) fn ranking(version: u64, nodes: &[usize]) -> Ranking {
+    let nodes: Vec<NodeId> = nodes.iter().map(|n| name(*n)).collect();
+    crate::town::ranking(version, &nodes)
 }
 
 impl City {
@@ -40,6 +45,30 @@ impl City {
         let devices = worlds.iter_mut().map(|world| world.connect(1)).collect();
         let (links, down) = (BTreeSet::new(), BTreeSet::new());
         Self { worlds, devices, links, down, said: Vec::new() }
+    }
+
+    /// A conversation that each of the nodes holds for an account of its own, as handle 2 of its
+    /// device, all of it at rest.
+    pub(crate) fn sharing(count: usize) -> (Self, Conversation) {
+        let (mut city, talk) = (Self::new(count), Conversation::new(60));
+        (0..count).for_each(|n| city.settle(n, &talk));
+        city.pass(10);
+        (city, talk)
+    }
+
+    /// The device of a node registers there, unless it has, and opens a conversation of all nodes.
+    pub(crate) fn settle(&mut self, n: usize, talk: &Conversation) {
+        let (device, account) = (self.devices[n], Account::at(1 + n as u8, name(n)));
+        self.worlds[n].register(&device, &account);
+        let all: Vec<usize> = (0..self.worlds.len()).collect();
+        let Conversation { genesis, log, key } = talk;
+        let tail = Some(Cursor::default());
+        let open = Open {
+            ranking: Some(Box::new(ranking(1, &all))),
+            ..open_frame(&device, 2, *log, key, Some(*genesis), tail)
+        };
+        let opened = self.worlds[n].ask(&device, Body::Open(open));
+        assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
     }
 
     /// Connects those of whom one wants it.
@@ -119,6 +148,25 @@ impl City {
             self.carry();
         }
         self.worlds.iter_mut().for_each(|world| world.now = end);
+    }
+
+    /// What a node has of a conversation that its device follows, as texts.
+    pub(crate) fn texts(&mut self, n: usize, talk: &Conversation) -> Vec<String> {
+        let (reader, mut from, mut texts) = (self.worlds[n].connect(8), Default::default(), vec![]);
+        self.worlds[n].open(&reader, 1, talk.log, &talk.key, None, None);
+        loop {
+            let read = Read { handle: 1, from, backward: false, limit: 256 };
+            let page = self.worlds[n].ask(&reader, Body::Read(read));
+            let Body::Page { entries, more } = page else { panic!("{page:?}") };
+            for entry in entries {
+                texts.push(String::from_utf8(entry.ciphertext.clone()).unwrap());
+                let key = talk.key.public();
+                from = (entry.position, entry.into_envelope(talk.log, key, [0; 64]).id());
+            }
+            if !more {
+                return texts;
+            }
+        }
     }
 
     /// How many frames of a kind have gone from node to node.

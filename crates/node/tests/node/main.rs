@@ -21,6 +21,7 @@ mod inboxes;
 mod logs;
 mod network;
 mod quotas;
+mod receipts;
 mod refusals;
 mod renewal;
 mod replication;

@@ -59,6 +59,7 @@ const CONFIG: NodeConfig = NodeConfig {
     account_logs_max: 3,
     log_quota_bytes: 40_000,
     node: NODE,
+    key: None,
     registration: node::Registration::Open,
     signals_per_s_max: 1,
     connections_max: 100,
