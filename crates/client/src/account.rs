@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     CommandError, Event, InviteLink, Reply,
+    conversation::Own,
     invite_link::invite_key,
     link::{Ask, Links, Opening, Purpose},
     schema::{self, ACCOUNT, INVITES, KEY_PACKAGES},
@@ -33,6 +34,8 @@ pub(crate) struct Me {
     /// The record that the next home has to take.
     next: Option<Bundle>,
     former: Vec<Former>,
+    /// The stand-in serves as the home.
+    stands_in: bool,
     row: schema::Account,
 }
 
@@ -55,6 +58,7 @@ impl Me {
             bundle,
             next: next(&row),
             former: row.former.iter().filter_map(Former::load).collect(),
+            stands_in: false,
             row,
         })
     }
@@ -104,7 +108,16 @@ impl Me {
         };
         step.draft.put(ACCOUNT, b"", row.encode_to_vec());
         let account = bundle.account();
-        let me = Self { account, device, inbox, bundle, next: None, former: Vec::new(), row };
+        let me = Self {
+            account,
+            device,
+            inbox,
+            bundle,
+            next: None,
+            former: Vec::new(),
+            stands_in: false,
+            row,
+        };
         me.make_key_packages(step, PACKAGES_WANTED, true);
         step.event(Event::Account);
         Ok(me)
@@ -135,19 +148,44 @@ impl Me {
         &self.row.name
     }
 
+    /// The home that this device talks with: the first, or who stands in for it.
     pub(crate) fn home(&self) -> Option<&NodeAddress> {
-        self.bundle.homes().first()
+        self.served().get(usize::from(self.stands_in)).or_else(|| self.bundle.homes().first())
+    }
+
+    /// Who takes the home's place if that fails.
+    pub(crate) fn stand_in(&self) -> Option<&NodeAddress> {
+        self.served().get(usize::from(!self.stands_in))
+    }
+
+    /// Home and stand-in, which hold everything of the account's.
+    pub(crate) fn served(&self) -> &[NodeAddress] {
+        served(&self.bundle)
     }
 
     pub(crate) fn is_home(&self, node: &NodeId) -> bool {
         self.home().is_some_and(|home| home.node == *node)
     }
 
+    pub(crate) fn is_served(&self, node: &NodeId) -> bool {
+        self.served().iter().any(|home| home.node == *node)
+    }
+
+    pub(crate) fn own(&self) -> Own {
+        let node = |home: Option<&NodeAddress>| home.map(|home| home.node);
+        Own { home: node(self.home()), stand_in: node(self.stand_in()) }
+    }
+
+    /// Home and stand-in change places.
+    pub(crate) fn change_places(&mut self) {
+        self.stands_in = !self.stands_in && self.served().len() > 1;
+    }
+
     pub(crate) fn inbox_log(&self) -> LogId {
         LogGenesis::Inbox(self.account).id()
     }
 
-    /// The home node is there: first it must know the account's newest bundle.
+    /// A home is there: first it must know the account's newest bundle.
     pub(crate) fn home_is_up(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
         if !self.locked_out() {
             self.put_bundle(step, links, node);
@@ -162,7 +200,7 @@ impl Me {
         }
     }
 
-    /// The home node knows the bundle: open the inbox.
+    /// A home knows the bundle: open the inbox.
     pub(crate) fn bundle_is_known(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
         let log = self.inbox_log();
         let cursor = crate::sync::cursor(&step.draft, node, &log);
@@ -182,13 +220,13 @@ impl Me {
     pub(crate) fn inbox_is_open(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
         self.upload_key_packages(step, links, node);
         for (key, invite) in schema::load_all::<schema::Invite>(&step.draft, INVITES, b"") {
-            if let (Ok(key), false) = (PublicKey::try_from(key.as_slice()), invite.registered) {
+            if let (Ok(key), false) = (PublicKey::try_from(key.as_slice()), invite.is_at(node)) {
                 self.register_again(step, links, node, &key);
             }
         }
     }
 
-    /// Registers an invite that the home node has not taken yet, unless its time is over.
+    /// Registers an invite that a home has not taken yet, unless its time is over.
     pub(crate) fn register_again(
         &self,
         step: &mut Step<'_>,
@@ -202,7 +240,7 @@ impl Me {
         if invite.expires_s <= step.now.as_secs() {
             step.draft.delete(INVITES, key.0);
             step.event(Event::Account);
-        } else if !invite.registered {
+        } else if !invite.is_at(node) && invite.used < invite.uses {
             self.register_invite(step, links, node, *key, &invite);
         }
     }
@@ -244,13 +282,14 @@ impl Me {
             token: token.to_vec(),
             expires_s: now_s.saturating_add(valid_s),
             uses: uses.max(1),
-            registered: false,
             used: 0,
+            homes: Vec::new(),
         };
         let key = invite_key(&token).public();
         step.draft.put(INVITES, key.0, invite.encode_to_vec());
-        let home = self.home().ok_or(CommandError::NoHome)?;
-        self.register_invite(step, links, &home.node, key, &invite);
+        for home in self.served() {
+            self.register_invite(step, links, &home.node, key, &invite);
+        }
         let nodes = self.bundle.homes().iter().take(2).cloned().collect();
         Ok(Reply::Link(InviteLink { account: self.account, nodes, token }))
     }
@@ -263,9 +302,9 @@ impl Me {
         }
     }
 
-    pub(crate) fn invite_is_registered(step: &mut Step<'_>, key: &PublicKey) {
+    pub(crate) fn invite_is_registered(step: &mut Step<'_>, node: &NodeId, key: &PublicKey) {
         if let Some(mut invite) = schema::load::<schema::Invite>(&step.draft, INVITES, &key.0) {
-            invite.registered = true;
+            note(&mut invite.homes, node);
             step.draft.put(INVITES, key.0, invite.encode_to_vec());
             step.event(Event::Account);
         }
@@ -284,7 +323,7 @@ impl Me {
         for hash in hashes {
             let package = schema::load::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, &hash);
             if let Some(mut package) = package {
-                package.uploaded = true;
+                note(&mut package.homes, node);
                 step.draft.put(KEY_PACKAGES, hash, package.encode_to_vec());
             }
         }
@@ -300,7 +339,8 @@ impl Me {
             .map(|(made_s, _)| Instant::from_secs(*made_s))
             .filter(|made| *made <= step.now && step.now.since(*made) < REFILL_TIME)
             .collect();
-        if recent.len().saturating_add(lacking) > REFILL_MAX {
+        let most = REFILL_MAX.saturating_mul(self.served().len());
+        if recent.len().saturating_add(lacking) > most {
             return recent.first().map(|oldest| oldest.after(REFILL_TIME));
         }
         self.make_key_packages(step, lacking, false);
@@ -331,8 +371,8 @@ impl Me {
                 public,
                 secret: secret.to_vec(),
                 last_resort: last_resort && i == count,
-                uploaded: false,
                 offered: false,
+                homes: Vec::new(),
                 made_s: step.now.as_secs(),
             };
             step.draft.put(KEY_PACKAGES, hash.to_vec(), package.encode_to_vec());
@@ -360,7 +400,7 @@ impl Me {
         };
         let mut hashes = Vec::new();
         let all = schema::load_all::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, b"");
-        for (hash, mut package) in all.into_iter().filter(|(_, package)| !package.uploaded) {
+        for (hash, mut package) in all.into_iter().filter(|(_, package)| package.lacks(node)) {
             if hashes.len() >= limits::KEY_PACKAGES_MAX {
                 break;
             }
@@ -442,6 +482,35 @@ fn check_new(name: &str, homes: &[NodeAddress]) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// The homes of an account that hold everything of its own: the first, and one that can take its place
+/// at once.
+pub(crate) fn served(bundle: &Bundle) -> &[NodeAddress] {
+    let homes = bundle.homes();
+    homes.get(..HOMES_SERVED).unwrap_or(homes)
+}
+
+impl schema::Invite {
+    fn is_at(&self, home: &NodeId) -> bool {
+        self.homes.iter().any(|node| node == &home.0)
+    }
+}
+
+impl schema::KeyPackage {
+    /// Whether a home has yet to get it. A one-time package is for one home.
+    fn lacks(&self, home: &NodeId) -> bool {
+        let is_there = self.homes.iter().any(|node| node == &home.0);
+        if self.last_resort { !is_there } else { self.homes.is_empty() }
+    }
+}
+
+/// Notes that a home has something; of many that had it the last count.
+fn note(homes: &mut Vec<Vec<u8>>, home: &NodeId) {
+    homes.retain(|node| node != &home.0);
+    homes.push(home.0.to_vec());
+    let excess = homes.len().saturating_sub(limits::RANKING_MAX);
+    homes.drain(..excess);
+}
+
 /// When each one-time key package was made, and its hash; the oldest first.
 fn one_time_packages(rows: &dyn Rows) -> Vec<(u64, Vec<u8>)> {
     let all = key_package_secrets(rows).into_iter().filter(|(_, package)| !package.last_resort);
@@ -469,13 +538,16 @@ fn forget_key_packages(step: &mut Step<'_>, kept: usize) {
     }
 }
 
-/// One-time key packages that the home node should have: more people than add one account between
+/// Homes that hold everything of an account's. A third would make the loss of all still less likely, at
+/// the price of one more copy of everything, which both people of a conversation pay.
+pub const HOMES_SERVED: usize = 2;
+/// One-time key packages that each home should have: more people than add one account between
 /// two of its visits, and few enough to hand in in one frame.
 const PACKAGES_WANTED: usize = limits::KEY_PACKAGES_MAX / 4;
 /// One-time key packages whose secrets are kept: four times what a node holds, because one that
 /// was taken may be used a month later.
 const KEY_PACKAGES_KEPT_MAX: usize = 4 * limits::KEY_PACKAGES_MAX;
-/// How many may be made within [`REFILL_TIME`]: those of a new account, and once more if they were
-/// lost on the way or taken at once. After that there is the last resort.
+/// How many may be made within [`REFILL_TIME`] for each home: those of a new account, and once more if
+/// they were lost on the way or taken at once. After that there is the last resort.
 const REFILL_MAX: usize = 2 * PACKAGES_WANTED;
 const REFILL_TIME: Duration = Duration::from_secs(600);

@@ -26,7 +26,7 @@ pub enum Action {
     /// Brings an account back on an empty machine; devices it had are locked out. Done once the
     /// home node has taken the new record.
     RecoverAccount { phrase: Phrase, name: String, homes: Vec<NodeAddress> },
-    /// Makes these the account's homes, in this order; the first one serves it. Those that are
+    /// Makes these the account's homes, in this order; the first two serve it. Those that are
     /// pinned are kept when homes are chosen another time.
     Move { homes: Vec<NodeAddress>, pinned: Vec<NodeId> },
     /// Makes a link that lets `uses` strangers ask to become contacts.

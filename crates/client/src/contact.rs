@@ -103,6 +103,19 @@ impl Client {
         }
     }
 
+    /// A node is gone: who was being added through it is added through another one.
+    pub(crate) fn knock_elsewhere(&mut self, step: &mut Step<'_>, node: &NodeId) {
+        for (_, contact) in schema::load_all::<Contact>(&step.draft, CONTACTS, b"") {
+            let Some(link) = adding(&contact) else { continue };
+            if link.nodes.iter().all(|address| address.node != *node) {
+                continue;
+            }
+            for other in link.nodes.iter().filter(|address| address.node != *node) {
+                self.knock_with(step, &other.node, &link.account, &link);
+            }
+        }
+    }
+
     /// Opens the inbox of someone who gave an invite, or goes on with it if it is open.
     pub(crate) fn knock_with(
         &mut self,
@@ -134,6 +147,7 @@ impl Client {
             Ask::GetBundle(asked) | Ask::TakeKeyPackages(asked) => asked == account,
             Ask::Append(log, number) => *log == inbox && *number == u64::MAX,
             Ask::Open(_)
+            | Ask::Hedge(..)
             | Ask::PutBundle(_)
             | Ask::PutKeyPackages(_)
             | Ask::PutInvite(_)
@@ -144,7 +158,8 @@ impl Client {
 
     /// The inbox of someone who gave an invite is open: learn who they are, or ask at once.
     pub(crate) fn inbox_is_open(&mut self, step: &mut Step<'_>, node: &NodeId, account: AccountId) {
-        if self.waits_for(node, &account) {
+        // One home is enough, and each would hand out key packages.
+        if self.links.nodes().iter().any(|node| self.waits_for(node, &account)) {
             return;
         }
         let Some(contact) = load(&step.draft, &account) else { return };
@@ -172,7 +187,7 @@ impl Client {
             }
         }
         self.adding_failed(step, node, account, code);
-        let knows_no_better = self.me.as_ref().is_some_and(|me| me.is_home(node));
+        let knows_no_better = self.me.as_ref().is_some_and(|me| me.is_served(node));
         if matches!(code, Code::NotFound | Code::Forbidden) && !knows_no_better {
             self.look_for(step, *account);
         }
@@ -267,8 +282,8 @@ impl Client {
         contact.conversation = log.0.to_vec();
         contact.sealed = Vec::new();
         save(step, account, &contact);
-        let home = me.home().map(|home| home.node);
-        let founding = Founding { genesis, contact: *account, ranking, created: true, home };
+        let own = me.own();
+        let founding = Founding { genesis, contact: *account, ranking, created: true, own };
         let found = (created.out, created.snapshot.as_slice());
         let conversation = Conversation::found(step, founding, found);
         self.conversations.insert(log, conversation);
@@ -289,7 +304,7 @@ impl Client {
             .iter()
             .find_map(|address| Some((address.node, self.invited(&address.node, account, &link)?)));
         let Some((node, handle)) = open else { return };
-        if self.waits_for(&node, account) {
+        if self.links.nodes().iter().any(|node| self.waits_for(node, account)) {
             return;
         }
         let key = link.key().public();
@@ -459,7 +474,7 @@ impl Client {
             return Err(CommandError::BadRequest("its log is of another group"));
         }
         let bundle = me.bundle.as_bytes().to_vec();
-        let home = me.home().map(|home| home.node);
+        let own = me.own();
         if let Some((hash, package)) = packages.get(joined.used)
             && !package.last_resort
         {
@@ -477,7 +492,7 @@ impl Client {
         }
         let found = (joined.out, joined.snapshot.as_slice());
         let log = genesis.id();
-        let founding = Founding { genesis, contact: *account, ranking, created: false, home };
+        let founding = Founding { genesis, contact: *account, ranking, created: false, own };
         let mut conversation = Conversation::found(step, founding, found);
         if let Some(node) = conversation.node() {
             self.links.want(step, node);

@@ -19,7 +19,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     outbox::{Flow, WINDOW, announced},
+    receipts::{RECEIPTS_MAX, Receipts},
     schema::{self, CHANGES, CONVERSATIONS, COUNTERS, EPOCHS, FRONTIERS, Place, SNAPSHOTS, join},
+    standing::{BRIEFS_MAX, Briefs},
     step::Step,
     waiting::Waiting,
 };
@@ -36,14 +38,15 @@ pub(crate) struct Conversation {
     pub(crate) created: bool,
     pub(crate) frontier: Frontier,
     pub(crate) waiting: Waiting,
+    pub(crate) briefs: Briefs,
+    pub(crate) receipts: Receipts,
     /// How far the outbox has come since the link is up.
     pub(crate) flow: Flow,
     /// The last outbox number in use.
     pub(crate) queued: u64,
     /// Nodes of the ranking that don't know it yet, and that nobody else may tell.
     pub(crate) untold: BTreeSet<NodeId>,
-    /// The own account's home.
-    home: Option<NodeId>,
+    pub(crate) own: Own,
     /// The first epoch's write key.
     first: Option<SigningKey>,
     /// A node was told of others that hold the log.
@@ -59,7 +62,20 @@ pub(crate) struct Founding {
     pub(crate) contact: AccountId,
     pub(crate) ranking: Ranking,
     pub(crate) created: bool,
+    pub(crate) own: Own,
+}
+
+/// The own account's home, and who stands in for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Own {
     pub(crate) home: Option<NodeId>,
+    pub(crate) stand_in: Option<NodeId>,
+}
+
+impl Own {
+    fn is(&self, node: &NodeId) -> bool {
+        [self.home, self.stand_in].contains(&Some(*node))
+    }
 }
 
 /// The edge of what is shown.
@@ -129,7 +145,7 @@ impl Conversation {
         (out, snapshot): (EpochOut, &[u8]),
     ) -> Self {
         let head = out.epoch.commit();
-        let Founding { genesis, contact, ranking, created, home } = founding;
+        let Founding { genesis, contact, ranking, created, own } = founding;
         let first = Some(out.epoch.write_key());
         let mut conversation = Self {
             log: genesis.id(),
@@ -140,10 +156,12 @@ impl Conversation {
             created,
             frontier: Frontier::default(),
             waiting: Waiting::default(),
+            briefs: Briefs::default(),
+            receipts: Receipts::default(),
             flow: Flow::default(),
             queued: 0,
             untold: BTreeSet::new(),
-            home,
+            own,
             first,
             shared: false,
             epochs: BTreeMap::new(),
@@ -156,7 +174,7 @@ impl Conversation {
         conversation
     }
 
-    pub(crate) fn load(rows: &dyn Rows, log: LogId, home: Option<NodeId>) -> Option<Self> {
+    pub(crate) fn load(rows: &dyn Rows, log: LogId, own: Own) -> Option<Self> {
         let row: schema::Conversation = schema::load(rows, CONVERSATIONS, &log.0)?;
         let frontier: schema::Frontier = schema::load(rows, FRONTIERS, &log.0)?;
         let mut conversation = Self {
@@ -168,10 +186,12 @@ impl Conversation {
             created: row.created,
             frontier: Frontier::from_row(&frontier),
             waiting: Waiting::default(),
+            briefs: Briefs::default(),
+            receipts: Receipts::default(),
             flow: Flow::default(),
             queued: 0,
             untold: row.untold.iter().flat_map(|n| NodeId::try_from(n.as_slice())).collect(),
-            home,
+            own,
             first: row.first_key.as_slice().try_into().ok().map(SigningKey::from_seed),
             shared: row.shared,
             epochs: BTreeMap::new(),
@@ -211,7 +231,7 @@ impl Conversation {
         step.draft.put(FRONTIERS, self.log.0, self.frontier.to_row().encode_to_vec());
     }
 
-    pub(crate) fn gauges(&self) -> [Gauge; 6] {
+    pub(crate) fn gauges(&self) -> [Gauge; 8] {
         let members = self.epochs.values().map(|epoch| epoch.members.len()).max().unwrap_or(0);
         [
             Gauge::new("epochs of a conversation", self.epochs.len(), limits::EPOCHS_OPEN_MAX),
@@ -219,6 +239,8 @@ impl Conversation {
             Gauge::new("heads of a conversation", self.frontier.heads.len(), limits::HEADS_MAX),
             Gauge::new("deferred of a conversation", self.waiting.len(), limits::DEFERRED_MAX),
             Gauge::new("missing of a conversation", self.waiting.missing(), MISSING_MAX),
+            Gauge::new("briefs of a conversation", self.briefs.missing(), BRIEFS_MAX),
+            Gauge::new("receipts of a conversation", self.receipts.len(), RECEIPTS_MAX),
             Gauge::new("refusals of a conversation", self.flow.refused.len(), WINDOW),
         ]
     }
@@ -226,32 +248,39 @@ impl Conversation {
     /// The node with which this device talks about the log: its account's home, if that holds it.
     pub(crate) fn node(&self) -> Option<&NodeAddress> {
         let nodes = &self.ranking.nodes;
-        nodes.iter().find(|node| Some(node.node) == self.home).or_else(|| nodes.first())
+        nodes.iter().find(|node| Some(node.node) == self.own.home).or_else(|| nodes.first())
+    }
+
+    /// The other home of the account, if that holds the log as well.
+    pub(crate) fn stand_in(&self) -> Option<NodeId> {
+        let at_home = self.node().is_some_and(|node| Some(node.node) == self.own.home);
+        let is_named = |node: &NodeId| self.ranking.nodes.iter().any(|named| named.node == *node);
+        self.own.stand_in.filter(|node| at_home && is_named(node))
     }
 
     /// The ranking, if the node has to know it: there are others that hold the log, or were.
     pub(crate) fn ranking_to_tell(&self) -> Option<&Ranking> {
         let nodes = &self.ranking.nodes;
-        let at_home = nodes.iter().any(|node| Some(node.node) == self.home);
+        let at_home = nodes.iter().any(|node| self.own.is(&node.node));
         (at_home && (nodes.len() > 1 || self.shared)).then_some(&self.ranking)
     }
 
     /// The log is ranked anew, perhaps because the own account has another home.
-    pub(crate) fn rank(&mut self, ranking: Ranking, home: Option<NodeId>) {
+    pub(crate) fn rank(&mut self, ranking: Ranking, own: Own) {
         self.shared |= self.ranking.nodes.len() > 1;
         self.ranking = ranking;
-        self.home = home;
+        self.own = own;
         let Self { untold, ranking, .. } = self;
         untold.retain(|node| ranking.nodes.iter().any(|named| named.node == *node));
     }
 
-    /// All nodes of the ranking but the own home have to be told of it. If there are none, the contact
+    /// All nodes of the ranking but the own homes have to be told of it. If there are none, the contact
     /// should be at home there too, which that node knows.
     pub(crate) fn tell_all(&mut self) {
         let others = self.ranking.nodes.iter().map(|address| address.node);
-        self.untold = others.filter(|node| Some(*node) != self.home).collect();
+        self.untold = others.filter(|node| !self.own.is(node)).collect();
         if self.untold.is_empty() {
-            self.untold.extend(self.home);
+            self.untold.extend(self.own.home);
         }
     }
 

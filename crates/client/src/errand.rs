@@ -86,7 +86,7 @@ impl Client {
         if !links.is_up(node) {
             return;
         }
-        let me = me.as_ref().filter(|me| me.is_home(node) && !me.locked_out());
+        let me = me.as_ref().filter(|me| me.is_served(node) && !me.locked_out());
         match (errand, me) {
             (Errand::Home, Some(me)) => me.home_is_up(step, links, node),
             (Errand::KeyPackages, Some(me)) => me.upload_key_packages(step, links, node),

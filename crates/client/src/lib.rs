@@ -23,8 +23,10 @@ mod machine;
 mod moving;
 mod outbox;
 mod ranking;
+mod receipts;
 mod schema;
 mod speech;
+mod standing;
 mod step;
 mod sync;
 mod telling;
@@ -33,6 +35,7 @@ pub mod view;
 mod waiting;
 mod withdraw;
 
+pub use account::HOMES_SERVED;
 pub use command::{Action, Command, CommandError, ContactState, Event, Mark, Reply};
 pub use homes::choose_homes;
 pub use invite_link::{InviteLink, LinkError};

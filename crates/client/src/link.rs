@@ -3,17 +3,19 @@
 //! A link forgets everything when its connection ends; what must survive is in rows, and is asked
 //! for again when the link is up. Specified in `spec/frames.md`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crypto::{OPEN_CONTEXT, SigningKey, derive_key, open_proof_message};
 use proto::{
-    AccountId, Body, Code, Cursor, Frame, Gauge, Hello, LogId, NodeAddress, NodeId, Open,
+    AccountId, Body, Code, Cursor, Frame, Gauge, Hello, Instant, LogId, NodeAddress, NodeId, Open,
     PublicKey, Ranking, VERSIONS, limits, negotiate,
 };
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
-use crate::{errand::Errand, machine::CONVERSATIONS_MAX, outbox::WINDOW, step::Step};
+use crate::{
+    errand::Errand, machine::CONVERSATIONS_MAX, outbox::WINDOW, schema::Place, step::Step,
+};
 
 /// The links of this device.
 pub(crate) struct Links {
@@ -32,6 +34,8 @@ pub(crate) enum Purpose {
     Read,
     /// A conversation: written in a later epoch.
     Write,
+    /// A conversation at the stand-in, which names what is there.
+    Brief,
     /// The inbox of someone who gave an invite.
     Invited(AccountId),
     /// The inbox at a home that the account has left.
@@ -54,6 +58,8 @@ pub(crate) struct Handle {
 pub(crate) enum Ask {
     Open(u32),
     Append(LogId, u64),
+    /// An entry that too few nodes hold.
+    Hedge(LogId, Place),
     /// Of the record of this version.
     PutBundle(u64),
     GetBundle(AccountId),
@@ -61,6 +67,20 @@ pub(crate) enum Ask {
     PutKeyPackages(Vec<Vec<u8>>),
     PutInvite(PublicKey),
     Fetch(LogId, PublicKey),
+}
+
+/// A question, and when it was asked.
+#[derive(Clone, Debug)]
+struct Asked {
+    ask: Ask,
+    at: Instant,
+}
+
+impl Ask {
+    /// Whether a node knows the answer without asking others.
+    fn is_prompt(&self) -> bool {
+        !matches!(self, Self::GetBundle(_))
+    }
 }
 
 /// What to open.
@@ -81,9 +101,20 @@ struct Link {
     node_nonce: Option<[u8; 16]>,
     handles: BTreeMap<u32, Handle>,
     handles_made: u32,
-    asks: BTreeMap<u32, Ask>,
+    asks: BTreeMap<u32, Asked>,
+    /// When the node last said something.
+    heard: Option<Instant>,
+    /// How long it takes to answer, of late.
+    pace: Option<Duration>,
     /// How often errands were refused since the connection stands.
     refusals: BTreeMap<Errand, u32>,
+}
+
+impl Link {
+    /// The connection is a new one, or gone. How quick the node was is remembered.
+    fn reset(&mut self) {
+        *self = Self { pace: self.pace, ..Self::default() };
+    }
 }
 
 impl Links {
@@ -94,11 +125,12 @@ impl Links {
 
     pub(crate) fn gauges(&self) -> [Gauge; 4] {
         let links = || self.links.values();
-        let asks = links().flat_map(|link| link.asks.values());
+        let asks = links().flat_map(|link| link.asks.values().map(|asked| &asked.ask));
         let hashes = asks.map(|ask| match ask {
             Ask::PutKeyPackages(hashes) => hashes.len(),
             Ask::Open(_)
             | Ask::Append(..)
+            | Ask::Hedge(..)
             | Ask::PutBundle(_)
             | Ask::GetBundle(_)
             | Ask::TakeKeyPackages(_)
@@ -150,7 +182,7 @@ impl Links {
     /// Greets a node that was reached.
     pub(crate) fn connected(&mut self, step: &mut Step<'_>, node: &NodeId) {
         let Some(link) = self.links.get_mut(node) else { return step.disconnect(node) };
-        *link = Link::default();
+        link.reset();
         step.rng.fill_bytes(&mut link.our_nonce);
         let hello = Hello { versions: VERSIONS, nonce: link.our_nonce };
         step.transmit(node, Frame::new(Body::Hello(hello)));
@@ -159,7 +191,7 @@ impl Links {
     /// Forgets what was going on; answers will not come.
     pub(crate) fn disconnected(&mut self, node: &NodeId) {
         if let Some(link) = self.links.get_mut(node) {
-            *link = Link::default();
+            link.reset();
         }
     }
 
@@ -218,7 +250,7 @@ impl Links {
         while request == 0 || link.asks.contains_key(&request) {
             request = step.rng.next_u32() >> (u32::BITS - REQUEST_BITS);
         }
-        link.asks.insert(request, ask);
+        link.asks.insert(request, Asked { ask, at: step.now });
         step.transmit(node, Frame { request, body });
     }
 
@@ -268,8 +300,38 @@ impl Links {
     }
 
     /// Returns the question to which `request` is the answer.
-    pub(crate) fn answered(&mut self, node: &NodeId, request: u32) -> Option<Ask> {
-        self.links.get_mut(node)?.asks.remove(&request)
+    pub(crate) fn answered(&mut self, node: &NodeId, request: u32, now: Instant) -> Option<Ask> {
+        let link = self.links.get_mut(node)?;
+        let Asked { ask, at } = link.asks.remove(&request)?;
+        if ask.is_prompt() {
+            // Slowness counts at once, quickness little by little.
+            let eased = link.pace.unwrap_or_default().mul_f64(PACE_KEPT);
+            link.pace = Some(now.since(at).max(eased));
+        }
+        Some(ask)
+    }
+
+    /// A node has said something.
+    pub(crate) fn heard(&mut self, node: &NodeId, now: Instant) {
+        if let Some(link) = self.links.get_mut(node) {
+            link.heard = Some(now);
+        }
+    }
+
+    /// Since when a node has said nothing although it was asked something.
+    pub(crate) fn silent_since(&self, node: &NodeId) -> Option<Instant> {
+        let link = self.links.get(node)?;
+        let prompt = link.asks.values().filter(|asked| asked.ask.is_prompt());
+        let asked = prompt.map(|asked| asked.at).min()?;
+        Some(link.heard.map_or(asked, |heard| heard.max(asked)))
+    }
+
+    /// How long a node may be silent before another one takes its place.
+    pub(crate) fn patience(&self, node: &NodeId) -> Duration {
+        let pace = self.links.get(node).and_then(|link| link.pace);
+        pace.map_or(PATIENCE_AT_FIRST, |pace| {
+            pace.saturating_mul(2).clamp(PATIENCE_MIN, PATIENCE_MAX)
+        })
     }
 
     /// Remembers that a handle is open.
@@ -311,7 +373,9 @@ impl Links {
 
     /// How many answers are awaited that fit.
     pub(crate) fn awaited(&self, node: &NodeId, fits: impl Fn(&Ask) -> bool) -> usize {
-        self.links.get(node).map_or(0, |link| link.asks.values().filter(|ask| fits(ask)).count())
+        self.links
+            .get(node)
+            .map_or(0, |link| link.asks.values().filter(|asked| fits(&asked.ask)).count())
     }
 
     /// The key by which this node knows this device.
@@ -332,5 +396,12 @@ pub(crate) const LINKS_MAX: usize = 2 * CONVERSATIONS_MAX;
 /// Of a request's number: it takes three bytes in a frame, and there are far more numbers than
 /// questions.
 const REQUEST_BITS: u32 = 21;
+/// How long a node may be silent: no shorter than a disk takes on a bad day, twice what it took of late,
+/// and no longer than somebody looks at a clock. At first nothing is known of it.
+const PATIENCE_MIN: Duration = Duration::from_millis(400);
+const PATIENCE_MAX: Duration = Duration::from_secs(5);
+const PATIENCE_AT_FIRST: Duration = Duration::from_secs(2);
+/// What is left of a slow answer's time with each further one.
+const PACE_KEPT: f64 = 0.9;
 /// Questions that one node has not answered: full windows of 64 conversations, and as many others.
 const ASKS_MAX: usize = 128 * WINDOW;

@@ -22,8 +22,9 @@ use crate::{
     conversation::Conversation,
     errand::{Errand, may_pass},
     link::{Ask, Handle, LINKS_MAX, Links, Purpose},
-    outbox::WINDOW,
+    outbox::{Refill, WINDOW},
     schema::{self, CONVERSATIONS},
+    standing::Standing,
     step::Step,
     sync::{self, Unaccepted},
 };
@@ -50,6 +51,7 @@ pub struct Client {
     pub(crate) unaccepted: BTreeMap<(NodeId, u32), Unaccepted>,
     pub(crate) counters: Counters,
     pub(crate) recovery: Option<Recovery>,
+    pub(crate) standing: Standing,
     timers: BTreeSet<(Instant, Timer)>,
     armed: BTreeMap<Timer, Instant>,
     outputs: VecDeque<Output<Event>>,
@@ -76,6 +78,14 @@ pub(crate) enum Timer {
     Retry(LogId),
     /// Ask again for what is missing.
     Refetch(LogId),
+    /// Open a log at the stand-in again.
+    StandBy(LogId),
+    /// Fetch what the stand-in has named and the home has not delivered.
+    Brief(LogId),
+    /// Give the stand-in what too few nodes hold.
+    Hedge(LogId),
+    /// See whether the home still answers.
+    Silence,
     /// Try again what a node would not do.
     Errand(NodeId, Errand),
     /// Look for a contact, so many times in vain before, unless a node of theirs was reached.
@@ -112,6 +122,7 @@ impl Machine for Client {
             unaccepted: BTreeMap::new(),
             counters: Counters::default(),
             recovery: None,
+            standing: Standing::default(),
             timers: BTreeSet::new(),
             armed: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -120,8 +131,8 @@ impl Machine for Client {
         for (log, _) in schema::load_all::<schema::Conversation>(rows, CONVERSATIONS, b"") {
             let log = LogId::try_from(log.as_slice())
                 .map_err(|_| OpenError::Damaged("the key of a conversation"))?;
-            let home = client.me.as_ref().and_then(Me::home).map(|home| home.node);
-            let conversation = Conversation::load(rows, log, home)
+            let own = client.me.as_ref().map(Me::own).unwrap_or_default();
+            let conversation = Conversation::load(rows, log, own)
                 .ok_or(OpenError::Damaged("the rows of a conversation"))?;
             client.conversations.insert(log, conversation);
         }
@@ -198,10 +209,13 @@ impl Client {
     pub(crate) fn arm(&mut self, due: Instant, timer: Timer) {
         let is_there = match timer {
             Timer::Accept(node) | Timer::Errand(node, _) => self.links.is_up(&node),
-            Timer::Receipt(log) | Timer::Retry(log) | Timer::Refetch(log) => {
-                self.conversations.contains_key(&log)
-            }
-            Timer::Look(..) => self.me.is_some(),
+            Timer::Receipt(log)
+            | Timer::Retry(log)
+            | Timer::Refetch(log)
+            | Timer::StandBy(log)
+            | Timer::Brief(log)
+            | Timer::Hedge(log) => self.conversations.contains_key(&log),
+            Timer::Look(..) | Timer::Silence => self.me.is_some(),
         };
         if !is_there {
             return;
@@ -210,6 +224,10 @@ impl Client {
             vacant.insert(due);
             self.timers.insert((due, timer));
         }
+    }
+
+    pub(crate) fn is_armed(&self, timer: Timer) -> bool {
+        self.armed.contains_key(&timer)
     }
 
     /// Takes timers back.
@@ -228,8 +246,9 @@ impl Client {
     pub(crate) fn forget_conversation(&mut self, step: &mut Step<'_>, log: &LogId) {
         self.conversations.remove(log);
         step.draft.delete(CONVERSATIONS, log.0);
-        for timer in [Timer::Receipt(*log), Timer::Retry(*log), Timer::Refetch(*log)] {
-            self.disarm(timer);
+        let of_it = [Timer::Receipt, Timer::Retry, Timer::Refetch];
+        for timer in of_it.into_iter().chain([Timer::StandBy, Timer::Brief, Timer::Hedge]) {
+            self.disarm(timer(*log));
         }
         for handle in self.links.close(step, |handle| handle.log == *log) {
             self.unaccepted.remove(&handle);
@@ -240,6 +259,7 @@ impl Client {
         let rng = ChaCha20Rng::from_rng(&mut self.rng);
         let mut step = Step::new(rows, now, rng);
         act(self, &mut step);
+        self.watch_home(&step);
         self.outputs.extend(step.into_outputs());
     }
 
@@ -271,7 +291,7 @@ impl Client {
 
     fn needed_nodes(&self, step: &Step<'_>) -> Vec<NodeAddress> {
         let Some(me) = self.me.as_ref().filter(|me| !me.locked_out()) else { return Vec::new() };
-        let mut nodes: Vec<NodeAddress> = me.home().cloned().into_iter().collect();
+        let mut nodes = me.served().to_vec();
         nodes.extend(me.next_home().cloned());
         nodes.extend(me.former_homes().cloned());
         let contacts = schema::load_all::<schema::Contact>(&step.draft, schema::CONTACTS, b"");
@@ -296,6 +316,10 @@ impl Client {
                 Timer::Receipt(log) => self.send_receipt(step, &log, false),
                 Timer::Retry(log) => self.retry(step, &log),
                 Timer::Refetch(log) => self.ask_again(step, &log),
+                Timer::StandBy(log) => self.stand_by(step, &log),
+                Timer::Brief(log) => self.fetch_named(step, &log),
+                Timer::Hedge(log) => self.hedge(step, &log),
+                Timer::Silence => self.check_home(step),
                 Timer::Errand(node, errand) => self.take_up(step, &node, errand),
                 Timer::Look(account, tries) => self.look(step, account, tries),
             }
@@ -307,6 +331,11 @@ impl Client {
         self.drop_errands(node);
         self.unaccepted.retain(|(at, _), _| at != node);
         self.disarm(Timer::Accept(*node));
+        if self.me.as_ref().is_some_and(|me| me.is_home(node)) {
+            self.disarm(Timer::Silence);
+            self.check_home(step);
+        }
+        self.knock_elsewhere(step, node);
         step.event(Event::Link(*node, false));
     }
 
@@ -319,7 +348,7 @@ impl Client {
             if me.locked_out() {
                 return;
             }
-            if me.is_home(node) {
+            if me.is_served(node) {
                 // Conversations are opened once the node knows whose they are.
                 me.home_is_up(step, &mut self.links, node);
             } else {
@@ -335,14 +364,19 @@ impl Client {
             if let Some(conversation) = self.conversations.get_mut(&log) {
                 conversation.flow.tries = 0;
             }
-            self.disarm(Timer::Retry(log));
-            self.open_conversation(step, &log);
+            if self.talks_about(&log, node) {
+                self.disarm(Timer::Retry(log));
+                self.open_conversation(step, &log);
+            } else {
+                self.stand_by(step, &log);
+            }
         }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else a node says is an answer")]
     fn frame(&mut self, step: &mut Step<'_>, node: &NodeId, frame: Frame) {
         let Frame { request, body } = frame;
+        self.links.heard(node, step.now);
         if let Body::Hello(hello) = body {
             if self.links.is_up(node) {
                 // What was signed over the first nonce, and what will be, must go on to fit.
@@ -364,8 +398,14 @@ impl Client {
             Body::Signal { handle, ciphertext } => {
                 self.signalled(step, node, handle, &ciphertext);
             }
+            Body::Brief { handle, sequence, reference } => {
+                self.briefed(step, node, handle, (sequence, reference));
+            }
+            Body::Held { handle, reference, node: holder, signature } => {
+                self.held(step, (node, handle), &reference, holder, &signature);
+            }
             Body::Goodbye(_) => {}
-            answer => match self.links.answered(node, request) {
+            answer => match self.links.answered(node, request, step.now) {
                 Some(ask) => self.answered(step, node, ask, answer),
                 None => self.count_dropped(),
             },
@@ -382,7 +422,7 @@ impl Client {
                     }
                     let lost_its_copy = sync::opened(step, node, &handle.log, head);
                     if lost_its_copy && handle.purpose == Purpose::Read {
-                        self.refill(step, &handle.log);
+                        self.refill(step, &handle.log, Refill::All);
                     }
                     if let (Purpose::Former, Some(me)) = (handle.purpose, &mut self.me) {
                         me.former_ends(node, head.sequence);
@@ -400,8 +440,12 @@ impl Client {
             (Ask::Append(log, number), Body::Accepted { sequence, .. }) => {
                 sync::stored(step, node, &log, sequence);
                 if self.talks_about(&log, node) {
-                    self.append_accepted(step, &log, number);
+                    self.append_accepted(step, node, &log, number);
                 }
+            }
+            (Ask::Hedge(log, place), Body::Accepted { sequence, .. }) => {
+                sync::stored(step, node, &log, sequence);
+                self.holds(step, &log, place, *node);
             }
             (Ask::PutBundle(version), Body::Accepted { .. }) => {
                 self.bundle_was_put(step, node, version);
@@ -423,10 +467,11 @@ impl Client {
             }
             (Ask::PutInvite(key), Body::Accepted { .. }) => {
                 self.links.errand_done(node, Errand::Invite(key));
-                Me::invite_is_registered(step, &key);
+                Me::invite_is_registered(step, node, &key);
             }
             (Ask::Fetch(log, key), Body::Page { entries, more }) => {
                 self.fetched(step, &log, key, (entries, more));
+                self.named_is_here(step, node, &log, more);
             }
             _ => self.count_dropped(),
         }
@@ -457,6 +502,7 @@ impl Client {
                 self.ask_for_missing(step, &handle.log);
             }
             Purpose::Write => self.pump(step, &handle.log),
+            Purpose::Brief => self.stands_by(&handle.log),
             Purpose::Invited(account) => self.inbox_is_open(step, node, account),
         }
     }
@@ -481,6 +527,7 @@ impl Client {
                     }
                     Purpose::Read | Purpose::Write if !self.talks_about(&handle.log, node) => {}
                     Purpose::Read | Purpose::Write => self.open_refused(step, &handle.log),
+                    Purpose::Brief => self.standing_by_refused(step, &handle.log),
                     Purpose::Home => self.home_refused(step, node, code),
                 }
             }
@@ -510,7 +557,7 @@ impl Client {
             }
             Ask::PutInvite(key) => self.put_off(step, node, Errand::Invite(key), code),
             // Of an append: it was the home when it was asked.
-            Ask::Fetch(..) | Ask::Append(..) => {}
+            Ask::Fetch(..) | Ask::Append(..) | Ask::Hedge(..) => {}
         }
     }
 
@@ -521,7 +568,7 @@ impl Client {
     }
 
     pub(crate) fn home_refused(&mut self, step: &mut Step<'_>, node: &NodeId, code: Code) {
-        if let Some(me) = &mut self.me {
+        if let Some(me) = self.me.as_mut().filter(|me| me.is_home(node)) {
             me.set_trouble(step, Some(code));
         }
         self.put_off(step, node, Errand::Home, code);
@@ -543,7 +590,8 @@ impl Client {
             Ok(me) => {
                 step.done(ticket, Ok(Reply::Account(me.account)));
                 // Another of its homes may have answered than the one that serves it.
-                if let Some(home) = me.home() {
+                for home in me.served() {
+                    self.links.want(step, home);
                     me.home_is_up(step, &mut self.links, &home.node);
                 }
                 self.me = Some(me);
@@ -617,7 +665,7 @@ impl Client {
             return Err(CommandError::AccountExists);
         }
         let me = Me::create(step, phrase, name, homes)?;
-        if let Some(home) = me.home() {
+        for home in me.served() {
             self.links.want(step, home);
             if self.links.is_up(&home.node) {
                 me.home_is_up(step, &mut self.links, &home.node);
@@ -645,10 +693,10 @@ impl Client {
 /// Conversations of a device. Each takes up to two handles, which may all be at one node; a few
 /// are left for inboxes.
 pub(crate) const CONVERSATIONS_MAX: usize = 2000;
-/// Two timers for each link, three for each conversation, one for each contact, and one for each
+/// Two timers for each link, six for each conversation, one for each contact, and one for each
 /// errand: two nodes of whoever is being added, invites, and three of the account.
 const TIMERS_MAX: usize =
-    2 * LINKS_MAX + 3 * CONVERSATIONS_MAX + 3 * contact::CONTACTS_MAX + limits::INVITES_MAX + 3;
+    2 * LINKS_MAX + 6 * CONVERSATIONS_MAX + 3 * contact::CONTACTS_MAX + 2 * limits::INVITES_MAX + 4;
 /// Timers worked off at a time, so that other inputs don't wait.
 const TIMERS_AT_A_TIME: usize = 64;
 /// What one input leads to at most: a full window for each timer that is due, and something about

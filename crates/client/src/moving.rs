@@ -17,6 +17,7 @@ use crate::{
     errand::{Errand, may_pass},
     link::{Ask, Purpose},
     machine::Timer,
+    outbox::Refill,
     ranking::ranking_with,
     step::Step,
 };
@@ -78,9 +79,11 @@ impl Client {
             return;
         }
         let is_newest = me.bundle.rank().2 == version;
-        if me.is_home(node) {
+        if me.is_served(node) {
             if is_newest {
-                me.set_trouble(step, None);
+                if me.is_home(node) {
+                    me.set_trouble(step, None);
+                }
                 me.bundle_is_known(step, &mut self.links, node);
             } else {
                 me.home_is_up(step, &mut self.links, node);
@@ -112,7 +115,7 @@ impl Client {
             if !may_pass(code) {
                 self.give_up_moving(step);
             }
-        } else if me.is_former_home(node) && !me.is_home(node) {
+        } else if me.is_former_home(node) && !me.is_served(node) {
             // While a record waits for the next home, this one may know that.
             let waits = me.next_record().is_some();
             self.put_off(step, node, Errand::Former, code);
@@ -139,10 +142,10 @@ impl Client {
         }
         self.tell_contacts(step);
         if moves {
-            self.forget_inbox_at_home(step);
+            self.forget_inbox_at_homes(step);
         }
         let Self { me: Some(me), links, .. } = self else { return };
-        if let Some(home) = me.home() {
+        for home in me.served() {
             links.want(step, home);
             if at == Some(&home.node) {
                 me.bundle_is_known(step, links, &home.node);
@@ -160,12 +163,13 @@ impl Client {
 
     /// The inbox may still be open at a node that was the home before, or was about to be left: it is
     /// opened anew, and all that follows from it is done.
-    fn forget_inbox_at_home(&mut self, step: &mut Step<'_>) {
+    fn forget_inbox_at_homes(&mut self, step: &mut Step<'_>) {
         let Some(me) = &self.me else { return };
-        let (inbox, home) = (me.inbox_log(), me.home().map(|home| home.node));
-        let Some(node) = home else { return };
-        for handle in self.links.close_at(step, &node, |handle| handle.log == inbox) {
-            self.unaccepted.remove(&handle);
+        let inbox = me.inbox_log();
+        for home in me.served() {
+            for handle in self.links.close_at(step, &home.node, |handle| handle.log == inbox) {
+                self.unaccepted.remove(&handle);
+            }
         }
     }
 
@@ -176,13 +180,13 @@ impl Client {
             return;
         };
         let theirs = contact::load(&step.draft, &conversation.contact).and_then(|c| c.bundle());
-        let home = me.home().map(|home| home.node);
+        let own = me.own();
         let ranking = match &theirs {
             Some(theirs) => ranking_with(conversation, &me.bundle, theirs),
             None => conversation.ranking.clone(),
         };
         let same_nodes = conversation.ranking.nodes == ranking.nodes;
-        conversation.rank(ranking, home);
+        conversation.rank(ranking, own);
         if moves || !same_nodes {
             conversation.tell_all();
         }
@@ -193,7 +197,7 @@ impl Client {
                 self.unaccepted.remove(&handle);
             }
             self.disarm(Timer::Retry(*log));
-            self.refill(step, log);
+            self.refill(step, log, Refill::All);
         }
         for node in &others {
             self.links.want(step, node);

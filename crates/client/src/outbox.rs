@@ -92,11 +92,15 @@ impl Client {
 
     /// Opens the log of a conversation whose node is up, to read and to write.
     pub(crate) fn open_conversation(&mut self, step: &mut Step<'_>, log: &LogId) {
+        self.stand_by(step, log);
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let Some(node) = conversation.node().map(|address| address.node) else { return };
         if self.links.reads(&node, log) {
             return;
         }
+        // Who holds what was accepted on an earlier connection nobody knows any more.
+        self.refill(step, log, Refill::Unsettled);
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
         let sent = before_first(&step.draft, conversation);
         conversation.flow = Flow { sent, tries: conversation.flow.tries, ..Flow::default() };
         let cursor = sync::cursor(&step.draft, &node, log);
@@ -177,17 +181,24 @@ impl Client {
         }
     }
 
-    /// The node holds an envelope durably.
-    pub(crate) fn append_accepted(&mut self, step: &mut Step<'_>, log: &LogId, number: u64) {
+    /// A node holds an envelope durably.
+    pub(crate) fn append_accepted(
+        &mut self,
+        step: &mut Step<'_>,
+        node: &NodeId,
+        log: &LogId,
+        number: u64,
+    ) {
         let key = numbered(log, number);
         let Some(row) = schema::load::<Outgoing>(&step.draft, OUTBOX, &key) else { return };
         step.draft.delete(OUTBOX, key);
         // What bears no mark is a change of keys by somebody else.
         if let Ok(envelope) = Envelope::decode(&row.envelope)
-            && mark_of(&step.draft, log, &envelope).is_some()
+            && mark_of(&step.draft, log, Place::of(&envelope)).is_some()
         {
-            raise(step, log, &envelope, Mark::Stored);
-            keep(step, log, &envelope, row);
+            let place = Place::of(&envelope);
+            keep(step, log, place, row);
+            self.holds(step, log, place, *node);
         }
         if number.is_multiple_of(KEPT_SWEPT) {
             sweep_kept(step, log);
@@ -214,7 +225,12 @@ impl Client {
         number: u64,
         code: Code,
     ) {
+        let is_there = schema::load::<Outgoing>(&step.draft, OUTBOX, &numbered(log, number));
         let Some(conversation) = self.conversations.get_mut(log) else { return };
+        if is_there.is_none() {
+            // Another node has taken it.
+            return;
+        }
         // What is behind it depends on it.
         conversation.flow.stalled = true;
         conversation.flow.doubtful = true;
@@ -275,22 +291,31 @@ impl Client {
     /// Another node is the home, or it has another copy than before. What the contact has not
     /// acknowledged is sent once more, for the only copy may be gone, and so are all changes of keys,
     /// whoever made them: they may be at no node of the ranking any more.
-    pub(crate) fn refill(&mut self, step: &mut Step<'_>, log: &LogId) {
+    ///
+    /// Or only those of which it is not known that enough nodes hold them.
+    pub(crate) fn refill(&mut self, step: &mut Step<'_>, log: &LogId, which: Refill) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
-        conversation.flow = Flow::default();
         let mut envelopes: BTreeMap<Place, Envelope> = BTreeMap::new();
-        let mut add = |envelope: Envelope| {
-            let place = Place { position: envelope.head.position, id: envelope.id() };
-            envelopes.insert(place, envelope);
+        let tables = match which {
+            Refill::All => &[CHANGES, KEPT][..],
+            Refill::Unsettled => &[KEPT],
         };
-        for table in [CHANGES, KEPT] {
-            for (_, row) in schema::load_all::<Outgoing>(&step.draft, table, &log.0) {
-                Envelope::decode(&row.envelope).into_iter().for_each(&mut add);
+        let rows = |table| schema::load_all::<Outgoing>(&step.draft, table, &log.0);
+        for (_, row) in tables.iter().flat_map(|table| rows(*table)) {
+            if let Ok(envelope) = Envelope::decode(&row.envelope)
+                && (which == Refill::All
+                    || mark_of(&step.draft, log, Place::of(&envelope)) == Some(Mark::Sent))
+            {
+                envelopes.insert(Place::of(&envelope), envelope);
             }
         }
+        if envelopes.is_empty() && which == Refill::Unsettled {
+            return;
+        }
+        conversation.flow = Flow { tries: conversation.flow.tries, ..Flow::default() };
         for (number, envelope) in all_of(&step.draft, log) {
             step.draft.delete(OUTBOX, numbered(log, number));
-            add(envelope);
+            envelopes.insert(Place::of(&envelope), envelope);
         }
         // In an order in which each key is announced before it is used.
         for (place, envelope) in envelopes {
@@ -341,10 +366,18 @@ impl Client {
     /// The conversations whose log is at this node.
     pub(crate) fn conversations_at(&self, node: &NodeId) -> Vec<LogId> {
         let at = self.conversations.values().filter(|conversation| {
-            conversation.node().is_some_and(|address| address.node == *node)
+            let is_there = conversation.node().is_some_and(|address| address.node == *node);
+            is_there || conversation.stand_in() == Some(*node)
         });
         at.map(|conversation| conversation.log).collect()
     }
+}
+
+/// What goes into the outbox once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refill {
+    All,
+    Unsettled,
 }
 
 /// How far the outbox of a conversation has come since its log was opened.
@@ -402,19 +435,17 @@ fn outgoing(key: &[u8], row: &[u8]) -> Option<(u64, Envelope)> {
 pub(crate) fn announced(rows: &dyn Rows, log: &LogId) -> BTreeSet<PublicKey> {
     let all = all_of(rows, log).into_iter().map(|(_, envelope)| envelope);
     let unseen =
-        all.filter(|envelope| mark_of(rows, log, envelope).is_some_and(|m| m <= Mark::Sent));
+        all.filter(|e| mark_of(rows, log, Place::of(e)).is_some_and(|mark| mark <= Mark::Sent));
     unseen.filter_map(|envelope| envelope.head.extension.announced_key()).collect()
 }
 
-pub(crate) fn mark_of(rows: &dyn Rows, log: &LogId, envelope: &Envelope) -> Option<Mark> {
-    let place = Place { position: envelope.head.position, id: envelope.id() };
+pub(crate) fn mark_of(rows: &dyn Rows, log: &LogId, place: Place) -> Option<Mark> {
     Mark::from_byte(*rows.get(MARKS, &place.key(log))?.first()?)
 }
 
 /// Keeps an own envelope that its node holds until the contact has acknowledged it.
-fn keep(step: &mut Step<'_>, log: &LogId, envelope: &Envelope, row: Outgoing) {
-    if mark_of(&step.draft, log, envelope).is_none_or(|mark| mark <= Mark::Stored) {
-        let place = Place { position: envelope.head.position, id: envelope.id() };
+fn keep(step: &mut Step<'_>, log: &LogId, place: Place, row: Outgoing) {
+    if mark_of(&step.draft, log, place).is_none_or(|mark| mark <= Mark::Stored) {
         step.draft.put(KEPT, place.key(log), row.encode_to_vec());
     }
 }
@@ -438,10 +469,9 @@ pub(crate) fn appends(log: &LogId) -> impl Fn(&Ask) -> bool {
     move |ask| matches!(ask, Ask::Append(asked, _) if *asked == log)
 }
 
-pub(crate) fn raise(step: &mut Step<'_>, log: &LogId, envelope: &Envelope, mark: Mark) {
-    let place = Place { position: envelope.head.position, id: envelope.id() };
+pub(crate) fn raise(step: &mut Step<'_>, log: &LogId, place: Place, mark: Mark) {
     let key = place.key(log);
-    if mark_of(&step.draft, log, envelope).is_none_or(|before| before < mark) {
+    if mark_of(&step.draft, log, place).is_none_or(|before| before < mark) {
         step.draft.put(MARKS, key, [mark as u8]);
         step.event(Event::Timeline(*log));
     }

@@ -4,15 +4,19 @@
 use crypto::Bundle;
 use proto::{AccountId, Ranking, limits};
 
-use crate::{Client, contact, conversation::Conversation, step::Step};
+use crate::{
+    Client,
+    account::{HOMES_SERVED, served},
+    contact,
+    conversation::Conversation,
+    step::Step,
+};
 
 /// The ranking of a conversation between two accounts: their homes in turns, the creator's first.
 ///
 /// Both members come to the same one from the same records, and to one with a larger version from
 /// newer ones.
 pub(crate) fn ranking(creator: &Bundle, other: &Bundle) -> Ranking {
-    let served =
-        |bundle: &Bundle| bundle.homes().iter().take(HOMES_SERVED).cloned().collect::<Vec<_>>();
     let (first, second) = (served(creator), served(other));
     let mut nodes = Vec::new();
     for turn in 0..HOMES_SERVED {
@@ -52,13 +56,13 @@ impl Client {
         let theirs = contact::load(&step.draft, account).and_then(|contact| contact.bundle());
         let (Some(me), Some(theirs)) = (&self.me, theirs) else { return };
         let (mut changed, mut untold) = (Vec::new(), Vec::new());
-        let home = me.home().map(|home| home.node);
+        let own = me.own();
         for conversation in self.conversations.values_mut().filter(|c| c.contact == *account) {
             let ranking = ranking_with(conversation, &me.bundle, &theirs);
             if conversation.ranking != ranking && conversation.ranking.version <= ranking.version {
                 // Who has yet to hear of this account's home may name an old one to theirs.
                 let is_known = conversation.untold.is_empty();
-                conversation.rank(ranking, home);
+                conversation.rank(ranking, own);
                 if !is_known {
                     conversation.tell_all();
                     untold.extend(conversation.untold_addresses());
@@ -87,8 +91,6 @@ impl Client {
     }
 }
 
-/// Homes of one account that hold its conversations.
-const HOMES_SERVED: usize = 1;
 /// Of the version: rotations are few, delegations rare.
 const ROTATION_BITS: u32 = 4;
 const SERIAL_BITS: u32 = 24;
@@ -125,11 +127,11 @@ mod tests {
     }
 
     #[test]
-    fn the_creators_home_comes_first_and_a_shared_one_once() {
-        let (a, b) = (bundle(1, 1, &[7, 8]), bundle(2, 1, &[9]));
-        assert_eq!(nodes(&ranking(&a, &b)), [7, 9]);
-        assert_eq!(nodes(&ranking(&b, &a)), [9, 7]);
-        assert_eq!(nodes(&ranking(&a, &bundle(2, 1, &[7, 9]))), [7]);
+    fn homes_come_in_turns_the_creators_first_and_a_shared_one_once() {
+        let (a, b) = (bundle(1, 1, &[7, 8, 6]), bundle(2, 1, &[9]));
+        assert_eq!(nodes(&ranking(&a, &b)), [7, 9, 8]);
+        assert_eq!(nodes(&ranking(&b, &a)), [9, 7, 8]);
+        assert_eq!(nodes(&ranking(&a, &bundle(2, 1, &[7, 5]))), [7, 8, 5]);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 
 use prost::Message;
 use proto::{
-    AccountId, Direction, EnvelopeId, LogId, NodeId, PublicKey, Reference, Rows, Table, Visit,
+    AccountId, Direction, Envelope, EnvelopeId, LogId, NodeId, PublicKey, Reference, Rows, Table,
+    Visit,
 };
 
 /// One row: this device and its account. Key: empty.
@@ -155,12 +156,12 @@ pub(crate) struct Invite {
     pub(crate) expires_s: u64,
     #[prost(uint32, tag = "3")]
     pub(crate) uses: u32,
-    /// The home node knows it.
-    #[prost(bool, tag = "4")]
-    pub(crate) registered: bool,
     /// How many have come by it: another home is told of the rest.
     #[prost(uint32, tag = "5")]
     pub(crate) used: u32,
+    /// The homes that know it.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub(crate) homes: Vec<Vec<u8>>,
 }
 
 /// A key package that others may use to welcome this device.
@@ -172,15 +173,15 @@ pub(crate) struct KeyPackage {
     pub(crate) secret: Vec<u8>,
     #[prost(bool, tag = "3")]
     pub(crate) last_resort: bool,
-    /// The home node has said that it holds it, or held it.
-    #[prost(bool, tag = "4")]
-    pub(crate) uploaded: bool,
     #[prost(uint64, tag = "5")]
     pub(crate) made_s: u64,
     /// It was handed in, perhaps in vain: a one-time package never is a second time, as two people
     /// would get it.
     #[prost(bool, tag = "6")]
     pub(crate) offered: bool,
+    /// The homes that have said that they hold it, or held it: one, but for the last resort.
+    #[prost(bytes = "vec", repeated, tag = "7")]
+    pub(crate) homes: Vec<Vec<u8>>,
 }
 
 /// What of a conversation rarely changes.
@@ -340,6 +341,10 @@ pub struct Place {
 }
 
 impl Place {
+    pub(crate) fn of(envelope: &Envelope) -> Self {
+        Self { position: envelope.head.position, id: envelope.id() }
+    }
+
     pub(crate) fn encode(self) -> Vec<u8> {
         [self.position.to_be_bytes().as_slice(), &self.id.0].concat()
     }

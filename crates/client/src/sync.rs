@@ -21,8 +21,8 @@ use crate::{
 /// Deliveries of one handle that the node has not been told of.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Unaccepted {
-    sequence: u64,
-    count: u64,
+    pub(crate) sequence: u64,
+    pub(crate) count: u64,
 }
 
 /// Where this device stands in a node's copy of a log.
@@ -54,6 +54,16 @@ pub(crate) fn opened(step: &mut Step<'_>, node: &NodeId, log: &LogId, head: Curs
     ours.incarnation != 0
 }
 
+/// All of a node's copy is here up to `sequence`; tells whether that is news.
+pub(crate) fn advance(step: &mut Step<'_>, node: &NodeId, log: &LogId, sequence: u64) -> bool {
+    let ours = cursor(&step.draft, node, log);
+    if ours.sequence >= sequence {
+        return false;
+    }
+    put_cursor(step, node, log, Cursor { sequence, ..ours });
+    true
+}
+
 /// A node stored an own entry as the next one: it need not be delivered here.
 pub(crate) fn stored(step: &mut Step<'_>, node: &NodeId, log: &LogId, sequence: u64) {
     let ours = cursor(&step.draft, node, log);
@@ -79,12 +89,13 @@ impl Client {
                 step.durability = Durability::Later;
                 self.arrived(step, &handle.log, envelope);
             }
-            Purpose::Write | Purpose::Invited(_) | Purpose::Tell(_) => {
+            Purpose::Write | Purpose::Brief | Purpose::Invited(_) | Purpose::Tell(_) => {
                 return self.count_dropped();
             }
         }
         let ours = cursor(&step.draft, node, &handle.log);
         put_cursor(step, node, &handle.log, Cursor { sequence, ..ours });
+        self.check_briefs(step, &handle.log);
         self.settle(step, &handle.log, false);
         let unaccepted = self.unaccepted.entry((*node, number)).or_default();
         unaccepted.sequence = sequence;
@@ -381,7 +392,7 @@ impl crate::conversation::Counted {
 /// Readers get envelopes without the write key's signature; what they check is inside.
 const NO_SIGNATURE: [u8; 64] = [0; 64];
 /// Deliveries after which a node is told at once, well below [`limits::DELIVER_WINDOW`].
-const ACCEPT_EVERY: u64 = 64;
+pub(crate) const ACCEPT_EVERY: u64 = 64;
 /// How long a node may wait to be told; long enough to share a packet with a transport
 /// acknowledgement.
 const ACCEPT_DELAY: Duration = Duration::from_millis(20);

@@ -26,7 +26,7 @@ impl Client {
         if !self.links.is_up(node) || me.has_to_tell(&self.links) {
             return;
         }
-        let is_home = me.is_home(node);
+        let is_home = me.is_served(node);
         let logs = self.conversations.values().filter(|c| c.untold.contains(node));
         for (log, account) in logs.map(|c| (c.log, c.contact)).collect::<Vec<_>>() {
             self.ask_where(step, node, account);
@@ -43,7 +43,7 @@ impl Client {
         node: &NodeId,
         account: &AccountId,
     ) {
-        if !self.me.as_ref().is_some_and(|me| me.is_home(node)) {
+        if !self.me.as_ref().is_some_and(|me| me.is_served(node)) {
             return;
         }
         for conversation in self.conversations.values_mut().filter(|c| c.contact == *account) {

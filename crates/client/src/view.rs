@@ -232,8 +232,8 @@ pub fn safety_number(a: &AccountId, b: &AccountId) -> String {
 fn published(rows: &dyn Rows) -> bool {
     let packages = schema::load_all::<schema::KeyPackage>(rows, KEY_PACKAGES, b"");
     let invites = schema::load_all::<schema::Invite>(rows, INVITES, b"");
-    packages.iter().all(|(_, package)| package.uploaded)
-        && invites.iter().all(|(_, invite)| invite.registered)
+    packages.iter().all(|(_, package)| !package.homes.is_empty())
+        && invites.iter().all(|(_, invite)| !invite.homes.is_empty())
 }
 
 fn contact_view(rows: &dyn Rows, account: AccountId, row: schema::Contact) -> ContactView {

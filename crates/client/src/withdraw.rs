@@ -52,7 +52,7 @@ impl Client {
             // Something before it waits for room, or may yet be stored.
             return false;
         };
-        if mark_of(&step.draft, log, &envelope).is_none_or(|mark| mark > Mark::Sent) {
+        if mark_of(&step.draft, log, Place::of(&envelope)).is_none_or(|mark| mark > Mark::Sent) {
             // The log has it, whatever the node says now; so it has what others made, which bears no
             // mark.
             step.draft.delete(OUTBOX, numbered(log, number));
@@ -112,7 +112,7 @@ impl Client {
             matches!(gone.get(&root), Some(c) if matches!(c.body, ContentBody::Receipt(_)));
         conversation.frontier.unacknowledged |= !receipt || again || gone.len() > 1;
         if fate == Fate::Shown {
-            raise(step, log, refused, Mark::Refused);
+            raise(step, log, Place::of(refused), Mark::Refused);
         }
         let mut gone = gone;
         if fate != Fate::SaidAgain

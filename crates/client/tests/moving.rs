@@ -96,7 +96,7 @@ fn a_home_that_is_gone_can_be_left() {
     town.set_cut(Who::Node(0), Who::Node(1), true);
     town.say(0, "two");
     town.pass(2 * SECOND);
-    assert_eq!(town.marks(0)[1], Mark::Stored);
+    assert_eq!(town.marks(0)[1], Mark::Sent, "two nodes must hold it");
     town.crash(Who::Node(0));
     town.say(1, "three");
     town.say(0, "four");
@@ -286,7 +286,7 @@ fn homes_in_another_order_and_pins_last() {
     town.pass(2 * SECOND);
     let homes = view::homes(town.rows(0)).unwrap();
     let shown: Vec<_> = homes.homes.iter().map(|home| (home.pinned, home.serves)).collect();
-    assert_eq!(shown, [(false, true), (true, false)]);
+    assert_eq!(shown, [(false, true), (true, true)], "the first two serve");
     agree(&town, 2);
 }
 

@@ -235,7 +235,7 @@ pub(crate) struct HomeArgs {
 pub(crate) enum HomeCommand {
     /// List your home nodes, how they do, and what they cost
     List,
-    /// Put nodes in front, the first of which serves you from then on; they are kept when homes are
+    /// Put nodes in front, the first two of which serve you from then on; they are kept when homes are
     /// chosen another time
     Pin {
         #[arg(required = true, value_name = "ADDRESS")]
@@ -257,7 +257,7 @@ pub(crate) enum HomeCommand {
 
 #[derive(Args)]
 pub(crate) struct MoveArgs {
-    /// The first one serves you, the others are in reserve
+    /// The first two serve you, the others are in reserve
     #[arg(value_name = "ADDRESS")]
     pub(crate) nodes: Vec<NodeAddress>,
     /// Which node to ask for others (default: the one that runs here, or your home)

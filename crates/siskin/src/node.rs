@@ -143,13 +143,14 @@ fn configure(node: NodeId, key: SigningKey, settings: &NodeSettings) -> NodeConf
         addresses: settings.advertise.clone(),
         region: settings.region.clone(),
         operator: settings.operator,
-        ..RouterConfig::new(key)
+        ..RouterConfig::new(key.clone())
     };
     NodeConfig {
         registration: settings.registration,
         disk_cap_bytes: settings.disk_cap_bytes,
         account_quota_bytes: settings.account_quota_bytes,
         routing: Some(routing),
+        key: Some(key),
         ..NodeConfig::new(node)
     }
 }

@@ -5,11 +5,11 @@ use crypto::{Authority, Bundle};
 use prost::Message;
 use proto::{Code, NodeAddress, NodeId, limits, wire};
 
-use super::{Me, check_new};
+use super::{Me, check_new, served};
 use crate::{
     CommandError, Event,
     link::{Links, Opening, Purpose},
-    schema::{self, ACCOUNT, INVITES, KEY_PACKAGES},
+    schema::{self, ACCOUNT},
     step::Step,
     sync,
 };
@@ -103,7 +103,7 @@ impl Me {
         }
         self.row.moving_trouble = String::new();
         self.save(step);
-        Ok(self.next_home().is_some_and(|next| !self.is_home(&next.node)))
+        Ok(self.next_home().is_some_and(|next| !self.is_served(&next.node)))
     }
 
     /// Gives up a move that the next home would not have.
@@ -135,24 +135,25 @@ impl Me {
         self.row.pinned.iter().flat_map(|node| NodeId::try_from(node.as_slice()))
     }
 
-    /// The next record counts from now on. Tells whether the home is another one by it, which then
-    /// is given what the one before had.
+    /// The next record counts from now on. Tells whether another home serves the account by it, which
+    /// then is given what the others have.
     pub(crate) fn take_over(&mut self, step: &mut Step<'_>) -> Option<bool> {
         let next = self.next.take()?;
-        let left =
-            self.home().filter(|home| next.homes().first().map(|h| h.node) != Some(home.node));
-        let left = left.cloned();
+        let (before, after) = (self.served().to_vec(), served(&next).to_vec());
+        let is_in = |homes: &[NodeAddress], home: &NodeAddress| {
+            homes.iter().any(|other| other.node == home.node)
+        };
+        let moves = after.iter().any(|home| !is_in(&before, home));
+        let home = self.home().map(|home| home.node);
         self.row.bundle = next.as_bytes().to_vec();
         self.bundle = next;
+        self.stands_in = after.iter().position(|other| Some(other.node) == home) == Some(1);
         // Whoever was to be told of an older record is told of this one.
         self.former.iter_mut().for_each(|former| former.told = false);
-        let moves = left.is_some();
-        if let Some(home) = left {
-            self.leave(step, home);
-            self.hand_in_again(step);
+        for home in before.iter().filter(|home| !is_in(&after, home)) {
+            self.leave(step, home.clone());
         }
-        let home = self.home().map(|home| home.node);
-        self.former.retain(|former| Some(former.home.node) != home);
+        self.former.retain(|former| !is_in(&after, &former.home));
         self.save(step);
         Some(moves)
     }
@@ -163,26 +164,6 @@ impl Me {
         self.former.push(Former { home, since_s, told: false, end: None });
         let excess = self.former.len().saturating_sub(FORMER_MAX);
         self.former.drain(..excess);
-    }
-
-    /// The next home has nothing yet. One-time key packages stay where they are: two people must
-    /// not get the same. The new home asks for others by how many it has.
-    fn hand_in_again(&self, step: &mut Step<'_>) {
-        for (hash, mut package) in
-            schema::load_all::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, b"")
-        {
-            if package.last_resort && package.uploaded {
-                package.uploaded = false;
-                step.draft.put(KEY_PACKAGES, hash, package.encode_to_vec());
-            }
-        }
-        for (key, mut invite) in schema::load_all::<schema::Invite>(&step.draft, INVITES, b"") {
-            let used_up = invite.used >= invite.uses;
-            if invite.registered != used_up {
-                invite.registered = used_up;
-                step.draft.put(INVITES, key, invite.encode_to_vec());
-            }
-        }
     }
 
     /// A home that was left is there: it must know the newer record, so that it sends on who comes.

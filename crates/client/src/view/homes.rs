@@ -63,7 +63,7 @@ pub fn homes(rows: &dyn Rows) -> Option<HomesView> {
     let home = |(at, address): (usize, &NodeAddress)| HomeView {
         address: address.clone(),
         pinned: row.pinned.iter().any(|node| *node == address.node.0),
-        serves: at == 0,
+        serves: at < account::HOMES_SERVED,
     };
     let next = account::next(&row).map(|next| next.homes().to_vec()).unwrap_or_default();
     let former = row.former.iter().filter_map(|former| former.home.as_ref());

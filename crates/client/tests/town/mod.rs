@@ -17,7 +17,7 @@ use std::{
 };
 
 use client::{
-    Action, Client, Command, CommandError, Config, Event, Mark, Reply, transport_seed,
+    Action, Client, Command, CommandError, Config, Event, InviteLink, Mark, Reply, transport_seed,
     view::{self, Item, MessageView, Range},
 };
 use crypto::{Phrase, SigningKey};
@@ -119,7 +119,13 @@ impl Town {
     }
 
     /// So many nodes, and these people, each at home at the node of the same number.
-    pub(crate) fn of(seed: u8, nodes: usize, people: &[&str]) -> Self {
+    pub(crate) fn of(seed: u8, nodes: usize, people: &[&'static str]) -> Self {
+        let at_one = |(number, name): (usize, &&'static str)| (*name, vec![number]);
+        Self::at(seed, nodes, &people.iter().enumerate().map(at_one).collect::<Vec<_>>())
+    }
+
+    /// So many nodes, and these people with the numbers of their homes.
+    pub(crate) fn at(seed: u8, nodes: usize, people: &[(&str, Vec<usize>)]) -> Self {
         let mut rng = ChaCha20Rng::from_seed([seed; 32]);
         let mut bytes = || {
             let mut bytes = [0; 32];
@@ -151,10 +157,10 @@ impl Town {
                 town.start(Who::Person(number));
             }
         }
-        for (number, name) in people.iter().copied().enumerate() {
+        for (number, (name, homes)) in people.iter().enumerate() {
             let phrase = Phrase::generate(&mut town.rng);
-            let homes = vec![town.address(number)];
-            let create = Action::CreateAccount { phrase, name: name.into(), homes };
+            let homes = homes.iter().map(|node| town.address(*node)).collect();
+            let create = Action::CreateAccount { phrase, name: (*name).into(), homes };
             let Reply::Account(account) = town.ask(number, create).unwrap() else { panic!() };
             town.accounts.push(account);
         }
@@ -168,13 +174,26 @@ impl Town {
 
     /// The first two people accept each other; the second one has asked.
     pub(crate) fn acquaint(mut self) -> Self {
-        let town = &mut self;
-        let invite = Action::Invite { uses: 1, valid_s: 3600 };
-        let Reply::Link(link) = town.ask(0, invite).unwrap() else { panic!() };
-        town.ask(1, Action::AddContact { link, name: "Ada".into() }).unwrap();
-        town.ask(0, Action::Accept { contact: town.accounts[1] }).unwrap();
-        town.pass(Duration::from_secs(1));
+        let link = self.invite(0);
+        self.add(1, link);
+        self.accept(0);
+        self.pass(Duration::from_secs(1));
         self
+    }
+
+    pub(crate) fn invite(&mut self, person: usize) -> InviteLink {
+        let invite = Action::Invite { uses: 1, valid_s: 3600 };
+        let Reply::Link(link) = self.ask(person, invite).unwrap() else { panic!() };
+        link
+    }
+
+    pub(crate) fn add(&mut self, person: usize, link: InviteLink) {
+        self.ask(person, Action::AddContact { link, name: "x".into() }).unwrap();
+    }
+
+    pub(crate) fn accept(&mut self, person: usize) {
+        let contact = self.friend(person);
+        self.ask(person, Action::Accept { contact }).unwrap();
     }
 
     pub(crate) fn address(&self, number: usize) -> NodeAddress {
@@ -195,6 +214,7 @@ impl Town {
         match who {
             Who::Node(n) => {
                 let mut config = NodeConfig::new(self.address(n).node);
+                config.key = Some(node_secret(n));
                 if self.closed.contains(&n) {
                     config.registration = Registration::Closed;
                 }
@@ -221,6 +241,11 @@ impl Town {
                 self.unlink((a, b));
             }
         }
+    }
+
+    /// A node is dead, and nobody has noticed: what is said to it gets lost.
+    pub(crate) fn stun(&mut self, node: usize) {
+        self.nodes[node].crash();
     }
 
     /// Lets two of them no longer hear each other, or again.
@@ -522,8 +547,12 @@ impl Town {
     }
 }
 
+fn node_secret(number: usize) -> SigningKey {
+    SigningKey::from_seed([200 + u8::try_from(number).unwrap(); 32])
+}
+
 fn node_key(number: usize) -> PublicKey {
-    SigningKey::from_seed([200 + u8::try_from(number).unwrap(); 32]).public()
+    node_secret(number).public()
 }
 
 fn read(bytes: &[u8]) -> Frame {

@@ -245,6 +245,6 @@ fn names(text: &str, node: &NodeId) -> bool {
     text.split('@').next().is_some_and(|name| name == node.to_string())
 }
 
-/// Homes of an account, unless its user wants another number: one that serves, and two for when it is
+/// Homes of an account, unless its user wants another number: two that serve, and one for when they are
 /// gone.
 pub(crate) const HOMES_WANTED: usize = 3;

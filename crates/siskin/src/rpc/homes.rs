@@ -14,7 +14,7 @@ use crate::{engine::Engine, failure::Failure};
 #[serde(deny_unknown_fields)]
 pub(crate) struct HomeList {}
 
-/// Makes these the homes, the first of which serves the account.
+/// Makes these the homes, the first two of which serve the account.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HomeSet {

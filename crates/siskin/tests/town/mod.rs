@@ -50,6 +50,13 @@ impl Node {
         end(&mut self.child);
     }
 
+    /// Lets the node do nothing, or go on.
+    pub fn stall(&self, stalls: bool) {
+        let signal = if stalls { "-STOP" } else { "-CONT" };
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
     /// Starts a killed node again where it was.
     pub fn restart(&mut self) {
         let port = self.address.split('@').nth(1).unwrap().to_owned();
@@ -86,9 +93,14 @@ pub struct Person {
 impl Person {
     /// Starts a daemon and makes an account at a node.
     pub fn settle(home: &Path, name: &str, node: &str) -> Self {
+        Self::settle_at(home, name, &[node])
+    }
+
+    /// The same at several nodes.
+    pub fn settle_at(home: &Path, name: &str, nodes: &[&str]) -> Self {
         let mut person = Self { home: home.to_owned(), child: None };
         person.come_online();
-        person.call("account.create", json!({ "name": name, "nodes": [node] }));
+        person.call("account.create", json!({ "name": name, "nodes": nodes }));
         person.until("the account is published", |person| {
             person.call("account.show", json!({}))["published"] == true
         });

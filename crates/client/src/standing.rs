@@ -1,0 +1,324 @@
+//! Standing in: an account's second home takes the place of the first within a moment. Specified in
+//! `spec/delivery.md`, section 8.
+//!
+//! ```text
+//!  home ──── Deliver ───▶ device ◀──── Brief (names) ──── stand-in
+//!    silent for a moment, or gone ──▶ they change places: logs are opened anew, from the cursor
+//!    up to which everything was named, and what the home has not answered goes to the stand-in
+//! ```
+//!
+//! Both homes hold everything. The stand-in only names what it has, which costs little, so that the
+//! device knows at all times up to where it has all of it, and notices what its home withholds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    time::Duration,
+};
+
+use proto::{Body, Instant, LogId, NodeId, Reference, Rows, limits};
+
+use crate::{
+    Client, Event,
+    conversation::Conversation,
+    link::{Ask, Handle, Opening, Purpose},
+    machine::{Timer, pause},
+    outbox::announced,
+    schema::{self, DEFERRED, REFERENCES, join},
+    step::{Durability, Step},
+    sync,
+};
+
+/// How often home and stand-in have changed places of late.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    changed: Option<Instant>,
+    changes: u32,
+}
+
+/// What the stand-in has named of one conversation.
+#[derive(Debug, Default)]
+pub(crate) struct Briefs {
+    /// The last sequence that was named.
+    seen: u64,
+    /// What is not here, and its sequence there.
+    missing: BTreeMap<Reference, u64>,
+    /// What of that the stand-in was asked for.
+    asked: BTreeSet<Reference>,
+    /// How often opening the log there was refused.
+    tries: u32,
+}
+
+impl Briefs {
+    pub(crate) fn missing(&self) -> usize {
+        self.missing.len()
+    }
+
+    /// Up to where everything that was named is here.
+    fn complete(&self) -> u64 {
+        self.missing.values().min().map_or(self.seen, |first| first.saturating_sub(1))
+    }
+}
+
+/// Two homes.
+impl Client {
+    /// Sees to it that a home which fails is noticed. Called when all of an input is done.
+    pub(crate) fn watch_home(&mut self, step: &Step<'_>) {
+        if self.is_armed(Timer::Silence) {
+            return;
+        }
+        let Some(me) = self.me.as_ref().filter(|me| !me.locked_out()) else { return };
+        let (Some(home), Some(stand_in)) = (me.home(), me.stand_in()) else { return };
+        let fails = !self.links.is_up(&home.node) || self.links.silent_since(&home.node).is_some();
+        if fails && self.links.is_up(&stand_in.node) {
+            let due = step.now.after(self.links.patience(&home.node));
+            self.arm(due, Timer::Silence);
+        }
+    }
+
+    /// A home may have failed: if so, and the other one has not, they change places.
+    pub(crate) fn check_home(&mut self, step: &mut Step<'_>) {
+        let Some(me) = self.me.as_ref().filter(|me| !me.locked_out()) else { return };
+        let (Some(home), Some(stand_in)) = (me.home(), me.stand_in()) else { return };
+        let (home, stand_in) = (home.node, stand_in.node);
+        if !self.is_failing(step.now, &home) || self.is_failing(step.now, &stand_in) {
+            return;
+        }
+        if let Some(changed) = self.standing.changed {
+            let rest = REST_MIN.saturating_mul(1 << self.standing.changes.min(REST_DOUBLINGS));
+            if step.now < changed.after(rest) {
+                return self.arm(changed.after(rest), Timer::Silence);
+            }
+            if step.now.since(changed) > CALM {
+                self.standing.changes = 0;
+            }
+        }
+        self.change_homes(step);
+    }
+
+    fn is_failing(&self, now: Instant, node: &NodeId) -> bool {
+        let patience = self.links.patience(node);
+        let is_silent = |since: Instant| now >= since.after(patience);
+        !self.links.is_up(node) || self.links.silent_since(node).is_some_and(is_silent)
+    }
+
+    fn change_homes(&mut self, step: &mut Step<'_>) {
+        let Some(me) = &mut self.me else { return };
+        me.change_places();
+        let own = me.own();
+        self.standing.changed = Some(step.now);
+        self.standing.changes = self.standing.changes.saturating_add(1);
+        let homes: Vec<NodeId> = me.served().iter().map(|home| home.node).collect();
+        let is_of_a_conversation = |handle: &Handle| {
+            matches!(handle.purpose, Purpose::Read | Purpose::Write | Purpose::Brief)
+        };
+        for home in &homes {
+            for handle in self.links.close_at(step, home, is_of_a_conversation) {
+                self.unaccepted.remove(&handle);
+            }
+        }
+        for conversation in self.conversations.values_mut() {
+            conversation.own = own;
+        }
+        for log in self.conversations.keys().copied().collect::<Vec<_>>() {
+            self.disarm(Timer::Retry(log));
+            self.open_conversation(step, &log);
+        }
+        step.event(Event::Account);
+    }
+}
+
+/// What the stand-in names.
+impl Client {
+    /// Opens the log of a conversation at the stand-in, to be told what is there.
+    pub(crate) fn stand_by(&mut self, step: &mut Step<'_>, log: &LogId) {
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        let Some(node) = conversation.stand_in() else { return };
+        let briefed = |handle: &Handle| handle.log == *log && handle.purpose == Purpose::Brief;
+        if !self.links.is_up(&node) || self.links.has(&node, briefed) {
+            return;
+        }
+        let tail = sync::cursor(&step.draft, &node, log);
+        let tries = conversation.briefs.tries;
+        conversation.briefs = Briefs { tries, ..Briefs::default() };
+        let founds = tail.incarnation == 0 || tries % 2 == 1;
+        let first = conversation.first_key().filter(|_| founds);
+        let genesis = first.map(|_| conversation.genesis.encode());
+        let key = first.or_else(|| conversation.known_key(&announced(&step.draft, log)));
+        let Some(key) = key else { return };
+        let opening = Opening {
+            log: *log,
+            key,
+            purpose: Purpose::Brief,
+            genesis,
+            tail: Some(tail),
+            brief: true,
+            ranking: conversation.ranking_to_tell().cloned(),
+        };
+        self.links.open(step, &node, opening);
+    }
+
+    /// The stand-in has opened a conversation's log.
+    pub(crate) fn stands_by(&mut self, log: &LogId) {
+        if let Some(conversation) = self.conversations.get_mut(log) {
+            conversation.briefs.tries = 0;
+        }
+    }
+
+    /// The stand-in would not open a conversation's log.
+    pub(crate) fn standing_by_refused(&mut self, step: &Step<'_>, log: &LogId) {
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        let later = pause(conversation.briefs.tries);
+        conversation.briefs.tries = conversation.briefs.tries.saturating_add(1);
+        self.arm(step.now.after(later), Timer::StandBy(*log));
+    }
+
+    /// The stand-in names an entry.
+    pub(crate) fn briefed(
+        &mut self,
+        step: &mut Step<'_>,
+        node: &NodeId,
+        number: u32,
+        (sequence, reference): (u64, Reference),
+    ) {
+        let handle = self.links.handle(node, number).filter(|h| h.purpose == Purpose::Brief);
+        let Some(handle) = handle else { return self.count_dropped() };
+        let log = handle.log;
+        let is_here = is_here(step, &log, &reference);
+        let Some(conversation) = self.conversations.get_mut(&log) else { return };
+        let briefs = &mut conversation.briefs;
+        if !is_here && briefs.missing.len() >= BRIEFS_MAX {
+            return self.count_dropped();
+        }
+        briefs.seen = briefs.seen.max(sequence);
+        step.durability = Durability::Later;
+        if !is_here {
+            briefs.missing.insert(reference, sequence);
+            let home = conversation.node().map(|address| address.node);
+            let patience = home.map_or(Duration::ZERO, |home| self.links.patience(&home));
+            self.arm(step.now.after(patience), Timer::Brief(log));
+        }
+        self.move_brief(step, node, (number, &log));
+    }
+
+    /// Something has arrived that the stand-in may have named.
+    pub(crate) fn check_briefs(&mut self, step: &mut Step<'_>, log: &LogId) {
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        if conversation.briefs.missing.is_empty() {
+            return;
+        }
+        conversation.briefs.missing.retain(|reference, _| !is_here(step, log, reference));
+        self.move_briefs(step, log);
+    }
+
+    fn move_briefs(&mut self, step: &mut Step<'_>, log: &LogId) {
+        let Some(node) = self.conversations.get(log).and_then(Conversation::stand_in) else {
+            return;
+        };
+        let briefed = |handle: &Handle| handle.log == *log && handle.purpose == Purpose::Brief;
+        if let Some(number) = self.links.find(&node, briefed) {
+            self.move_brief(step, &node, (number, log));
+        }
+    }
+
+    /// The cursor at the stand-in follows what is here.
+    fn move_brief(&mut self, step: &mut Step<'_>, node: &NodeId, (number, log): (u32, &LogId)) {
+        let Some(conversation) = self.conversations.get(log) else { return };
+        let complete = conversation.briefs.complete();
+        if !sync::advance(step, node, log, complete) {
+            return;
+        }
+        let unaccepted = self.unaccepted.entry((*node, number)).or_default();
+        unaccepted.sequence = complete;
+        unaccepted.count = unaccepted.count.saturating_add(1);
+        if unaccepted.count >= sync::ACCEPT_EVERY {
+            self.accept_deliveries(step, node);
+        } else {
+            self.arm(step.now.after(ACCEPT_DELAY), Timer::Accept(*node));
+        }
+    }
+
+    /// What was named should have come from the home by now: it is fetched from the stand-in, and the
+    /// home is asked for it too, which shows whether it is still there.
+    pub(crate) fn fetch_named(&mut self, step: &mut Step<'_>, log: &LogId) {
+        self.check_briefs(step, log);
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        let missing = conversation.briefs.missing.keys().copied();
+        let references: Vec<_> = missing.take(limits::FETCH_MAX).collect();
+        if references.is_empty() {
+            return;
+        }
+        let briefs = &mut conversation.briefs;
+        briefs.asked = references.iter().copied().collect();
+        let home = conversation.node().map(|address| address.node);
+        let nodes = [conversation.stand_in(), home];
+        let fits = |handle: &Handle| {
+            handle.log == *log && matches!(handle.purpose, Purpose::Brief | Purpose::Read)
+        };
+        for node in nodes.into_iter().flatten() {
+            let number = self.links.find(&node, fits);
+            let handle = number.and_then(|number| self.links.handle(&node, number));
+            if let (Some(number), Some(handle)) = (number, handle) {
+                let body = Body::Fetch { handle: number, references: references.clone() };
+                self.links.ask(step, &node, Ask::Fetch(*log, handle.key), body);
+            }
+        }
+        self.arm(step.now.after(FETCH_AGAIN), Timer::Brief(*log));
+    }
+
+    /// The stand-in has handed over what it had named, unless there is `more`. What is still not here is
+    /// nothing that a member may send.
+    pub(crate) fn named_is_here(
+        &mut self,
+        step: &mut Step<'_>,
+        node: &NodeId,
+        log: &LogId,
+        more: bool,
+    ) {
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        if conversation.stand_in() != Some(*node) {
+            return;
+        }
+        let asked = std::mem::take(&mut conversation.briefs.asked);
+        let missing = &mut conversation.briefs.missing;
+        let before = missing.len();
+        missing.retain(|reference, _| {
+            !is_here(step, log, reference) && (more || !asked.contains(reference))
+        });
+        let is_useful = missing.len() < before;
+        self.move_briefs(step, log);
+        // What did not fit the answer, or the question, is asked for at once; of a node that says so
+        // and hands over nothing, later.
+        if is_useful {
+            self.disarm(Timer::Brief(*log));
+            self.fetch_named(step, log);
+        }
+    }
+}
+
+/// Whether an entry is shown, or waits for others.
+fn is_here(step: &Step<'_>, log: &LogId, reference: &Reference) -> bool {
+    let key = join(log, reference.0);
+    if step.draft.get(REFERENCES, &key).is_some() {
+        return true;
+    }
+    let mut waits = false;
+    schema::each(&step.draft, DEFERRED, &key, &mut |_, _| {
+        waits = true;
+        ControlFlow::Break(())
+    });
+    waits
+}
+
+/// How long home and stand-in keep their places at least, doubled with each change: slow ones must not
+/// make them change all the time.
+const REST_MIN: Duration = Duration::from_secs(1);
+const REST_DOUBLINGS: u32 = 6;
+/// After so long without a change all are forgotten.
+const CALM: Duration = Duration::from_secs(300);
+/// Entries of a conversation that were named and are not here: as many as wait for one peer.
+pub(crate) const BRIEFS_MAX: usize = limits::QUEUE_FRAMES_MAX;
+/// How long the stand-in may wait to be told what has arrived: nobody waits for that.
+const ACCEPT_DELAY: Duration = Duration::from_secs(10);
+/// When to ask again for what was named.
+const FETCH_AGAIN: Duration = Duration::from_secs(5);
