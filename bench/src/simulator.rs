@@ -69,6 +69,7 @@ impl Town {
             about: String::new(),
             nodes: self.nodes,
             people: self.people,
+            homes: 1,
             friends: 1.min(self.people),
             acquainted: true,
             lasts: Span(self.lasts),

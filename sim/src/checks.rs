@@ -6,7 +6,7 @@ use std::{
     ops::ControlFlow,
 };
 
-use client::Client;
+use client::{Client, HOMES_SERVED};
 use proto::{Direction, Envelope, EnvelopeId, LogId, Rows, Table};
 
 use crate::{
@@ -105,14 +105,16 @@ impl World<'_> {
     fn entries_allowed(&self) -> u64 {
         let acts = u64::from(self.scenario.talk.acts).saturating_mul(self.scenario.people.into());
         let pairs = self.pairs().len() as u64;
-        let copies = self.scenario.nodes.min(2).into();
+        let served = (self.scenario.homes as usize).min(HOMES_SERVED);
+        let copies = (self.scenario.nodes as usize).min(served.saturating_mul(2)) as u64;
         acts.saturating_mul(ENTRIES_PER_ACT)
             .saturating_add(pairs.saturating_mul(ENTRIES_PER_PAIR))
             .saturating_mul(copies)
     }
 
     fn bytes_allowed(&self, node: u32, entries: u64) -> u64 {
-        let accounts = (0..self.scenario.people).filter(|person| self.home(*person) == node);
+        let accounts =
+            (0..self.scenario.people).filter(|person| self.homes(*person).any(|home| home == node));
         let accounts = (accounts.count() as u64).saturating_add(1);
         accounts
             .saturating_mul(BYTES_PER_ACCOUNT)

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use client::view;
+use client::{HOMES_SERVED, view};
 
 use crate::{Milestone, Rule, Tally, network::HostId, scenario::Who, world::World};
 
@@ -74,12 +74,13 @@ impl World<'_> {
             .collect()
     }
 
-    /// Whether two people may lose what they say: a home of theirs lies or is gone, or they are.
+    /// Whether two people may lose what they say: all nodes that serve one of them lie or are gone, or
+    /// one of them is.
     pub(crate) fn is_excused(&self, a: u32, b: u32) -> bool {
+        let fails = |node| self.scenario.excused(node) || self.gone.contains(&HostId(node));
         [a, b].into_iter().any(|person| {
-            self.scenario.excused(self.home(person))
+            self.homes(person).take(HOMES_SERVED).all(fails)
                 || self.gone.contains(&self.host_of(Who::Person(person)))
-                || self.gone.contains(&HostId(self.home(person)))
         })
     }
 

@@ -114,7 +114,7 @@ impl World<'_> {
     }
 
     fn create_account(&mut self, number: u32) {
-        let Some(home) = self.home_address(number) else { return };
+        let homes = self.home_addresses(number);
         let Some(person) = self.people.get_mut(number as usize) else { return };
         if person.asked.values().any(|asked| *asked == Asked::Account) {
             return;
@@ -122,7 +122,7 @@ impl World<'_> {
         let phrase = Phrase::generate(person.dice.generator());
         // What nobody but friends may read is found by the marker in it.
         let name = name_given(number);
-        let create = Action::CreateAccount { phrase, name, homes: vec![home] };
+        let create = Action::CreateAccount { phrase, name, homes };
         self.ask(number, Asked::Account, create);
     }
 

@@ -64,6 +64,7 @@ impl Generator<'_> {
             about: String::new(),
             nodes,
             people,
+            homes: 1,
             friends: self.number(1, people.saturating_sub(1).min(3)),
             acquainted: self.one_in(2),
             lasts,
@@ -88,6 +89,9 @@ impl Generator<'_> {
         // end that would take long to run.
         if scenario.acquainted && self.one_in(5) {
             stretch(&mut scenario);
+        }
+        if nodes > 1 {
+            scenario.homes = self.pick(1, &[2, 2, 3]).min(nodes);
         }
         scenario
     }

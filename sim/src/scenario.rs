@@ -26,8 +26,12 @@ pub struct Scenario {
     pub about: String,
     /// Service nodes.
     pub nodes: u32,
-    /// People, each with one device; person `i` is at home at node `i mod nodes`.
+    /// People, each with one device.
     pub people: u32,
+    /// Homes of each person, 1 by default and no more than there are nodes: person `i` is at home at node
+    /// `i mod nodes` and those that follow, which are in reserve but for the first two.
+    #[serde(default = "one")]
+    pub homes: u32,
     /// How many others each person knows: the next ones in a ring. 1 by default; fewer than there
     /// are people.
     #[serde(default = "one")]

@@ -91,6 +91,7 @@ impl<F: FnMut(&Scenario) -> bool> Shrinker<F> {
         self.thin(|s| s.people as usize, drop_people);
         self.thin(|s| s.nodes as usize, drop_nodes);
         self.lower(|scenario| &mut scenario.friends, 0);
+        self.lower(|scenario| &mut scenario.homes, 1);
     }
 
     fn shorten(&mut self) {

@@ -49,6 +49,8 @@ pub(crate) struct World<'a> {
     pub(crate) violations: Vec<Violation>,
     seed: u64,
     addresses: Vec<NodeAddress>,
+    /// Each node's, in the same order.
+    keys: Vec<SigningKey>,
     /// Each device's transport secret.
     pub(crate) transports: Vec<[u8; 32]>,
     /// When each node was last told what its disk holds, and what that was.
@@ -90,6 +92,7 @@ impl<'a> World<'a> {
             violations: Vec::new(),
             seed,
             addresses: Vec::new(),
+            keys: Vec::new(),
             transports: Vec::new(),
             reported: Vec::new(),
             boots: 0,
@@ -109,11 +112,13 @@ impl<'a> World<'a> {
 
     fn add_node(&mut self, number: u32) {
         let mut dice = Dice::new(self.seed, "node", number.into());
-        let key = SigningKey::from_seed(dice.bytes()).public();
+        let secret = SigningKey::from_seed(dice.bytes());
+        let key = secret.public();
         let reachable = !self.scenario.behind_nat.contains(&number);
         let port = Port { key: Some(key), reachable, bps: self.scenario.network.node_bps };
         let (host, address) = self.stage.network.add(port);
         self.name(host, format!("node {number}"));
+        self.keys.push(secret);
         self.addresses.push(NodeAddress { node: NodeId(key.0), addresses: vec![address] });
         let disks = &self.scenario.disks;
         let ahead_us = self.skew(&mut dice);
@@ -178,12 +183,14 @@ impl<'a> World<'a> {
     }
 
     /// Where a person's account is at home.
-    pub(crate) fn home(&self, person: u32) -> u32 {
-        person.checked_rem(self.scenario.nodes).unwrap_or_default()
+    pub(crate) fn homes(&self, person: u32) -> impl Iterator<Item = u32> {
+        let nodes = self.scenario.nodes;
+        let home = move |turn| person.saturating_add(turn).checked_rem(nodes).unwrap_or_default();
+        (0..self.scenario.homes.min(nodes)).map(home)
     }
 
-    pub(crate) fn home_address(&self, person: u32) -> Option<NodeAddress> {
-        self.addresses.get(self.home(person) as usize).cloned()
+    pub(crate) fn home_addresses(&self, person: u32) -> Vec<NodeAddress> {
+        self.homes(person).filter_map(|home| self.addresses.get(home as usize).cloned()).collect()
     }
 
     pub(crate) fn host_of(&self, who: Who) -> HostId {
@@ -228,6 +235,7 @@ impl<'a> World<'a> {
         let node = self.addresses.get(number as usize)?.node;
         let driver = self.nodes.get_mut(number as usize).filter(|driver| !driver.is_up())?;
         let mut config = NodeConfig::new(node);
+        config.key = self.keys.get(number as usize).cloned();
         if self.scenario.disks.node_bytes > 0 {
             // Full is what the node says before the disk does.
             config.disk_cap_bytes = self.scenario.disks.node_bytes / 2;

@@ -24,7 +24,7 @@ impl Scenario {
     }
 
     /// Whether people and conversations at this node may lose something: it lies, leaves for ever,
-    /// can't be dialled or has a small disk, and today every device talks with one node only.
+    /// can't be dialled or has a small disk, and no other one serves them.
     pub(crate) fn excused(&self, node: u32) -> bool {
         self.disks.node_bytes > 0
             || self.behind_nat.contains(&node)

@@ -84,18 +84,10 @@ impl Words {
                 format!("deliver from {log}: {envelope}, entry {}, {how}", entry.sequence)
             }
             Body::Brief { handle, sequence, reference } => {
-                let found = self.handle(way, way.to, *handle);
-                let log = self.log(found, *handle);
-                format!(
-                    "brief from {log}: envelope {}, entry {sequence}",
-                    self.names.envelope(*reference)
-                )
+                self.brief(way, *handle, *sequence, *reference)
             }
             Body::Held { handle, reference, node, signature: _ } => {
-                let log = self.log(self.handle(way, way.to, *handle), *handle);
-                let entry = self.names.envelope(*reference);
-                let holder = node.map(|_| " by another node").unwrap_or_default();
-                format!("held of {log}{holder}: envelope {entry}")
+                self.held(way, *handle, *reference, node.is_some())
             }
             Body::Settled { handle, sequence } => {
                 let log = self.log(self.handle(way, way.from, *handle), *handle);
@@ -144,6 +136,17 @@ impl Words {
                 self.put_invite(way, *request, *handle, *key, &left, *uses)
             }
         }
+    }
+
+    fn brief(&mut self, way: Way, handle: u32, sequence: u64, reference: Reference) -> String {
+        let log = self.log(self.handle(way, way.to, handle), handle);
+        format!("brief from {log}: envelope {}, entry {sequence}", self.names.envelope(reference))
+    }
+
+    fn held(&mut self, way: Way, handle: u32, reference: Reference, elsewhere: bool) -> String {
+        let log = self.log(self.handle(way, way.to, handle), handle);
+        let at = if elsewhere { " at another node" } else { "" };
+        format!("held{at}: envelope {} of {log}", self.names.envelope(reference))
     }
 
     // What wants an answer.
