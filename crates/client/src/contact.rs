@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use crypto::{Allowed, Bundle, Cgka, Mls, Standing, open_request, seal_request, sign_envelope};
 use prost::Message;
 use proto::{
-    AccountId, Body, Code, ContentBody, Entry, Envelope, Expiry, Extension, Head, Kind, LogGenesis,
-    LogId, NodeAddress, NodeId, Rows, limits, wire,
+    AccountId, Body, Code, ContentBody, Entry, Envelope, Expiry, Extension, Head, Instant, Kind,
+    LogGenesis, LogId, NodeAddress, NodeId, Rows, limits, wire,
 };
 use rand_core::Rng;
 use sha2::{Digest, Sha256};
@@ -75,6 +75,7 @@ impl Client {
         }
         contact.set_state(ContactState::Adding);
         contact.link = link.to_string();
+        contact.answered = Vec::new();
         contact.trouble = String::new();
         contact.since_s = step.now.as_secs();
         if contact.name.is_empty() {
@@ -156,10 +157,16 @@ impl Client {
         self.links.awaited(node, about) > 0
     }
 
+    /// Whether a node that answers at all has yet to answer something about adding this contact.
+    fn asks_about(&self, now: Instant, account: &AccountId) -> bool {
+        let nodes = self.links.nodes();
+        nodes.iter().any(|node| self.waits_for(node, account) && !self.is_failing(now, node))
+    }
+
     /// The inbox of someone who gave an invite is open: learn who they are, or ask at once.
     pub(crate) fn inbox_is_open(&mut self, step: &mut Step<'_>, node: &NodeId, account: AccountId) {
         // One home is enough, and each would hand out key packages.
-        if self.links.nodes().iter().any(|node| self.waits_for(node, &account)) {
+        if self.asks_about(step.now, &account) {
             return;
         }
         let Some(contact) = load(&step.draft, &account) else { return };
@@ -205,6 +212,10 @@ impl Client {
         let Some(mut contact) = load(&step.draft, account) else { return };
         if adding(&contact).is_none() {
             return;
+        }
+        if contact.state() == ContactState::Requested {
+            // Another home has the request, and hands it over to this one.
+            return self.request_is_at(step, node, account, contact);
         }
         self.put_off(step, node, Errand::Add(*account), code);
         contact.trouble = match code {
@@ -299,14 +310,13 @@ impl Client {
         if !exists {
             return;
         }
-        let open = link
-            .nodes
-            .iter()
-            .find_map(|address| Some((address.node, self.invited(&address.node, account, &link)?)));
-        let Some((node, handle)) = open else { return };
-        if self.links.nodes().iter().any(|node| self.waits_for(node, account)) {
+        if self.asks_about(step.now, account) {
             return;
         }
+        let mut lacking = link.nodes.iter().filter(|address| !contact.has_answered(&address.node));
+        let open = lacking
+            .find_map(|address| Some((address.node, self.invited(&address.node, account, &link)?)));
+        let Some((node, handle)) = open else { return };
         let key = link.key().public();
         let sealed = Envelope::decode(&contact.sealed).ok().filter(|e| e.head.write_key == key);
         let Some(envelope) = sealed.or_else(|| self.sealed_request(step, &contact, &link)) else {
@@ -362,12 +372,36 @@ impl Client {
             }
             self.links.errand_done(node, Errand::Add(account));
             contact.set_state(ContactState::Requested);
+            contact.trouble = String::new();
+            return self.request_is_at(step, node, &account, contact);
+        }
+    }
+
+    /// A home of a contact has our request, or will get it from another one. Each of them is given it, if
+    /// it can be reached: one may forget what it has taken.
+    fn request_is_at(
+        &mut self,
+        step: &mut Step<'_>,
+        node: &NodeId,
+        account: &AccountId,
+        mut contact: Contact,
+    ) {
+        contact.answered.push(node.0.to_vec());
+        let link = adding(&contact);
+        let is_done = link.is_none_or(|link| {
+            link.nodes.iter().all(|address| contact.has_answered(&address.node))
+        });
+        if is_done {
             contact.link = String::new();
             contact.sealed = Vec::new();
-            contact.trouble = String::new();
-            save(step, &account, &contact);
-            self.links.close(step, |handle| handle.purpose == Purpose::Invited(account));
-            return self.drop_idle_links(step);
+            contact.answered = Vec::new();
+        }
+        save(step, account, &contact);
+        if is_done {
+            self.links.close(step, |handle| handle.purpose == Purpose::Invited(*account));
+            self.drop_idle_links(step);
+        } else {
+            self.send_request(step, account);
         }
     }
 
@@ -664,9 +698,16 @@ fn is_settled(rows: &dyn Rows, log: &LogId) -> bool {
     rows.get(SETTLED, &log.0).is_some()
 }
 
-/// The link of a contact that is being added.
+/// The link of a contact that is being added, or has been asked at some of its homes.
 pub(crate) fn adding(contact: &Contact) -> Option<InviteLink> {
-    (contact.state() == ContactState::Adding).then(|| contact.link.parse().ok()).flatten()
+    let adds = matches!(contact.state(), ContactState::Adding | ContactState::Requested);
+    adds.then(|| contact.link.parse().ok()).flatten()
+}
+
+impl Contact {
+    fn has_answered(&self, node: &NodeId) -> bool {
+        self.answered.iter().any(|answered| answered == &node.0)
+    }
 }
 
 /// Pins the newest bundle that was seen of an account; tells whether this one is valid.

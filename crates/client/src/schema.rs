@@ -145,6 +145,9 @@ pub(crate) struct Contact {
     /// its last use but takes the same envelope again.
     #[prost(bytes = "vec", tag = "13")]
     pub(crate) sealed: Vec<u8>,
+    /// Nodes of the link that have answered the request, from the first that took it on.
+    #[prost(bytes = "vec", repeated, tag = "14")]
+    pub(crate) answered: Vec<Vec<u8>>,
 }
 
 /// A capability that was given away.

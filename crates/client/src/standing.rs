@@ -96,7 +96,8 @@ impl Client {
         self.change_homes(step);
     }
 
-    fn is_failing(&self, now: Instant, node: &NodeId) -> bool {
+    /// Whether a node is gone, or silent although it was asked something.
+    pub(crate) fn is_failing(&self, now: Instant, node: &NodeId) -> bool {
         let patience = self.links.patience(node);
         let is_silent = |since: Instant| now >= since.after(patience);
         !self.links.is_up(node) || self.links.silent_since(node).is_some_and(is_silent)
