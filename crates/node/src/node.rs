@@ -278,7 +278,7 @@ impl Node {
         }
         self.tails.disconnected(peer);
         self.receipts.disconnected(peer);
-        self.replicas.disconnected(&peer);
+        self.replicas.disconnected(&peer, now);
         self.routing_disconnected(peer, draft, now);
     }
 
@@ -387,8 +387,8 @@ impl Node {
                 self.counting.dropped(Dropped::Unasked);
                 return Ok(None);
             }
-            Body::Held { handle, reference, node, signature } => {
-                self.held(peer, (handle, reference), node, signature);
+            Body::Held { .. } | Body::Settled { .. } => {
+                self.other_node_says(peer, body, draft, now);
                 return Ok(None);
             }
             Body::Open(open) => self.open_log(peer, &open, draft, now)?,
@@ -428,7 +428,6 @@ impl Node {
             Body::Opened { .. }
             | Body::Deliver { .. }
             | Body::Brief { .. }
-            | Body::Settled { .. }
             | Body::Page { .. }
             | Body::BundleIs(_)
             | Body::KeyPackages { .. } => return Err(Code::Unexpected.into()),

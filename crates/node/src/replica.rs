@@ -1,12 +1,15 @@
 //! Replicas: the other nodes that hold logs of this one, and getting to them what they lack.
 //!
 //! Who holds a log is its **ranking**, which members tell. This node keeps one connection to each
-//! other node of its logs' rankings and pushes every entry there, in the order of its own copy.
+//! other node of its logs' rankings and pushes every entry there, in the order of its own copy, unless
+//! another node does so ([`lazy`]).
 //! What may be lacking where is in rows, so that a crash loses none of it and a node that is away
 //! costs no memory; how far the other has got it says itself when a log is opened there. Both
 //! sides push; what was there before is accepted again. Specified in `spec/logs.md`, section 9.
 
+mod lazy;
 mod peering;
+mod push;
 mod rows;
 
 use std::{
@@ -26,6 +29,7 @@ use crate::{
     layout::{DIRTY, REPLICAS},
     log::Logs,
 };
+use lazy::Lazy;
 pub(crate) use peering::{Answered, is_about_the_entry};
 use peering::{FRAMES_MAX, Peering, REDIAL, UNNEEDED};
 pub(crate) use rows::{copies_behind, put_ranking, put_received, ranking, received};
@@ -45,6 +49,10 @@ pub(crate) struct Replicas {
     left_out: Option<Instant>,
     /// Who of those had room last.
     turn: Option<Peer>,
+    /// What others are to push, for now.
+    lazy: Lazy,
+    /// Logs of which a node may have got further with the input in hand.
+    advanced: BTreeSet<u64>,
     outputs: Vec<Output<NodeEvent>>,
 }
 
@@ -59,6 +67,8 @@ impl Replicas {
             next: None,
             left_out: None,
             turn: None,
+            lazy: Lazy::default(),
+            advanced: BTreeSet::new(),
             outputs: Vec::new(),
         };
         for table in [DIRTY, REPLICAS] {
@@ -76,7 +86,7 @@ impl Replicas {
     }
 
     pub(crate) fn gauges(&self) -> Vec<Gauge> {
-        let mut fullest = [0; 7];
+        let mut fullest = [0; 8];
         for peering in self.peers.values() {
             for (fullest, value) in fullest.iter_mut().zip(peering.fullness()) {
                 *fullest = value.max(*fullest);
@@ -90,10 +100,12 @@ impl Replicas {
             "timers of a node",
             "own ranges of a push",
             "entries pushed to a node again",
+            "entries of a push that all may have",
         ];
         let each = names.into_iter().zip(fullest).zip(Peering::limits());
         let mut gauges: Vec<_> =
             each.map(|((name, value), limit)| Gauge::new(name, value, limit)).collect();
+        gauges.extend(self.lazy.gauges());
         gauges.push(Gauge::new("nodes of shared logs", self.peers.len(), PEERS_MAX));
         gauges
     }
@@ -116,9 +128,11 @@ impl Replicas {
         std::mem::take(&mut self.fresh)
     }
 
-    pub(crate) fn disconnected(&mut self, peer: &Peer) {
+    pub(crate) fn disconnected(&mut self, peer: &Peer, now: Instant) {
         if let Some(peering) = self.peers.get_mut(peer) {
             peering.disconnected();
+            // It will not say any more who has what came from it.
+            self.lazy.hurry(None, Some(peer), now);
         }
     }
 
@@ -142,6 +156,11 @@ impl Replicas {
             let close = self.peers.get_mut(&peer).and_then(|peering| peering.forget(number));
             self.outputs.extend(close.map(|frame| Output::Transmit(peer, frame)));
             self.at(&peer, now.after(GRACE), UNNEEDED);
+            self.lazy.hurry(Some(number), Some(&peer), now);
+        }
+        if !old.is_empty() && new.iter().any(|node| !is_in(old, node.node)) {
+            self.lazy.widened(number, now);
+            self.lazy.hurry(Some(number), None, now);
         }
         let own = self.own;
         for node in new.iter().filter(|node| node.node.0 != own.0) {
@@ -156,30 +175,129 @@ impl Replicas {
         }
     }
 
-    /// An entry was stored that came from a device, or from one of the other nodes of its log.
+    /// An entry was stored that came from a device.
     pub(crate) fn appended(
         &mut self,
         draft: &mut Draft<'_>,
         (number, nodes): (u64, &[Peer]),
-        from: &Peer,
+        now: Instant,
+    ) {
+        for peer in nodes {
+            self.owe_now(draft, peer, number, now);
+        }
+    }
+
+    /// An entry was stored that came from another node, in whose copy it has that sequence. The other
+    /// nodes get it from there, or later from here. A key change goes to them at once: what is signed
+    /// with the new key may come from here, and would be refused before it.
+    pub(crate) fn came(
+        &mut self,
+        draft: &mut Draft<'_>,
+        (number, nodes): (u64, &[Peer]),
         sequence: u64,
+        (from, its_sequence): (&Peer, u64),
+        can_wait: bool,
         now: Instant,
     ) {
         let own = self.own;
-        for peer in nodes.iter().filter(|peer| **peer != own) {
-            if peer == from {
-                if let Some(peering) = self.peers.get_mut(peer) {
-                    peering.came(number, sequence);
-                }
+        if let Some(peering) = self.peers.get_mut(from) {
+            peering.has(number, sequence);
+            self.touched.insert(*from);
+        }
+        let others = || nodes.iter().filter(|peer| **peer != own && *peer != from);
+        let waits = can_wait
+            && others().next().is_some()
+            && self.lazy.owe((number, sequence), (*from, its_sequence), now);
+        for peer in others() {
+            if waits {
+                self.owe_later(draft, peer, (number, sequence), now);
+            } else {
+                self.owe_now(draft, peer, number, now);
+            }
+        }
+    }
+
+    fn owe_now(&mut self, draft: &mut Draft<'_>, peer: &Peer, number: u64, now: Instant) {
+        if *peer == self.own {
+            return;
+        }
+        if !self.peers.contains_key(peer) {
+            self.want(*peer, &addresses_of(draft, peer), now);
+        }
+        if self.peers.get_mut(peer).is_none_or(|peering| peering.appended(number)) {
+            rows::mark(draft, peer, number);
+        }
+        self.touched.insert(*peer);
+    }
+
+    fn owe_later(
+        &mut self,
+        draft: &mut Draft<'_>,
+        peer: &Peer,
+        (number, sequence): (u64, u64),
+        now: Instant,
+    ) {
+        if !self.peers.contains_key(peer) {
+            self.want(*peer, &addresses_of(draft, peer), now);
+        }
+        let peering = self.peers.get_mut(peer);
+        if peering.is_none_or(|peering| peering.owed_later(number, sequence)) {
+            rows::mark(draft, peer, number);
+        }
+        // The log is opened there ahead of need.
+        self.touched.insert(*peer);
+    }
+
+    /// A node says that all others have what came from it up to its `sequence`.
+    pub(crate) fn settled(
+        &mut self,
+        draft: &mut Draft<'_>,
+        (number, nodes): (u64, &[Peer]),
+        (from, its_sequence): (&Peer, u64),
+        now: Instant,
+    ) {
+        let settled = self.lazy.settle(number, (from, its_sequence), now);
+        if settled.is_empty() {
+            return;
+        }
+        for peer in nodes.iter().filter(|peer| *peer != from) {
+            let Some(peering) = self.peers.get_mut(peer) else { continue };
+            settled.iter().for_each(|sequence| peering.has(number, *sequence));
+            peering.check_drained(peer, number, &self.lazy, draft);
+            self.touched.insert(*peer);
+        }
+    }
+
+    /// What nobody else has seen to is pushed, a few nodes at a time.
+    fn push_due(&mut self, logs: &mut Logs, rows: &dyn Rows, now: Instant) {
+        while self.touched.len() < TIMERS_AT_A_TIME.saturating_sub(limits::RANKING_MAX)
+            && let Some((number, sequence, from)) = self.lazy.take_due(now)
+        {
+            let nodes = logs.get(rows, number).map(|log| log.nodes.as_slice()).unwrap_or_default();
+            for peer in nodes.iter().filter(|peer| **peer != from) {
+                let Some(peering) = self.peers.get_mut(peer) else { continue };
+                peering.owed_now(number, sequence);
+                self.touched.insert(*peer);
+            }
+        }
+    }
+
+    /// Tells the nodes of logs up to where all of them have what was pushed, if they are more than two.
+    fn tell_settled(&mut self, logs: &mut Logs, rows: &dyn Rows) {
+        for number in std::mem::take(&mut self.advanced) {
+            let nodes = logs.get(rows, number).map(|log| log.nodes.as_slice()).unwrap_or_default();
+            let own = self.own;
+            let others = || nodes.iter().filter(|peer| **peer != own);
+            if others().count() < 2 {
                 continue;
             }
-            if !self.peers.contains_key(peer) {
-                self.want(*peer, &addresses_of(draft, peer), now);
+            let holds = |peer| self.peers.get(peer).and_then(|peering| peering.holds(number));
+            let all: Option<Vec<u64>> = others().map(holds).collect();
+            let Some(sequence) = all.and_then(|all| all.into_iter().min()) else { continue };
+            for peer in others() {
+                let frame = self.peers.get_mut(peer).and_then(|p| p.tell(number, sequence));
+                self.outputs.extend(frame.map(|frame| Output::Transmit(*peer, frame)));
             }
-            if self.peers.get_mut(peer).is_none_or(|peering| peering.appended(number)) {
-                rows::mark(draft, peer, number);
-            }
-            self.touched.insert(*peer);
         }
     }
 
@@ -230,7 +348,9 @@ impl Replicas {
         now: Instant,
     ) -> Answered {
         let Some(peering) = self.peers.get_mut(&peer) else { return Answered::Unasked };
-        let answered = peering.answered(&peer, request, body, (draft, logs), now);
+        self.advanced.extend(peering.log_of(request));
+        let around = (draft, logs, &self.lazy);
+        let answered = peering.answered(&peer, request, body, around, now);
         self.touched.insert(peer);
         answered
     }
@@ -275,6 +395,7 @@ impl Replicas {
             }
             self.plan();
         }
+        self.push_due(logs, rows, now);
         if self.left_out.is_some_and(|due| due <= now) {
             self.left_out = None;
             self.take_turns(rows, now);
@@ -282,7 +403,7 @@ impl Replicas {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.next.into_iter().chain(self.left_out).min()
+        self.next.into_iter().chain(self.left_out).chain(self.lazy.poll_timeout()).min()
     }
 
     /// Pushes what the input in hand has made possible; returns all that is to be done.
@@ -295,12 +416,14 @@ impl Replicas {
         for peer in std::mem::take(&mut self.touched) {
             let Some(peering) = self.peers.get_mut(&peer) else { continue };
             let outputs = &mut self.outputs;
-            peering.fill(&peer, draft, logs, now, &mut |frame| {
+            let around = (&mut *draft, &mut *logs, &self.lazy);
+            peering.fill(&peer, around, now, &mut |frame| {
                 outputs.push(Output::Transmit(peer, frame));
             });
             let first = peering.timers.first().map(|(due, _)| *due);
             self.next = self.next.into_iter().chain(first).min();
         }
+        self.tell_settled(logs, draft);
         std::mem::take(&mut self.outputs).into_iter()
     }
 }
@@ -438,7 +561,8 @@ pub(crate) const PEERS_MAX: usize = 1024;
 pub(crate) const RANKING_CHARGE: u64 = 3200;
 /// What one input leads to here at most: as much for each other node of a log, or for each node
 /// with which something falls due.
-pub(crate) const OUTPUTS_MAX: usize = TIMERS_AT_A_TIME * (FRAMES_MAX + 2) + PEERS_MAX;
+pub(crate) const OUTPUTS_MAX: usize =
+    TIMERS_AT_A_TIME * (FRAMES_MAX + 2) + PEERS_MAX + limits::RANKING_MAX;
 /// Timers worked off at a time, so that other inputs don't wait.
 const TIMERS_AT_A_TIME: usize = 64;
 /// Addresses of one node: what two members say of it.

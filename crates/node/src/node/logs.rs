@@ -1,8 +1,8 @@
 //! What devices ask of logs: opening, appending, following and reading them.
 
 use proto::{
-    Body, Code, Cursor, Draft, Entry, Envelope, Frame, Instant, LogGenesis, Open, Output, Peer,
-    PublicKey, Rows, limits,
+    Body, Code, Cursor, Draft, Entry, Envelope, Frame, Instant, Kind, LogGenesis, Open, Output,
+    Peer, PublicKey, Rows, limits,
 };
 
 use super::Node;
@@ -140,7 +140,7 @@ impl Node {
                     if let Some(invite) = invite {
                         invite::use_up(draft, handle.log, &handle.key, invite);
                     }
-                    self.stored(peer, handle.log, sequence, &envelope, draft, now);
+                    self.stored((peer, None), handle.log, sequence, &envelope, draft, now);
                     (sequence, None)
                 }
             };
@@ -154,10 +154,10 @@ impl Node {
     }
 
     /// Hands an entry that has just been stored to whoever follows its log, and to the other nodes
-    /// that hold it.
+    /// that hold it. If it came from one of these, it has a sequence there.
     pub(super) fn stored(
         &mut self,
-        from: Peer,
+        (from, its_sequence): (Peer, Option<u64>),
         number: u64,
         sequence: u64,
         envelope: &Envelope,
@@ -171,7 +171,14 @@ impl Node {
             replies.push_back(Output::Transmit(reader, frame));
         });
         if let Some(log) = logs.get(draft, number).filter(|log| !log.nodes.is_empty()) {
-            replicas.appended(draft, (number, &log.nodes), &from, sequence, now);
+            let to = (number, log.nodes.as_slice());
+            match its_sequence {
+                None => replicas.appended(draft, to, now),
+                Some(its) => {
+                    let can_wait = envelope.head.kind == Kind::Entry;
+                    replicas.came(draft, to, sequence, (&from, its), can_wait, now);
+                }
+            }
         }
     }
 

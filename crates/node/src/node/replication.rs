@@ -7,7 +7,7 @@ use proto::{
 
 use super::Node;
 use crate::{
-    counters::increment,
+    counters::{Dropped, increment},
     invite,
     log::{Appended, Writer},
     replica::{self, Answered, RANKING_CHARGE},
@@ -170,7 +170,7 @@ impl Node {
             Ok(Appended::Before(_)) => increment(&mut self.counting.counters.duplicates),
             Ok(Appended::New(here)) => {
                 self.use_up(number, &envelope.head.write_key, draft, now);
-                self.stored(peer, number, here, envelope, draft, now);
+                self.stored((peer, Some(sequence)), number, here, envelope, draft, now);
             }
             Err(code) => {
                 if !replica::is_about_the_entry(code) {
@@ -194,6 +194,37 @@ impl Node {
         if is_inbox && let Some(invite) = invite::get(draft, number, key, now) {
             invite::use_up(draft, number, key, invite);
         }
+    }
+
+    /// Takes in what another node says of its copies, which nobody answers.
+    pub(super) fn other_node_says(
+        &mut self,
+        peer: Peer,
+        body: Body,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
+        if let Body::Held { handle, reference, node, signature } = body {
+            self.held(peer, (handle, reference), node, signature);
+        } else if let Body::Settled { handle, sequence } = body {
+            self.settled(peer, handle, sequence, draft, now);
+        }
+    }
+
+    /// Another node says that all nodes of a log have what it has appended here up to its `sequence`.
+    fn settled(
+        &mut self,
+        peer: Peer,
+        handle: u32,
+        sequence: u64,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
+        let handle = self.sessions.handle(peer, handle).ok();
+        let handle = handle.filter(|handle| handle.role == Role::Replica);
+        let log = handle.and_then(|handle| Some((handle.log, self.logs.get(draft, handle.log)?)));
+        let Some((number, log)) = log else { return self.counting.dropped(Dropped::Unasked) };
+        self.replicas.settled(draft, (number, &log.nodes), (&peer, sequence), now);
     }
 
     /// Says how many signals a second may come on a connection, if any may on this handle.

@@ -12,11 +12,15 @@ use std::{
 };
 
 use proto::{
-    Body, Code, Cursor, Direction, Draft, Entry, Envelope, Frame, Instant, LogId, Peer, Replicate,
-    Rows, limits,
+    Body, Code, Cursor, Draft, Entry, Envelope, Frame, Instant, LogId, Peer, Replicate, Rows,
+    limits,
 };
 
-use super::rows;
+use super::{
+    lazy::Lazy,
+    push::{OWN_RANGES_MAX, Pulled, Push, State, UNTOLD_MAX},
+    rows,
+};
 use crate::{
     layout::{self, DIRTY, ENTRIES},
     log::Logs,
@@ -52,38 +56,11 @@ pub(super) struct Peering {
     ticks: u64,
 }
 
-/// One log that is pushed.
-#[derive(Debug)]
-struct Push {
-    handle: u32,
-    state: State,
-    /// The first sequence that was not looked at yet.
-    next: u64,
-    unanswered: usize,
-    /// How often it was put off in a row.
-    tries: u32,
-    /// Ranges from `next` on that came from the other, first and last.
-    own: VecDeque<(u64, u64)>,
-    /// There is a row that says that the other may lack something.
-    marked: bool,
-    used: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// The other was asked to open its copy; it may have called meanwhile.
-    Asked {
-        called: bool,
-    },
-    Open,
-    Paused(Instant),
-}
-
 /// What was asked and not answered.
 #[derive(Clone, Copy, Debug)]
 enum Ask {
     Open(u64),
-    Append { log: u64, handle: u32, bytes: usize },
+    Append { log: u64, handle: u32, sequence: u64, bytes: usize },
 }
 
 /// What an answer was worth.
@@ -99,7 +76,7 @@ pub(crate) enum Answered {
 }
 
 /// Fullest of each, over all peerings.
-pub(super) type Fullness = [usize; 7];
+pub(super) type Fullness = [usize; 8];
 
 impl Peering {
     pub(super) fn new(addresses: Vec<SocketAddr>, now: Instant) -> Self {
@@ -122,11 +99,13 @@ impl Peering {
         }
     }
 
-    /// Pushes, unanswered entries and bytes, asks, timers, own ranges, entries pushed again.
+    /// Pushes, unanswered entries and bytes, asks, timers, own ranges, entries pushed again, untold.
     pub(super) fn fullness(&self) -> Fullness {
         let own = self.pushes.values().map(|push| push.own.len()).max().unwrap_or(0);
         let (asks, again) = (self.asks.len(), self.again.len());
-        [self.pushes.len(), self.entries, self.bytes, asks, self.timers.len(), own, again]
+        let untold = self.pushes.values().map(Push::untold).max().unwrap_or(0);
+        let timers = self.timers.len();
+        [self.pushes.len(), self.entries, self.bytes, asks, timers, own, again, untold]
     }
 
     pub(super) fn limits() -> Fullness {
@@ -134,7 +113,8 @@ impl Peering {
         // One for each push, and two of the connection.
         let timers = PUSHES_MAX + 2;
         let bytes = WINDOW_BYTES_END;
-        [PUSHES_MAX, WINDOW_ENTRIES, bytes, asks, timers, OWN_RANGES_MAX, AGAIN_MAX]
+        let own = OWN_RANGES_MAX;
+        [PUSHES_MAX, WINDOW_ENTRIES, bytes, asks, timers, own, AGAIN_MAX, UNTOLD_MAX]
     }
 
     /// Tells whether an answer is awaited.
@@ -168,19 +148,56 @@ impl Peering {
         !std::mem::replace(&mut push.marked, true)
     }
 
-    /// An entry of a log came from the other.
-    pub(super) fn came(&mut self, number: u64, sequence: u64) {
-        let Some(push) = self.pushes.get_mut(&number) else { return };
-        if push.next == sequence {
-            push.next = sequence.saturating_add(1);
-        } else if let Some((_, last)) = push.own.back_mut()
-            && last.saturating_add(1) == sequence
-        {
-            *last = sequence;
-        } else if push.own.len() < OWN_RANGES_MAX {
-            push.own.push_back((sequence, sequence));
+    /// The other has an entry that was not pushed to it, because it came from there or because somebody
+    /// else has seen to it.
+    pub(super) fn has(&mut self, number: u64, sequence: u64) {
+        let is_overdue = self.pushes.get_mut(&number).is_some_and(|push| push.has(sequence));
+        if is_overdue && self.again.len() < AGAIN_MAX {
+            self.again.push_back((number, sequence));
         }
-        // Else it goes back to where it came from, where it is found to be there.
+    }
+
+    /// An entry of a log was stored, which the other may lack but is to get from somebody else. Tells
+    /// whether a row must say so.
+    pub(super) fn owed_later(&mut self, number: u64, sequence: u64) -> bool {
+        let Some(push) = self.pushes.get_mut(&number) else {
+            self.unseen = Some(0);
+            return true;
+        };
+        push.pass_over(sequence);
+        !std::mem::replace(&mut push.marked, true)
+    }
+
+    /// Nobody else has seen to it that the other gets an entry.
+    pub(super) fn owed_now(&mut self, number: u64, sequence: u64) {
+        match self.pushes.get_mut(&number) {
+            Some(push) if push.is_open() => {
+                push.next = push.next.min(sequence);
+                self.behind.insert(number);
+            }
+            // It is looked for when the log is open.
+            Some(_) => {}
+            None => self.unseen = Some(0),
+        }
+    }
+
+    /// Up to where the other has this node's copy of a log.
+    pub(super) fn holds(&self, number: u64) -> Option<u64> {
+        self.pushes.get(&number)?.holds()
+    }
+
+    /// All nodes of a log have what was pushed up to `sequence`: the other may want to know.
+    pub(super) fn tell(&mut self, number: u64, sequence: u64) -> Option<Frame> {
+        let push = self.pushes.get_mut(&number).filter(|push| push.is_open())?;
+        let (handle, sequence) = (push.handle, push.tell(sequence)?);
+        Some(Frame::new(Body::Settled { handle, sequence }))
+    }
+
+    /// The log of which an answer speaks.
+    pub(super) fn log_of(&self, request: u32) -> Option<u64> {
+        self.asks.get(&request).map(|ask| match ask {
+            Ask::Open(log) | Ask::Append { log, .. } => *log,
+        })
     }
 
     /// The other has a copy of a log of which nothing was known. Tells whether a row must say that
@@ -272,9 +289,8 @@ impl Peering {
     ) -> Option<Frame> {
         let (log, head) = head_of(number, logs, rows)?;
         let handle = self.number();
-        let (state, own, used) = (State::Asked { called: false }, VecDeque::new(), self.tick());
-        let push = Push { handle, state, next: 0, unanswered: 0, tries, own, marked, used };
-        self.pushes.insert(number, push);
+        let used = self.tick();
+        self.pushes.insert(number, Push::new(handle, tries, marked, used));
         self.behind.remove(&number);
         self.asks.insert(handle, Ask::Open(number));
         self.opening = self.opening.saturating_add(1);
@@ -301,7 +317,7 @@ impl Peering {
         peer: &Peer,
         request: u32,
         body: &Body,
-        (draft, logs): (&mut Draft<'_>, &mut Logs),
+        (draft, logs, lazy): (&mut Draft<'_>, &mut Logs, &Lazy),
         now: Instant,
     ) -> Answered {
         let Some(ask) = self.asks.remove(&request) else { return Answered::Unasked };
@@ -312,16 +328,16 @@ impl Peering {
                 self.opening = self.opening.saturating_sub(1);
                 let is_current = self.pushes.get(&number).is_some_and(|p| p.handle == request);
                 if is_current {
-                    self.open_answered(peer, number, body, (draft, logs), now);
+                    self.open_answered(peer, number, body, (draft, logs, lazy), now);
                 }
                 Answered::Fine
             }
-            Ask::Append { log: number, handle, bytes } => {
+            Ask::Append { log: number, handle, sequence, bytes } => {
                 self.entries = self.entries.saturating_sub(1);
                 self.bytes = self.bytes.saturating_sub(bytes);
                 let push = self.pushes.get_mut(&number).filter(|push| push.handle == handle);
                 let Some(push) = push else { return Answered::Fine };
-                push.unanswered = push.unanswered.saturating_sub(1);
+                push.answered(sequence, refused.is_some());
                 if refused.is_some_and(|code| !is_about_the_entry(code)) {
                     self.put_off(number, now);
                     return Answered::Fine;
@@ -330,7 +346,7 @@ impl Peering {
                     // It takes entries again: the others may follow.
                     self.behind.insert(number);
                 }
-                self.check_drained(peer, number, draft);
+                self.check_drained(peer, number, lazy, draft);
                 if refused.is_some() { Answered::Refused } else { Answered::Stored }
             }
         }
@@ -341,11 +357,11 @@ impl Peering {
         peer: &Peer,
         number: u64,
         body: &Body,
-        (draft, logs): (&mut Draft<'_>, &mut Logs),
+        (draft, logs, lazy): (&mut Draft<'_>, &mut Logs, &Lazy),
         now: Instant,
     ) {
         if let Body::Opened { head, .. } = body {
-            self.opened(peer, number, *head, draft, logs);
+            self.opened(peer, number, *head, (draft, logs, lazy));
         } else if let Body::Refused { code, .. } = body {
             self.not_opened(peer, number, *code, draft, now);
         } else {
@@ -359,8 +375,7 @@ impl Peering {
         peer: &Peer,
         number: u64,
         got: Cursor,
-        draft: &mut Draft<'_>,
-        logs: &mut Logs,
+        (draft, logs, lazy): (&mut Draft<'_>, &mut Logs, &Lazy),
     ) {
         let Some((_, head)) = head_of(number, logs, draft) else { return };
         let Some(push) = self.pushes.get_mut(&number) else { return };
@@ -370,7 +385,7 @@ impl Peering {
         self.behind.insert(number);
         if push.next > head.sequence {
             self.behind.remove(&number);
-            self.check_drained(peer, number, draft);
+            self.check_drained(peer, number, lazy, draft);
         }
     }
 
@@ -406,19 +421,26 @@ impl Peering {
         push.state = State::Paused(due);
         // Whatever else is on its way on this handle is answered in vain.
         push.handle = 0;
-        push.unanswered = 0;
+        push.unanswered.clear();
         self.behind.remove(&number);
         self.timers.insert((due, number));
     }
 
     /// Takes note if the other has all of a log.
-    fn check_drained(&mut self, peer: &Peer, number: u64, draft: &mut Draft<'_>) {
+    pub(super) fn check_drained(
+        &mut self,
+        peer: &Peer,
+        number: u64,
+        lazy: &Lazy,
+        draft: &mut Draft<'_>,
+    ) {
         if self.behind.contains(&number) {
             return;
         }
         if let Some(push) = self.pushes.get_mut(&number)
             && push.state == State::Open
-            && push.unanswered == 0
+            && push.unanswered.is_empty()
+            && lazy.first(number, peer).is_none()
             && std::mem::take(&mut push.marked)
         {
             rows::unmark(draft, peer, number);
@@ -432,8 +454,7 @@ impl Peering {
     pub(super) fn fill(
         &mut self,
         peer: &Peer,
-        draft: &mut Draft<'_>,
-        logs: &mut Logs,
+        (draft, logs, lazy): (&mut Draft<'_>, &mut Logs, &Lazy),
         now: Instant,
         transmit: &mut dyn FnMut(Frame),
     ) {
@@ -444,27 +465,33 @@ impl Peering {
         if self.entries > WINDOW_ENTRIES / 2 || self.bytes > WINDOW_BYTES / 2 {
             return;
         }
-        self.fill_again(draft, transmit);
+        self.fill_again(peer, lazy, draft, transmit);
         while self.has_room()
             && let Some(number) = self.next_turn()
         {
             let head = head_of(number, logs, draft);
             let entries = match self.pushes.get_mut(&number) {
                 // It took nothing of late, so entries go one at a time.
-                Some(push) if push.tries > 0 && push.unanswered > 0 => {
+                Some(push) if push.tries > 0 && !push.unanswered.is_empty() => {
                     self.behind.remove(&number);
                     continue;
                 }
                 Some(push) if push.state == State::Open => {
                     let most = if push.tries > 0 { 1 } else { TURN_ENTRIES };
                     let room = WINDOW_ENTRIES.saturating_sub(self.entries).min(most);
-                    push.pull(number, draft, room, WINDOW_BYTES.saturating_sub(self.bytes))
+                    let room = (room, WINDOW_BYTES.saturating_sub(self.bytes));
+                    push.pull(number, draft, room, |own| lazy.owes(number, own, peer))
                 }
                 Some(_) | None => Pulled { envelopes: Vec::new(), is_last: true },
             };
             self.used = now;
+            let first_owed = lazy.first(number, peer);
             for (sequence, envelope) in entries.envelopes {
-                if let Some(frame) = self.push(number, sequence, &envelope) {
+                let cursor = before(first_owed, sequence);
+                if let Some(push) = self.pushes.get_mut(&number) {
+                    push.pushed_in_turn(sequence, cursor);
+                }
+                if let Some(frame) = self.push(number, sequence, cursor, &envelope) {
                     transmit(frame);
                 }
             }
@@ -474,7 +501,7 @@ impl Peering {
                     push.next = push.next.max(head.sequence.saturating_add(1));
                     push.own.clear();
                 }
-                self.check_drained(peer, number, draft);
+                self.check_drained(peer, number, lazy, draft);
             }
         }
     }
@@ -482,7 +509,13 @@ impl Peering {
     /// Pushes what was asked for once more, out of turn. That tells the other nothing of how far it has
     /// got, for it is behind what was pushed already; what is not comes in its turn. What has expired,
     /// and what is of a log that could not be opened, is left out.
-    fn fill_again(&mut self, rows: &dyn Rows, transmit: &mut dyn FnMut(Frame)) {
+    fn fill_again(
+        &mut self,
+        peer: &Peer,
+        lazy: &Lazy,
+        rows: &dyn Rows,
+        transmit: &mut dyn FnMut(Frame),
+    ) {
         for (number, sequence) in std::mem::take(&mut self.again) {
             let Some(push) = self.pushes.get(&number) else { continue };
             let is_past = sequence < push.next;
@@ -491,7 +524,9 @@ impl Peering {
                 State::Open if is_past && push.tries == 0 && self.has_room() => {
                     let row = rows.get(ENTRIES, &layout::entry_key(number, sequence));
                     let envelope = row.and_then(|row| Envelope::decode(&row).ok());
-                    let frame = envelope.and_then(|found| self.push(number, sequence, &found));
+                    let cursor = before(lazy.first(number, peer), sequence);
+                    let frame =
+                        envelope.and_then(|found| self.push(number, sequence, cursor, &found));
                     frame.into_iter().for_each(&mut *transmit);
                 }
                 State::Open if is_past && push.tries == 0 => {
@@ -502,16 +537,23 @@ impl Peering {
         }
     }
 
-    fn push(&mut self, number: u64, sequence: u64, envelope: &Envelope) -> Option<Frame> {
+    /// Pushes an entry. With it goes the `cursor` up to where the other has all of this node's copy then.
+    fn push(
+        &mut self,
+        number: u64,
+        sequence: u64,
+        cursor: u64,
+        envelope: &Envelope,
+    ) -> Option<Frame> {
         let (request, used) = (self.number(), self.tick());
         let push = self.pushes.get_mut(&number)?;
         push.used = used;
-        push.unanswered = push.unanswered.saturating_add(1);
+        push.pushed(sequence);
         let (handle, key) = (push.handle, envelope.head.write_key);
-        let entry = Entry::from_envelope(envelope, sequence, key);
+        let entry = Entry::from_envelope(envelope, cursor, key);
         let entry = Entry { write_key: Some(key), ..entry };
         let bytes = entry.ciphertext.len().saturating_add(ENTRY_BYTES_MIN);
-        self.asks.insert(request, Ask::Append { log: number, handle, bytes });
+        self.asks.insert(request, Ask::Append { log: number, handle, sequence, bytes });
         self.entries = self.entries.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
         let body = Body::Append { handle, entry, signature: envelope.signature };
@@ -575,43 +617,10 @@ impl Peering {
     }
 }
 
-/// Entries of one turn, and whether there are no more.
-struct Pulled {
-    envelopes: Vec<(u64, Envelope)>,
-    is_last: bool,
-}
-
-impl Push {
-    fn pull(&mut self, number: u64, rows: &dyn Rows, room: usize, mut bytes: usize) -> Pulled {
-        let mut pulled = Pulled { envelopes: Vec::new(), is_last: true };
-        let from = layout::entry_key(number, self.next);
-        let to = layout::number_end(number);
-        rows.scan(ENTRIES, &from, &to, Direction::Forward, &mut |key, row| {
-            if pulled.envelopes.len() >= room || bytes == 0 {
-                pulled.is_last = false;
-                return ControlFlow::Break(());
-            }
-            let Some(sequence) = layout::last_u64(key) else { return ControlFlow::Continue(()) };
-            self.next = sequence.saturating_add(1);
-            if !self.is_own(sequence)
-                && let Ok(envelope) = Envelope::decode(row)
-            {
-                bytes = bytes.saturating_sub(row.len());
-                pulled.envelopes.push((sequence, envelope));
-            }
-            ControlFlow::Continue(())
-        });
-        pulled
-    }
-
-    fn is_own(&mut self, sequence: u64) -> bool {
-        while let Some((_, last)) = self.own.front()
-            && *last < sequence
-        {
-            self.own.pop_front();
-        }
-        self.own.front().is_some_and(|(first, _)| *first <= sequence)
-    }
+/// An entry's sequence, or the one before what is owed to the other later: after a crash, that is
+/// where pushing goes on.
+fn before(first_owed: Option<u64>, sequence: u64) -> u64 {
+    first_owed.map_or(sequence, |first| sequence.min(first.saturating_sub(1)))
 }
 
 /// The name of a log and where this node's copy ends.
@@ -645,8 +654,6 @@ const WINDOW_BYTES_END: usize = WINDOW_BYTES + limits::ENVELOPE_MAX + ENTRY_BYTE
 const ENTRY_BYTES_MIN: usize = 64;
 /// Entries of one log before the next has its turn.
 const TURN_ENTRIES: usize = 32;
-/// Ranges of the other's entries that a push leaves out.
-const OWN_RANGES_MAX: usize = 16;
 /// Entries that are pushed once more: as many as a device has on the way, and some.
 const AGAIN_MAX: usize = 256;
 /// How long to wait before a log is tried again for the first time.

@@ -26,6 +26,7 @@ mod refusals;
 mod renewal;
 mod replication;
 mod routes;
+mod spread;
 mod strangers;
 mod town;
 mod verify;
