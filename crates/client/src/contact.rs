@@ -157,19 +157,20 @@ impl Client {
         self.links.awaited(node, about) > 0
     }
 
-    /// Whether a node that answers at all has yet to answer something about adding this contact.
-    fn asks_about(&self, now: Instant, account: &AccountId) -> bool {
-        let nodes = self.links.nodes();
-        nodes.iter().any(|node| self.waits_for(node, account) && !self.is_failing(now, node))
+    /// Whether a node of a link that answers at all has yet to answer something about its account.
+    fn asks_about(&self, now: Instant, link: &InviteLink) -> bool {
+        let asks = |node| self.waits_for(node, &link.account) && !self.is_failing(now, node);
+        link.nodes.iter().any(|address| asks(&address.node))
     }
 
     /// The inbox of someone who gave an invite is open: learn who they are, or ask at once.
     pub(crate) fn inbox_is_open(&mut self, step: &mut Step<'_>, node: &NodeId, account: AccountId) {
+        let Some(contact) = load(&step.draft, &account) else { return };
+        let link = adding(&contact);
         // One home is enough, and each would hand out key packages.
-        if self.asks_about(step.now, &account) {
+        if link.is_none_or(|link| self.asks_about(step.now, &link)) {
             return;
         }
-        let Some(contact) = load(&step.draft, &account) else { return };
         if contact.request.is_some() {
             self.send_request(step, &account);
         } else {
@@ -310,7 +311,7 @@ impl Client {
         if !exists {
             return;
         }
-        if self.asks_about(step.now, account) {
+        if self.asks_about(step.now, &link) {
             return;
         }
         let mut lacking = link.nodes.iter().filter(|address| !contact.has_answered(&address.node));

@@ -431,11 +431,15 @@ fn outgoing(key: &[u8], row: &[u8]) -> Option<(u64, Envelope)> {
     Some((number, Envelope::decode(&Outgoing::decode(row).ok()?.envelope).ok()?))
 }
 
-/// The write keys that commits in the outbox announce and that, for all one knows, nobody else has.
+/// The write keys that own commits announce which, for all one knows, nobody else has: they are in the
+/// outbox, or too few nodes have signed for them.
 pub(crate) fn announced(rows: &dyn Rows, log: &LogId) -> BTreeSet<PublicKey> {
-    let all = all_of(rows, log).into_iter().map(|(_, envelope)| envelope);
-    let unseen =
-        all.filter(|e| mark_of(rows, log, Place::of(e)).is_some_and(|mark| mark <= Mark::Sent));
+    let kept = schema::load_all::<Outgoing>(rows, KEPT, &log.0).into_iter();
+    let kept = kept.filter_map(|(_, row)| Envelope::decode(&row.envelope).ok());
+    let all = all_of(rows, log).into_iter().map(|(_, envelope)| envelope).chain(kept);
+    let changes = all.filter(|envelope| envelope.head.kind == Kind::KeyChange);
+    let unseen = changes
+        .filter(|change| mark_of(rows, log, Place::of(change)).is_some_and(|m| m <= Mark::Sent));
     unseen.filter_map(|envelope| envelope.head.extension.announced_key()).collect()
 }
 
