@@ -129,6 +129,13 @@ impl City {
         carried
     }
 
+    /// Brings what one node has for another one, and nothing else.
+    pub(crate) fn bring(&mut self, from: usize, to: usize) {
+        for frame in self.worlds[from].take(peer(to)) {
+            self.worlds[to].input(Input::Frame(peer(from), frame));
+        }
+    }
+
     /// Lets time pass for all, with what they say meanwhile.
     pub(crate) fn pass(&mut self, seconds: u64) {
         let end = Instant::from_secs(self.worlds[0].now.as_secs() + seconds);

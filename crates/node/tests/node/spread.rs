@@ -100,7 +100,7 @@ fn what_has_reached_one_reaches_all_though_the_first_one_dies() {
             city.worlds[1].input(Input::Frame(peer(0), frame));
         }
         city.kill(0);
-        city.pass(4);
+        city.pass(1);
         let texts = city.texts(1, &talk);
         assert_eq!(texts.len(), (9 * reached).min(100));
         for n in [2, 3] {
@@ -118,18 +118,14 @@ fn the_rest_is_pushed_when_the_first_one_says_nothing_for_a_while() {
     let (mut city, talk) = City::sharing(3);
     city.cut(0, 2);
     send(&mut city, 0, &talk, 1, "lonely");
-    for frame in city.worlds[0].take(peer(1)) {
-        city.worlds[1].input(Input::Frame(peer(0), frame));
-    }
+    city.bring(0, 1);
     // It is connected still, and so is the third one to the second.
     let frames = city.worlds[1].take(peer(2));
     assert!(!frames.iter().any(|frame| is_append(&frame.body)), "it waits");
     for frame in frames {
         city.worlds[2].input(Input::Frame(peer(1), frame));
     }
-    for frame in city.worlds[2].take(peer(1)) {
-        city.worlds[1].input(Input::Frame(peer(2), frame));
-    }
+    city.bring(2, 1);
     city.worlds[1].pass(1);
     assert!(!city.worlds[1].take(peer(2)).iter().any(|frame| is_append(&frame.body)), "it waits");
     city.worlds[1].pass(1);
@@ -138,17 +134,71 @@ fn the_rest_is_pushed_when_the_first_one_says_nothing_for_a_while() {
 
 #[test]
 fn a_node_that_crashes_while_it_waits_pushes_when_it_is_back() {
-    let (mut city, talk) = City::sharing(3);
-    city.cut(0, 2);
-    send(&mut city, 0, &talk, 1, "lonely");
-    for frame in city.worlds[0].take(peer(1)) {
-        city.worlds[1].input(Input::Frame(peer(0), frame));
+    // Before it has opened the log at the third one, after that, and after it has pushed something else.
+    for further in 0..3 {
+        let (mut city, talk) = City::sharing(3);
+        city.cut(0, 2);
+        send(&mut city, 0, &talk, 1, "lonely");
+        city.bring(0, 1);
+        let mut expected = vec!["lonely"];
+        if further == 2 {
+            send(&mut city, 1, &talk, 2, "later");
+            expected.push("later");
+        }
+        for _ in 0..3 * further {
+            city.bring(1, 2);
+            city.bring(2, 1);
+        }
+        assert_eq!(city.texts(2, &talk), expected[1..], "{further}");
+        city.kill(0);
+        city.kill(1);
+        city.revive(1);
+        city.pass(1);
+        assert_eq!(city.texts(2, &talk), expected, "{further}");
     }
-    city.kill(0);
+}
+
+#[test]
+fn all_is_said_of_what_all_have_and_of_nothing_else() {
+    let (mut city, talk) = City::sharing(3);
+    send(&mut city, 1, &talk, 1, "first");
+    city.bring(1, 0);
+    city.bring(1, 2);
+    city.bring(0, 1);
+    send(&mut city, 0, &talk, 2, "waits at the second");
+    city.bring(0, 1);
+    // It goes to the third one out of turn, and not to the first, who has the one before.
+    send(&mut city, 1, &talk, 3, "second");
+    city.bring(1, 2);
+    city.bring(2, 1);
+    city.bring(1, 2);
+    city.worlds[1].take(peer(0));
     city.kill(1);
-    city.revive(1);
     city.pass(1);
-    assert_eq!(city.texts(2, &talk), ["lonely"]);
+    assert_eq!(city.texts(0, &talk), ["first", "waits at the second", "second"]);
+    assert_eq!(city.texts(2, &talk), ["first", "waits at the second", "second"]);
+}
+
+#[test]
+fn all_is_not_said_of_what_one_has_refused() {
+    for refuses in [false, true] {
+        let (mut city, talk) = City::sharing(3);
+        send(&mut city, 0, &talk, 1, "for all?");
+        city.bring(0, 1);
+        city.bring(1, 0);
+        for frame in city.worlds[0].take(peer(2)) {
+            let is_wanted = !(refuses && is_append(&frame.body));
+            if is_wanted {
+                city.worlds[2].input(Input::Frame(peer(0), frame));
+            } else {
+                let answer = Frame { request: frame.request, body: refused(Code::Forbidden) };
+                city.worlds[0].input(Input::Frame(peer(2), answer));
+            }
+        }
+        city.bring(2, 0);
+        let says_so = city.worlds[0].take(peer(1)).iter().any(|frame| is_settled(&frame.body));
+        assert_eq!(says_so, !refuses);
+    }
 }
 
 #[test]
@@ -164,9 +214,7 @@ fn one_that_never_had_to_push_knows_about_how_far_others_have_got() {
     city.cut(1, 2);
     city.cut(0, 2);
     send(&mut city, 0, &talk, 601, "601");
-    for frame in city.worlds[0].take(peer(1)) {
-        city.worlds[1].input(Input::Frame(peer(0), frame));
-    }
+    city.bring(0, 1);
     city.kill(0);
     city.pass(10);
     assert_eq!(city.texts(2, &talk).len(), 601);
@@ -181,24 +229,18 @@ fn a_change_of_keys_does_not_wait() {
     let (device, change) = (city.devices[0], key_change(&talk.key, talk.log, 1, &next));
     city.worlds[0].ask(&device, append(2, &change));
     // The second node has it, the third one not yet; and somebody at the second uses the new key.
-    for frame in city.worlds[0].take(peer(1)) {
-        city.worlds[1].input(Input::Frame(peer(0), frame));
-    }
+    city.bring(0, 1);
     let device = city.devices[1];
     let renewed = Conversation { key: next, ..talk.clone() };
     let open = open_frame(&device, 3, talk.log, &renewed.key, None, None);
     assert!(matches!(city.worlds[1].ask(&device, Body::Open(open)), Body::Opened { .. }));
     city.worlds[1].ask(&device, append(3, &renewed.envelope(2, b"in the new epoch")));
-    for frame in city.worlds[1].take(peer(2)) {
-        city.worlds[2].input(Input::Frame(peer(1), frame));
-    }
+    city.bring(1, 2);
     for frame in city.worlds[2].take(peer(1)) {
         assert!(!matches!(frame.body, Body::Refused { .. }), "{frame:?}");
         city.worlds[1].input(Input::Frame(peer(2), frame));
     }
-    for frame in city.worlds[1].take(peer(2)) {
-        city.worlds[2].input(Input::Frame(peer(1), frame));
-    }
+    city.bring(1, 2);
     for frame in city.worlds[2].take(peer(1)) {
         assert!(!matches!(frame.body, Body::Refused { .. }), "{frame:?}");
     }
