@@ -15,7 +15,7 @@ use crate::{
     Client, CommandError, ContactState, Event, InviteLink, Reply,
     account::{self, Me},
     conversation::{Conversation, Founding},
-    errand::Errand,
+    errand::{Errand, may_pass},
     link::{Ask, Opening, Purpose},
     machine::CONVERSATIONS_MAX,
     machine::Timer,
@@ -226,6 +226,20 @@ impl Client {
             refused => format!("their node refused ({refused:?})"),
         };
         save(step, account, &contact);
+        if !may_pass(code) {
+            // Another home that is open goes on, and this one only once it is opened anew.
+            self.links.close_at(step, node, |h| h.purpose == Purpose::Invited(*account));
+            let link = adding(&contact);
+            for other in link.into_iter().flat_map(|link| link.nodes) {
+                self.goes_on_at(step, &other.node, account);
+            }
+        }
+    }
+
+    fn goes_on_at(&mut self, step: &mut Step<'_>, node: &NodeId, account: &AccountId) {
+        if self.links.has(node, |h| h.open && h.purpose == Purpose::Invited(*account)) {
+            self.inbox_is_open(step, node, *account);
+        }
     }
 
     pub(crate) fn bundle_arrived(
@@ -246,7 +260,10 @@ impl Client {
         }
         self.is_told_where(step, node, account);
         let Some(contact) = load(&step.draft, account) else { return };
-        let (Some(link), None) = (adding(&contact), &contact.request) else { return };
+        let Some(link) = adding(&contact) else { return };
+        if contact.request.is_some() {
+            return self.send_request(step, account);
+        }
         let Some(handle) = self.invited(node, account, &link) else { return };
         let ask = Ask::TakeKeyPackages(*account);
         self.links.ask(step, node, ask, Body::TakeKeyPackages { handle });
