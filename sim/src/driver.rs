@@ -47,6 +47,8 @@ struct Process<M: Machine> {
     syncing: Option<u64>,
     stalled: bool,
     links: BTreeMap<Peer, Link>,
+    /// Peers whose connection is another one, or gone, and the machine has yet to hear of it so often.
+    unheard: BTreeMap<Peer, u32>,
     peers: BTreeMap<LinkId, Peer>,
     dials: Dials,
 }
@@ -155,6 +157,7 @@ impl<M: Machine> Driver<M> {
             machine,
             waiting: VecDeque::new(),
             held: Vec::new(),
+            unheard: BTreeMap::new(),
             uncommitted: false,
             syncing: None,
             stalled: false,
@@ -227,6 +230,7 @@ impl<M: Machine> Driver<M> {
         let due = process.machine.poll_timeout().is_some_and(|due| due <= now);
         for input in batch.into_iter().chain(due.then_some(Input::Timeout)) {
             let Some(process) = &mut self.process else { return Ok(()) };
+            process.hears(&input);
             process.machine.handle(input, now, self.disk.rows());
             self.drain(stage)?;
         }
@@ -293,7 +297,10 @@ impl<M: Machine> Driver<M> {
         let Some(process) = &mut self.process else { return };
         match output {
             Output::Transmit(peer, frame) => {
-                if let Some(link) = process.links.get(&peer) {
+                // What is said on a connection never goes out on the next one.
+                if let Some(link) = process.links.get(&peer)
+                    && !process.unheard.contains_key(&peer)
+                {
                     transmit(self.host, *link, &frame, stage);
                 }
             }
@@ -446,20 +453,39 @@ impl<M: Machine> Process<M> {
         self.links.insert(peer, link);
         self.peers.insert(link.id, peer);
         // Only routing asks where somebody is, and it is not simulated here.
-        self.waiting.push_back(Waiting::Input(Input::Connected(peer, None)));
+        self.tell_of(peer, Input::Connected(peer, None));
+    }
+
+    /// The machine will hear of another connection to a peer, or of its end.
+    fn tell_of(&mut self, peer: Peer, input: Input<M::Command>) {
+        let unheard = self.unheard.entry(peer).or_default();
+        *unheard = unheard.saturating_add(1);
+        self.waiting.push_back(Waiting::Input(input));
+    }
+
+    /// The machine is about to hear this.
+    fn hears(&mut self, input: &Input<M::Command>) {
+        let (Input::Connected(peer, _) | Input::Disconnected(peer)) = input else { return };
+        let is_of_it =
+            |held: &Output<M::Event>| matches!(held, Output::Transmit(to, _) if to == peer);
+        self.held.retain(|held| !is_of_it(held));
+        let left = self.unheard.remove(peer).unwrap_or_default().saturating_sub(1);
+        if left > 0 {
+            self.unheard.insert(*peer, left);
+        }
     }
 
     fn hang_up(&mut self, peer: Peer, link: Link, stage: &mut Stage) {
         stage.network.hang_up((link.id, link.side), stage.now, &mut stage.agenda);
         self.links.remove(&peer);
         self.peers.remove(&link.id);
-        self.waiting.push_back(Waiting::Input(Input::Disconnected(peer)));
+        self.tell_of(peer, Input::Disconnected(peer));
     }
 
     fn ended(&mut self, host: HostId, peer: Peer, stage: &mut Stage) {
         let Some(link) = self.links.remove(&peer) else { return };
         self.peers.remove(&link.id);
-        self.waiting.push_back(Waiting::Input(Input::Disconnected(peer)));
+        self.tell_of(peer, Input::Disconnected(peer));
         stage.note_between(host, "loses its connection to", link.other);
         let next = self.dials.ended(&peer, stage.now.since(link.since));
         carry_on(host, peer, next, stage);

@@ -72,6 +72,14 @@ impl<E> Default for Work<E> {
     }
 }
 
+impl<E> Work<E> {
+    /// What waits to be said to a peer was meant for a connection that is over: on the next one it would
+    /// be out of place.
+    fn forget_said(&mut self, peer: Peer) {
+        self.held.retain(|output| !matches!(output, Output::Transmit(to, _) if *to == peer));
+    }
+}
+
 /// What one link has for the machine, apart from the frames themselves.
 struct Turn {
     link: Arc<Link>,
@@ -211,6 +219,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
             if self.work.links.insert(link.peer, Arc::clone(&link)).is_some() {
                 self.disconnected(link.peer)?;
             }
+            self.work.forget_said(link.peer);
             self.input(Input::Connected(link.peer, link.met_at))?;
         }
         let current =
@@ -231,6 +240,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
         self.work.relays.close(&peer);
         // The machine hears of a relay as it hears frames: while the peer is connected.
         self.work.relayed.retain(|(of, _)| *of != peer);
+        self.work.forget_said(peer);
         self.input(Input::Disconnected(peer))
     }
 
