@@ -331,10 +331,7 @@ impl Client {
         self.drop_errands(node);
         self.unaccepted.retain(|(at, _), _| at != node);
         self.disarm(Timer::Accept(*node));
-        if self.me.as_ref().is_some_and(|me| me.is_home(node)) {
-            self.disarm(Timer::Silence);
-            self.check_home(step);
-        }
+        self.home_is_gone(step, node);
         self.knock_elsewhere(step, node);
         step.event(Event::Link(*node, false));
     }

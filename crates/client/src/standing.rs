@@ -20,6 +20,7 @@ use proto::{Body, Instant, LogId, NodeId, Reference, Rows, limits};
 
 use crate::{
     Client, Event,
+    account::Me,
     conversation::Conversation,
     link::{Ask, Handle, Opening, Purpose},
     machine::{Timer, pause},
@@ -29,11 +30,18 @@ use crate::{
     sync,
 };
 
-/// How often home and stand-in have changed places of late.
+/// How often home and stand-in have changed places of late, for all one knows without need.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
     changed: Option<Instant>,
     changes: u32,
+}
+
+impl Standing {
+    /// The home that was given up is really gone.
+    fn was_right(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// What the stand-in has named of one conversation.
@@ -101,6 +109,17 @@ impl Client {
         let patience = self.links.patience(node);
         let is_silent = |since: Instant| now >= since.after(patience);
         !self.links.is_up(node) || self.links.silent_since(node).is_some_and(is_silent)
+    }
+
+    /// The connection to a home is gone.
+    pub(crate) fn home_is_gone(&mut self, step: &mut Step<'_>, node: &NodeId) {
+        let Some(own) = self.me.as_ref().map(Me::own) else { return };
+        if own.stand_in == Some(*node) {
+            self.standing.was_right();
+        } else if own.home == Some(*node) {
+            self.disarm(Timer::Silence);
+            self.check_home(step);
+        }
     }
 
     fn change_homes(&mut self, step: &mut Step<'_>) {
@@ -311,8 +330,8 @@ fn is_here(step: &Step<'_>, log: &LogId, reference: &Reference) -> bool {
     waits
 }
 
-/// How long home and stand-in keep their places at least, doubled with each change: slow ones must not
-/// make them change all the time.
+/// How long home and stand-in keep their places at least, doubled with each change after which the old home
+/// was still there: slow ones must not make them change all the time.
 const REST_MIN: Duration = Duration::from_secs(1);
 const REST_DOUBLINGS: u32 = 6;
 /// After so long without a change all are forgotten.

@@ -159,3 +159,27 @@ fn a_request_reaches_who_has_lost_a_home() {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn whichever_node_dies_next_all_goes_on_in_a_moment() {
+    let mut town = town(8);
+    for round in 0..24 {
+        let node = [0, 1, 2, 3, 2, 0, 3, 1][round % 8];
+        town.stun(node);
+        for person in [0, 1] {
+            let before = town.texts(1 - person).len();
+            town.say(person, &format!("{round}, {person}"));
+            let mut waits = 0;
+            while town.texts(1 - person).len() == before {
+                town.pass(SECOND / 10);
+                waits += 1;
+                assert!(waits < 12, "person {person} in round {round}, without {node}");
+            }
+        }
+        // Noticed at last, and started again.
+        town.crash(Who::Node(node));
+        town.start(Who::Node(node));
+        town.pass(5 * SECOND);
+    }
+    agree(&town, 2 + 48);
+}
