@@ -38,6 +38,18 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    /// Until when home and stand-in keep their places.
+    fn rests_until(&self, now: Instant) -> Instant {
+        let Some(changed) = self.changed else { return now };
+        changed.after(REST_MIN.saturating_mul(1 << self.changes.min(REST_DOUBLINGS)))
+    }
+
+    fn change(&mut self, now: Instant) {
+        let calm = self.changed.map_or(0, |changed| now.since(changed).as_secs() / CALM_S);
+        let left = self.changes.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX));
+        *self = Self { changed: Some(now), changes: left.saturating_add(1) };
+    }
+
     /// The home that was given up is really gone.
     fn was_right(&mut self) {
         *self = Self::default();
@@ -79,7 +91,7 @@ impl Client {
         let (Some(home), Some(stand_in)) = (me.home(), me.stand_in()) else { return };
         let fails = !self.links.is_up(&home.node) || self.links.silent_since(&home.node).is_some();
         if fails && self.links.is_up(&stand_in.node) {
-            let due = step.now.after(self.links.patience(&home.node));
+            let due = step.now.after(self.links.patience(&home.node).min(LOOK_AGAIN));
             self.arm(due, Timer::Silence);
         }
     }
@@ -92,14 +104,9 @@ impl Client {
         if !self.is_failing(step.now, &home) || self.is_failing(step.now, &stand_in) {
             return;
         }
-        if let Some(changed) = self.standing.changed {
-            let rest = REST_MIN.saturating_mul(1 << self.standing.changes.min(REST_DOUBLINGS));
-            if step.now < changed.after(rest) {
-                return self.arm(changed.after(rest), Timer::Silence);
-            }
-            if step.now.since(changed) > CALM {
-                self.standing.changes = 0;
-            }
+        let rests_until = self.standing.rests_until(step.now);
+        if step.now < rests_until {
+            return self.arm(rests_until, Timer::Silence);
         }
         self.change_homes(step);
     }
@@ -126,8 +133,7 @@ impl Client {
         let Some(me) = &mut self.me else { return };
         me.change_places();
         let own = me.own();
-        self.standing.changed = Some(step.now);
-        self.standing.changes = self.standing.changes.saturating_add(1);
+        self.standing.change(step.now);
         let homes: Vec<NodeId> = me.served().iter().map(|home| home.node).collect();
         let is_of_a_conversation = |handle: &Handle| {
             matches!(handle.purpose, Purpose::Read | Purpose::Write | Purpose::Brief)
@@ -332,10 +338,12 @@ fn is_here(step: &Step<'_>, log: &LogId, reference: &Reference) -> bool {
 
 /// How long home and stand-in keep their places at least, doubled with each change after which the old home
 /// was still there: slow ones must not make them change all the time.
-const REST_MIN: Duration = Duration::from_secs(1);
-const REST_DOUBLINGS: u32 = 6;
-/// After so long without a change all are forgotten.
-const CALM: Duration = Duration::from_secs(300);
+const REST_MIN: Duration = Duration::from_millis(250);
+const REST_DOUBLINGS: u32 = 8;
+/// For each so many seconds without a change one is forgotten.
+const CALM_S: u64 = 10;
+/// When to see again whether the home has answered: often enough that a second is not over.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Entries of a conversation that were named and are not here: as many as wait for one peer.
 pub(crate) const BRIEFS_MAX: usize = limits::QUEUE_FRAMES_MAX;
 /// How long the stand-in may wait to be told what has arrived: nobody waits for that.

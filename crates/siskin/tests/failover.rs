@@ -53,7 +53,6 @@ fn people_go_on_while_any_of_their_nodes_is_killed_or_stalls() {
         let text = format!("round {round}");
         exchange((&ada, "Ada"), (&ben, "Ben"), &text);
         took.push((blow, begun.elapsed()));
-        println!("{round}: {blow:?} {:?}", begun.elapsed());
         said.extend([text.clone(), format!("{text} too")]);
         match blow {
             Blow::Kill => node.restart(),
