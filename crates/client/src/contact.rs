@@ -1,6 +1,6 @@
 //! Contacts: asking, being asked, accepting. Specified in `spec/delivery.md`, section 2.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
 use crypto::{Allowed, Bundle, Cgka, Mls, Standing, open_request, seal_request, sign_envelope};
 use prost::Message;
@@ -141,11 +141,11 @@ impl Client {
         self.links.find(node, |handle| handle.log == log && handle.key == key)
     }
 
-    /// Whether the node has yet to answer something about adding this contact.
-    fn waits_for(&self, node: &NodeId, account: &AccountId) -> bool {
-        let inbox = LogGenesis::Inbox(*account).id();
+    /// Whether a node of a link was asked something about its account a moment ago, and may yet answer.
+    fn asks_about(&self, now: Instant, link: &InviteLink) -> bool {
+        let inbox = LogGenesis::Inbox(link.account).id();
         let about = |ask: &Ask| match ask {
-            Ask::GetBundle(asked) | Ask::TakeKeyPackages(asked) => asked == account,
+            Ask::GetBundle(asked) | Ask::TakeKeyPackages(asked) => *asked == link.account,
             Ask::Append(log, number) => *log == inbox && *number == u64::MAX,
             Ask::Open(_)
             | Ask::Hedge(..)
@@ -154,22 +154,20 @@ impl Client {
             | Ask::PutInvite(_)
             | Ask::Fetch(..) => false,
         };
-        self.links.awaited(node, about) > 0
-    }
-
-    /// Whether a node of a link that answers at all has yet to answer something about its account.
-    fn asks_about(&self, now: Instant, link: &InviteLink) -> bool {
-        let asks = |node| self.waits_for(node, &link.account) && !self.is_failing(now, node);
-        link.nodes.iter().any(|address| asks(&address.node))
+        link.nodes.iter().any(|address| {
+            let asked = self.links.asked_at(&address.node, about);
+            asked.is_some_and(|at| now < at.after(ANSWER_TIME))
+        })
     }
 
     /// The inbox of someone who gave an invite is open: learn who they are, or ask at once.
     pub(crate) fn inbox_is_open(&mut self, step: &mut Step<'_>, node: &NodeId, account: AccountId) {
         let Some(contact) = load(&step.draft, &account) else { return };
-        let link = adding(&contact);
+        let Some(link) = adding(&contact) else { return };
         // One home is enough, and each would hand out key packages.
-        if link.is_none_or(|link| self.asks_about(step.now, &link)) {
-            return;
+        if self.asks_about(step.now, &link) {
+            let again = step.now.after(ANSWER_TIME);
+            return self.arm(again, Timer::Errand(*node, Errand::Add(account)));
         }
         if contact.request.is_some() {
             self.send_request(step, &account);
@@ -223,6 +221,7 @@ impl Client {
             Code::Forbidden => "the invite was used up, taken back or has expired".into(),
             Code::NotFound => "their node does not know the account".into(),
             Code::Full | Code::Quota => "their inbox is full".into(),
+            Code::Invalid => "what their node has of them is not valid".into(),
             refused => format!("their node refused ({refused:?})"),
         };
         save(step, account, &contact);
@@ -252,7 +251,8 @@ impl Client {
         let Some(before) = load(&step.draft, account) else { return };
         let mut contact = before.clone();
         if !pin(&mut contact, account, bytes) {
-            return self.count_dropped();
+            self.count_dropped();
+            return self.adding_failed(step, node, account, Code::Invalid);
         }
         if contact != before {
             save(step, account, &contact);
@@ -273,6 +273,7 @@ impl Client {
     pub(crate) fn key_packages_arrived(
         &mut self,
         step: &mut Step<'_>,
+        node: &NodeId,
         account: &AccountId,
         packages: &[Vec<u8>],
     ) {
@@ -290,8 +291,7 @@ impl Client {
         let allowed = Allowed::new([&me.bundle, &theirs]);
         let created = Mls.create(&me.device, &me.account, packages, &allowed, &mut step.rng);
         let Ok(created) = created else {
-            contact.trouble = "their key packages are not valid".into();
-            return save(step, account, &contact);
+            return self.adding_failed(step, node, account, Code::Invalid);
         };
         let mut salt = [0; 16];
         step.rng.fill_bytes(&mut salt);
@@ -328,13 +328,14 @@ impl Client {
         if !exists {
             return;
         }
-        if self.asks_about(step.now, &link) {
-            return;
-        }
         let mut lacking = link.nodes.iter().filter(|address| !contact.has_answered(&address.node));
         let open = lacking
             .find_map(|address| Some((address.node, self.invited(&address.node, account, &link)?)));
         let Some((node, handle)) = open else { return };
+        if self.asks_about(step.now, &link) {
+            let again = step.now.after(ANSWER_TIME);
+            return self.arm(again, Timer::Errand(node, Errand::Add(*account)));
+        }
         let key = link.key().public();
         let sealed = Envelope::decode(&contact.sealed).ok().filter(|e| e.head.write_key == key);
         let Some(envelope) = sealed.or_else(|| self.sealed_request(step, &contact, &link)) else {
@@ -756,6 +757,8 @@ fn count(rows: &dyn Rows, counts: impl Fn(&Contact) -> bool) -> usize {
     contacts.iter().filter(|(_, contact)| counts(contact)).count()
 }
 
+/// How long a node is given to answer before another home of the same account is asked.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// Entries of an inbox depend on nothing.
 const INBOX_POSITION: u64 = 1;
 /// Accounts that a device knows or is asked by: as many as have conversations, and as many more.

@@ -378,6 +378,12 @@ impl Links {
             .map_or(0, |link| link.asks.values().filter(|asked| fits(&asked.ask)).count())
     }
 
+    /// When something was last asked that fits and that the node has not answered.
+    pub(crate) fn asked_at(&self, node: &NodeId, fits: impl Fn(&Ask) -> bool) -> Option<Instant> {
+        let asks = self.links.get(node)?.asks.values();
+        asks.filter(|asked| fits(&asked.ask)).map(|asked| asked.at).max()
+    }
+
     /// The key by which this node knows this device.
     fn peer(&self, node: &NodeId) -> PublicKey {
         SigningKey::from_seed(*transport_seed(&self.transport, &PublicKey(node.0))).public()

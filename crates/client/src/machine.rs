@@ -451,7 +451,7 @@ impl Client {
                 self.bundle_is(step, node, &account, &bundle);
             }
             (Ask::TakeKeyPackages(account), Body::KeyPackages { packages, .. }) => {
-                self.key_packages_arrived(step, &account, &packages);
+                self.key_packages_arrived(step, node, &account, &packages);
             }
             (Ask::PutKeyPackages(hashes), Body::KeyPackages { left, .. }) => {
                 self.links.errand_done(node, Errand::KeyPackages);

@@ -139,7 +139,7 @@ fn nobody_is_asked_without_a_key_package() {
     world.run();
     let contact = view::contacts(world.rows(1)).remove(0);
     assert_eq!((contact.state, contact.conversation), (ContactState::Adding, None));
-    assert_eq!(contact.trouble, "their key packages are not valid");
+    assert_eq!(contact.trouble, "what their node has of them is not valid");
 }
 
 #[test]
