@@ -498,8 +498,9 @@ impl Client {
                 self.pump(step, &handle.log);
                 self.ask_for_missing(step, &handle.log);
             }
+            Purpose::Write if !self.talks_about(&handle.log, node) => self.hedge(step, &handle.log),
             Purpose::Write => self.pump(step, &handle.log),
-            Purpose::Brief => self.stands_by(&handle.log),
+            Purpose::Brief => self.stands_by(step, &handle.log),
             Purpose::Invited(account) => self.inbox_is_open(step, node, account),
         }
     }

@@ -9,7 +9,7 @@ use proto::{Body, Entry, Envelope, LogId, NodeId, PublicKey, Reference, limits};
 
 use crate::{
     Client, Mark,
-    link::{Ask, Handle, Purpose},
+    link::{Ask, Handle, Opening, Purpose},
     machine::{PAUSE_MIN, Timer},
     outbox::{mark_of, raise},
     schema::{self, KEPT, Outgoing, Place, place_of},
@@ -88,17 +88,14 @@ impl Client {
             return;
         }
         let places: Vec<Place> = conversation.receipts.holders.keys().copied().collect();
-        let briefed = |handle: &Handle| handle.log == *log && handle.purpose == Purpose::Brief;
         for place in places.into_iter().take(HEDGED_MAX) {
             let row: Option<Outgoing> = schema::load(&step.draft, KEPT, &place.key(log));
             let envelope = row.and_then(|row| Envelope::decode(&row.envelope).ok());
             let Some(envelope) = envelope else { continue };
             let key = envelope.head.write_key;
-            let fits = |handle: &Handle| briefed(handle) && handle.key == key;
+            let fits = |handle: &Handle| handle.log == *log && handle.key == key;
             let Some(handle) = self.links.find(&node, fits) else {
-                // Opened before the keys were changed.
-                self.links.close_at(step, &node, briefed);
-                self.stand_by(step, log);
+                self.open_to_hedge(step, &node, log, &key);
                 break;
             };
             let asks =
@@ -110,6 +107,22 @@ impl Client {
             }
         }
         self.arm(step.now.after(PAUSE_MIN), Timer::Hedge(*log));
+    }
+}
+
+impl Client {
+    /// Opens a log at the stand-in with the write key of an entry that it is to be given.
+    fn open_to_hedge(&mut self, step: &mut Step<'_>, node: &NodeId, log: &LogId, key: &PublicKey) {
+        let of_another_key = |handle: &Handle| {
+            handle.log == *log && handle.purpose == Purpose::Write && handle.key != *key
+        };
+        self.links.close_at(step, node, of_another_key);
+        let conversation = self.conversations.get(log);
+        let Some(key) = conversation.and_then(|conversation| conversation.key(key)) else { return };
+        let (purpose, log) = (Purpose::Write, *log);
+        let (genesis, tail, brief, ranking) = (None, None, false, None);
+        let opening = Opening { log, key, purpose, genesis, tail, brief, ranking };
+        self.links.open(step, node, opening);
     }
 }
 

@@ -185,10 +185,12 @@ impl Client {
     }
 
     /// The stand-in has opened a conversation's log.
-    pub(crate) fn stands_by(&mut self, log: &LogId) {
+    pub(crate) fn stands_by(&mut self, step: &mut Step<'_>, log: &LogId) {
         if let Some(conversation) = self.conversations.get_mut(log) {
             conversation.briefs.tries = 0;
         }
+        // It may have been away when it was to be given something.
+        self.hedge(step, log);
     }
 
     /// The stand-in would not open a conversation's log.
