@@ -134,6 +134,12 @@ impl World<'_> {
     }
 
     fn check_timelines(&mut self) {
+        // Of a device that never came back there is what its disk has, as after a restart.
+        for person in 0..self.scenario.people {
+            if self.gone.contains(&self.host_of(Who::Person(person))) {
+                self.looks_again(person);
+            }
+        }
         for (a, b) in self.pairs() {
             let timelines =
                 [(a, b), (b, a)].map(|(person, with)| self.whole_timeline(person, with));
