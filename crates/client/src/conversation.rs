@@ -39,6 +39,8 @@ pub(crate) struct Conversation {
     pub(crate) frontier: Frontier,
     pub(crate) waiting: Waiting,
     pub(crate) briefs: Briefs,
+    /// Entries that one of the own homes will never take, as it says.
+    pub(crate) doubted: BTreeMap<Place, NodeId>,
     pub(crate) receipts: Receipts,
     /// How far the outbox has come since the link is up.
     pub(crate) flow: Flow,
@@ -157,6 +159,7 @@ impl Conversation {
             frontier: Frontier::default(),
             waiting: Waiting::default(),
             briefs: Briefs::default(),
+            doubted: BTreeMap::new(),
             receipts: Receipts::default(),
             flow: Flow::default(),
             queued: 0,
@@ -187,6 +190,7 @@ impl Conversation {
             frontier: Frontier::from_row(&frontier),
             waiting: Waiting::default(),
             briefs: Briefs::default(),
+            doubted: BTreeMap::new(),
             receipts: Receipts::default(),
             flow: Flow::default(),
             queued: 0,
@@ -231,7 +235,7 @@ impl Conversation {
         step.draft.put(FRONTIERS, self.log.0, self.frontier.to_row().encode_to_vec());
     }
 
-    pub(crate) fn gauges(&self) -> [Gauge; 8] {
+    pub(crate) fn gauges(&self) -> [Gauge; 9] {
         let members = self.epochs.values().map(|epoch| epoch.members.len()).max().unwrap_or(0);
         [
             Gauge::new("epochs of a conversation", self.epochs.len(), limits::EPOCHS_OPEN_MAX),
@@ -240,6 +244,7 @@ impl Conversation {
             Gauge::new("deferred of a conversation", self.waiting.len(), limits::DEFERRED_MAX),
             Gauge::new("missing of a conversation", self.waiting.missing(), MISSING_MAX),
             Gauge::new("briefs of a conversation", self.briefs.missing(), BRIEFS_MAX),
+            Gauge::new("doubted entries of a conversation", self.doubted.len(), WINDOW),
             Gauge::new("receipts of a conversation", self.receipts.len(), RECEIPTS_MAX),
             Gauge::new("refusals of a conversation", self.flow.refused.len(), WINDOW),
         ]

@@ -570,6 +570,9 @@ impl Client {
             me.set_trouble(step, Some(code));
         }
         self.put_off(step, node, Errand::Home, code);
+        if self.me.as_ref().is_some_and(|me| me.is_home(node)) {
+            self.give_up_home(step);
+        }
     }
 
     fn bundle_is(

@@ -11,8 +11,8 @@ use std::{
 
 use prost::Message;
 use proto::{
-    AccountId, Body, Code, Content, ContentBody, Direction, Entry, Envelope, EnvelopeId, Kind,
-    LogId, NodeId, PublicKey, Rows, limits,
+    AccountId, Body, Code, Content, ContentBody, Direction, Entry, Envelope, EnvelopeId, Instant,
+    Kind, LogId, NodeId, PublicKey, Rows, limits,
 };
 
 use crate::{
@@ -225,25 +225,56 @@ impl Client {
         number: u64,
         code: Code,
     ) {
-        let is_there = schema::load::<Outgoing>(&step.draft, OUTBOX, &numbered(log, number));
+        let row: Option<Outgoing> = schema::load(&step.draft, OUTBOX, &numbered(log, number));
+        let envelope = row.and_then(|row| Envelope::decode(&row.envelope).ok());
         let Some(conversation) = self.conversations.get_mut(log) else { return };
-        if is_there.is_none() {
-            // Another node has taken it.
-            return;
-        }
+        // Else another node has taken it.
+        let Some(envelope) = envelope else { return };
         // What is behind it depends on it.
         conversation.flow.stalled = true;
         conversation.flow.doubtful = true;
         // Positions of one's own are right: a node that finds one too high has yet to get the entries
         // before it.
         if may_pass(code) || code == Code::Position {
-            return self.retry_later(step, log, PAUSE_MIN);
+            self.retry_later(step, log, PAUSE_MIN);
+            if matches!(code, Code::Full | Code::Busy) {
+                self.give_up_home(step);
+            }
+            return;
         }
+        if self.doubts(step.now, log, Place::of(&envelope)) {
+            self.retry_later(step, log, PAUSE_MIN);
+            self.give_up_home(step);
+            return;
+        }
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
         conversation.flow.refused.insert(number, code);
         let later = pause(conversation.flow.tries);
         if !self.settle(step, log, false) {
             self.retry_later(step, log, later);
         }
+    }
+
+    /// Whether the home is not to be believed that an entry will never be taken: the other one has not
+    /// said so yet.
+    fn doubts(&mut self, now: Instant, log: &LogId, place: Place) -> bool {
+        let Some(own) = self.conversations.get(log).map(|conversation| conversation.own) else {
+            return false;
+        };
+        let (Some(home), Some(stand_in)) = (own.home, own.stand_in) else { return false };
+        if self.is_failing(now, &stand_in) || !self.is_briefed(log) {
+            return false;
+        }
+        let Some(conversation) = self.conversations.get_mut(log) else { return false };
+        let doubted = &mut conversation.doubted;
+        if doubted.get(&place) == Some(&stand_in) {
+            return false;
+        }
+        doubted.insert(place, home);
+        while doubted.len() > WINDOW {
+            doubted.pop_first();
+        }
+        true
     }
 
     /// Tries again what the node would not do: opens the log, sends what is still in the outbox.
@@ -277,11 +308,15 @@ impl Client {
     }
 
     /// A node would not open a conversation's log.
-    pub(crate) fn open_refused(&mut self, step: &Step<'_>, log: &LogId) {
+    pub(crate) fn open_refused(&mut self, step: &mut Step<'_>, log: &LogId) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let later = pause(conversation.flow.tries);
         conversation.flow.tries = conversation.flow.tries.saturating_add(1);
+        let in_vain = conversation.flow.tries >= OPENED_IN_VAIN;
         self.retry_later(step, log, later);
+        if in_vain && self.is_briefed(log) {
+            self.give_up_home(step);
+        }
     }
 
     fn retry_later(&mut self, step: &Step<'_>, log: &LogId, pause: Duration) {
@@ -484,6 +519,9 @@ pub(crate) fn raise(step: &mut Step<'_>, log: &LogId, place: Place, mark: Mark) 
 /// Envelopes of one conversation that are on their way at the same time: enough to fill a second's
 /// worth of disk syncs, half of what may wait for one peer.
 pub(crate) const WINDOW: usize = limits::QUEUE_FRAMES_MAX / 2;
+/// Refusals to open a log that the other home has open before that one takes the home's place: the first
+/// may be for the key.
+const OPENED_IN_VAIN: u32 = 2;
 /// Key changes that wait in an outbox: few of the epochs that a device keeps, so that it never
 /// forgets the last one that the node knows.
 pub(crate) const KEY_CHANGES_MAX: usize = limits::EPOCHS_OPEN_MAX / 4;

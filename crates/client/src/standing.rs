@@ -129,6 +129,25 @@ impl Client {
         }
     }
 
+    /// The home will not do what it is there for: the other one is tried, unless it fails as well or was
+    /// given up a moment ago. Tells whether they have changed places.
+    pub(crate) fn give_up_home(&mut self, step: &mut Step<'_>) -> bool {
+        let stand_in = self.me.as_ref().and_then(|me| me.own().stand_in);
+        let can = stand_in.is_some_and(|node| !self.is_failing(step.now, &node));
+        if can && self.standing.rests_until(step.now) <= step.now {
+            self.change_homes(step);
+            return true;
+        }
+        false
+    }
+
+    /// Whether the stand-in has a conversation's log open.
+    pub(crate) fn is_briefed(&self, log: &LogId) -> bool {
+        let node = self.conversations.get(log).and_then(Conversation::stand_in);
+        let briefed = |handle: &Handle| handle.log == *log && handle.purpose == Purpose::Brief;
+        node.is_some_and(|node| self.links.find(&node, briefed).is_some())
+    }
+
     fn change_homes(&mut self, step: &mut Step<'_>) {
         let Some(me) = &mut self.me else { return };
         me.change_places();
@@ -145,6 +164,7 @@ impl Client {
         }
         for conversation in self.conversations.values_mut() {
             conversation.own = own;
+            conversation.flow.tries = 0;
         }
         for log in self.conversations.keys().copied().collect::<Vec<_>>() {
             self.disarm(Timer::Retry(log));
