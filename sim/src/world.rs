@@ -183,7 +183,7 @@ impl<'a> World<'a> {
     }
 
     /// Where a person's account is at home.
-    pub(crate) fn homes(&self, person: u32) -> impl Iterator<Item = u32> {
+    pub(crate) fn homes(&self, person: u32) -> impl Iterator<Item = u32> + Clone {
         let nodes = self.scenario.nodes;
         let home = move |turn| person.saturating_add(turn).checked_rem(nodes).unwrap_or_default();
         (0..self.scenario.homes.min(nodes)).map(home)
