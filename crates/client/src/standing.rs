@@ -361,7 +361,7 @@ fn is_here(step: &Step<'_>, log: &LogId, reference: &Reference) -> bool {
 /// How long home and stand-in keep their places at least, doubled with each change after which the old home
 /// was still there: slow ones must not make them change all the time.
 const REST_MIN: Duration = Duration::from_millis(250);
-const REST_DOUBLINGS: u32 = 8;
+const REST_DOUBLINGS: u32 = 3;
 /// For each so many seconds without a change one is forgotten.
 const CALM_S: u64 = 10;
 /// When to see again whether the home has answered: often enough that a second is not over.
