@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use crypto::SigningKey;
 use net::{Driver, Identity, Keys, Settings};
 use node::{LAYOUT_NAME, LAYOUT_VERSION, Node, NodeConfig};
 use proto::{NodeAddress, NodeId};
@@ -31,7 +32,10 @@ pub(crate) async fn serve(directory: &Path) -> Result<()> {
         connections_per_ip_max: 20_000,
         ..Settings::new(Keys::One(Identity::from_seed(SEED)))
     };
-    let mut running = Driver::<Node>::start(settings, NodeConfig::new(name()), store).await?;
+    // It signs for what it has on disk, as every node does.
+    let key = Some(SigningKey::from_seed(SEED));
+    let config = NodeConfig { key, ..NodeConfig::new(name()) };
+    let mut running = Driver::<Node>::start(settings, config, store).await?;
     drop(running.take_events());
     let address = running.local_addresses().first().copied().context("not listening")?;
     println!("{address}");
