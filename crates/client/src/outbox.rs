@@ -103,25 +103,9 @@ impl Client {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let sent = before_first(&step.draft, conversation);
         conversation.flow = Flow { sent, tries: conversation.flow.tries, ..Flow::default() };
-        let cursor = sync::cursor(&step.draft, &node, log);
-        // A node that may have no copy can only make one for the first key. That, too, is why every
-        // other try after a refusal is made with it.
-        let founds = cursor.incarnation == 0 || conversation.flow.tries % 2 == 1;
-        let first = conversation.first_key().filter(|_| founds);
-        let genesis = first.map(|_| conversation.genesis.encode());
-        // Else with the newest key that the node knows; not those that commits in the outbox
-        // announce.
-        let key = first.or_else(|| conversation.known_key(&announced(&step.draft, log)));
-        let Some(key) = key else { return };
-        let opening = Opening {
-            log: *log,
-            key,
-            purpose: Purpose::Read,
-            genesis,
-            tail: Some(cursor),
-            brief: false,
-            ranking: conversation.ranking_to_tell().cloned(),
-        };
+        let tries = conversation.flow.tries;
+        let opening = opening_at(&step.draft, conversation, &node, Purpose::Read, tries);
+        let Some(opening) = opening else { return };
         self.links.open(step, &node, opening);
     }
 
@@ -406,6 +390,34 @@ impl Client {
         });
         at.map(|conversation| conversation.log).collect()
     }
+}
+
+/// How the log of a conversation is opened at an own home, refused so often before: to read, or to be told
+/// what is there.
+///
+/// A node that may have no copy can only make one for the first key. That, too, is why every other try
+/// after a refusal is made with it; else with the newest key that the node knows, not those that commits in
+/// the outbox announce.
+pub(crate) fn opening_at<'a>(
+    rows: &dyn Rows,
+    conversation: &'a Conversation,
+    node: &NodeId,
+    purpose: Purpose,
+    tries: u32,
+) -> Option<Opening<'a>> {
+    let log = conversation.log;
+    let tail = sync::cursor(rows, node, &log);
+    let founds = tail.incarnation == 0 || tries % 2 == 1;
+    let first = conversation.first_key().filter(|_| founds);
+    Some(Opening {
+        log,
+        key: first.or_else(|| conversation.known_key(&announced(rows, &log)))?,
+        purpose,
+        genesis: first.map(|_| conversation.genesis.encode()),
+        tail: Some(tail),
+        brief: purpose == Purpose::Brief,
+        ranking: conversation.ranking_to_tell().cloned(),
+    })
 }
 
 /// What goes into the outbox once more.

@@ -22,9 +22,9 @@ use crate::{
     Client, Event,
     account::Me,
     conversation::Conversation,
-    link::{Ask, Handle, Opening, Purpose},
+    link::{Ask, Handle, Purpose},
     machine::{Timer, pause},
-    outbox::announced,
+    outbox::opening_at,
     schema::{self, DEFERRED, REFERENCES, join},
     step::{Durability, Step},
     sync,
@@ -184,23 +184,10 @@ impl Client {
         if !self.links.is_up(&node) || self.links.has(&node, briefed) {
             return;
         }
-        let tail = sync::cursor(&step.draft, &node, log);
         let tries = conversation.briefs.tries;
         conversation.briefs = Briefs { tries, ..Briefs::default() };
-        let founds = tail.incarnation == 0 || tries % 2 == 1;
-        let first = conversation.first_key().filter(|_| founds);
-        let genesis = first.map(|_| conversation.genesis.encode());
-        let key = first.or_else(|| conversation.known_key(&announced(&step.draft, log)));
-        let Some(key) = key else { return };
-        let opening = Opening {
-            log: *log,
-            key,
-            purpose: Purpose::Brief,
-            genesis,
-            tail: Some(tail),
-            brief: true,
-            ranking: conversation.ranking_to_tell().cloned(),
-        };
+        let opening = opening_at(&step.draft, conversation, &node, Purpose::Brief, tries);
+        let Some(opening) = opening else { return };
         self.links.open(step, &node, opening);
     }
 
