@@ -116,6 +116,26 @@ fn a_message_is_stored_once_two_nodes_have_signed_for_it() {
 }
 
 #[test]
+fn a_receipt_of_another_key_is_none() {
+    for forge in [false, true] {
+        let mut town = town(9);
+        town.crash(Who::Node(1));
+        // Nobody else may tell Ada that it has arrived.
+        town.crash(Who::Person(1));
+        for node in [2, 3] {
+            if forge {
+                town.forge(node);
+            }
+        }
+        town.pass(5 * SECOND);
+        town.say(0, "signed for?");
+        town.pass(60 * SECOND);
+        let mark = if forge { Mark::Sent } else { Mark::Stored };
+        assert_eq!(town.marks(0)[1], mark, "forged: {forge}");
+    }
+}
+
+#[test]
 fn the_first_home_can_be_lost_for_good_at_any_time() {
     for frames in (0..60).step_by(3) {
         let mut town = town(6);

@@ -50,6 +50,8 @@ pub(crate) struct Town {
     cut: BTreeSet<(Who, Who)>,
     /// Nodes that take no new accounts.
     closed: BTreeSet<usize>,
+    /// Nodes that sign receipts with a key that is not theirs.
+    forgers: BTreeSet<usize>,
     /// Frames that wait although others arrive.
     late: (Who, Who, fn(&proto::Body) -> bool),
     /// Every frame that crossed the network.
@@ -145,6 +147,7 @@ impl Town {
             linked: BTreeSet::new(),
             cut: BTreeSet::new(),
             closed: BTreeSet::new(),
+            forgers: BTreeSet::new(),
             late: (Who::Node(0), Who::Node(0), |_| false),
             said: Vec::new(),
             rng,
@@ -214,7 +217,8 @@ impl Town {
         match who {
             Who::Node(n) => {
                 let mut config = NodeConfig::new(self.address(n).node);
-                config.key = Some(node_secret(n));
+                let forges = self.forgers.contains(&n);
+                config.key = Some(node_secret(if forges { n + 50 } else { n }));
                 if self.closed.contains(&n) {
                     config.registration = Registration::Closed;
                 }
@@ -267,6 +271,13 @@ impl Town {
     /// A node takes no new accounts from now on.
     pub(crate) fn close(&mut self, node: usize) {
         self.closed.insert(node);
+        self.crash(Who::Node(node));
+        self.start(Who::Node(node));
+    }
+
+    /// A node signs receipts with a key that is not its own from now on.
+    pub(crate) fn forge(&mut self, node: usize) {
+        self.forgers.insert(node);
         self.crash(Who::Node(node));
         self.start(Who::Node(node));
     }
