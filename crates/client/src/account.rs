@@ -102,7 +102,6 @@ impl Me {
             bundle: bundle.as_bytes().to_vec(),
             name,
             superseded_by: Vec::new(),
-            trouble: String::new(),
             account: bundle.account().0.to_vec(),
             ..schema::Account::default()
         };
@@ -128,17 +127,22 @@ impl Me {
         !self.row.superseded_by.is_empty()
     }
 
-    /// Remembers why the home node does not serve the account, if it doesn't.
-    pub(crate) fn set_trouble(&mut self, step: &mut Step<'_>, code: Option<Code>) {
-        let trouble = match code {
-            None => String::new(),
-            Some(Code::Closed) => "the home node takes no new accounts".to_owned(),
-            Some(Code::Full | Code::Quota) => "the home node is full".to_owned(),
-            Some(Code::Stale) => "a newer record of the account is out".to_owned(),
-            Some(refused) => format!("the home node refused ({refused:?})"),
-        };
-        if self.row.trouble != trouble {
-            self.row.trouble = trouble;
+    /// Remembers why a home does not serve the account, or that it does.
+    pub(crate) fn set_trouble(&mut self, step: &mut Step<'_>, node: &NodeId, code: Option<Code>) {
+        let why = code.map(|code| match code {
+            Code::Closed => "the home node takes no new accounts".to_owned(),
+            Code::Full | Code::Quota => "the home node is full".to_owned(),
+            Code::Stale => "a newer record of the account is out".to_owned(),
+            refused => format!("the home node refused ({refused:?})"),
+        });
+        let others = self.row.refusals.iter().filter(|refusal| {
+            let is_of = |home: &NodeAddress| home.node.0 == *refusal.node;
+            refusal.node != node.0 && self.served().iter().any(is_of)
+        });
+        let this = why.map(|why| schema::Refusal { node: node.0.to_vec(), why });
+        let refusals: Vec<_> = others.cloned().chain(this).collect();
+        if self.row.refusals != refusals {
+            self.row.refusals = refusals;
             step.draft.put(ACCOUNT, b"", self.row.encode_to_vec());
             step.event(Event::Account);
         }
@@ -490,16 +494,19 @@ pub(crate) fn served(bundle: &Bundle) -> &[NodeAddress] {
 }
 
 impl schema::Invite {
-    fn is_at(&self, home: &NodeId) -> bool {
+    pub(crate) fn is_at(&self, home: &NodeId) -> bool {
         self.homes.iter().any(|node| node == &home.0)
     }
 }
 
 impl schema::KeyPackage {
+    pub(crate) fn is_at(&self, home: &NodeId) -> bool {
+        self.homes.iter().any(|node| node == &home.0)
+    }
+
     /// Whether a home has yet to get it. A one-time package is for one home.
     fn lacks(&self, home: &NodeId) -> bool {
-        let is_there = self.homes.iter().any(|node| node == &home.0);
-        if self.last_resort { !is_there } else { self.homes.is_empty() }
+        if self.last_resort { !self.is_at(home) } else { self.homes.is_empty() }
     }
 }
 

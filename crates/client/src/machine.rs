@@ -566,8 +566,8 @@ impl Client {
     }
 
     pub(crate) fn home_refused(&mut self, step: &mut Step<'_>, node: &NodeId, code: Code) {
-        if let Some(me) = self.me.as_mut().filter(|me| me.is_home(node)) {
-            me.set_trouble(step, Some(code));
+        if let Some(me) = self.me.as_mut().filter(|me| me.is_served(node)) {
+            me.set_trouble(step, node, Some(code));
         }
         self.put_off(step, node, Errand::Home, code);
         if self.me.as_ref().is_some_and(|me| me.is_home(node)) {

@@ -81,9 +81,7 @@ impl Client {
         let is_newest = me.bundle.rank().2 == version;
         if me.is_served(node) {
             if is_newest {
-                if me.is_home(node) {
-                    me.set_trouble(step, None);
-                }
+                me.set_trouble(step, node, None);
                 me.bundle_is_known(step, &mut self.links, node);
             } else {
                 me.home_is_up(step, &mut self.links, node);

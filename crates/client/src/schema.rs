@@ -79,9 +79,6 @@ pub(crate) struct Account {
     /// A newer bundle, not ours, that replaces this device's.
     #[prost(bytes = "vec", tag = "6")]
     pub(crate) superseded_by: Vec<u8>,
-    /// Why the home node does not serve the account.
-    #[prost(string, tag = "7")]
-    pub(crate) trouble: String,
     #[prost(bytes = "vec", tag = "8")]
     pub(crate) account: Vec<u8>,
     /// While the account moves: the record that the next home has to take.
@@ -96,6 +93,18 @@ pub(crate) struct Account {
     /// Why the next home does not take the account.
     #[prost(string, tag = "12")]
     pub(crate) moving_trouble: String,
+    /// Homes that don't serve the account, and why.
+    #[prost(message, repeated, tag = "13")]
+    pub(crate) refusals: Vec<Refusal>,
+}
+
+/// A home does not serve the account.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Refusal {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) node: Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub(crate) why: String,
 }
 
 /// A home that the account has left.

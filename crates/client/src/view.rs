@@ -38,10 +38,10 @@ pub struct AccountView {
     pub rank: (u64, u64, u64),
     /// This device was locked out by a newer record.
     pub locked_out: bool,
-    /// Its home node holds all that others need to reach it: the record, key packages and every
-    /// open invite.
+    /// One of its home nodes holds all that others need to reach it: the record, key packages and
+    /// every open invite.
     pub published: bool,
-    /// Why the home node does not serve the account; empty if it does.
+    /// Why none of its home nodes serves the account; empty if one does, or has not answered yet.
     pub trouble: String,
 }
 
@@ -123,13 +123,13 @@ pub fn account(rows: &dyn Rows) -> Option<AccountView> {
     let bundle = Bundle::verify(&row.bundle).ok()?;
     Some(AccountView {
         account: bundle.account(),
+        trouble: homes::trouble(&row, &bundle),
         name: row.name,
         homes: bundle.homes().to_vec(),
         devices: bundle.devices().iter().map(|device| device.key).collect(),
         rank: bundle.rank(),
         locked_out: !row.superseded_by.is_empty(),
         published: published(rows),
-        trouble: row.trouble,
     })
 }
 

@@ -8,7 +8,9 @@ use proto::{NodeAddress, NodeId, Ranking, Rows};
 
 use crate::{
     account,
-    schema::{self, ACCOUNT, CONVERSATIONS, KEPT, MESSAGES, MessageRow, OUTBOX},
+    schema::{
+        self, ACCOUNT, CONVERSATIONS, INVITES, KEPT, KEY_PACKAGES, MESSAGES, MessageRow, OUTBOX,
+    },
 };
 
 /// Where the account is at home, and where it is about to be.
@@ -37,6 +39,10 @@ pub struct HomeView {
     pub pinned: bool,
     /// It holds the inbox and the conversations. The others are named for when it is gone.
     pub serves: bool,
+    /// It has taken all that it is to hold: the record, key packages and every open invite.
+    pub settled: bool,
+    /// Why it does not serve the account; empty if it does, or has not answered yet.
+    pub trouble: String,
 }
 
 /// What conversations cost, counted from the rows of this device.
@@ -60,10 +66,17 @@ pub struct CostView {
 pub fn homes(rows: &dyn Rows) -> Option<HomesView> {
     let row: schema::Account = schema::load(rows, ACCOUNT, b"")?;
     let bundle = Bundle::verify(&row.bundle).ok()?;
+    let packages = schema::load_all::<schema::KeyPackage>(rows, KEY_PACKAGES, b"");
+    let invites = schema::load_all::<schema::Invite>(rows, INVITES, b"");
     let home = |(at, address): (usize, &NodeAddress)| HomeView {
         address: address.clone(),
         pinned: row.pinned.iter().any(|node| *node == address.node.0),
         serves: at < account::HOMES_SERVED,
+        settled: packages
+            .iter()
+            .any(|(_, package)| package.last_resort && package.is_at(&address.node))
+            && invites.iter().all(|(_, invite)| invite.is_at(&address.node)),
+        trouble: why_not(&row, &address.node).unwrap_or_default(),
     };
     let next = account::next(&row).map(|next| next.homes().to_vec()).unwrap_or_default();
     let former = row.former.iter().filter_map(|former| former.home.as_ref());
@@ -76,6 +89,18 @@ pub fn homes(rows: &dyn Rows) -> Option<HomesView> {
         trouble: row.moving_trouble,
         cost,
     })
+}
+
+/// Why none of the homes that are to serve an account does; empty if one may.
+pub(super) fn trouble(row: &schema::Account, bundle: &Bundle) -> String {
+    let served = account::served(bundle).iter();
+    let whys: Option<Vec<String>> = served.map(|home| why_not(row, &home.node)).collect();
+    whys.and_then(|whys| whys.into_iter().next()).unwrap_or_default()
+}
+
+fn why_not(row: &schema::Account, node: &NodeId) -> Option<String> {
+    let refusal = row.refusals.iter().find(|refusal| refusal.node == node.0)?;
+    Some(refusal.why.clone())
 }
 
 fn cost(rows: &dyn Rows) -> (CostView, Vec<NodeAddress>) {

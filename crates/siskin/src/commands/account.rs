@@ -56,7 +56,7 @@ async fn homes(args: HomeArgs) -> Result<(Vec<NodeAddress>, String), Failure> {
 }
 
 /// Checks that the account is at home somewhere. Who was chosen by lot may turn out to take nobody: then
-/// the next one is asked.
+/// the others are asked.
 async fn settle(
     home: &Home,
     created: &Created,
@@ -64,12 +64,15 @@ async fn settle(
     wait: WaitArgs,
     out: Output,
 ) -> Result<(), Failure> {
-    let Err(failure) = check_published(created, wait.seconds()) else { return Ok(()) };
-    if by_lot && home::settle_at_next(home, homes, wait, out).await? {
-        Ok(())
-    } else {
-        Err(failure)
+    let checked = check_published(created, wait.seconds());
+    if by_lot && !created.refusing.is_empty() {
+        let serve = home::settle_elsewhere(home, homes, &created.refusing, wait, out).await?;
+        return if serve { Ok(()) } else { checked };
     }
+    for refusing in &created.refusing {
+        out.say(&format!("{refusing} does not take the account; `siskin home move` names others"));
+    }
+    checked
 }
 
 fn show_created(created: &Created, out: Output) -> String {

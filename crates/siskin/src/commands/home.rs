@@ -75,22 +75,40 @@ async fn move_home(args: MoveArgs, home: &Home, out: Output) -> Result<(), Failu
     }
 }
 
-/// Makes a new account's next homes serve it, one after the other, for the first does not. Tells whether
+/// Lets go of the homes of a new account that do not take it, until those that are left do. Tells whether
 /// one does.
-pub(super) async fn settle_at_next(
+pub(super) async fn settle_elsewhere(
     home: &Home,
     homes: &[NodeAddress],
+    refusing: &[String],
     wait: WaitArgs,
     out: Output,
 ) -> Result<bool, Failure> {
-    for first in 1..homes.len() {
-        out.say("that home does not take the account; the next one is asked");
-        let shape = set(home, homes.get(first..).unwrap_or_default(), &[], wait).await?;
-        if shape.trouble.is_none() && shape.published {
-            return Ok(true);
+    let is_refusing = |home: &NodeAddress, refusing: &[String]| {
+        refusing.iter().any(|refusing| *refusing == home.to_string())
+    };
+    let (mut homes, mut refusing) = (homes.to_vec(), refusing.to_vec());
+    while !refusing.is_empty() {
+        homes.retain(|home| !is_refusing(home, &refusing));
+        if homes.is_empty() {
+            return Ok(false);
         }
+        out.say(&format!(
+            "{} does not take the account; the others are asked",
+            refusing.join(", ")
+        ));
+        let shape = set(home, &homes, &[], wait).await?;
+        refusing = if shape.trouble.is_some() {
+            // The first of them has to take it before anything counts.
+            homes.first().map(ToString::to_string).into_iter().collect()
+        } else if shape.published {
+            let refusing = shape.homes.iter().filter(|home| home.trouble.is_some());
+            refusing.map(|home| home.address.clone()).collect()
+        } else {
+            return Ok(false);
+        };
     }
-    Ok(false)
+    Ok(true)
 }
 
 async fn set(

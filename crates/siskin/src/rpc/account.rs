@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, timeout};
 use zeroize::Zeroizing;
 
-use super::{methods::Call, shapes::AccountShape};
+use super::{homes, methods::Call, shapes::AccountShape};
 use crate::{engine::Engine, failure::Failure, keys};
 
 /// A text that `Debug` does not show and that is wiped when dropped.
@@ -57,9 +57,12 @@ pub(crate) struct Created {
     pub(crate) phrase: Option<Secret>,
     /// Its home node has the record and what contacts need to reach it.
     pub(crate) published: bool,
-    /// Why the home node does not serve the account, if it said so.
+    /// Why no home node serves the account, if all said so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) trouble: Option<String>,
+    /// The homes that said so.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(crate) refusing: Vec<String>,
 }
 
 impl Call for AccountCreate {
@@ -72,8 +75,7 @@ impl Call for AccountCreate {
         let words = Secret(phrase.words());
         let name = self.name;
         let reply = engine.ask(Action::CreateAccount { phrase, name, homes }).await?;
-        let (published, trouble) = published(engine, self.wait_s).await?;
-        Ok(Created { account: account_of(reply)?, phrase: Some(words), published, trouble })
+        created(engine, account_of(reply)?, Some(words), self.wait_s).await
     }
 }
 
@@ -105,8 +107,7 @@ impl Call for AccountRecover {
                 .hint("check --node and the network; nothing was changed"));
         };
         let account = account_of(reply?)?;
-        let (published, trouble) = published(engine, self.wait_s).await?;
-        Ok(Created { account, phrase: None, published, trouble })
+        created(engine, account, None, self.wait_s).await
     }
 }
 
@@ -200,13 +201,20 @@ fn account_of(reply: Reply) -> Result<String, Failure> {
     }
 }
 
-/// Waits until the home node has everything, or says why it will not.
-async fn published(engine: &Engine, wait_s: u32) -> Result<(bool, Option<String>), Failure> {
+/// Waits until the home nodes have everything, or say why they will not.
+async fn created(
+    engine: &Engine,
+    account: String,
+    phrase: Option<Secret>,
+    wait_s: u32,
+) -> Result<Created, Failure> {
     let settled = |view: &AccountView| view.published || !view.trouble.is_empty();
     let look = move |rows: &dyn proto::Rows| view::account(rows).filter(settled);
     let view = engine.until(wait_s, look).await?;
+    let refusing = homes::refusing(engine, wait_s).await?;
     let trouble = view.as_ref().map(|view| view.trouble.clone()).filter(|text| !text.is_empty());
-    Ok((view.is_some_and(|view| view.published), trouble))
+    let published = view.is_some_and(|view| view.published);
+    Ok(Created { account, phrase, published, trouble, refusing })
 }
 
 fn wait_default() -> u32 {

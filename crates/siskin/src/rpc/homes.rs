@@ -51,6 +51,8 @@ pub(crate) struct HomeShape {
     pub(crate) pinned: bool,
     /// It holds inbox and conversations; the others are in reserve.
     pub(crate) serves: bool,
+    /// Why it does not, although it is to.
+    pub(crate) trouble: Option<String>,
     /// The account is connected to it.
     pub(crate) up: bool,
     /// Milliseconds to it and back, as the next three if it was asked and answers.
@@ -96,6 +98,7 @@ impl Call for HomeSet {
         let pinned = pinned.collect::<Result<Vec<_>, _>>()?;
         engine.ask(Action::Move { homes, pinned }).await?;
         engine.until(self.wait_s, settled).await?;
+        refusing(engine, self.wait_s).await?;
         list(engine).await
     }
 }
@@ -106,6 +109,20 @@ fn settled(rows: &dyn Rows) -> Option<()> {
     let published = view::account(rows)?.published;
     let told = homes.next.is_empty() && homes.former.is_empty() && homes.untold.is_empty();
     (told && published || !homes.trouble.is_empty()).then_some(())
+}
+
+/// The homes that will not serve the account. Once one home has what others need to reach it, the rest
+/// have a moment to say so: whoever can't be reached is not waited for.
+pub(super) async fn refusing(engine: &Engine, wait_s: u32) -> Result<Vec<String>, Failure> {
+    let all_have_answered = |rows: &dyn Rows| {
+        let homes = view::homes(rows)?.homes;
+        let mut served = homes.iter().filter(|home| home.serves);
+        served.all(|home| home.settled || !home.trouble.is_empty()).then_some(())
+    };
+    engine.until(wait_s.min(OTHERS_WAIT_S), all_have_answered).await?;
+    let homes = engine.read(view::homes).await?.map(|view| view.homes).unwrap_or_default();
+    let refusing = homes.iter().filter(|home| !home.trouble.is_empty());
+    Ok(refusing.map(|home| home.address.to_string()).collect())
 }
 
 async fn list(engine: &Engine) -> Result<HomesShape, Failure> {
@@ -125,6 +142,7 @@ fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> H
         address: home.address.to_string(),
         pinned: home.pinned,
         serves: home.serves,
+        trouble: Some(home.trouble).filter(|trouble| !trouble.is_empty()),
         round_trip_ms: None,
         operator: None,
         capacity_bytes: None,
@@ -149,3 +167,6 @@ fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> H
         },
     }
 }
+
+/// How long the other homes have once one serves the account.
+const OTHERS_WAIT_S: u32 = 3;

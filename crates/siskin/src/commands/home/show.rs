@@ -79,6 +79,7 @@ fn describe(home: &HomeShape, out: Output) -> String {
         Some(millis) => format!("answers in {millis:.1} ms"),
         None => "does not answer".to_owned(),
     });
+    notes.extend(home.trouble.as_ref().map(|trouble| safe(trouble)));
     notes.push(match &home.network {
         Some(network) => format!("network {network}"),
         None => "no public network".to_owned(),
