@@ -2,8 +2,9 @@
 //! record, key packages and invites. Specified in `spec/accounts.md`.
 
 mod moving;
+mod reserve;
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 
 use crypto::{Authority, Bundle, Cgka, InboxKey, Mls, Phrase, RecordDraft, SigningKey, Standing};
 use prost::Message;
@@ -34,6 +35,10 @@ pub(crate) struct Me {
     /// The record that the next home has to take.
     next: Option<Bundle>,
     former: Vec<Former>,
+    /// Homes that have been out of reach for long.
+    away: BTreeSet<NodeId>,
+    /// The first two that are not.
+    serving: Vec<NodeAddress>,
     /// The stand-in serves as the home.
     stands_in: bool,
     row: schema::Account,
@@ -55,10 +60,12 @@ impl Me {
             account: bundle.account(),
             device: SigningKey::from_seed(row.device_seed.as_slice().try_into().ok()?),
             inbox: InboxKey::from_seed(row.inbox_seed.as_slice().try_into().ok()?),
-            bundle,
             next: next(&row),
             former: row.former.iter().filter_map(Former::load).collect(),
+            away: BTreeSet::new(),
+            serving: served(&bundle).to_vec(),
             stands_in: false,
+            bundle,
             row,
         })
     }
@@ -111,9 +118,11 @@ impl Me {
             account,
             device,
             inbox,
-            bundle,
             next: None,
             former: Vec::new(),
+            away: BTreeSet::new(),
+            serving: served(&bundle).to_vec(),
+            bundle,
             stands_in: false,
             row,
         };
@@ -162,9 +171,9 @@ impl Me {
         self.served().get(usize::from(!self.stands_in))
     }
 
-    /// Home and stand-in, which hold everything of the account's.
+    /// Home and stand-in, which hold everything of the account's, in the order of the record.
     pub(crate) fn served(&self) -> &[NodeAddress] {
-        served(&self.bundle)
+        &self.serving
     }
 
     pub(crate) fn is_home(&self, node: &NodeId) -> bool {
@@ -215,7 +224,7 @@ impl Me {
             genesis: None,
             tail: Some(cursor),
             brief: false,
-            ranking: None,
+            ranking: self.is_in_reserve(node).then(|| self.inbox_ranking()),
         };
         links.open(step, node, opening);
     }

@@ -252,27 +252,35 @@ impl Conversation {
 
     /// The node with which this device talks about the log: its account's home, if that holds it.
     pub(crate) fn node(&self) -> Option<&NodeAddress> {
-        let nodes = &self.ranking.nodes;
-        nodes.iter().find(|node| Some(node.node) == self.own.home).or_else(|| nodes.first())
+        let home = self.named().find(|node| Some(node.node) == self.own.home);
+        home.or_else(|| self.ranking.nodes.first())
+    }
+
+    /// The nodes that hold the log, and those that stand by.
+    fn named(&self) -> impl Iterator<Item = &NodeAddress> {
+        self.ranking.nodes.iter().chain(&self.ranking.standbys)
+    }
+
+    /// Whether a node may hold the log.
+    pub(crate) fn may_hold(&self, node: &NodeId) -> bool {
+        self.named().any(|named| named.node == *node)
     }
 
     /// The other home of the account, if that holds the log as well.
     pub(crate) fn stand_in(&self) -> Option<NodeId> {
         let at_home = self.node().is_some_and(|node| Some(node.node) == self.own.home);
-        let is_named = |node: &NodeId| self.ranking.nodes.iter().any(|named| named.node == *node);
-        self.own.stand_in.filter(|node| at_home && is_named(node))
+        self.own.stand_in.filter(|node| at_home && self.may_hold(node))
     }
 
     /// The ranking, if the node has to know it: there are others that hold the log, or were.
     pub(crate) fn ranking_to_tell(&self) -> Option<&Ranking> {
-        let nodes = &self.ranking.nodes;
-        let at_home = nodes.iter().any(|node| self.own.is(&node.node));
-        (at_home && (nodes.len() > 1 || self.shared)).then_some(&self.ranking)
+        let at_home = self.named().any(|node| self.own.is(&node.node));
+        (at_home && (self.named().count() > 1 || self.shared)).then_some(&self.ranking)
     }
 
     /// The log is ranked anew, perhaps because the own account has another home.
     pub(crate) fn rank(&mut self, ranking: Ranking, own: Own) {
-        self.shared |= self.ranking.nodes.len() > 1;
+        self.shared |= self.named().count() > 1;
         self.ranking = ranking;
         self.own = own;
         let Self { untold, ranking, .. } = self;

@@ -88,6 +88,10 @@ pub(crate) enum Timer {
     Silence,
     /// Try again what a node would not do.
     Errand(NodeId, Errand),
+    /// A home has been out of reach for long.
+    Away(NodeId),
+    /// A home in reserve has to serve.
+    Reserve(NodeId),
     /// Look for a contact, so many times in vain before, unless a node of theirs was reached.
     Look(AccountId, u32),
 }
@@ -215,7 +219,8 @@ impl Client {
             | Timer::StandBy(log)
             | Timer::Brief(log)
             | Timer::Hedge(log) => self.conversations.contains_key(&log),
-            Timer::Look(..) | Timer::Silence => self.me.is_some(),
+            Timer::Reserve(node) => self.links.is_up(&node),
+            Timer::Look(..) | Timer::Silence | Timer::Away(_) => self.me.is_some(),
         };
         if !is_there {
             return;
@@ -260,6 +265,7 @@ impl Client {
         let mut step = Step::new(rows, now, rng);
         act(self, &mut step);
         self.watch_home(&step);
+        self.watch_absence(now);
         self.outputs.extend(step.into_outputs());
     }
 
@@ -292,6 +298,7 @@ impl Client {
     fn needed_nodes(&self, step: &Step<'_>) -> Vec<NodeAddress> {
         let Some(me) = self.me.as_ref().filter(|me| !me.locked_out()) else { return Vec::new() };
         let mut nodes = me.served().to_vec();
+        nodes.extend(me.homes_away().cloned());
         nodes.extend(me.next_home().cloned());
         nodes.extend(me.former_homes().cloned());
         let contacts = schema::load_all::<schema::Contact>(&step.draft, schema::CONTACTS, b"");
@@ -321,6 +328,8 @@ impl Client {
                 Timer::Hedge(log) => self.hedge(step, &log),
                 Timer::Silence => self.check_home(step),
                 Timer::Errand(node, errand) => self.take_up(step, &node, errand),
+                Timer::Away(node) => self.home_is_away(step, &node),
+                Timer::Reserve(node) => self.reserve_serves(step, &node),
                 Timer::Look(account, tries) => self.look(step, account, tries),
             }
         }
@@ -331,6 +340,7 @@ impl Client {
         self.drop_errands(node);
         self.unaccepted.retain(|(at, _), _| at != node);
         self.disarm(Timer::Accept(*node));
+        self.disarm(Timer::Reserve(*node));
         self.home_is_gone(step, node);
         self.knock_elsewhere(step, node);
         step.event(Event::Link(*node, false));
@@ -341,11 +351,14 @@ impl Client {
         if let Some(recovery) = &self.recovery {
             recovery.node_is_up(step, &mut self.links, node);
         }
+        self.home_is_back(step, node);
         if let Some(me) = &self.me {
             if me.locked_out() {
                 return;
             }
-            if me.is_served(node) {
+            if me.is_served(node) && me.is_in_reserve(node) {
+                self.reserve_is_up(step, node);
+            } else if me.is_served(node) {
                 // Conversations are opened once the node knows whose they are.
                 me.home_is_up(step, &mut self.links, node);
             } else {
@@ -694,10 +707,10 @@ impl Client {
 /// Conversations of a device. Each takes up to two handles, which may all be at one node; a few
 /// are left for inboxes.
 pub(crate) const CONVERSATIONS_MAX: usize = 2000;
-/// Two timers for each link, six for each conversation, one for each contact, and one for each
+/// Four timers for each link, six for each conversation, one for each contact, and one for each
 /// errand: two nodes of whoever is being added, invites, and three of the account.
 const TIMERS_MAX: usize =
-    2 * LINKS_MAX + 6 * CONVERSATIONS_MAX + 3 * contact::CONTACTS_MAX + 2 * limits::INVITES_MAX + 4;
+    4 * LINKS_MAX + 6 * CONVERSATIONS_MAX + 3 * contact::CONTACTS_MAX + 2 * limits::INVITES_MAX + 4;
 /// Timers worked off at a time, so that other inputs don't wait.
 const TIMERS_AT_A_TIME: usize = 64;
 /// What one input leads to at most: a full window for each timer that is due, and something about

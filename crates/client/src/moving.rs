@@ -183,7 +183,8 @@ impl Client {
             Some(theirs) => ranking_with(conversation, &me.bundle, theirs),
             None => conversation.ranking.clone(),
         };
-        let same_nodes = conversation.ranking.nodes == ranking.nodes;
+        let same_nodes = conversation.ranking.nodes == ranking.nodes
+            && conversation.ranking.standbys == ranking.standbys;
         conversation.rank(ranking, own);
         if moves || !same_nodes {
             conversation.tell_all();

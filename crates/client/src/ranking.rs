@@ -2,7 +2,7 @@
 //! section 2.
 
 use crypto::Bundle;
-use proto::{AccountId, Ranking, limits};
+use proto::{AccountId, NodeAddress, NodeId, Ranking, limits};
 
 use crate::{
     Client,
@@ -12,28 +12,36 @@ use crate::{
     step::Step,
 };
 
-/// The ranking of a conversation between two accounts: their homes in turns, the creator's first.
+/// The ranking of a conversation between two accounts: the homes of each that hold it in turns, the
+/// creator's first, and the others, which stand by, likewise.
 ///
 /// Both members come to the same one from the same records, and to one with a larger version from
 /// newer ones.
 pub(crate) fn ranking(creator: &Bundle, other: &Bundle) -> Ranking {
-    let (first, second) = (served(creator), served(other));
+    let mut named = Vec::new();
+    let nodes = in_turns((served(creator), served(other)), &mut named);
+    let reserve = |bundle: &'_ Bundle| bundle.homes().iter().skip(HOMES_SERVED).cloned().collect();
+    let (first, second): (Vec<_>, Vec<_>) = (reserve(creator), reserve(other));
+    let standbys = in_turns((&first, &second), &mut named);
+    Ranking { version: age(creator).saturating_add(age(other)), nodes, standbys }
+}
+
+/// Of the homes of two accounts those that are not `named` yet, in turns, as many as a ranking has room
+/// for. The same node under other addresses is no other node.
+fn in_turns(
+    (first, second): (&[NodeAddress], &[NodeAddress]),
+    named: &mut Vec<NodeId>,
+) -> Vec<NodeAddress> {
     let mut nodes = Vec::new();
-    for turn in 0..HOMES_SERVED {
+    for turn in 0..first.len().max(second.len()) {
         for home in [first.get(turn), second.get(turn)].into_iter().flatten() {
-            if nodes.len() < limits::RANKING_MAX && !nodes.contains(home) {
+            if named.len() < limits::RANKING_MAX && !named.contains(&home.node) {
+                named.push(home.node);
                 nodes.push(home.clone());
             }
         }
     }
-    // The same node under other addresses is no other node.
-    let mut named = Vec::new();
-    nodes.retain(|home| {
-        let is_new = !named.contains(&home.node);
-        named.push(home.node);
-        is_new
-    });
-    Ranking { version: age(creator).saturating_add(age(other)), nodes }
+    nodes
 }
 
 /// The same for whoever has a conversation.
@@ -99,7 +107,6 @@ const VERSION_BITS: u32 = 32;
 #[cfg(test)]
 mod tests {
     use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey};
-    use proto::{NodeAddress, NodeId};
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
 
@@ -130,6 +137,13 @@ mod tests {
     fn homes_come_in_turns_the_creators_first_and_a_shared_one_once() {
         let (a, b) = (bundle(1, 1, &[7, 8, 6]), bundle(2, 1, &[9]));
         assert_eq!(nodes(&ranking(&a, &b)), [7, 9, 8]);
+        let standbys = |ranking: Ranking| {
+            ranking.standbys.iter().map(|node| node.node.0[0]).collect::<Vec<_>>()
+        };
+        assert_eq!(standbys(ranking(&a, &b)), [6]);
+        let c = bundle(3, 1, &[6, 5, 7, 4, 3, 2]);
+        assert_eq!(nodes(&ranking(&a, &c)), [7, 6, 8, 5]);
+        assert_eq!(standbys(ranking(&a, &c)), [4, 3, 2]);
         assert_eq!(nodes(&ranking(&b, &a)), [9, 7, 8]);
         assert_eq!(nodes(&ranking(&a, &bundle(2, 1, &[7, 5]))), [7, 8, 5]);
     }

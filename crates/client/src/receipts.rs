@@ -43,7 +43,7 @@ impl Client {
         let place = log.and_then(|log| Some((log, place_of(&step.draft, &log, reference)?)));
         let Some((log, place)) = place else { return self.count_dropped() };
         let Some(conversation) = self.conversations.get(&log) else { return };
-        if conversation.ranking.nodes.iter().all(|named| named.node != holder) {
+        if !conversation.may_hold(&holder) {
             return self.count_dropped();
         }
         if mark_of(&step.draft, &log, place) != Some(Mark::Sent) {

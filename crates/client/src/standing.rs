@@ -151,8 +151,15 @@ impl Client {
     fn change_homes(&mut self, step: &mut Step<'_>) {
         let Some(me) = &mut self.me else { return };
         me.change_places();
-        let own = me.own();
         self.standing.change(step.now);
+        self.reopen_at_homes(step);
+        step.event(Event::Account);
+    }
+
+    /// The device talks with another home from now on.
+    pub(crate) fn reopen_at_homes(&mut self, step: &mut Step<'_>) {
+        let Some(me) = &self.me else { return };
+        let own = me.own();
         let homes: Vec<NodeId> = me.served().iter().map(|home| home.node).collect();
         let is_of_a_conversation = |handle: &Handle| {
             matches!(handle.purpose, Purpose::Read | Purpose::Write | Purpose::Brief)
@@ -170,7 +177,6 @@ impl Client {
             self.disarm(Timer::Retry(log));
             self.open_conversation(step, &log);
         }
-        step.event(Event::Account);
     }
 }
 

@@ -2,9 +2,7 @@
 //! bundle comes the inbox, and who else holds it.
 
 use crypto::Bundle;
-use proto::{
-    AccountId, Code, Draft, LogGenesis, NodeAddress, NodeId, PublicKey, Ranking, Rows, limits,
-};
+use proto::{AccountId, Code, Draft, LogGenesis, NodeId, PublicKey, Ranking, Rows, limits};
 
 use crate::{
     NodeConfig, Registration, key_package,
@@ -61,7 +59,7 @@ pub(crate) fn put_bundle(
         draft.put(BUNDLES, account.0, bytes);
         let inbox = logs.create_inbox(draft, account, devices.into_iter(), incarnation);
         quota.register(draft, inbox, ACCOUNT_CHARGE);
-        return Ok(Change::Registered(account, inbox, ranking_at(&bundle, config.node)));
+        return Ok(Change::Registered(account, inbox, inbox_ranking(&bundle, config.node)));
     };
     if stored == bytes {
         return Ok(Change::None);
@@ -83,16 +81,19 @@ pub(crate) fn put_bundle(
         key_package::remove(draft, quota, inbox, &device);
     }
     logs.set_devices(draft, inbox, devices.iter().copied());
-    Ok(Change::Devices(inbox, devices, ranking_at(&bundle, config.node)))
+    Ok(Change::Devices(inbox, devices, inbox_ranking(&bundle, config.node)))
 }
 
-/// Who holds an account's inbox, as this node has to know: nobody else, unless it is one of the homes
-/// that serve. The bundle decides, and not the version: of two bundles the better one is here.
-fn ranking_at(bundle: &Bundle, node: NodeId) -> Ranking {
-    let serving = || bundle.homes().iter().take(HOMES_SERVED);
-    let is_shared = serving().count() > 1 && serving().any(|home| home.node == node);
-    let nodes: Vec<NodeAddress> = if is_shared { serving().cloned().collect() } else { Vec::new() };
-    Ranking { version: bundle.rank().2, nodes }
+/// Who holds an account's inbox, as this node has to know: nobody else, unless there are two that serve
+/// and this is one of the homes. The bundle decides, and not the version: of two bundles the better one
+/// is here.
+pub(crate) fn inbox_ranking(bundle: &Bundle, node: NodeId) -> Ranking {
+    let is_home = bundle.homes().iter().any(|home| home.node == node);
+    let (nodes, standbys) = match bundle.homes().split_at_checked(HOMES_SERVED) {
+        Some((nodes, standbys)) if is_home => (nodes.to_vec(), standbys.to_vec()),
+        _ => (Vec::new(), Vec::new()),
+    };
+    Ranking { version: bundle.rank().2, nodes, standbys }
 }
 
 /// The bundle of one of this node's accounts.
@@ -110,7 +111,7 @@ pub(crate) fn moved_to(rows: &dyn Rows, account: AccountId, node: NodeId) -> Opt
 /// How many of an account's homes hold what it has, the first ones of its bundle: its home, and one
 /// to stand in for it. Each further one would cost a copy of everything, and helps only when both of
 /// these are gone.
-const HOMES_SERVED: usize = 2;
+pub(crate) const HOMES_SERVED: usize = 2;
 
 /// What an account is charged for being here: the largest bundle, its inbox with its ranking, and all
 /// its invites, so that none of these can fail for want of room later.

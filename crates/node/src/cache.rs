@@ -47,6 +47,11 @@ impl<T> Cache<T> {
         self.items.insert(number, (self.tick, value));
     }
 
+    /// Forgets a value whose row is gone.
+    pub(crate) fn remove(&mut self, number: u64) {
+        self.items.remove(&number);
+    }
+
     /// Drops the less recently used half: rare, so that using a value costs no bookkeeping.
     fn shed(&mut self) {
         let mut ticks: Vec<u64> = self.items.values().map(|(used, _)| *used).collect();

@@ -1,5 +1,7 @@
 //! Local settings of a node.
 
+use std::time::Duration;
+
 use crypto::SigningKey;
 use proto::{NodeId, limits};
 use routing::RouterConfig;
@@ -33,6 +35,12 @@ pub struct NodeConfig {
     /// Connections at the same time. 65,536 by default: three times what a driver accepts unless
     /// told otherwise, at less than 1 KiB each; the driver's own limit is to bite first.
     pub connections_max: usize,
+    /// After how long another home of an account is taken to be gone for good, so that the next one in
+    /// the record makes copies. Ten minutes by default: longer than a restart or an update takes.
+    pub standby_after: Duration,
+    /// For how long a home that was gone has to be back before the copies made meanwhile are
+    /// dropped. A day by default.
+    pub standby_kept: Duration,
     /// How it takes part in the network of nodes, with the same key; none for a node alone, which
     /// finds nobody and is found by nobody.
     pub routing: Option<RouterConfig>,
@@ -61,6 +69,8 @@ impl NodeConfig {
             log_quota_bytes: 128 << 20,
             signals_per_s_max: 32,
             connections_max: 65_536,
+            standby_after: Duration::from_secs(600),
+            standby_kept: Duration::from_secs(24 * 3600),
             routing: None,
         }
     }

@@ -9,7 +9,7 @@ use proto::{AccountId, Cursor, EnvelopeId, LogId, Peer, PublicKey, Ranking, Refe
 /// What the rows are called.
 pub const LAYOUT_NAME: &str = "node";
 /// The version of the rows that this build writes.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Log id → number.
 pub(crate) const NUMBERS: Table = Table(1);
@@ -42,6 +42,13 @@ pub(crate) const RANKINGS: Table = Table(20);
 pub(crate) const REPLICAS: Table = Table(21);
 /// Other node ‖ number → nothing; there may be entries here that the other node lacks.
 pub(crate) const DIRTY: Table = Table(22);
+/// Number → the genesis of a conversation, which a standby needs to make a copy.
+pub(crate) const GENESES: Table = Table(23);
+/// Number → nothing; this copy is given up, and its rows go bit by bit.
+pub(crate) const DROPS: Table = Table(24);
+
+/// Number → nothing; this node holds that log only while another one is gone.
+pub(crate) const STANDING_IN: Table = Table(25);
 
 /// What a log is; written when its keys change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,16 +172,24 @@ impl InviteRow {
     }
 }
 
-/// The row of a ranking: its version, and its nodes as text.
+/// The row of a ranking: its version, and its nodes as text, those that only stand by after a sign.
 pub(crate) fn encode_ranking(ranking: &Ranking) -> Vec<u8> {
-    let nodes: Vec<String> = ranking.nodes.iter().map(ToString::to_string).collect();
-    join(&[&be(ranking.version), nodes.join("\n").as_bytes()])
+    let nodes = ranking.nodes.iter().map(ToString::to_string);
+    let standbys = ranking.standbys.iter().map(|node| format!("{STANDBY}{node}"));
+    let lines: Vec<String> = nodes.chain(standbys).collect();
+    join(&[&be(ranking.version), lines.join("\n").as_bytes()])
 }
 
 pub(crate) fn decode_ranking(bytes: &[u8]) -> Option<Ranking> {
-    let (version, nodes) = take_u64(bytes)?;
-    let nodes = str::from_utf8(nodes).ok()?.lines().map(str::parse);
-    Some(Ranking { version, nodes: nodes.collect::<Result<_, _>>().ok()? })
+    let (version, lines) = take_u64(bytes)?;
+    let mut ranking = Ranking { version, nodes: Vec::new(), standbys: Vec::new() };
+    for line in str::from_utf8(lines).ok()?.lines() {
+        match line.strip_prefix(STANDBY) {
+            Some(standby) => ranking.standbys.push(standby.parse().ok()?),
+            None => ranking.nodes.push(line.parse().ok()?),
+        }
+    }
+    Some(ranking)
 }
 
 pub(crate) fn encode_cursor(cursor: Cursor) -> Vec<u8> {
@@ -263,6 +278,8 @@ fn join(parts: &[&[u8]]) -> Vec<u8> {
 pub(crate) const LAST_RESORT: u64 = u64::MAX;
 /// Stands for no closing time.
 const OPEN: u64 = u64::MAX;
+/// Before a node of a ranking that stands by.
+const STANDBY: char = '+';
 
 #[cfg(test)]
 mod tests {
@@ -297,10 +314,11 @@ mod tests {
         let address = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535";
         let addresses = vec![address.parse().unwrap(); limits::NODE_ADDRESSES_MAX];
         let node = |byte| NodeAddress { node: NodeId([byte; 32]), addresses: addresses.clone() };
-        let nodes = [0, 1, 2, 3, 4, 5, 6, 7].map(node).to_vec();
-        assert_eq!(nodes.len(), limits::RANKING_MAX);
+        let nodes = [0].map(node).to_vec();
+        let standbys = [1, 2, 3, 4, 5, 6, 7].map(node).to_vec();
+        assert_eq!(nodes.len() + standbys.len(), limits::RANKING_MAX);
         let others = 7 * (2 * 40 + 16);
-        let ranking = Ranking { version: 9, nodes };
+        let ranking = Ranking { version: 9, nodes, standbys };
         let row = encode_ranking(&ranking);
         assert_eq!(decode_ranking(&row), Some(ranking));
         let taken = row.len().saturating_add(8 + others);

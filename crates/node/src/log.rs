@@ -4,19 +4,21 @@
 //! What an append needs of its log is mirrored in memory, so that it reads no row unless its
 //! position says that it may be a duplicate.
 
+mod dropped;
+
 use std::ops::ControlFlow;
 
 use proto::{
     AccountId, Code, Direction, Draft, Entry, Envelope, EnvelopeId, Gauge, Head, Instant, Kind,
-    LogGenesis, LogId, OpenError, Peer, PublicKey, Ranking, Read, Reference, Rows, limits,
+    LogGenesis, LogId, NodeAddress, OpenError, Peer, PublicKey, Read, Reference, Rows, limits,
 };
 
 use crate::{
     cache::Cache,
     foresight::Foresight,
     layout::{
-        self, ENTRIES, EXPIRIES, KEYS, LOGS, LogRow, NUMBERS, POSITIONS, REFERENCES, STATES,
-        StateRow, WriteKey,
+        self, ENTRIES, EXPIRIES, GENESES, KEYS, LOGS, LogRow, NUMBERS, POSITIONS, REFERENCES,
+        STATES, StateRow, WriteKey,
     },
     quota::Quota,
     replica,
@@ -31,6 +33,8 @@ pub(crate) struct Logs {
     next_number: u64,
     /// When the next entry expires.
     next_expiry: Option<Instant>,
+    /// When more of the copies that were given up goes.
+    next_drop: Option<Instant>,
 }
 
 /// A log as its rows say it is.
@@ -38,8 +42,10 @@ pub(crate) struct Logs {
 pub(crate) struct Log {
     pub(crate) row: LogRow,
     pub(crate) state: StateRow,
-    /// The nodes of its ranking, if one was told.
+    /// Who holds it, if a ranking was told: its nodes, and standbys that have made a copy.
     pub(crate) nodes: Vec<Peer>,
+    /// The other standbys.
+    pub(crate) standbys: Vec<Peer>,
 }
 
 /// Who appends.
@@ -74,13 +80,14 @@ impl Logs {
             last = layout::last_u64(key);
             ControlFlow::Break(())
         });
-        let last = last.ok_or(OpenError::Damaged("a log's row"))?;
+        let last = last.ok_or(OpenError::Damaged("a log's row"))?.max(dropped::last_used(rows));
         Ok(Self {
             cache: Cache::new(LOGS_CACHED_MAX),
             foresight,
             log_quota_bytes,
             next_number: last.saturating_add(1),
             next_expiry: first_expiry(rows),
+            next_drop: dropped::first(rows).map(|_| Instant::default()),
         })
     }
 
@@ -133,6 +140,7 @@ impl Logs {
         draft: &mut Draft<'_>,
         id: LogId,
         key: PublicKey,
+        genesis: &[u8],
         account: u64,
         incarnation: u64,
     ) -> u64 {
@@ -140,14 +148,14 @@ impl Logs {
         let row = LogRow { id, account, incarnation, inbox_of: None, keys };
         let number = self.create(draft, row);
         draft.put(KEYS, layout::public_key_key(number, &key), []);
+        draft.put(GENESES, layout::number_key(number), genesis);
         number
     }
 
-    /// Sets who holds a log.
-    pub(crate) fn set_ranking(&mut self, draft: &mut Draft<'_>, number: u64, ranking: &Ranking) {
-        replica::put_ranking(draft, number, ranking);
-        if let Some(log) = self.cache.get(number, || Log::load(draft, number)) {
-            log.nodes = nodes_of(ranking);
+    /// Reads anew who holds a log.
+    pub(crate) fn ranked(&mut self, rows: &dyn Rows, number: u64) {
+        if let Some(log) = self.cache.get(number, || Log::load(rows, number)) {
+            (log.nodes, log.standbys) = holders_of(rows, number);
         }
     }
 
@@ -315,13 +323,14 @@ impl Logs {
 
     /// When [`sweep`](Self::sweep) next has work.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.next_expiry
+        self.next_expiry.into_iter().chain(self.next_drop).min()
     }
 
     fn create(&mut self, draft: &mut Draft<'_>, row: LogRow) -> u64 {
         let number = self.next_number;
         self.next_number = number.saturating_add(1);
-        let log = Log { row, state: StateRow::default(), nodes: Vec::new() };
+        let (nodes, standbys) = (Vec::new(), Vec::new());
+        let log = Log { row, state: StateRow::default(), nodes, standbys };
         draft.put(NUMBERS, log.row.id.0, layout::be(number));
         draft.put(LOGS, layout::number_key(number), log.row.encode());
         draft.put(STATES, layout::number_key(number), log.state.encode());
@@ -360,8 +369,8 @@ impl Log {
     fn load(rows: &dyn Rows, number: u64) -> Option<Self> {
         let row = LogRow::decode(&rows.get(LOGS, &layout::number_key(number))?)?;
         let state = StateRow::decode(&rows.get(STATES, &layout::number_key(number))?)?;
-        let nodes = replica::ranking(rows, number).as_ref().map(nodes_of).unwrap_or_default();
-        Some(Self { row, state, nodes })
+        let (nodes, standbys) = holders_of(rows, number);
+        Some(Self { row, state, nodes, standbys })
     }
 
     /// Tells whether a key may read: a device of an inbox, any key a conversation ever had.
@@ -523,8 +532,14 @@ impl Page {
     }
 }
 
-fn nodes_of(ranking: &Ranking) -> Vec<Peer> {
-    ranking.nodes.iter().map(|node| PublicKey(node.node.0)).collect()
+/// Who holds a log, and who of its ranking only stands by.
+fn holders_of(rows: &dyn Rows, number: u64) -> (Vec<Peer>, Vec<Peer>) {
+    let Some(ranking) = replica::ranking(rows, number) else { return Default::default() };
+    let peer = |node: &NodeAddress| PublicKey(node.node.0);
+    let nodes: Vec<Peer> = replica::holders(rows, number, &ranking).iter().map(peer).collect();
+    let standbys = ranking.standbys.iter().map(peer).filter(|standby| !nodes.contains(standby));
+    let standbys = standbys.collect();
+    (nodes, standbys)
 }
 
 fn open_keys(keys: impl Iterator<Item = PublicKey>) -> Vec<WriteKey> {
@@ -544,8 +559,8 @@ fn charge_of(stored: usize) -> u64 {
     (stored as u64).saturating_add(ENTRY_CHARGE)
 }
 
-/// What an account is charged for a log besides its entries: its rows in four tables.
-pub(crate) const LOG_CHARGE: u64 = 256;
+/// What an account is charged for a log besides its entries: its rows in five tables.
+pub(crate) const LOG_CHARGE: u64 = 320;
 /// What an entry takes besides its bytes: its rows in the three indexes.
 const ENTRY_CHARGE: u64 = 128;
 /// What a key takes: its row, and its place in the log's.

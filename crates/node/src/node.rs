@@ -6,6 +6,7 @@ mod logs;
 mod network;
 mod receipts;
 mod replication;
+mod standby;
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -46,6 +47,8 @@ pub struct Node {
     receipts: Receipts,
     counting: Counting,
     routes: Option<Routes>,
+    /// When to see whether copies are still needed that were made for somebody who was gone.
+    look: standby::Look,
     /// Answers to the input in hand, held back until its commit is queued.
     replies: VecDeque<Output<NodeEvent>>,
     outputs: VecDeque<Output<NodeEvent>>,
@@ -150,10 +153,11 @@ impl Machine for Node {
             tails: Tails::default(),
             logs: Logs::open(config.log_quota_bytes, Foresight::new(&seed), rows)?,
             quota,
-            replicas: Replicas::open(config.node, rows, now),
+            replicas: Replicas::open(config.node, config.standby_after, rows, now),
             receipts: Receipts::default(),
             counting,
             routes: routes.transpose()?,
+            look: standby::Look::open(rows, config.standby_kept, now),
             replies: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
@@ -187,8 +191,11 @@ impl Machine for Node {
                 let expired = self.logs.sweep(&mut draft, &mut self.quota, now);
                 let counters = &mut self.counting.counters;
                 counters.expired = counters.expired.saturating_add(expired);
+                self.logs.sweep_dropped(&mut draft, &mut self.quota, now);
                 self.routing_timeout(&mut draft, now);
                 self.replicas.timeout(&mut self.logs, &draft, now);
+                self.recruit(&mut draft, now);
+                self.look_whether_to_stand_in(&mut draft, now);
             }
         }
         self.settle(draft, durability, now);
@@ -205,7 +212,8 @@ impl Machine for Node {
     fn poll_timeout(&self) -> Option<Instant> {
         let routes = self.routes.as_ref().and_then(Routes::poll_timeout);
         let (logs, replicas) = (self.logs.poll_timeout(), self.replicas.poll_timeout());
-        [logs, replicas, routes, self.counting.poll_timeout()].into_iter().flatten().min()
+        let look = self.look.poll_timeout();
+        [logs, replicas, routes, look, self.counting.poll_timeout()].into_iter().flatten().min()
     }
 }
 
@@ -222,7 +230,7 @@ impl Node {
     fn settle(&mut self, mut draft: Draft<'_>, durability: Durability, now: Instant) {
         for peer in self.replicas.take_fresh() {
             if self.sessions.check_greeted(peer).is_ok() {
-                self.replicas.greeted(peer);
+                self.replicas.greeted(peer, now);
             }
         }
         let pushed = self.replicas.settle(&mut draft, &mut self.logs, now);
@@ -292,7 +300,7 @@ impl Node {
         let result = self.sessions.hello(peer, hello);
         match result {
             Ok(()) => {
-                self.replicas.greeted(peer);
+                self.replicas.greeted(peer, now);
                 self.routing_greeted(peer, draft, now);
             }
             Err(Code::Version) => {
@@ -393,6 +401,7 @@ impl Node {
             }
             Body::Open(open) => self.open_log(peer, &open, draft, now)?,
             Body::Replicate(replicate) => self.replicate(peer, &replicate, draft, now)?,
+            Body::Recruit(recruit) => self.recruited(peer, &recruit, draft, now)?,
             Body::Close { handle } => self.close(peer, handle)?,
             Body::Append { handle, entry, signature } => {
                 self.append(peer, handle, entry, signature, draft, now)?

@@ -132,6 +132,12 @@ impl Quota {
         self.change(draft, account, |usage| usage.bytes = usage.bytes.saturating_sub(freed));
     }
 
+    /// Takes a log that is gone, and the last of its bytes, off an account's charge.
+    pub(crate) fn free_log(&mut self, draft: &mut Draft<'_>, account: u64, freed: u64) {
+        self.free(draft, account, freed);
+        self.change(draft, account, |usage| usage.logs = usage.logs.saturating_sub(1));
+    }
+
     fn usage(&mut self, rows: &dyn Rows, account: u64) -> UsageRow {
         let load = || Some(load(rows, account));
         self.usages.get(account, load).map(|usage| *usage).unwrap_or_default()

@@ -9,7 +9,7 @@ use rand_core::{Rng, SeedableRng};
 use crate::{
     key_package::charge,
     layout::{self, DIRTY, LAST_RESORT, LOGS, LogRow, PACKAGES, USAGES, UsageRow},
-    replica::{ranking, received},
+    replica::{holders, ranking, received},
 };
 
 /// Makes restored rows fit to be served, some at a time.
@@ -51,7 +51,8 @@ impl Renewal {
             let Some(row) = row else { continue };
             let row = LogRow { incarnation: self.rng.next_u64().max(1), ..row };
             batch.put(LOGS, layout::number_key(number), row.encode());
-            for node in ranking(rows, number).into_iter().flat_map(|ranking| ranking.nodes) {
+            let ranking = ranking(rows, number);
+            for node in ranking.iter().flat_map(|ranking| holders(rows, number, ranking)) {
                 let peer = PublicKey(node.node.0);
                 // This node is in the ranking too, and none of the others.
                 if received(rows, &peer, number).is_some() {

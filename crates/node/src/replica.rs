@@ -10,6 +10,7 @@
 mod lazy;
 mod peering;
 mod push;
+mod recruit;
 mod rows;
 
 use std::{
@@ -20,8 +21,8 @@ use std::{
 };
 
 use proto::{
-    Body, Cursor, Draft, Frame, Gauge, Instant, NodeAddress, NodeId, Output, Peer, PublicKey, Rows,
-    limits,
+    Body, Cursor, Draft, Frame, Gauge, Instant, NodeAddress, NodeId, Output, Peer, PublicKey,
+    Recruit, Rows, limits,
 };
 
 use crate::{
@@ -31,8 +32,11 @@ use crate::{
 };
 use lazy::Lazy;
 pub(crate) use peering::{Answered, is_about_the_entry};
-use peering::{FRAMES_MAX, Peering, REDIAL, UNNEEDED};
-pub(crate) use rows::{copies_behind, put_ranking, put_received, ranking, received};
+use peering::{FRAMES_MAX, GONE, Peering, REDIAL, UNNEEDED};
+use recruit::Recruits;
+pub(crate) use rows::{
+    copies_behind, delete_ranking, holders, is_marked, put_ranking, put_received, ranking, received,
+};
 
 /// The other nodes that hold logs of this one.
 #[derive(Debug)]
@@ -51,6 +55,9 @@ pub(crate) struct Replicas {
     turn: Option<Peer>,
     /// What others are to push, for now.
     lazy: Lazy,
+    /// Whose place others are to take, after so long.
+    recruits: Recruits,
+    gone_after: Duration,
     /// Logs of which a node may have got further with the input in hand.
     advanced: BTreeSet<u64>,
     outputs: Vec<Output<NodeEvent>>,
@@ -58,7 +65,7 @@ pub(crate) struct Replicas {
 
 impl Replicas {
     /// Knows from rows whom to connect to: first those that may lack something.
-    pub(crate) fn open(node: NodeId, rows: &dyn Rows, now: Instant) -> Self {
+    pub(crate) fn open(node: NodeId, gone_after: Duration, rows: &dyn Rows, now: Instant) -> Self {
         let mut replicas = Self {
             own: PublicKey(node.0),
             peers: BTreeMap::new(),
@@ -68,6 +75,8 @@ impl Replicas {
             left_out: None,
             turn: None,
             lazy: Lazy::default(),
+            recruits: Recruits::default(),
+            gone_after,
             advanced: BTreeSet::new(),
             outputs: Vec::new(),
         };
@@ -106,6 +115,7 @@ impl Replicas {
         let mut gauges: Vec<_> =
             each.map(|((name, value), limit)| Gauge::new(name, value, limit)).collect();
         gauges.extend(self.lazy.gauges());
+        gauges.extend(self.recruits.gauges());
         gauges.push(Gauge::new("nodes of shared logs", self.peers.len(), PEERS_MAX));
         gauges
     }
@@ -116,10 +126,11 @@ impl Replicas {
     }
 
     /// A peer has said Hello.
-    pub(crate) fn greeted(&mut self, peer: Peer) {
+    pub(crate) fn greeted(&mut self, peer: Peer, now: Instant) {
         if let Some(peering) = self.peers.get_mut(&peer) {
-            peering.greeted();
+            peering.greeted(now);
             self.touched.insert(peer);
+            self.recruits.back(&peer, now);
         }
     }
 
@@ -130,7 +141,11 @@ impl Replicas {
 
     pub(crate) fn disconnected(&mut self, peer: &Peer, now: Instant) {
         if let Some(peering) = self.peers.get_mut(peer) {
-            peering.disconnected();
+            let was_up = peering.is_up;
+            peering.disconnected(now);
+            if was_up {
+                self.at(peer, now.after(self.gone_after), GONE);
+            }
             // It will not say any more who has what came from it.
             self.lazy.hurry(None, Some(peer), now);
         }
@@ -139,6 +154,40 @@ impl Replicas {
     /// This node hung up on a peer with which it can't talk, and so dials it no more.
     pub(crate) fn hung_up(&mut self, peer: &Peer, now: Instant) {
         self.at(peer, now.after(REDIAL_TIME), REDIAL);
+    }
+
+    /// The next few logs of nodes that are gone: somebody else may have to hold them.
+    pub(crate) fn vacancies(&mut self, rows: &dyn Rows, now: Instant) -> Vec<u64> {
+        self.recruits.vacancies(rows, now)
+    }
+
+    /// Whether a node may be asked to hold something, for all that is known.
+    pub(crate) fn may_serve(&self, peer: &Peer, now: Instant) -> bool {
+        !self.recruits.is_gone(peer) && !self.recruits.is_unwilling(peer, now)
+    }
+
+    /// Whether the connection to a node has stood for so long.
+    pub(crate) fn is_up_for(&self, peer: &Peer, time: Duration, now: Instant) -> bool {
+        self.peers.get(peer).is_some_and(|p| p.is_up && now.since(p.since) >= time)
+    }
+
+    /// Asks a standby to make a copy of a log, if it is connected; else that is seen to first, and it is
+    /// asked in the next round.
+    pub(crate) fn recruit(&mut self, standby: &NodeAddress, recruit: Recruit, now: Instant) {
+        let peer = PublicKey(standby.node.0);
+        self.want(peer, &standby.addresses, now);
+        let frame = self.peers.get_mut(&peer).and_then(|peering| peering.recruit(recruit));
+        match frame {
+            Some(frame) => self.outputs.push(Output::Transmit(peer, frame)),
+            None => self.recruits.sought(peer),
+        }
+        // If nothing comes of it, the connection is not needed.
+        self.at(&peer, now.after(ROUND_TIME.saturating_add(GRACE)), UNNEEDED);
+    }
+
+    /// A standby would not make a copy.
+    pub(crate) fn unwilling(&mut self, peer: Peer, now: Instant) {
+        self.recruits.unwilling(peer, now);
     }
 
     /// The nodes of a log are these now.
@@ -391,7 +440,7 @@ impl Replicas {
                 }
             }
             for (peer, what) in due {
-                self.fire(peer, what, logs, rows);
+                self.fire(peer, what, (logs, rows), now);
             }
             self.plan();
         }
@@ -403,7 +452,8 @@ impl Replicas {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.next.into_iter().chain(self.left_out).chain(self.lazy.poll_timeout()).min()
+        let others = [self.next, self.left_out, self.recruits.poll_timeout()];
+        others.into_iter().flatten().chain(self.lazy.poll_timeout()).min()
     }
 
     /// Pushes what the input in hand has made possible; returns all that is to be done.
@@ -450,6 +500,7 @@ impl Replicas {
         let addresses = joined(addresses);
         self.outputs.push(Output::Connect(peer, addresses.clone()));
         self.peers.insert(peer, Peering::new(addresses, now));
+        self.at(&peer, now.after(self.gone_after), GONE);
         self.fresh.push(peer);
     }
 
@@ -465,6 +516,7 @@ impl Replicas {
 
     fn give_up(&mut self, peer: &Peer) {
         self.peers.remove(peer);
+        self.recruits.forget(peer);
         self.outputs.push(Output::Disconnect(*peer));
     }
 
@@ -497,9 +549,14 @@ impl Replicas {
         }
     }
 
-    fn fire(&mut self, peer: Peer, what: u64, logs: &mut Logs, rows: &dyn Rows) {
+    fn fire(&mut self, peer: Peer, what: u64, (logs, rows): (&mut Logs, &dyn Rows), now: Instant) {
         let Some(peering) = self.peers.get_mut(&peer) else { return };
         match what {
+            GONE if peering.is_up => {}
+            GONE => {
+                self.recruits.gone(peer, now);
+                self.at(&peer, now.after(ROUND_TIME.min(self.gone_after)), GONE);
+            }
             REDIAL => self.outputs.push(Output::Connect(peer, peering.addresses.clone())),
             UNNEEDED => {
                 let mut is_needed = false;
@@ -536,7 +593,7 @@ fn addresses_of(rows: &dyn Rows, peer: &Peer) -> Vec<SocketAddr> {
         }
     });
     let rankings = numbers.into_iter().filter_map(|number| ranking(rows, number));
-    let nodes = rankings.flat_map(|ranking| ranking.nodes);
+    let nodes = rankings.flat_map(|ranking| ranking.nodes.into_iter().chain(ranking.standbys));
     let of_peer: Vec<_> =
         nodes.filter(|node| node.node.0 == peer.0).flat_map(|node| node.addresses).collect();
     joined(&of_peer)
@@ -571,6 +628,8 @@ const ADDRESSES_MAX: usize = 2 * limits::NODE_ADDRESSES_MAX;
 const GRACE: Duration = Duration::from_secs(60);
 /// When to dial somebody again with whom one could not talk.
 const REDIAL_TIME: Duration = Duration::from_secs(600);
+/// How often to look for somebody to take the place of a node that is gone, as long as it is.
+const ROUND_TIME: Duration = Duration::from_secs(60);
 /// How long a connection must have been idle to make room for another one.
 const REST: Duration = Duration::from_secs(30);
 /// How long those who are left out wait for a turn, and how many get one at a time.

@@ -34,6 +34,8 @@ pub enum Body {
     Opened { head: Cursor, position: u64 },
     /// From a node to another one of a log's ranking: opens its copy, to append what this one has.
     Replicate(Replicate),
+    /// From a home of an account to another one: makes a copy of a log, for a third home is gone.
+    Recruit(Box<Recruit>),
     /// Forgets a handle.
     Close { handle: u32 },
     /// Stores an envelope in the log open as `handle`, whose log and write key it has. From a node
@@ -109,8 +111,20 @@ pub struct Open {
 pub struct Ranking {
     /// The larger one counts.
     pub version: u64,
-    /// At most [`limits::RANKING_MAX`](crate::limits::RANKING_MAX), and at least one.
+    /// Those that hold it, at least one.
     pub nodes: Vec<NodeAddress>,
+    /// Those that take the place of one that is gone. Together they are at most
+    /// [`limits::RANKING_MAX`](crate::limits::RANKING_MAX).
+    pub standbys: Vec<NodeAddress>,
+}
+
+/// Has another home of an account make a copy of one of its logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recruit {
+    /// The account's bundle, which names both homes.
+    pub bundle: Vec<u8>,
+    /// A conversation's genesis and who holds it; without, the log is the account's inbox.
+    pub conversation: Option<(Vec<u8>, Ranking)>,
 }
 
 /// Opens another node's copy of a log, to append to it.
@@ -243,6 +257,7 @@ impl Frame {
             | Body::Open(_)
             | Body::Opened { .. }
             | Body::Replicate(_)
+            | Body::Recruit(_)
             | Body::Close { .. }
             | Body::PutBundle(_)
             | Body::GetBundle(_)

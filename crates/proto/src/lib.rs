@@ -31,7 +31,8 @@ pub use codec::{DecodeError, FrameReader, write_frame};
 pub use content::{Body as ContentBody, Content, Receipt};
 pub use envelope::{Envelope, Expiry, Extension, Head, Kind, LogGenesis};
 pub use frame::{
-    Body, Code, Cursor, Entry, Frame, Hello, Lane, Open, PutKeyPackages, Ranking, Read, Replicate,
+    Body, Code, Cursor, Entry, Frame, Hello, Lane, Open, PutKeyPackages, Ranking, Read, Recruit,
+    Replicate,
 };
 pub use gauge::Gauge;
 pub use id::{

@@ -448,7 +448,7 @@ pub struct Frame {
     pub request: u32,
     #[prost(
         oneof = "frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 30"
     )]
     pub body: ::core::option::Option<frame::Body>,
 }
@@ -506,6 +506,8 @@ pub mod frame {
         Held(super::Held),
         #[prost(message, tag = "27")]
         Settled(super::Settled),
+        #[prost(message, tag = "30")]
+        Recruit(super::Recruit),
     }
 }
 /// "I hold it durably, you may forget it." For a Deliver: everything up to `sequence` of `handle`.
@@ -577,6 +579,9 @@ pub struct Ranking {
     pub version: u64,
     #[prost(message, repeated, tag = "2")]
     pub nodes: ::prost::alloc::vec::Vec<NodeAddress>,
+    /// Who takes the place of one of these that is gone, in order.
+    #[prost(message, repeated, tag = "3")]
+    pub standbys: ::prost::alloc::vec::Vec<NodeAddress>,
 }
 /// From one node of a log's ranking to another: "I will append to your copy, as `handle`, what mine
 /// has". Answered with Opened, whose cursor says up to where the receiver has the sender's copy.
@@ -591,6 +596,19 @@ pub struct Replicate {
     pub incarnation: u64,
     #[prost(uint64, tag = "4")]
     pub sequence: u64,
+}
+/// From a home of an account to another one, because a third that should hold a log is gone: "make a copy
+/// of it for this account, and call the log's nodes". Answered with Accepted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Recruit {
+    /// The account's bundle, which names both.
+    #[prost(bytes = "vec", tag = "1")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
+    /// Of a conversation; both absent for the account's inbox.
+    #[prost(bytes = "vec", tag = "2")]
+    pub genesis: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "3")]
+    pub ranking: ::core::option::Option<Ranking>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Opened {

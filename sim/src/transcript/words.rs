@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proto::{
     Body, DecodeError, Entry, Frame, FrameReader, Instant, LogGenesis, LogId, Open, PublicKey,
-    PutKeyPackages, Read, Reference, Replicate,
+    PutKeyPackages, Read, Recruit, Reference, Replicate,
 };
 
 use super::{Way, names::Names, story::span};
@@ -108,6 +108,7 @@ impl Words {
 
             Body::Open(open) => self.open(way, *request, open),
             Body::Replicate(replicate) => self.replicate(way, *request, replicate),
+            Body::Recruit(recruit) => self.recruit(way, *request, recruit),
             Body::Close { handle } => {
                 let on = self.on(way, *handle);
                 self.ask(way, *request, format!("close {}", on.0), "", on.1)
@@ -180,6 +181,17 @@ impl Words {
             format!(": entries up to {} of {}", head.sequence, self.names.copy(head.incarnation));
         let what = format!("replicate {}", self.names.log(*log));
         self.ask(way, request, what, &how, Some(handle_of))
+    }
+
+    fn recruit(&mut self, way: Way, request: u32, recruit: &Recruit) -> String {
+        let what = match &recruit.conversation {
+            Some((genesis, _)) => match LogGenesis::decode(genesis) {
+                Ok(genesis) => format!("recruit for {}", self.names.log(genesis.id())),
+                Err(_) => "recruit for what is no log".to_owned(),
+            },
+            None => "recruit for an inbox".to_owned(),
+        };
+        self.ask(way, request, what, "", None)
     }
 
     fn append(&mut self, way: Way, request: u32, handle: u32, entry: &Entry) -> String {

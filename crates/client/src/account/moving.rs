@@ -139,15 +139,15 @@ impl Me {
     /// then is given what the others have.
     pub(crate) fn take_over(&mut self, step: &mut Step<'_>) -> Option<bool> {
         let next = self.next.take()?;
-        let (before, after) = (self.served().to_vec(), served(&next).to_vec());
+        let before: Vec<_> = self.serving.iter().chain(served(&self.bundle)).cloned().collect();
         let is_in = |homes: &[NodeAddress], home: &NodeAddress| {
             homes.iter().any(|other| other.node == home.node)
         };
-        let moves = after.iter().any(|home| !is_in(&before, home));
-        let home = self.home().map(|home| home.node);
         self.row.bundle = next.as_bytes().to_vec();
         self.bundle = next;
-        self.stands_in = after.iter().position(|other| Some(other.node) == home) == Some(1);
+        self.choose_serving();
+        let after = self.serving.clone();
+        let moves = after.iter().any(|home| !is_in(&before, home));
         // Whoever was to be told of an older record is told of this one.
         self.former.iter_mut().for_each(|former| former.told = false);
         for home in before.iter().filter(|home| !is_in(&after, home)) {

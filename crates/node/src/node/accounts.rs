@@ -21,12 +21,12 @@ impl Node {
         match account::put_bundle(draft, &self.config, logs, quota, bundle, incarnation)? {
             Change::None => {}
             Change::Registered(account, inbox, ranking) => {
-                self.rank_inbox(inbox, &ranking, draft, now);
+                self.rank_inbox(inbox, &ranking, false, draft, now);
                 self.replies.push_back(Output::Event(NodeEvent::Registered(account)));
                 self.publish(bundle, draft, now);
             }
             Change::Devices(inbox, devices, ranking) => {
-                self.rank_inbox(inbox, &ranking, draft, now);
+                self.rank_inbox(inbox, &ranking, false, draft, now);
                 for (peer, handle) in self.sessions.strangers(inbox, &devices) {
                     // The handle is there: it was just found.
                     let _ = self.close(peer, handle);

@@ -50,7 +50,9 @@ impl Node {
         if role.reads() && !replaces && self.sessions.is_crowded(number) {
             return Err(Code::Busy.into());
         }
-        if let Some(ranking) = &open.ranking {
+        if open.ranking.is_some() && role == Role::Owner {
+            self.share_inbox(number, draft, now);
+        } else if let Some(ranking) = &open.ranking {
             self.take_ranking((number, role), &open.key, ranking, draft, now)?;
         }
         let _ = self.close(peer, open.handle);
@@ -88,7 +90,9 @@ impl Node {
         self.quota.admit_log(draft, account, LOG_CHARGE.saturating_add(ranking))?;
         self.quota.charge_log(draft, account, LOG_CHARGE);
         let incarnation = self.incarnation();
-        Ok(self.logs.create_conversation(draft, open.log, write_key, account, incarnation))
+        let genesis = open.genesis.as_deref().unwrap_or_default();
+        let (logs, id) = (&mut self.logs, open.log);
+        Ok(logs.create_conversation(draft, id, write_key, genesis, account, incarnation))
     }
 
     pub(super) fn close(&mut self, peer: Peer, handle: u32) -> Result<Body, Code> {

@@ -29,24 +29,27 @@ impl Node {
         if request == 0 || !may_be {
             return false;
         }
-        let around = (draft, &mut self.logs);
+        let around = (&mut *draft, &mut self.logs);
         let counters = &mut self.counting.counters;
         match self.replicas.answered(peer, request, body, around, now) {
             Answered::Unasked => return false,
             Answered::Fine => {}
             Answered::Stored => increment(&mut counters.replicated),
             Answered::Refused => increment(&mut counters.unreplicated),
+            Answered::NoCopy(number) => self.deactivate(number, &peer, draft, now),
+            Answered::Unwilling => self.replicas.unwilling(peer, now),
         }
         true
     }
 
     /// Checks that a ranking may be one of a log that is here.
     pub(super) fn check_ranking(&self, ranking: Option<&Ranking>) -> Result<(), Code> {
-        let Some(Ranking { nodes, .. }) = ranking else { return Ok(()) };
-        let once = nodes.iter().enumerate().all(|(at, node)| {
-            nodes.iter().skip(at.saturating_add(1)).all(|other| other.node != node.node)
+        let Some(Ranking { nodes, standbys, .. }) = ranking else { return Ok(()) };
+        let named = || nodes.iter().chain(standbys);
+        let once = named().enumerate().all(|(at, node)| {
+            named().skip(at.saturating_add(1)).all(|other| other.node != node.node)
         });
-        let is_here = nodes.iter().any(|node| node.node == self.config.node);
+        let is_here = named().any(|node| node.node == self.config.node);
         if once && is_here { Ok(()) } else { Err(Code::Invalid) }
     }
 
@@ -60,7 +63,6 @@ impl Node {
         draft: &mut Draft<'_>,
         now: Instant,
     ) -> Result<(), Code> {
-        let Ranking { version, nodes: _ } = ranking;
         let log = self.logs.get(draft, number).ok_or(Code::NotFound)?;
         // Who may no longer write may not say who gets what is written.
         if role != Role::Member || !log.admits(key, now) {
@@ -68,57 +70,67 @@ impl Node {
         }
         let account = log.row.account;
         let old = replica::ranking(draft, number);
-        let old = match &old {
+        match &old {
             None => {
                 self.quota.admit(draft, account, RANKING_CHARGE)?;
                 self.quota.charge(draft, account, RANKING_CHARGE);
-                &[][..]
             }
             Some(old) => {
-                let text = |ranking: &Ranking| {
-                    ranking.nodes.iter().map(ToString::to_string).collect::<Vec<_>>()
+                let text = |nodes: &[NodeAddress]| {
+                    nodes.iter().map(ToString::to_string).collect::<Vec<_>>()
                 };
-                if (old.version, text(old)) >= (*version, text(ranking)) {
+                let age = |ranking: &Ranking| {
+                    (ranking.version, text(&ranking.nodes), text(&ranking.standbys))
+                };
+                if age(old) >= age(ranking) {
                     return Ok(());
                 }
-                &old.nodes[..]
             }
-        };
-        self.rank(number, old, ranking, draft, now);
+        }
+        self.rank(number, old.as_ref(), ranking, draft, now);
         Ok(())
     }
 
     /// An account's bundle says who holds its inbox. It was charged when the account was registered.
+    /// Whoever stands by shares in it only once it is wanted.
     pub(super) fn rank_inbox(
         &mut self,
         inbox: u64,
         ranking: &Ranking,
+        is_wanted: bool,
         draft: &mut Draft<'_>,
         now: Instant,
     ) {
-        let old = replica::ranking(draft, inbox).map(|old| old.nodes).unwrap_or_default();
-        if old != ranking.nodes {
-            self.rank(inbox, &old, ranking, draft, now);
+        let old = replica::ranking(draft, inbox).filter(|old| !old.nodes.is_empty());
+        let serves = ranking.nodes.iter().any(|home| home.node == self.config.node);
+        let is_same = old
+            .as_ref()
+            .is_some_and(|old| (&old.nodes, &old.standbys) == (&ranking.nodes, &ranking.standbys));
+        if !is_same && (serves || is_wanted || old.is_some()) {
+            self.rank(inbox, old.as_ref(), ranking, draft, now);
         }
     }
 
-    fn rank(
+    pub(super) fn rank(
         &mut self,
         number: u64,
-        old: &[NodeAddress],
+        old: Option<&Ranking>,
         ranking: &Ranking,
         draft: &mut Draft<'_>,
         now: Instant,
     ) {
-        let nodes = &ranking.nodes;
-        for gone in old.iter().filter(|old| nodes.iter().all(|new| new.node != old.node)) {
+        let before = old.map(|old| replica::holders(draft, number, old)).unwrap_or_default();
+        let after = replica::holders(draft, number, ranking);
+        for gone in before.iter().filter(|old| after.iter().all(|new| new.node != old.node)) {
             let peer = PublicKey(gone.node.0);
             for handle in self.sessions.replicated(peer, number) {
                 let _ = self.close(peer, handle);
             }
         }
-        self.logs.set_ranking(draft, number, ranking);
-        self.replicas.ranked(draft, number, (old, nodes), now);
+        replica::put_ranking(draft, number, ranking);
+        self.note_role(number, ranking, draft, now);
+        self.replicas.ranked(draft, number, (&before, &after), now);
+        self.logs.ranked(draft, number);
     }
 
     /// Another node wants to append to a log what its own copy has.
@@ -132,11 +144,15 @@ impl Node {
         let Replicate { handle, log, head } = replicate;
         let (number, log) = self.logs.find(draft, log).ok_or(Code::NotFound)?;
         let position = log.state.highest_position;
-        if peer.0 == self.config.node.0 || !log.nodes.contains(&peer) {
+        let stands_by = log.standbys.contains(&peer);
+        if peer.0 == self.config.node.0 || !(stands_by || log.nodes.contains(&peer)) {
             return Err(Code::Forbidden);
         }
         if head.incarnation == 0 {
             return Err(Code::Invalid);
+        }
+        if stands_by {
+            self.activate(number, &peer, draft, now);
         }
         self.sessions.check_room(peer, *handle)?;
         let _ = self.close(peer, *handle);

@@ -12,8 +12,8 @@ use std::{
 };
 
 use proto::{
-    Body, Code, Cursor, Draft, Entry, Envelope, Frame, Instant, LogId, Peer, Replicate, Rows,
-    limits,
+    Body, Code, Cursor, Draft, Entry, Envelope, Frame, Instant, LogId, Peer, Recruit, Replicate,
+    Rows, limits,
 };
 
 use super::{
@@ -32,6 +32,8 @@ pub(super) struct Peering {
     pub(super) addresses: Vec<SocketAddr>,
     /// It has greeted; frames may flow.
     pub(super) is_up: bool,
+    /// Since when it is up, or is not.
+    pub(super) since: Instant,
     /// When something was last pushed or answered.
     pub(super) used: Instant,
     /// When what was put off is due: a log's push, or what [`super`] has to do.
@@ -60,7 +62,14 @@ pub(super) struct Peering {
 #[derive(Clone, Copy, Debug)]
 enum Ask {
     Open(u64),
-    Append { log: u64, handle: u32, sequence: u64, bytes: usize },
+    Append {
+        log: u64,
+        handle: u32,
+        sequence: u64,
+        bytes: usize,
+    },
+    /// It was asked to make a copy of a log.
+    Recruit,
 }
 
 /// What an answer was worth.
@@ -73,6 +82,10 @@ pub(crate) enum Answered {
     Stored,
     /// It will never take an entry.
     Refused,
+    /// It has no copy of this log.
+    NoCopy(u64),
+    /// It would not make one.
+    Unwilling,
 }
 
 /// Fullest of each, over all peerings.
@@ -83,6 +96,7 @@ impl Peering {
         Self {
             addresses,
             is_up: false,
+            since: now,
             used: now,
             timers: BTreeSet::new(),
             pushes: BTreeMap::new(),
@@ -110,8 +124,8 @@ impl Peering {
 
     pub(super) fn limits() -> Fullness {
         let asks = WINDOW_ENTRIES.saturating_add(OPENING_MAX);
-        // One for each push, and two of the connection.
-        let timers = PUSHES_MAX + 2;
+        // One for each push, and three of the connection.
+        let timers = PUSHES_MAX + 3;
         let bytes = WINDOW_BYTES_END;
         let own = OWN_RANGES_MAX;
         [PUSHES_MAX, WINDOW_ENTRIES, bytes, asks, timers, own, AGAIN_MAX, UNTOLD_MAX]
@@ -123,17 +137,19 @@ impl Peering {
     }
 
     /// The connection stands: everything dirty is to be pushed.
-    pub(super) fn greeted(&mut self) {
+    pub(super) fn greeted(&mut self, now: Instant) {
         self.is_up = true;
+        self.since = now;
         self.unseen = Some(0);
     }
 
     /// The connection is gone, and with it all that the other knew of it.
-    pub(super) fn disconnected(&mut self) {
+    pub(super) fn disconnected(&mut self, now: Instant) {
+        let since = if self.is_up { now } else { self.since };
         let addresses = std::mem::take(&mut self.addresses);
         let mut timers = std::mem::take(&mut self.timers);
-        timers.retain(|(_, what)| matches!(*what, REDIAL | UNNEEDED));
-        *self = Self { timers, ..Self::new(addresses, self.used) };
+        timers.retain(|(_, what)| matches!(*what, REDIAL | UNNEEDED | GONE));
+        *self = Self { timers, since, ..Self::new(addresses, self.used) };
     }
 
     /// An entry of a log was stored, which the other may lack. Tells whether a row must say so.
@@ -195,9 +211,21 @@ impl Peering {
 
     /// The log of which an answer speaks.
     pub(super) fn log_of(&self, request: u32) -> Option<u64> {
-        self.asks.get(&request).map(|ask| match ask {
-            Ask::Open(log) | Ask::Append { log, .. } => *log,
+        self.asks.get(&request).and_then(|ask| match ask {
+            Ask::Open(log) | Ask::Append { log, .. } => Some(*log),
+            Ask::Recruit => None,
         })
+    }
+
+    /// Asks the other to make a copy of a log, if there is room.
+    pub(super) fn recruit(&mut self, recruit: Recruit) -> Option<Frame> {
+        if !self.is_up || self.opening >= OPENING_MAX {
+            return None;
+        }
+        let request = self.number();
+        self.asks.insert(request, Ask::Recruit);
+        self.opening = self.opening.saturating_add(1);
+        Some(Frame { request, body: Body::Recruit(Box::new(recruit)) })
     }
 
     /// The other has a copy of a log of which nothing was known. Tells whether a row must say that
@@ -330,7 +358,12 @@ impl Peering {
                 if is_current {
                     self.open_answered(peer, number, body, (draft, logs, lazy), now);
                 }
-                Answered::Fine
+                let has_none = matches!(refused, Some(Code::NotFound | Code::Forbidden));
+                if has_none && is_current { Answered::NoCopy(number) } else { Answered::Fine }
+            }
+            Ask::Recruit => {
+                self.opening = self.opening.saturating_sub(1);
+                if refused.is_some() { Answered::Unwilling } else { Answered::Fine }
             }
             Ask::Append { log: number, handle, sequence, bytes } => {
                 self.entries = self.entries.saturating_sub(1);
@@ -662,6 +695,7 @@ const PAUSE_MIN: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// What one input makes a peering say at most: a full window, openings, and a close for each.
 pub(super) const FRAMES_MAX: usize = WINDOW_ENTRIES + 2 * OPENING_MAX;
-/// In place of a log's number, which is at least 1 and less than 2^64 − 1.
+/// In place of a log's number, which is at least 1 and less than 2^64 − 2.
 pub(super) const REDIAL: u64 = 0;
 pub(super) const UNNEEDED: u64 = u64::MAX;
+pub(super) const GONE: u64 = u64::MAX - 1;

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use proto::{Cursor, Direction, Draft, Peer, PublicKey, Ranking, Rows, Table};
+use proto::{Cursor, Direction, Draft, NodeAddress, Peer, PublicKey, Ranking, Rows, Table};
 
 use crate::layout::{self, DIRTY, RANKINGS, REPLICAS};
 
@@ -15,6 +15,14 @@ pub(crate) fn put_ranking(draft: &mut Draft<'_>, number: u64, ranking: &Ranking)
     draft.put(RANKINGS, layout::number_key(number), layout::encode_ranking(ranking));
 }
 
+/// Who holds a log as far as is known here: the nodes of its ranking, and standbys that have made a copy.
+pub(crate) fn holders(rows: &dyn Rows, number: u64, ranking: &Ranking) -> Vec<NodeAddress> {
+    let has_a_copy = |node: &&NodeAddress| {
+        rows.get(REPLICAS, &layout::peer_key(&PublicKey(node.node.0), number)).is_some()
+    };
+    ranking.nodes.iter().chain(ranking.standbys.iter().filter(has_a_copy)).cloned().collect()
+}
+
 /// Up to where another node's copy of a log is here; before its beginning, if it has none as far
 /// as is known. Nothing, if the log's ranking does not name it.
 pub(crate) fn received(rows: &dyn Rows, peer: &Peer, number: u64) -> Option<Cursor> {
@@ -23,6 +31,16 @@ pub(crate) fn received(rows: &dyn Rows, peer: &Peer, number: u64) -> Option<Curs
 
 pub(crate) fn put_received(draft: &mut Draft<'_>, peer: &Peer, number: u64, cursor: Cursor) {
     draft.put(REPLICAS, layout::peer_key(peer, number), layout::encode_cursor(cursor));
+}
+
+/// A log has no ranking any more.
+pub(crate) fn delete_ranking(draft: &mut Draft<'_>, number: u64) {
+    draft.delete(RANKINGS, layout::number_key(number));
+}
+
+/// Tells whether another node may lack something of a log.
+pub(crate) fn is_marked(rows: &dyn Rows, peer: &Peer, number: u64) -> bool {
+    rows.get(DIRTY, &layout::peer_key(peer, number)).is_some()
 }
 
 /// Another node may lack something of a log.

@@ -156,8 +156,8 @@ fn who_is_none_of_the_two_is_refused() {
         let mut answers = world.take(peer);
         answers.pop().unwrap().body
     };
-    // One that nobody knows, and the home in reserve.
-    for stranger in [proto::PublicKey([0xCC; 32]), peer(2)] {
+    // One that nobody knows, and one that is no home.
+    for stranger in [proto::PublicKey([0xCC; 32]), peer(3)] {
         let body = Body::Replicate(Replicate { handle: 1, log: inbox, head });
         assert_eq!(ask(stranger, body), refused(Code::Forbidden));
     }

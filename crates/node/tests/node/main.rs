@@ -27,6 +27,7 @@ mod renewal;
 mod replication;
 mod routes;
 mod spread;
+mod standby;
 mod strangers;
 mod town;
 mod verify;

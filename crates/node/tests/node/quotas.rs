@@ -1,6 +1,6 @@
 //! Quotas and the disk cap.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 use node::{NodeCommand, NodeConfig};
 use proptest::prelude::*;
@@ -63,6 +63,8 @@ const CONFIG: NodeConfig = NodeConfig {
     registration: node::Registration::Open,
     signals_per_s_max: 1,
     connections_max: 100,
+    standby_after: Duration::from_secs(600),
+    standby_kept: Duration::from_secs(86_400),
     routing: None,
 };
 
@@ -134,7 +136,7 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     let packages: u64 = rows(11).iter().map(|(_, package)| package.len() as u64 + 64).sum();
     let entries: u64 = rows(4).iter().map(|(_, envelope)| envelope.len() as u64 + 128).sum();
     let logs = rows(2).len() as u64 - 4;
-    prop_assert_eq!(charged, 4 * 23_936 + 256 * logs + entries + packages);
+    prop_assert_eq!(charged, 4 * 24_000 + 320 * logs + entries + packages);
     // What is charged covers what the rows take.
     prop_assert!(world.store.disk_bytes() <= charged);
     Ok(())

@@ -303,7 +303,7 @@ fn a_ranking_is_told_by_who_may_write_and_names_each_node_once() {
 
 #[test]
 fn a_ranking_that_is_refused_changes_nothing() {
-    let room = 23_936 + 256 + 3_000;
+    let room = 24_000 + 320 + 3_000;
     let config = NodeConfig { account_quota_bytes: room, ..NodeConfig::new(NODE) };
     let mut town = Town::with([config, NodeConfig::new(OTHER)]);
     let talk = Conversation::new(60);

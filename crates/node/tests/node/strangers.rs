@@ -20,13 +20,13 @@ fn alone() -> (Town, Conversation, Peer) {
     (town, talk, other)
 }
 
-fn greet(world: &mut World, peer: Peer) {
+pub(crate) fn greet(world: &mut World, peer: Peer) {
     world.input(Input::Connected(peer, None));
     let hello = Hello { versions: VERSIONS, nonce: [1; 16] };
     world.input(Input::Frame(peer, Frame::new(Body::Hello(hello))));
 }
 
-fn ask(world: &mut World, peer: Peer, body: Body) -> Option<Body> {
+pub(crate) fn ask(world: &mut World, peer: Peer, body: Body) -> Option<Body> {
     let request = 4_000_000;
     world.input(Input::Frame(peer, Frame { request, body }));
     let answers = world.take(peer);

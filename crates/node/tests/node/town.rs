@@ -200,7 +200,7 @@ pub(crate) fn ranking(version: u64, nodes: &[NodeId]) -> Ranking {
         node: *node,
         addresses: vec![([192, 0, 2, node.0[0]], 4440).into()],
     });
-    Ranking { version, nodes: nodes.collect() }
+    Ranking { version, nodes: nodes.collect(), standbys: Vec::new() }
 }
 
 pub(crate) fn is_append(body: &Body) -> bool {

@@ -2,8 +2,8 @@
 
 use crate::{
     AccountId, Body, Code, Cursor, DecodeError, Entry, EnvelopeId, Expiry, Extension, Frame, Hello,
-    Kind, LogId, NodeAddress, NodeId, Open, PublicKey, PutKeyPackages, Ranking, Read, Reference,
-    Replicate, limits, wire,
+    Kind, LogId, NodeAddress, NodeId, Open, PublicKey, PutKeyPackages, Ranking, Read, Recruit,
+    Reference, Replicate, limits, wire,
 };
 use wire::frame::Body as Wire;
 
@@ -31,6 +31,7 @@ impl From<&Body> for Wire {
                 position: *position,
             }),
             Body::Replicate(replicate) => Self::Replicate(replicate.into()),
+            Body::Recruit(recruit) => Self::Recruit((&**recruit).into()),
             Body::Close { handle } => Self::Close(wire::Close { handle: *handle }),
             Body::Append { handle, entry, signature } => {
                 Self::Append(append_to_wire(*handle, entry, signature))
@@ -106,6 +107,7 @@ impl TryFrom<Wire> for Body {
                 Self::Opened { head: Cursor { incarnation, sequence }, position }
             }
             Wire::Replicate(replicate) => Self::Replicate(replicate.try_into()?),
+            Wire::Recruit(recruit) => Self::Recruit(Box::new(recruit.try_into()?)),
             Wire::Close(close) => Self::Close { handle: close.handle },
             Wire::Append(append) => append_from_wire(append)?,
             Wire::Deliver(deliver) => Self::Deliver {
@@ -209,7 +211,9 @@ impl TryFrom<wire::Open> for Open {
 
 impl From<&Ranking> for wire::Ranking {
     fn from(ranking: &Ranking) -> Self {
-        Self { version: ranking.version, nodes: ranking.nodes.iter().map(Into::into).collect() }
+        let Ranking { version, nodes, standbys } = ranking;
+        let each = |nodes: &[NodeAddress]| nodes.iter().map(Into::into).collect();
+        Self { version: *version, nodes: each(nodes), standbys: each(standbys) }
     }
 }
 
@@ -220,9 +224,36 @@ impl TryFrom<wire::Ranking> for Ranking {
         if wire.nodes.is_empty() {
             return Err(DecodeError::Truncated);
         }
-        let nodes =
-            each(wire.nodes, limits::RANKING_MAX, |node| Ok(NodeAddress::try_from(&node)?))?;
-        Ok(Self { version: wire.version, nodes })
+        let address = |node: wire::NodeAddress| Ok(NodeAddress::try_from(&node)?);
+        let nodes = each(wire.nodes, limits::RANKING_MAX, address)?;
+        let rest = limits::RANKING_MAX.saturating_sub(nodes.len());
+        let standbys = each(wire.standbys, rest, address)?;
+        Ok(Self { version: wire.version, nodes, standbys })
+    }
+}
+
+impl From<&Recruit> for wire::Recruit {
+    fn from(recruit: &Recruit) -> Self {
+        let (genesis, ranking) = recruit.conversation.clone().unzip();
+        Self {
+            bundle: recruit.bundle.clone(),
+            genesis: genesis.unwrap_or_default(),
+            ranking: ranking.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<wire::Recruit> for Recruit {
+    type Error = DecodeError;
+
+    fn try_from(wire: wire::Recruit) -> Result<Self, DecodeError> {
+        let genesis = at_most(wire.genesis, limits::EXTENSION_MAX)?;
+        let conversation = match wire.ranking {
+            None if genesis.is_empty() => None,
+            Some(ranking) if !genesis.is_empty() => Some((genesis, ranking.try_into()?)),
+            _ => return Err(DecodeError::Truncated),
+        };
+        Ok(Self { bundle: at_most(wire.bundle, limits::BUNDLE_MAX)?, conversation })
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::{collection::vec, option, prelude::*};
 use proto::{
     AccountId, Body, Code, Content, ContentBody, Cursor, Entry, Envelope, EnvelopeId, Expiry,
     Extension, Frame, Head, Hello, Kind, LogGenesis, LogId, NodeAddress, NodeId, Open, PublicKey,
-    PutKeyPackages, Ranking, Read, Receipt, Reference, Replicate, limits,
+    PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference, Replicate, limits,
 };
 
 use crate::words::word;
@@ -58,6 +58,9 @@ fn connections() -> impl Strategy<Value = Body> {
         (any::<u32>(), any::<[u8; 32]>(), cursor()).prop_map(|(handle, log, head)| {
             Body::Replicate(Replicate { handle, log: LogId(log), head })
         }),
+        (bytes(300), option::of((vec(any::<u8>(), 1..100), ranking()))).prop_map(
+            |(bundle, conversation)| { Body::Recruit(Box::new(Recruit { bundle, conversation })) }
+        ),
     ]
 }
 
@@ -113,8 +116,11 @@ fn open() -> impl Strategy<Value = Open> {
 }
 
 fn ranking() -> impl Strategy<Value = Ranking> {
-    (any::<u64>(), vec(node_address(), 1..=limits::RANKING_MAX))
-        .prop_map(|(version, nodes)| Ranking { version, nodes })
+    (any::<u64>(), vec(node_address(), 1..=limits::RANKING_MAX), any::<prop::sample::Index>())
+        .prop_map(|(version, mut nodes, at)| {
+            let standbys = nodes.split_off(at.index(nodes.len()) + 1);
+            Ranking { version, nodes, standbys }
+        })
 }
 
 fn cursor() -> impl Strategy<Value = Cursor> {

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use proto::{
     AccountId, Body, Code, Content, ContentBody, Cursor, Entry, EnvelopeId, Expiry, Extension,
     Frame, FrameReader, Hello, Kind, LogId, NodeAddress, NodeId, Open, PublicKey, PutKeyPackages,
-    Ranking, Read, Receipt, Reference, Replicate, write_frame,
+    Ranking, Read, Receipt, Recruit, Reference, Replicate, write_frame,
 };
 
 use crate::words::words;
@@ -93,7 +93,22 @@ fn contents_are_encoded_as_specified() {
 }
 
 fn all_frames() -> Vec<(&'static str, Body)> {
-    frames().into_iter().chain(told()).collect()
+    frames().into_iter().chain(told()).chain([recruit()]).collect()
+}
+
+/// What a home says to another one, for a third is gone.
+fn recruit() -> (&'static str, Body) {
+    let conversation = Some((b"genesis".to_vec(), ranking()));
+    ("recruit", Body::Recruit(Box::new(Recruit { bundle: b"bundle".to_vec(), conversation })))
+}
+
+fn ranking() -> Ranking {
+    let node = |byte, port| NodeAddress {
+        node: NodeId([byte; 32]),
+        addresses: vec![([192, 0, 2, 1], port).into()],
+    };
+    let nodes = vec![node(0xb1, 4440), node(0xb2, 4441)];
+    Ranking { version: 2, nodes, standbys: vec![node(0xb3, 4442)] }
 }
 
 /// What a node says of entries without handing them over.
@@ -139,13 +154,8 @@ fn frames() -> [(&'static str, Body); 24] {
         brief: false,
         ranking: None,
     };
-    let node = |byte, port| NodeAddress {
-        node: NodeId([byte; 32]),
-        addresses: vec![([192, 0, 2, 1], port).into()],
-    };
-    let ranking = Ranking { version: 2, nodes: vec![node(0xb1, 4440), node(0xb2, 4441)] };
     let brief = Open { brief: true, ..open.clone() };
-    let ranked = Open { ranking: Some(Box::new(ranking)), ..open.clone() };
+    let ranked = Open { ranking: Some(Box::new(ranking())), ..open.clone() };
     let put = PutKeyPackages {
         handle,
         device: key,

@@ -1,0 +1,121 @@
+//! Whose place is to be taken: nodes of shared logs that have been gone for long. For each of their logs
+//! somebody who stands by is asked to make a copy, a few logs at a time, again and again while the
+//! node is gone. Nothing of this is in rows: whoever starts anew finds out anew who is gone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    time::Duration,
+};
+
+use proto::{Gauge, Instant, Peer, Rows};
+
+use super::{PEERS_MAX, rows};
+use crate::layout::REPLICAS;
+
+/// Nodes that have been gone for long.
+#[derive(Debug, Default)]
+pub(super) struct Recruits {
+    /// Who is gone, and from which log on its place is yet to be taken in this round.
+    gone: BTreeMap<Peer, Option<u64>>,
+    /// Who would not take a place, and until when it is not asked again.
+    unwilling: BTreeMap<Peer, Instant>,
+    /// Who is to take a place once it is connected.
+    sought: BTreeSet<Peer>,
+    /// When to look at the next few logs.
+    due: Option<Instant>,
+}
+
+impl Recruits {
+    /// A node has been gone for long, or still is: a round begins.
+    pub(super) fn gone(&mut self, peer: Peer, now: Instant) {
+        if self.gone.len() < PEERS_MAX {
+            self.gone.insert(peer, Some(0));
+            self.due = self.due.or(Some(now));
+        }
+    }
+
+    /// A node is there: it is not gone, and if it was sought to take a place, now is the time.
+    pub(super) fn back(&mut self, peer: &Peer, now: Instant) {
+        self.gone.remove(peer);
+        if self.sought.remove(peer) && !self.gone.is_empty() {
+            self.gone.values_mut().for_each(|from| *from = Some(0));
+            self.due = Some(now);
+        }
+    }
+
+    /// Nobody needs to know any more whether it is there.
+    pub(super) fn forget(&mut self, peer: &Peer) {
+        self.gone.remove(peer);
+        self.sought.remove(peer);
+    }
+
+    /// A node is to take a place, and not connected yet.
+    pub(super) fn sought(&mut self, peer: Peer) {
+        if self.sought.len() < PEERS_MAX {
+            self.sought.insert(peer);
+        }
+    }
+
+    /// A node would not take a place.
+    pub(super) fn unwilling(&mut self, peer: Peer, now: Instant) {
+        self.unwilling.retain(|_, until| now < *until);
+        if self.unwilling.len() < PEERS_MAX {
+            self.unwilling.insert(peer, now.after(UNWILLING_TIME));
+        }
+    }
+
+    pub(super) fn is_gone(&self, peer: &Peer) -> bool {
+        self.gone.contains_key(peer)
+    }
+
+    pub(super) fn is_unwilling(&self, peer: &Peer, now: Instant) -> bool {
+        self.unwilling.get(peer).is_some_and(|until| now < *until)
+    }
+
+    /// The next few logs of somebody who is gone.
+    pub(super) fn vacancies(&mut self, rows: &dyn Rows, now: Instant) -> Vec<u64> {
+        if self.due.is_none_or(|due| now < due) {
+            return Vec::new();
+        }
+        self.due = None;
+        let next = self.gone.iter_mut().find_map(|(peer, from)| from.as_mut().map(|f| (*peer, f)));
+        let Some((peer, from)) = next else { return Vec::new() };
+        let mut numbers = Vec::new();
+        rows::logs_of(rows, REPLICAS, &peer, *from, |number| {
+            numbers.push(number);
+            if numbers.len() < AT_A_TIME {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        match numbers.last().filter(|_| numbers.len() == AT_A_TIME) {
+            Some(last) => *from = last.saturating_add(1),
+            None => {
+                self.gone.insert(peer, None);
+            }
+        }
+        self.due = Some(now.after(PAUSE));
+        numbers
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(super) fn gauges(&self) -> [Gauge; 3] {
+        [
+            Gauge::new("nodes that are to take a place", self.sought.len(), PEERS_MAX),
+            Gauge::new("nodes that are gone", self.gone.len(), PEERS_MAX),
+            Gauge::new("nodes that take no place", self.unwilling.len(), PEERS_MAX),
+        ]
+    }
+}
+
+/// Logs that are looked at in one step, and the pause after it: some three hundred a second, so that
+/// others are not held up and the new node is not flooded.
+const AT_A_TIME: usize = 32;
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long somebody who has refused is left alone.
+const UNWILLING_TIME: Duration = Duration::from_secs(3600);
