@@ -235,6 +235,11 @@ impl Client {
         self.armed.contains_key(&timer)
     }
 
+    /// When a timer is due that is set.
+    pub(crate) fn due(&self, timer: Timer) -> Option<Instant> {
+        self.armed.get(&timer).copied()
+    }
+
     /// Takes timers back.
     pub(crate) fn disarm_all(&mut self, fits: impl Fn(&Timer) -> bool) {
         self.timers.retain(|(_, timer)| !fits(timer));

@@ -447,7 +447,7 @@ fn sought(text: &str) -> Result<Sought, String> {
 }
 
 /// Reads a time such as `90s`, `30m`, `12h` or `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time; one looks like 30m, 12h or 7d");
     let unit = text.chars().next_back().ok_or_else(wrong)?;
     let seconds: u64 = match unit {

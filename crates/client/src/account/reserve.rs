@@ -61,11 +61,16 @@ impl Client {
             return;
         }
         let serving = me.served().iter().map(|home| (home.node, me.away.contains(&home.node)));
-        for (node, is_away) in serving.collect::<Vec<_>>() {
-            if self.links.is_up(&node) || is_away {
-                self.disarm(Timer::Away(node));
-            } else {
-                self.arm(now.after(AWAY_AFTER), Timer::Away(node));
+        let serving: Vec<_> = serving.collect();
+        let is_homeless = serving.iter().all(|(node, _)| !self.links.is_up(node));
+        let due = now.after(if is_homeless { HOMELESS_AFTER } else { AWAY_AFTER });
+        for (node, is_away) in serving {
+            let timer = Timer::Away(node);
+            if self.links.is_up(&node) || is_away || self.due(timer).is_some_and(|at| at > due) {
+                self.disarm(timer);
+            }
+            if !self.links.is_up(&node) && !is_away {
+                self.arm(due, timer);
             }
         }
     }
@@ -117,5 +122,7 @@ impl Client {
 
 /// After how long a home that can't be reached is taken to be gone: as nodes do by default.
 const AWAY_AFTER: Duration = Duration::from_secs(600);
+/// The same while no home can be reached: then there is nothing to lose by asking one more.
+const HOMELESS_AFTER: Duration = Duration::from_secs(10);
 /// How long the other homes have to turn up when one in reserve does.
 const TURN_UP_TIME: Duration = Duration::from_secs(10);

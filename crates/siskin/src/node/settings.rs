@@ -4,6 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ::node::{NodeConfig, Registration};
@@ -11,7 +12,12 @@ use crypto::SigningKey;
 use proto::{NodeAddress, NodeId, PublicKey, limits};
 use serde::Deserialize;
 
-use crate::{cli::RunArgs, failure::Failure, keys, paths::Home};
+use crate::{
+    cli::{self, RunArgs},
+    failure::Failure,
+    keys,
+    paths::Home,
+};
 
 /// What the person who runs the node chose.
 #[derive(Debug)]
@@ -22,6 +28,8 @@ pub(super) struct NodeSettings {
     pub(super) advertise: Vec<SocketAddr>,
     pub(super) disk_cap_bytes: u64,
     pub(super) account_quota_bytes: u64,
+    pub(super) standby_after: Duration,
+    pub(super) standby_kept: Duration,
     pub(super) registration: Registration,
     pub(super) join: Vec<NodeAddress>,
     /// Look for nodes on the same network.
@@ -48,6 +56,10 @@ pub(super) fn read(args: RunArgs, home: &Home) -> Result<NodeSettings, Failure> 
     };
     let defaults = NodeConfig::new(NodeId::default());
     let bytes = |text: Option<String>, default| text.map_or(Ok(default), |text| size(&text));
+    let time = |text: Option<String>, default| {
+        let text = text.as_deref();
+        text.map_or(Ok(default), |text| cli::duration(text).map_err(Failure::usage))
+    };
     let registration = args.registration.or(file.registration);
     let operator = args.operator.or(file.operator);
     Ok(NodeSettings {
@@ -56,6 +68,8 @@ pub(super) fn read(args: RunArgs, home: &Home) -> Result<NodeSettings, Failure> 
         advertise: if args.advertise.is_empty() { file.advertise } else { args.advertise },
         disk_cap_bytes: bytes(args.disk_cap.or(file.disk_cap), defaults.disk_cap_bytes)?,
         account_quota_bytes: bytes(file.account_quota, defaults.account_quota_bytes)?,
+        standby_after: time(file.standby_after, defaults.standby_after)?,
+        standby_kept: time(file.standby_kept, defaults.standby_kept)?,
         registration: match registration.as_deref() {
             None | Some("open") => Registration::Open,
             Some("closed") => Registration::Closed,
@@ -117,6 +131,8 @@ struct File {
     advertise: Vec<SocketAddr>,
     disk_cap: Option<String>,
     account_quota: Option<String>,
+    standby_after: Option<String>,
+    standby_kept: Option<String>,
     registration: Option<String>,
     join: Vec<String>,
     mdns: Option<bool>,
@@ -137,12 +153,14 @@ fn size(text: &str) -> Result<u64, Failure> {
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)).ok_or_else(wrong)
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "data_dir",
     "listen",
     "advertise",
     "disk_cap",
     "account_quota",
+    "standby_after",
+    "standby_kept",
     "registration",
     "join",
     "mdns",
