@@ -42,5 +42,5 @@ pub use counters::{Counters, Dropped};
 pub use layout::{LAYOUT_NAME, LAYOUT_VERSION};
 pub use node::{Node, NodeCommand, NodeEvent};
 pub use renewal::Renewal;
-pub use status::{NodePeer, Status};
+pub use status::{Drained, NodePeer, Status};
 pub use verify::{Fault, Verified, Wrong, verify};

@@ -2,6 +2,7 @@
 //! into one batch that comes before every answer.
 
 mod accounts;
+mod drain;
 mod logs;
 mod network;
 mod receipts;
@@ -19,7 +20,7 @@ use rand_core::{Rng, SeedableRng};
 use routing::{LookedUp, NodeRecord, RouterConfig};
 
 use crate::{
-    Counters, Dropped, NodeConfig,
+    Counters, Drained, Dropped, NodeConfig,
     account::Refusal,
     counters::Counting,
     foresight::Foresight,
@@ -49,6 +50,8 @@ pub struct Node {
     routes: Option<Routes>,
     /// When to see whether copies are still needed that were made for somebody who was gone.
     look: standby::Look,
+    /// Its operator is about to end it for good.
+    draining: Option<drain::Draining>,
     /// Answers to the input in hand, held back until its commit is queued.
     replies: VecDeque<Output<NodeEvent>>,
     outputs: VecDeque<Output<NodeEvent>>,
@@ -73,6 +76,8 @@ pub enum NodeCommand {
     Sample(u64),
     /// Asks how the node fares.
     Status(u64),
+    /// Has other homes make copies of all that is here, and takes nothing new. Asks how far that is.
+    Drain(u64),
     /// Asks which nodes are connected.
     Peers(u64),
 }
@@ -93,6 +98,8 @@ pub enum NodeEvent {
     Sampled { ticket: u64, nodes: Vec<(NodeRecord, Duration)> },
     /// How the node fares.
     Status { ticket: u64, status: Box<Status> },
+    /// How far draining has come.
+    Drained { ticket: u64, drained: Drained },
     /// The nodes that are connected.
     Peers { ticket: u64, peers: Vec<NodePeer> },
     /// Others can't dial this node where it says they can.
@@ -158,6 +165,7 @@ impl Machine for Node {
             counting,
             routes: routes.transpose()?,
             look: standby::Look::open(rows, config.standby_kept, now),
+            draining: None,
             replies: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
@@ -196,6 +204,7 @@ impl Machine for Node {
                 self.replicas.timeout(&mut self.logs, &draft, now);
                 self.recruit(&mut draft, now);
                 self.look_whether_to_stand_in(&mut draft, now);
+                self.go_on_draining(&mut draft, now);
             }
         }
         self.settle(draft, durability, now);
@@ -213,7 +222,11 @@ impl Machine for Node {
         let routes = self.routes.as_ref().and_then(Routes::poll_timeout);
         let (logs, replicas) = (self.logs.poll_timeout(), self.replicas.poll_timeout());
         let look = self.look.poll_timeout();
-        [logs, replicas, routes, look, self.counting.poll_timeout()].into_iter().flatten().min()
+        let drain = self.draining.as_ref().map(drain::Draining::poll_timeout);
+        [logs, replicas, routes, look, drain, self.counting.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

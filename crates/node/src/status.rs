@@ -47,6 +47,17 @@ pub struct Status {
     pub routing: RouterCounters,
 }
 
+/// How far a node that drains has come: how many of its logs others hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Two other homes of the account have all of it, or the only other one.
+    pub safe: u64,
+    /// They are getting it.
+    pub left: u64,
+    /// Their account has no other home that can be reached.
+    pub stuck: u64,
+}
+
 /// A node that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodePeer {

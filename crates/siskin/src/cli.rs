@@ -88,6 +88,8 @@ pub(crate) enum NodeAction {
     Run(Box<RunArgs>),
     /// Show how the node that runs here fares
     Status(PlaceArgs),
+    /// Have other nodes make copies of all that is here, before this one is ended for good
+    Drain(PlaceArgs),
     /// List the nodes to which it is connected
     Peers(PlaceArgs),
     /// Check everything that a node has stored; it must not run meanwhile

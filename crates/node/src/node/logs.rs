@@ -85,6 +85,9 @@ impl Node {
         if open.key != write_key {
             return Err(Code::Forbidden);
         }
+        if self.draining.is_some() {
+            return Err(Code::Busy);
+        }
         let account = self.sessions.own_account(peer).ok_or(Code::Forbidden)?;
         let ranking = open.ranking.as_ref().map_or(0, |_| RANKING_CHARGE);
         self.quota.admit_log(draft, account, LOG_CHARGE.saturating_add(ranking))?;

@@ -8,6 +8,7 @@ use routing::{LookedUp, RouterCommand, RouterEvent};
 
 use super::{Durability, Node, NodeCommand, NodeEvent};
 use crate::{
+    Registration,
     account::{self, Refusal},
     counters::Dropped,
     replica::copies_behind,
@@ -50,6 +51,10 @@ impl Node {
             NodeCommand::Status(ticket) => {
                 let status = Box::new(self.status(draft));
                 self.event(NodeEvent::Status { ticket, status });
+            }
+            NodeCommand::Drain(ticket) => {
+                self.config.registration = Registration::Closed;
+                self.drain(ticket, now);
             }
             NodeCommand::Peers(ticket) => {
                 let peers = self.routes.as_ref().map(peers).unwrap_or_default();
@@ -300,7 +305,7 @@ impl Node {
         }
     }
 
-    fn event(&mut self, event: NodeEvent) {
+    pub(super) fn event(&mut self, event: NodeEvent) {
         self.replies.push_back(Output::Event(event));
     }
 

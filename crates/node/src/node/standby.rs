@@ -74,12 +74,7 @@ impl Node {
         rows: &dyn Rows,
         now: Instant,
     ) -> Option<(NodeAddress, Recruit)> {
-        let log = self.logs.get(rows, number)?;
-        let (holders, is_inbox, account) =
-            (log.nodes.clone(), log.row.inbox_of.is_some(), log.row.account);
-        let account = self.logs.get(rows, account)?.row.inbox_of?;
-        let bytes = account::bundle(rows, account).ok()?;
-        let bundle = Bundle::verify(&bytes).ok()?;
+        let (holders, bundle) = self.holders_and_bundle(number, rows)?;
         let own = self.config.node;
         let may_serve = |home: &&NodeAddress| {
             home.node == own || self.replicas.may_serve(&PublicKey(home.node.0), now)
@@ -91,6 +86,32 @@ impl Node {
         let lacks =
             |home: &&NodeAddress| home.node != own && !holders.contains(&PublicKey(home.node.0));
         let standby = live.into_iter().find(lacks)?.clone();
+        let recruit = self.recruit_to(number, &standby, &bundle, rows)?;
+        Some((standby, recruit))
+    }
+
+    /// Who holds a log, and the record of the account that is charged for it here.
+    pub(super) fn holders_and_bundle(
+        &mut self,
+        number: u64,
+        rows: &dyn Rows,
+    ) -> Option<(Vec<Peer>, Bundle)> {
+        let log = self.logs.get(rows, number)?;
+        let (holders, account) = (log.nodes.clone(), log.row.account);
+        let account = self.logs.get(rows, account)?.row.inbox_of?;
+        let bundle = Bundle::verify(&account::bundle(rows, account).ok()?).ok()?;
+        Some((holders, bundle))
+    }
+
+    /// What to ask of another home that should make a copy of a log.
+    pub(super) fn recruit_to(
+        &mut self,
+        number: u64,
+        standby: &NodeAddress,
+        bundle: &Bundle,
+        rows: &dyn Rows,
+    ) -> Option<Recruit> {
+        let is_inbox = self.logs.get(rows, number)?.row.inbox_of.is_some();
         let conversation = if is_inbox {
             None
         } else {
@@ -100,7 +121,7 @@ impl Node {
             names(&ranking.standbys, &PublicKey(standby.node.0)).then_some(())?;
             Some((genesis, ranking))
         };
-        Some((standby, Recruit { bundle: bytes, conversation }))
+        Some(Recruit { bundle: bundle.as_bytes().to_vec(), conversation })
     }
 
     /// Another home of an account asks for a copy of one of its logs.

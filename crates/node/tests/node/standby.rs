@@ -1,8 +1,8 @@
 //! Homes in reserve: whoever of an account's first two is gone for long is replaced by the next one, with
 //! all that the account has, while every device sleeps; and it gets its place back.
 
-use node::{NodeConfig, Registration};
-use proto::{Body, Code, Cursor, LogGenesis, Open, Ranking, Recruit};
+use node::{Drained, NodeCommand, NodeConfig, NodeEvent, Registration};
+use proto::{Body, Code, Cursor, Input, LogGenesis, Open, Ranking, Recruit};
 
 use crate::{
     city::{City, config, name, peer, ranking},
@@ -145,6 +145,44 @@ fn the_next_home_takes_the_place_of_one_that_is_gone_and_gives_it_back() {
     pair.city.kill(1);
     pair.city.pass(12 * MINUTE);
     assert_eq!(pair.texts(2).len(), 303);
+}
+
+#[test]
+fn a_node_that_drains_goes_on_until_others_have_all_and_takes_nothing_new() {
+    let mut pair = Pair::new();
+    for position in 1..=100 {
+        pair.say(0, position, &position.to_string());
+    }
+    pair.city.pass(10);
+    let drained = |pair: &mut Pair, ticket: u64| {
+        pair.city.worlds[0].input(Input::Command(NodeCommand::Drain(ticket)));
+        pair.city.pass(5);
+        let told = pair.city.worlds[0].events.drain(..).find_map(|event| match event {
+            NodeEvent::Drained { ticket: t, drained } if t == ticket => Some(drained),
+            _ => None,
+        });
+        told.unwrap()
+    };
+    assert_eq!(drained(&mut pair, 1), Drained { safe: 0, left: 2, stuck: 0 });
+    pair.say(0, 101, "it goes on");
+    pair.city.pass(30);
+    assert_eq!(drained(&mut pair, 2), Drained { safe: 2, left: 0, stuck: 0 });
+    assert_eq!(pair.texts(2).len(), 101);
+    let device = pair.city.devices[0];
+    let other = Conversation::new(61);
+    let opened =
+        pair.city.worlds[0].open(&device, 5, other.log, &other.key, Some(other.genesis), None);
+    assert_eq!(opened, refused(Code::Busy));
+    let bundle = Account::at(7, name(0)).bundle.as_bytes().to_vec();
+    let put = pair.city.worlds[0].ask(&device, Body::PutBundle(bundle));
+    assert_eq!(put, refused(Code::Closed));
+
+    // Nobody else is at home at node 4.
+    pair.city.worlds[4].input(Input::Command(NodeCommand::Drain(3)));
+    pair.city.pass(5);
+    let events = &pair.city.worlds[4].events;
+    let stuck = Drained { safe: 0, left: 0, stuck: 2 };
+    assert!(events.contains(&NodeEvent::Drained { ticket: 3, drained: stuck }), "{events:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use ::node::{NodeCommand, NodeEvent, NodePeer, Status};
+use ::node::{Drained, NodeCommand, NodeEvent, NodePeer, Status};
 use net::Reader;
 use proto::NodeAddress;
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,17 @@ pub(crate) struct PeerShape {
     pub(crate) neighbour: bool,
 }
 
+/// How many of its logs others hold too.
+#[derive(Debug, Serialize, Deserialize)]
+struct DrainShape {
+    /// Two other homes of the account have all of it, or the only other one.
+    safe: u64,
+    /// They are getting it.
+    left: u64,
+    /// Their account has no other home that can be reached.
+    stuck: u64,
+}
+
 /// What a node that runs is asked on its socket.
 pub(super) struct Api {
     pub(super) desk: Arc<Desk>,
@@ -120,6 +131,7 @@ impl Api {
         match method {
             STATUS => Some(value(status(&self.desk, &self.address).await)),
             PEERS => Some(value(peers(&self.desk).await)),
+            DRAIN => Some(value(drained(&self.desk).await)),
             _ => None,
         }
     }
@@ -150,6 +162,24 @@ pub(super) async fn show_peers(directory: &Path, out: Output) -> Result<(), Fail
     }
     out.result(&peers, |peers| table(peers, out));
     Ok(())
+}
+
+/// Waits until other nodes hold all that the node has which runs in a directory.
+pub(super) async fn drain(directory: &Path, out: Output) -> Result<(), Failure> {
+    let mut node = connect(directory).await?;
+    loop {
+        let DrainShape { safe, left, stuck } = node.ask(DRAIN, Value::Null).await?;
+        if left > 0 {
+            out.say(&format!("{safe} logs are elsewhere too, {left} are on the way, {stuck} stay"));
+            continue;
+        }
+        out.result(&DrainShape { safe, left, stuck }, |_| format!("{safe} logs are elsewhere too"));
+        if stuck == 0 {
+            return Ok(());
+        }
+        return Err(Failure::network(format!("{stuck} logs are nowhere else"))
+            .hint("their accounts name no other home that can be reached; they have to move"));
+    }
 }
 
 pub(super) async fn connect(directory: &Path) -> Result<Remote, Failure> {
@@ -228,6 +258,14 @@ async fn peers(desk: &Desk) -> Result<Vec<PeerShape>, Failure> {
         }
     };
     Ok(peers.into_iter().map(shape).collect())
+}
+
+async fn drained(desk: &Desk) -> Result<DrainShape, Failure> {
+    let NodeEvent::Drained { drained, .. } = desk.ask(NodeCommand::Drain).await? else {
+        return Err(Failure::user("the node does not say"));
+    };
+    let Drained { safe, left, stuck } = drained;
+    Ok(DrainShape { safe, left, stuck })
 }
 
 fn value<T: Serialize>(result: Result<T, Failure>) -> Result<Value, Refusal> {
@@ -321,3 +359,4 @@ fn now_s() -> u64 {
 const BACKUP: &str = "node.backup";
 const STATUS: &str = "node.status";
 const PEERS: &str = "node.peers";
+const DRAIN: &str = "node.drain";

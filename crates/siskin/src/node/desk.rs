@@ -70,6 +70,7 @@ impl Desk {
         while let Some(event) = events.recv().await {
             match &event {
                 NodeEvent::Status { ticket, .. }
+                | NodeEvent::Drained { ticket, .. }
                 | NodeEvent::Peers { ticket, .. }
                 | NodeEvent::LookedUp { ticket, .. }
                 | NodeEvent::Sampled { ticket, .. } => {
