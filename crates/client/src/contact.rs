@@ -212,11 +212,14 @@ impl Client {
         if adding(&contact).is_none() {
             return;
         }
-        if contact.state() == ContactState::Requested {
-            // Another home has the request, and hands it over to this one.
-            return self.request_is_at(step, node, account, contact);
-        }
         self.put_off(step, node, Errand::Add(*account), code);
+        if contact.state() == ContactState::Requested {
+            // Another home has the request and should hand it over to this one, but may lie.
+            if !may_pass(code) {
+                self.request_is_at(step, node, account, contact);
+            }
+            return;
+        }
         contact.trouble = match code {
             Code::Forbidden => "the invite was used up, taken back or has expired".into(),
             Code::NotFound => "their node does not know the account".into(),
@@ -251,7 +254,7 @@ impl Client {
         let Some(before) = load(&step.draft, account) else { return };
         let mut contact = before.clone();
         if !pin(&mut contact, account, bytes) {
-            self.count_dropped();
+            self.caught(step.now, node);
             return self.adding_failed(step, node, account, Code::Invalid);
         }
         if contact != before {

@@ -12,8 +12,8 @@ use crypto::{
 };
 use prost::Message;
 use proto::{
-    AccountId, Content, Envelope, EnvelopeId, Expiry, Extension, Gauge, Head, Kind, LogGenesis,
-    LogId, NodeAddress, NodeId, PublicKey, Ranking, Reference, Rows, limits, wire,
+    AccountId, Content, Envelope, EnvelopeId, Expiry, Extension, Gauge, Head, Instant, Kind,
+    LogGenesis, LogId, NodeAddress, NodeId, PublicKey, Ranking, Reference, Rows, limits, wire,
 };
 use zeroize::Zeroizing;
 
@@ -39,8 +39,8 @@ pub(crate) struct Conversation {
     pub(crate) frontier: Frontier,
     pub(crate) waiting: Waiting,
     pub(crate) briefs: Briefs,
-    /// Entries that one of the own homes will never take, as it says.
-    pub(crate) doubted: BTreeMap<Place, NodeId>,
+    /// Entries that one of the own homes will never take, as it says, since when it does.
+    pub(crate) doubted: BTreeMap<Place, (NodeId, Instant)>,
     pub(crate) receipts: Receipts,
     /// How far the outbox has come since the link is up.
     pub(crate) flow: Flow,

@@ -53,7 +53,8 @@ impl Client {
             return;
         }
         let pause = pause(self.links.count_refusal(node, errand)).min(PAUSE_MAX);
-        let errand = if code == Code::Unexpected { self.reopen(step, errand) } else { errand };
+        let errand =
+            if code == Code::Unexpected { self.reopen(step, node, errand) } else { errand };
         // Those whom the node was too busy for don't come back all at once.
         let jitter_us = u128::from(step.rng.next_u32()).saturating_mul(pause.as_micros() / 4) >> 32;
         let jitter = Duration::from_micros(u64::try_from(jitter_us).unwrap_or_default());
@@ -61,7 +62,7 @@ impl Client {
     }
 
     /// The node does not know a handle any more: the errand starts with opening it anew.
-    fn reopen(&mut self, step: &mut Step<'_>, errand: Errand) -> Errand {
+    fn reopen(&mut self, step: &mut Step<'_>, node: &NodeId, errand: Errand) -> Errand {
         let (inbox, first) = match errand {
             Errand::Home | Errand::KeyPackages | Errand::Invite(_) => {
                 (self.me.as_ref().map(|me| me.inbox_log()), Errand::Home)
@@ -70,7 +71,7 @@ impl Client {
             Errand::Recover | Errand::Offer | Errand::Former | Errand::Tell => (None, errand),
         };
         if let Some(inbox) = inbox {
-            for handle in self.links.close(step, |handle| handle.log == inbox) {
+            for handle in self.links.close_at(step, node, |handle| handle.log == inbox) {
                 self.unaccepted.remove(&handle);
             }
         }

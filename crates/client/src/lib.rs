@@ -31,6 +31,7 @@ mod step;
 mod sync;
 mod telling;
 mod timeline;
+mod trust;
 pub mod view;
 mod waiting;
 mod withdraw;

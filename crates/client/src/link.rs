@@ -51,6 +51,8 @@ pub(crate) struct Handle {
     pub(crate) key: PublicKey,
     pub(crate) purpose: Purpose,
     pub(crate) open: bool,
+    /// The last sequence that the node delivered or named on it.
+    last: u64,
 }
 
 /// A question whose answer is awaited.
@@ -230,7 +232,7 @@ impl Links {
         }
         link.handles_made = link.handles_made.saturating_add(1);
         let handle = link.handles_made;
-        link.handles.insert(handle, Handle { log, key: public, purpose, open: false });
+        link.handles.insert(handle, Handle { log, key: public, purpose, open: false, last: 0 });
         let message = open_proof_message(&node_nonce, &link.our_nonce, &peer, node, &log, handle);
         let proof = key.sign(OPEN_CONTEXT, &message);
         let ranking = ranking.map(Box::new);
@@ -339,6 +341,15 @@ impl Links {
         let handle = self.links.get_mut(node)?.handles.get_mut(&handle)?;
         handle.open = true;
         Some(*handle)
+    }
+
+    /// A node delivers or names the entry with this number; tells whether it does so in order, as honest
+    /// nodes do on every handle.
+    pub(crate) fn follows(&mut self, node: &NodeId, handle: u32, sequence: u64) -> bool {
+        let handle = self.links.get_mut(node).and_then(|link| link.handles.get_mut(&handle));
+        let Some(handle) = handle else { return true };
+        let before = std::mem::replace(&mut handle.last, sequence);
+        sequence > before
     }
 
     /// Forgets a handle that could not be opened.

@@ -27,6 +27,7 @@ use crate::{
     standing::Standing,
     step::Step,
     sync::{self, Unaccepted},
+    trust::Offence,
 };
 
 /// What a device needs to know before it opens.
@@ -185,6 +186,7 @@ impl Client {
             Gauge::new("timers", self.timers.len(), TIMERS_MAX),
             Gauge::new("unaccepted handles of a link", unaccepted, limits::HANDLES_MAX),
             Gauge::new("outputs", self.outputs.len(), OUTPUTS_MAX),
+            self.standing.trust.gauge(),
         ];
         gauges.extend(self.links.gauges());
         let of_each = self.conversations.values().map(Conversation::gauges);
@@ -269,7 +271,7 @@ impl Client {
         let rng = ChaCha20Rng::from_rng(&mut self.rng);
         let mut step = Step::new(rows, now, rng);
         act(self, &mut step);
-        self.watch_home(&step);
+        self.watch_home(&mut step);
         self.watch_absence(now);
         self.outputs.extend(step.into_outputs());
     }
@@ -331,7 +333,8 @@ impl Client {
                 Timer::StandBy(log) => self.stand_by(step, &log),
                 Timer::Brief(log) => self.fetch_named(step, &log),
                 Timer::Hedge(log) => self.hedge(step, &log),
-                Timer::Silence => self.check_home(step),
+                // What follows from it is seen to after each input.
+                Timer::Silence => {}
                 Timer::Errand(node, errand) => self.take_up(step, &node, errand),
                 Timer::Away(node) => self.home_is_away(step, &node),
                 Timer::Reserve(node) => self.reserve_serves(step, &node),
@@ -346,7 +349,7 @@ impl Client {
         self.unaccepted.retain(|(at, _), _| at != node);
         self.disarm(Timer::Accept(*node));
         self.disarm(Timer::Reserve(*node));
-        self.home_is_gone(step, node);
+        self.home_is_gone(node);
         self.knock_elsewhere(step, node);
         step.event(Event::Link(*node, false));
     }
@@ -395,7 +398,7 @@ impl Client {
         if let Body::Hello(hello) = body {
             if self.links.is_up(node) {
                 // What was signed over the first nonce, and what will be, must go on to fit.
-                return self.count_dropped();
+                return self.caught(step.now, node);
             }
             if self.links.greeted(step, node, hello) {
                 self.node_is_up(step, node);
@@ -422,7 +425,7 @@ impl Client {
             Body::Goodbye(_) => {}
             answer => match self.links.answered(node, request, step.now) {
                 Some(ask) => self.answered(step, node, ask, answer),
-                None => self.count_dropped(),
+                None => self.caught(step.now, node),
             },
         }
     }
@@ -488,7 +491,11 @@ impl Client {
                 self.fetched(step, &log, key, (entries, more));
                 self.named_is_here(step, node, &log, more);
             }
-            _ => self.count_dropped(),
+            // No answer to this: what was asked is asked again.
+            (ask, _) => {
+                self.caught(step.now, node);
+                self.refused(step, node, ask, Code::Unexpected, &[]);
+            }
         }
     }
 
@@ -579,8 +586,12 @@ impl Client {
 
     /// Whether this device talks about a log with a node, and not with another one by now.
     fn talks_about(&self, log: &LogId, node: &NodeId) -> bool {
-        let conversation = self.conversations.get(log);
-        conversation.and_then(Conversation::node).is_some_and(|address| address.node == *node)
+        self.talks_with(log) == Some(*node)
+    }
+
+    /// The node with which this device talks about a log.
+    pub(crate) fn talks_with(&self, log: &LogId) -> Option<NodeId> {
+        self.conversations.get(log)?.node().map(|address| address.node)
     }
 
     pub(crate) fn home_refused(&mut self, step: &mut Step<'_>, node: &NodeId, code: Code) {
@@ -588,9 +599,7 @@ impl Client {
             me.set_trouble(step, node, Some(code));
         }
         self.put_off(step, node, Errand::Home, code);
-        if self.me.as_ref().is_some_and(|me| me.is_home(node)) {
-            self.give_up_home(step);
-        }
+        self.offended(step.now, node, Offence::Unwilling);
     }
 
     fn bundle_is(

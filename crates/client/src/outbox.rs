@@ -27,6 +27,7 @@ use crate::{
     step::Step,
     sync,
     timeline::Written,
+    trust::Offence,
 };
 
 /// The last number in use, 0 if the outbox of this log is empty.
@@ -139,7 +140,7 @@ impl Client {
                     }
                     let Some(key) = conversation.key(&key) else {
                         // Its epoch was forgotten, so that it can't be sent any more.
-                        return self.append_refused(step, log, number, Code::Forbidden);
+                        return self.will_never_be_taken(step, log, number, Code::Forbidden);
                     };
                     // Nothing is on the way on the handles of other epochs either.
                     let public = key.public();
@@ -211,26 +212,28 @@ impl Client {
     ) {
         let row: Option<Outgoing> = schema::load(&step.draft, OUTBOX, &numbered(log, number));
         let envelope = row.and_then(|row| Envelope::decode(&row.envelope).ok());
-        let Some(conversation) = self.conversations.get_mut(log) else { return };
         // Else another node has taken it.
-        let Some(envelope) = envelope else { return };
-        // What is behind it depends on it.
-        conversation.flow.stalled = true;
-        conversation.flow.doubtful = true;
+        let (Some(envelope), Some(home)) = (envelope, self.talks_with(log)) else { return };
+        self.offended(step.now, &home, Offence::Unwilling);
         // Positions of one's own are right: a node that finds one too high has yet to get the entries
         // before it.
-        if may_pass(code) || code == Code::Position {
-            self.retry_later(step, log, PAUSE_MIN);
-            if matches!(code, Code::Full | Code::Busy) {
-                self.give_up_home(step);
-            }
-            return;
+        let passes = may_pass(code) || code == Code::Position;
+        if passes || self.doubts(step.now, log, Place::of(&envelope), home) {
+            self.stall(log);
+            return self.retry_later(step, log, PAUSE_MIN);
         }
-        if self.doubts(step.now, log, Place::of(&envelope)) {
-            self.retry_later(step, log, PAUSE_MIN);
-            self.give_up_home(step);
-            return;
-        }
+        self.will_never_be_taken(step, log, number, code);
+    }
+
+    /// Nothing more leaves for now: what is behind an entry that was refused depends on it.
+    fn stall(&mut self, log: &LogId) {
+        let Some(conversation) = self.conversations.get_mut(log) else { return };
+        conversation.flow.stalled = true;
+        conversation.flow.doubtful = true;
+    }
+
+    fn will_never_be_taken(&mut self, step: &mut Step<'_>, log: &LogId, number: u64, code: Code) {
+        self.stall(log);
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         conversation.flow.refused.insert(number, code);
         let later = pause(conversation.flow.tries);
@@ -239,26 +242,19 @@ impl Client {
         }
     }
 
-    /// Whether the home is not to be believed that an entry will never be taken: the other one has not
-    /// said so yet.
-    fn doubts(&mut self, now: Instant, log: &LogId, place: Place) -> bool {
-        let Some(own) = self.conversations.get(log).map(|conversation| conversation.own) else {
-            return false;
-        };
-        let (Some(home), Some(stand_in)) = (own.home, own.stand_in) else { return false };
-        if self.is_failing(now, &stand_in) || !self.is_briefed(log) {
-            return false;
-        }
+    /// Whether the home is not to be believed that an entry will never be taken: the other one has neither
+    /// said so yet, nor been out of reach for so long that it is not waited for.
+    fn doubts(&mut self, now: Instant, log: &LogId, place: Place, home: NodeId) -> bool {
         let Some(conversation) = self.conversations.get_mut(log) else { return false };
-        let doubted = &mut conversation.doubted;
-        if doubted.get(&place) == Some(&stand_in) {
+        if conversation.stand_in().is_none() {
             return false;
         }
-        doubted.insert(place, home);
+        let doubted = &mut conversation.doubted;
+        let (first, since) = *doubted.entry(place).or_insert((home, now));
         while doubted.len() > WINDOW {
             doubted.pop_first();
         }
-        true
+        first == home && now < since.after(DOUBT_MAX)
     }
 
     /// Tries again what the node would not do: opens the log, sends what is still in the outbox.
@@ -292,14 +288,14 @@ impl Client {
     }
 
     /// A node would not open a conversation's log.
-    pub(crate) fn open_refused(&mut self, step: &mut Step<'_>, log: &LogId) {
+    pub(crate) fn open_refused(&mut self, step: &Step<'_>, log: &LogId) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let later = pause(conversation.flow.tries);
         conversation.flow.tries = conversation.flow.tries.saturating_add(1);
         let in_vain = conversation.flow.tries >= OPENED_IN_VAIN;
         self.retry_later(step, log, later);
-        if in_vain && self.is_briefed(log) {
-            self.give_up_home(step);
+        if let Some(home) = self.talks_with(log).filter(|_| in_vain && self.is_briefed(log)) {
+            self.offended(step.now, &home, Offence::Unwilling);
         }
     }
 
@@ -534,6 +530,9 @@ pub(crate) const WINDOW: usize = limits::QUEUE_FRAMES_MAX / 2;
 /// Refusals to open a log that the other home has open before that one takes the home's place: the first
 /// may be for the key.
 const OPENED_IN_VAIN: u32 = 2;
+/// How long a home has to say that it will never take an entry before it is believed although the other one
+/// can't be asked.
+const DOUBT_MAX: Duration = Duration::from_secs(600);
 /// Key changes that wait in an outbox: few of the epochs that a device keeps, so that it never
 /// forgets the last one that the node knows.
 pub(crate) const KEY_CHANGES_MAX: usize = limits::EPOCHS_OPEN_MAX / 4;

@@ -20,7 +20,6 @@ use proto::{Body, Instant, LogId, NodeId, Reference, Rows, limits};
 
 use crate::{
     Client, Event,
-    account::Me,
     conversation::Conversation,
     link::{Ask, Handle, Purpose},
     machine::{Timer, pause},
@@ -28,6 +27,7 @@ use crate::{
     schema::{self, DEFERRED, REFERENCES, join},
     step::{Durability, Step},
     sync,
+    trust::{Offence, Trust},
 };
 
 /// How often home and stand-in have changed places of late, for all one knows without need.
@@ -35,6 +35,7 @@ use crate::{
 pub(crate) struct Standing {
     changed: Option<Instant>,
     changes: u32,
+    pub(crate) trust: Trust,
 }
 
 impl Standing {
@@ -47,12 +48,12 @@ impl Standing {
     fn change(&mut self, now: Instant) {
         let calm = self.changed.map_or(0, |changed| now.since(changed).as_secs() / CALM_S);
         let left = self.changes.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX));
-        *self = Self { changed: Some(now), changes: left.saturating_add(1) };
+        (self.changed, self.changes) = (Some(now), left.saturating_add(1));
     }
 
     /// The home that was given up is really gone.
     fn was_right(&mut self) {
-        *self = Self::default();
+        (self.changed, self.changes) = (None, 0);
     }
 }
 
@@ -82,63 +83,88 @@ impl Briefs {
 
 /// Two homes.
 impl Client {
-    /// Sees to it that a home which fails is noticed. Called when all of an input is done.
-    pub(crate) fn watch_home(&mut self, step: &Step<'_>) {
-        if self.is_armed(Timer::Silence) {
-            return;
-        }
-        let Some(me) = self.me.as_ref().filter(|me| !me.locked_out()) else { return };
-        let (Some(home), Some(stand_in)) = (me.home(), me.stand_in()) else { return };
-        let fails = !self.links.is_up(&home.node) || self.links.silent_since(&home.node).is_some();
-        if fails && self.links.is_up(&stand_in.node) {
-            let due = step.now.after(self.links.patience(&home.node).min(LOOK_AGAIN));
-            self.arm(due, Timer::Silence);
-        }
-    }
-
-    /// A home may have failed: if so, and the other one has not, they change places.
-    pub(crate) fn check_home(&mut self, step: &mut Step<'_>) {
+    /// Sees to it that the better one of the two is the home, and that one which fails is noticed. Called
+    /// when all of an input is done.
+    pub(crate) fn watch_home(&mut self, step: &mut Step<'_>) {
         let Some(me) = self.me.as_ref().filter(|me| !me.locked_out()) else { return };
         let (Some(home), Some(stand_in)) = (me.home(), me.stand_in()) else { return };
         let (home, stand_in) = (home.node, stand_in.node);
-        if !self.is_failing(step.now, &home) || self.is_failing(step.now, &stand_in) {
+        if self.is_better(step.now, &stand_in, &home) {
+            return self.change_homes(step);
+        }
+        if self.is_armed(Timer::Silence) || !self.links.is_up(&stand_in) {
             return;
         }
-        let rests_until = self.standing.rests_until(step.now);
-        if step.now < rests_until {
-            return self.arm(rests_until, Timer::Silence);
+        let soon = step.now.after(self.links.patience(&home).min(LOOK_AGAIN));
+        if self.is_failing(step.now, &home) {
+            self.arm(soon.max(self.standing.rests_until(step.now)), Timer::Silence);
+        } else if self.links.silent_since(&home).is_some() {
+            self.arm(soon, Timer::Silence);
         }
-        self.change_homes(step);
     }
 
-    /// Whether a node is gone, or silent although it was asked something.
+    /// Whether the stand-in should take the home's place.
+    fn is_better(&self, now: Instant, stand_in: &NodeId, home: &NodeId) -> bool {
+        if self.is_failing(now, stand_in) {
+            return false;
+        }
+        let rests_until = self.standing.rests_until(now);
+        let shunned = |node| self.standing.trust.shunned_until(node, now);
+        match (shunned(home), shunned(stand_in)) {
+            (None, None) => self.is_failing(now, home) && now >= rests_until,
+            // Only in need.
+            (None, Some(_)) => self.is_gone(now, home) && now >= rests_until,
+            (Some(_), None) => true,
+            // Neither is to be trusted: whatever the one would not do, the other is asked.
+            (Some(of_home), Some(of_stand_in)) => {
+                let fails = self.is_failing(now, home);
+                (fails || of_stand_in < of_home) && now >= rests_until.after(REST_SHUNNED)
+            }
+        }
+    }
+
+    /// Whether a node is gone, silent although it was asked something, or does not serve this account.
     pub(crate) fn is_failing(&self, now: Instant, node: &NodeId) -> bool {
         let patience = self.links.patience(node);
         let is_silent = |since: Instant| now >= since.after(patience);
-        !self.links.is_up(node) || self.links.silent_since(node).is_some_and(is_silent)
+        !self.links.is_up(node)
+            || self.links.silent_since(node).is_some_and(is_silent)
+            || self.is_shut(node)
+    }
+
+    /// The same of one that nobody would wait for any longer.
+    fn is_gone(&self, now: Instant, node: &NodeId) -> bool {
+        let is_silent = |since: Instant| now >= since.after(PATIENCE_IN_NEED);
+        !self.links.is_up(node)
+            || self.links.silent_since(node).is_some_and(is_silent)
+            || self.is_shut(node)
+    }
+
+    /// Whether a node would not let this account in.
+    fn is_shut(&self, node: &NodeId) -> bool {
+        let is_home = |handle: &Handle| handle.purpose == Purpose::Home;
+        self.links.awaited(node, |ask| matches!(ask, Ask::PutBundle(_))) == 0
+            && !self.links.has(node, is_home)
     }
 
     /// The connection to a home is gone.
-    pub(crate) fn home_is_gone(&mut self, step: &mut Step<'_>, node: &NodeId) {
-        let Some(own) = self.me.as_ref().map(Me::own) else { return };
-        if own.stand_in == Some(*node) {
+    pub(crate) fn home_is_gone(&mut self, node: &NodeId) {
+        if self.me.as_ref().is_some_and(|me| me.own().stand_in == Some(*node)) {
             self.standing.was_right();
-        } else if own.home == Some(*node) {
-            self.disarm(Timer::Silence);
-            self.check_home(step);
         }
     }
 
-    /// The home will not do what it is there for: the other one is tried, unless it fails as well or was
-    /// given up a moment ago. Tells whether they have changed places.
-    pub(crate) fn give_up_home(&mut self, step: &mut Step<'_>) -> bool {
-        let stand_in = self.me.as_ref().and_then(|me| me.own().stand_in);
-        let can = stand_in.is_some_and(|node| !self.is_failing(step.now, &node));
-        if can && self.standing.rests_until(step.now) <= step.now {
-            self.change_homes(step);
-            return true;
+    /// A home has done what speaks against it; of other nodes nothing better is expected.
+    pub(crate) fn offended(&mut self, now: Instant, node: &NodeId, offence: Offence) {
+        if self.me.as_ref().is_some_and(|me| me.is_served(node)) {
+            self.standing.trust.note(*node, offence, now);
         }
-        false
+    }
+
+    /// A node said what no honest one says.
+    pub(crate) fn caught(&mut self, now: Instant, node: &NodeId) {
+        self.count_dropped();
+        self.offended(now, node, Offence::Caught);
     }
 
     /// Whether the stand-in has a conversation's log open.
@@ -149,6 +175,8 @@ impl Client {
     }
 
     fn change_homes(&mut self, step: &mut Step<'_>) {
+        step.must_last();
+        self.disarm(Timer::Silence);
         let Some(me) = &mut self.me else { return };
         me.change_places();
         self.standing.change(step.now);
@@ -224,6 +252,9 @@ impl Client {
     ) {
         let handle = self.links.handle(node, number).filter(|h| h.purpose == Purpose::Brief);
         let Some(handle) = handle else { return self.count_dropped() };
+        if !self.links.follows(node, number, sequence) {
+            self.offended(step.now, node, Offence::Caught);
+        }
         let log = handle.log;
         let is_here = is_here(step, &log, &reference);
         let Some(conversation) = self.conversations.get_mut(&log) else { return };
@@ -355,6 +386,10 @@ fn is_here(step: &Step<'_>, log: &LogId, reference: &Reference) -> bool {
 /// was still there: slow ones must not make them change all the time.
 const REST_MIN: Duration = Duration::from_millis(250);
 const REST_DOUBLINGS: u32 = 3;
+/// How much longer if neither is to be trusted.
+const REST_SHUNNED: Duration = Duration::from_secs(8);
+/// How long the home may be silent before one takes its place that is not to be trusted.
+const PATIENCE_IN_NEED: Duration = Duration::from_secs(10);
 /// For each so many seconds without a change one is forgotten.
 const CALM_S: u64 = 10;
 /// When to see again whether the home has answered: often enough that a second is not over.

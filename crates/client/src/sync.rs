@@ -16,6 +16,7 @@ use crate::{
     schema::{self, COUNTED, CURSORS, DEFERRED, MARKS, Place, REFERENCES, cursor_key, join},
     step::{Durability, Step},
     timeline::{self, Written},
+    trust::Offence,
 };
 
 /// Deliveries of one handle that the node has not been told of.
@@ -92,6 +93,9 @@ impl Client {
             Purpose::Write | Purpose::Brief | Purpose::Invited(_) | Purpose::Tell(_) => {
                 return self.count_dropped();
             }
+        }
+        if !self.links.follows(node, number, sequence) {
+            self.offended(step.now, node, Offence::Caught);
         }
         let ours = cursor(&step.draft, node, &handle.log);
         put_cursor(step, node, &handle.log, Cursor { sequence, ..ours });
@@ -309,12 +313,18 @@ impl Client {
         self.ask_for_missing(step, log);
     }
 
-    /// Asks the node for what entries wait for and was not asked for yet; one question at a time.
+    /// Asks the home for what entries wait for and was not asked for yet, every other time the stand-in;
+    /// one question at a time.
     pub(crate) fn ask_for_missing(&mut self, step: &mut Step<'_>, log: &LogId) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
-        let Some(node) = conversation.node().map(|address| address.node) else { return };
-        let reads = |handle: &Handle| handle.log == *log && handle.purpose == Purpose::Read;
-        let Some(number) = self.links.find(&node, reads) else { return };
+        let home = conversation.node().map(|address| address.node);
+        let stand_in = conversation.stand_in().filter(|_| conversation.waiting.rounds() % 2 == 1);
+        let reads = |handle: &Handle| {
+            handle.log == *log && matches!(handle.purpose, Purpose::Read | Purpose::Brief)
+        };
+        let nodes = [stand_in, home].into_iter().flatten();
+        let mut open = nodes.filter_map(|node| Some((node, self.links.find(&node, reads)?)));
+        let Some((node, number)) = open.next() else { return };
         let Some(handle) = self.links.handle(&node, number) else { return };
         let again = step.now.after(pause(conversation.waiting.rounds()));
         let asks = |ask: &Ask| matches!(ask, Ask::Fetch(asked, _) if asked == log);

@@ -23,8 +23,8 @@ use client::{
 use crypto::{Phrase, SigningKey};
 use node::{Node, NodeConfig, Registration};
 use proto::{
-    AccountId, Frame, FrameReader, Input, Instant, LogId, Machine, NodeAddress, NodeId, Output,
-    Peer, PublicKey, Seed, write_frame,
+    AccountId, Body, Code, Frame, FrameReader, Input, Instant, LogId, Machine, NodeAddress, NodeId,
+    Output, Peer, PublicKey, Seed, write_frame,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -52,12 +52,24 @@ pub(crate) struct Town {
     closed: BTreeSet<usize>,
     /// Nodes that sign receipts with a key that is not theirs.
     forgers: BTreeSet<usize>,
+    /// Nodes that lie to people.
+    liars: BTreeMap<usize, Liar>,
     /// Frames that wait although others arrive.
-    late: (Who, Who, fn(&proto::Body) -> bool),
+    late: (Who, Who, fn(&Body) -> bool),
     /// Every frame that crossed the network.
     pub(crate) said: Vec<(Who, Who, Frame)>,
     rng: ChaCha20Rng,
 }
+
+/// What a lying node makes of what people say to it, and of what it would say to them.
+struct Liar {
+    /// What it answers itself; the rest its honest half hears.
+    answers: Answers,
+    says: Says,
+}
+
+type Answers = Box<dyn FnMut(&Frame) -> Option<Body>>;
+type Says = Box<dyn FnMut(Frame) -> Vec<Frame>>;
 
 struct Host<M: Machine> {
     machine: Option<M>,
@@ -148,6 +160,7 @@ impl Town {
             cut: BTreeSet::new(),
             closed: BTreeSet::new(),
             forgers: BTreeSet::new(),
+            liars: BTreeMap::new(),
             late: (Who::Node(0), Who::Node(0), |_| false),
             said: Vec::new(),
             rng,
@@ -282,8 +295,32 @@ impl Town {
         self.start(Who::Node(node));
     }
 
+    /// A node lies to people from now on.
+    pub(crate) fn lie(
+        &mut self,
+        node: usize,
+        answers: impl FnMut(&Frame) -> Option<Body> + 'static,
+        says: impl FnMut(Frame) -> Vec<Frame> + 'static,
+    ) {
+        self.liars.insert(node, Liar { answers: Box::new(answers), says: Box::new(says) });
+    }
+
+    /// A node refuses some of what people ask from now on.
+    pub(crate) fn refuse(&mut self, node: usize, refused: fn(&Body) -> Option<Code>) {
+        let answers = move |frame: &Frame| {
+            let code = refused(&frame.body).filter(|_| frame.request != 0)?;
+            Some(Body::Refused { code, newer: Vec::new() })
+        };
+        self.lie(node, answers, |frame| vec![frame]);
+    }
+
+    /// A node tells the truth again.
+    pub(crate) fn repent(&mut self, node: usize) {
+        self.liars.remove(&node);
+    }
+
     /// Holds back frames of a kind on one way, until it is told otherwise.
-    pub(crate) fn delay(&mut self, from: Who, to: Who, late: fn(&proto::Body) -> bool) {
+    pub(crate) fn delay(&mut self, from: Who, to: Who, late: fn(&Body) -> bool) {
         self.late = (from, to, late);
     }
 
@@ -421,13 +458,38 @@ impl Town {
                 _ => None,
             });
             let to = others.into_iter().find(|other| self.name(*other, from) == peer);
-            if let Some(to) = to {
-                let mut bytes = Vec::new();
-                write_frame(&frame, &mut bytes);
-                self.said.push((from, to, frame));
-                self.network.entry((from, to)).or_default().push_back(bytes);
+            let Some(to) = to else { continue };
+            let liar = match (from, to) {
+                (Who::Node(node), Who::Person(_)) => self.liars.get_mut(&node),
+                _ => None,
+            };
+            let frames = match liar {
+                Some(liar) => (liar.says)(frame),
+                None => vec![frame],
+            };
+            for frame in frames {
+                self.put(from, to, frame);
             }
         }
+    }
+
+    fn put(&mut self, from: Who, to: Who, frame: Frame) {
+        let mut bytes = Vec::new();
+        write_frame(&frame, &mut bytes);
+        self.said.push((from, to, frame));
+        self.network.entry((from, to)).or_default().push_back(bytes);
+    }
+
+    /// What a lying node answers to a person in place of its honest half.
+    fn answer(&mut self, person: Who, node: Who, bytes: &[u8]) -> bool {
+        let (Who::Node(number), Who::Person(_)) = (node, person) else { return false };
+        let frame = read(bytes);
+        let answer = self.liars.get_mut(&number).and_then(|liar| (liar.answers)(&frame));
+        if let Some(body) = answer {
+            self.put(node, person, Frame { request: frame.request, body });
+            return true;
+        }
+        false
     }
 
     /// Carries frames until nobody has anything to say.
@@ -449,6 +511,9 @@ impl Town {
                 let next = queue.iter().position(|bytes| !waits(bytes));
                 let Some(bytes) = next.and_then(|next| queue.remove(next)) else { break };
                 any = true;
+                if self.answer(from, to, &bytes) {
+                    continue;
+                }
                 let name = self.name(from, to);
                 self.give(to, Input::Frame(name, read(&bytes)), Input::Frame(name, read(&bytes)));
             }
