@@ -209,13 +209,19 @@ impl Client {
         code: Code,
     ) {
         let Some(mut contact) = load(&step.draft, account) else { return };
-        if adding(&contact).is_none() {
-            return;
+        let Some(link) = adding(&contact) else { return };
+        // An invite may come to one of two homes later than to the other.
+        let may_come = matches!(code, Code::Forbidden | Code::NotFound)
+            && link.nodes.len() > 1
+            && self.links.refusals_of(node, Errand::Add(*account)) < WAITS_FOR_INVITE;
+        let passes = may_come || may_pass(code);
+        if passes {
+            let code = if may_come { Code::Busy } else { code };
+            self.put_off(step, node, Errand::Add(*account), code);
         }
-        self.put_off(step, node, Errand::Add(*account), code);
         if contact.state() == ContactState::Requested {
             // Another home has the request and should hand it over to this one, but may lie.
-            if !may_pass(code) {
+            if !passes {
                 self.request_is_at(step, node, account, contact);
             }
             return;
@@ -231,8 +237,7 @@ impl Client {
         if !may_pass(code) {
             // Another home that is open goes on, and this one only once it is opened anew.
             self.links.close_at(step, node, |h| h.purpose == Purpose::Invited(*account));
-            let link = adding(&contact);
-            for other in link.into_iter().flat_map(|link| link.nodes) {
+            for other in &link.nodes {
                 self.goes_on_at(step, &other.node, account);
             }
         }
@@ -762,6 +767,9 @@ fn count(rows: &dyn Rows, counts: impl Fn(&Contact) -> bool) -> usize {
 
 /// How long a node is given to answer before another home of the same account is asked.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// How often an invite that a home does not know is tried again there: within five minutes or so whoever has
+/// made it has told all homes that can be reached.
+const WAITS_FOR_INVITE: u32 = 6;
 /// Entries of an inbox depend on nothing.
 const INBOX_POSITION: u64 = 1;
 /// Accounts that a device knows or is asked by: as many as have conversations, and as many more.

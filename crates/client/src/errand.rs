@@ -120,6 +120,11 @@ impl Links {
         self.refusals(node).map(|refusals| refusals.remove(&errand));
     }
 
+    /// How often an errand was refused on this connection.
+    pub(crate) fn refusals_of(&mut self, node: &NodeId, errand: Errand) -> u32 {
+        self.refusals(node).and_then(|refusals| refusals.get(&errand).copied()).unwrap_or_default()
+    }
+
     /// Counts a refusal; returns how often the errand was refused before.
     fn count_refusal(&mut self, node: &NodeId, errand: Errand) -> u32 {
         let Some(refusals) = self.refusals(node) else { return 0 };

@@ -200,30 +200,37 @@ fn what_the_home_keeps_and_nobody_names_is_fetched_from_the_stand_in() {
 }
 
 #[test]
-fn a_request_is_kept_for_a_home_that_is_busy_though_the_other_says_it_has_it() {
-    let mut town = strangers(9);
-    // The one drops it, the other has no time for it at first.
-    let is_request = |body: &Body| matches!(body, Body::Append { .. });
-    let dropped = |frame: &Frame| match &frame.body {
-        Body::Append { handle, .. } => Some(Body::Accepted { handle: *handle, sequence: 0 }),
-        _ => None,
-    };
-    town.lie(0, dropped, |frame| vec![frame]);
-    let mut times = 2;
-    town.lie(
-        1,
-        move |frame| {
-            let refused = is_request(&frame.body) && times > 0;
-            times -= i32::from(refused);
-            refused.then(|| Body::Refused { code: Code::Busy, newer: Vec::new() })
-        },
-        |frame| vec![frame],
-    );
-    let link = town.invite(0);
-    town.add(1, link);
-    town.pass(60 * SECOND);
-    let contact = town.friend(0);
-    town.ask(0, Action::Accept { contact }).unwrap();
+fn a_request_is_kept_for_a_home_that_would_not_take_it_at_first() {
+    // The home may be busy, or have yet to hear of the invite.
+    for code in [Code::Busy, Code::Forbidden] {
+        let mut town = strangers(9);
+        let link = town.invite(0);
+        town.pass(SECOND);
+        let dropped = |frame: &Frame| match &frame.body {
+            Body::Append { handle, .. } => Some(Body::Accepted { handle: *handle, sequence: 0 }),
+            _ => None,
+        };
+        town.lie(0, dropped, |frame| vec![frame]);
+        let mut times = 2;
+        town.lie(
+            1,
+            move |frame| {
+                let asked = match &frame.body {
+                    Body::Append { .. } => code == Code::Busy,
+                    Body::Open(_) => code == Code::Forbidden,
+                    _ => false,
+                };
+                let refuses = asked && times > 0;
+                times -= i32::from(refuses);
+                refuses.then(|| Body::Refused { code, newer: Vec::new() })
+            },
+            |frame| vec![frame],
+        );
+        town.add(1, link);
+        town.pass(60 * SECOND);
+        let contact = town.friend(0);
+        town.ask(0, Action::Accept { contact }).unwrap();
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
