@@ -74,14 +74,12 @@ impl World<'_> {
             .collect()
     }
 
-    /// Whether two people may lose what they say: all nodes that serve one of them lie or are gone, one
-    /// of these lies in a way that a second home does not make good, or one of the two is gone.
+    /// Whether two people may lose what they say: all nodes that serve one of them lie or are gone, or
+    /// one of the two is gone.
     pub(crate) fn is_excused(&self, a: u32, b: u32) -> bool {
         let fails = |node| self.scenario.excused(node) || self.gone.contains(&HostId(node));
         [a, b].into_iter().any(|person| {
-            let mut served = self.homes(person).take(HOMES_SERVED);
-            served.clone().all(fails)
-                || served.any(|node| self.scenario.harms(node))
+            self.homes(person).take(HOMES_SERVED).all(fails)
                 || self.gone.contains(&self.host_of(Who::Person(person)))
         })
     }

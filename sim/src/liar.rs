@@ -11,12 +11,17 @@
 //! marks entries does so by their ciphertexts and its dice: opened with the same dice it marks the
 //! same ones. What each liar does: `spec/faults.md`, section 3.
 
-use std::fmt;
+use std::{collections::VecDeque, fmt};
 
+use crypto::SigningKey;
 use node::{Node, NodeCommand, NodeConfig, NodeEvent};
 use proto::{Frame, Input, Instant, Machine, OpenError, Output, Peer, Rows, Seed};
 
-use crate::{Lie, Mutant, dice::Dice, mutant::Forgetful};
+use crate::{
+    Lie, Mutant,
+    dice::Dice,
+    mutant::{Coordinator, Forgetful},
+};
 use mouth::Mouth;
 
 mod answer;
@@ -33,6 +38,9 @@ pub(crate) struct Server {
     node: Node,
     mutant: Option<Mutant>,
     liar: Option<Liar>,
+    /// Says more than the node does, if its word is taken for that of others.
+    coordinator: Option<Coordinator>,
+    outputs: VecDeque<Output<NodeEvent>>,
 }
 
 /// What a server needs to know before it opens.
@@ -44,6 +52,8 @@ pub(crate) struct ServerConfig {
     pub(crate) lie: Option<Lie>,
     /// What is broken about it, if anything.
     pub(crate) mutant: Option<Mutant>,
+    /// The keys of all nodes, for a mutant that speaks for others.
+    pub(crate) keys: Vec<SigningKey>,
     /// What its lies are drawn from. An honest node draws nothing.
     pub(crate) dice: Dice,
 }
@@ -63,9 +73,17 @@ impl Server {
     fn on_node<T>(&mut self, rows: &dyn Rows, act: impl FnOnce(&mut Node, &dyn Rows) -> T) -> T {
         match self.mutant {
             Some(Mutant::NoDuplicateCheck) => act(&mut self.node, &Forgetful(rows)),
-            Some(Mutant::AcceptBeforeCommit | Mutant::TimelineByArrival) | None => {
-                act(&mut self.node, rows)
-            }
+            Some(
+                Mutant::AcceptBeforeCommit | Mutant::TimelineByArrival | Mutant::TrustCoordinator,
+            )
+            | None => act(&mut self.node, rows),
+        }
+    }
+
+    fn next_output(&mut self) -> Option<Output<NodeEvent>> {
+        match &mut self.liar {
+            Some(liar) => liar.mouth.next_output(),
+            None => self.node.poll_output(),
         }
     }
 }
@@ -81,9 +99,17 @@ impl Machine for Server {
         now: Instant,
         rows: &dyn Rows,
     ) -> Result<Self, OpenError> {
-        let ServerConfig { node, lie, mutant, dice } = config;
-        let node = Node::open(node, seed, now, rows)?;
-        Ok(Self { node, mutant, liar: lie.map(|lie| Liar::new(lie, dice)) })
+        let ServerConfig { node, lie, mutant, keys, dice } = config;
+        let speaks_for_all = mutant == Some(Mutant::TrustCoordinator);
+        let own = node.node;
+        let others = keys.into_iter().filter(|key| key.public().0 != own.0);
+        Ok(Self {
+            node: Node::open(node, seed, now, rows)?,
+            mutant,
+            liar: lie.map(|lie| Liar::new(lie, dice)),
+            coordinator: speaks_for_all.then(|| Coordinator::new(others)),
+            outputs: VecDeque::new(),
+        })
     }
 
     fn foresee(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
@@ -92,6 +118,9 @@ impl Machine for Server {
     }
 
     fn handle(&mut self, input: Input<NodeCommand>, now: Instant, rows: &dyn Rows) {
+        if let Some(coordinator) = &mut self.coordinator {
+            coordinator.hear(&input);
+        }
         let due = self.node.poll_timeout();
         let input = match &mut self.liar {
             Some(liar) => liar.hear(input, now, due),
@@ -108,10 +137,14 @@ impl Machine for Server {
     }
 
     fn poll_output(&mut self) -> Option<Output<NodeEvent>> {
-        match &mut self.liar {
-            Some(liar) => liar.mouth.next_output(),
-            None => self.node.poll_output(),
+        if self.outputs.is_empty() {
+            let output = self.next_output()?;
+            if let Some(coordinator) = &mut self.coordinator {
+                self.outputs.extend(coordinator.precede(&output));
+            }
+            self.outputs.push_back(output);
         }
+        self.outputs.pop_front()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

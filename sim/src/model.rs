@@ -34,6 +34,8 @@ pub(crate) struct Model {
     latencies_us: Vec<u64>,
     refused: u64,
     shown: u64,
+    /// Texts that are stored, as their authors were told, and how many of them are lost.
+    acknowledged: (u64, u64),
 }
 
 /// One thing that a person has done in a conversation, numbered from 0 within the run.
@@ -113,6 +115,7 @@ impl Model {
             latencies_us: Vec::new(),
             refused: 0,
             shown: 0,
+            acknowledged: (0, 0),
         }
     }
 
@@ -230,6 +233,12 @@ impl Model {
     /// Times that a message of somebody else was shown.
     pub(crate) fn shown_count(&self) -> u64 {
         self.shown
+    }
+
+    /// In the end: texts that their authors were told are stored, and how many of them the other one does
+    /// not have.
+    pub(crate) fn acknowledged(&self) -> (u64, u64) {
+        self.acknowledged
     }
 
     /// From saying to first showing on the other's device, in the order of showing.

@@ -1,6 +1,12 @@
 //! Deliberate breaks: whoever looks after the checkers breaks the product and sees them fire.
 
-use proto::{Direction, Rows, Table, Visit};
+use std::collections::BTreeMap;
+
+use crypto::{HELD_CONTEXT, SigningKey, held_message};
+use proto::{
+    Body, Direction, EnvelopeId, Frame, Input, LogId, NodeId, Output, Peer, PublicKey, Rows, Table,
+    Visit,
+};
 
 /// Something broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +17,8 @@ pub enum Mutant {
     NoDuplicateCheck,
     /// Devices show messages in the order in which they arrived.
     TimelineByArrival,
+    /// Devices believe the node that takes an entry that the others of the ranking have it too.
+    TrustCoordinator,
 }
 
 /// The rows of a node as one sees them that has forgotten what it stored: looking for an envelope
@@ -24,6 +32,75 @@ impl Rows for Forgetful<'_> {
 
     fn scan(&self, table: Table, from: &[u8], to: &[u8], direction: Direction, visit: Visit<'_>) {
         self.0.scan(table, from, to, direction, visit);
+    }
+}
+
+/// A node whose word is taken for that of all others: with each acceptance devices get the receipts of the
+/// rest of the ranking, be they true or not.
+#[derive(Debug, Default)]
+pub(crate) struct Coordinator {
+    keys: BTreeMap<NodeId, SigningKey>,
+    /// What each handle is open for.
+    handles: BTreeMap<(Peer, u32), Opened>,
+    /// What was appended and is not answered, by its request.
+    appended: BTreeMap<(Peer, u32), (u32, EnvelopeId)>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    log: LogId,
+    key: PublicKey,
+    others: Vec<NodeId>,
+}
+
+impl Coordinator {
+    /// One that has the keys of these other nodes.
+    pub(crate) fn new(keys: impl Iterator<Item = SigningKey>) -> Self {
+        let keys = keys.map(|key| (NodeId(key.public().0), key)).collect();
+        Self { keys, ..Self::default() }
+    }
+
+    /// Listens to what a device asks of the node.
+    pub(crate) fn hear<C>(&mut self, input: &Input<C>) {
+        if let Input::Disconnected(peer) = input {
+            self.handles.retain(|(of, _), _| of != peer);
+            self.appended.retain(|(of, _), _| of != peer);
+        }
+        let Input::Frame(peer, Frame { request, body }) = input else { return };
+        if let Body::Open(open) = body {
+            let ranking = open.ranking.iter().flat_map(|ranking| &ranking.nodes);
+            let others = ranking.map(|address| address.node).collect();
+            let opened = Opened { log: open.log, key: open.key, others };
+            self.handles.insert((*peer, open.handle), opened);
+        }
+        if let Body::Append { handle, entry, signature } = body
+            && let Some(Opened { log, key, .. }) = self.handles.get(&(*peer, *handle))
+        {
+            let id = entry.clone().into_envelope(*log, *key, *signature).id();
+            self.appended.insert((*peer, *request), (*handle, id));
+        }
+    }
+
+    /// What devices are told before they are told this.
+    pub(crate) fn precede<E>(&mut self, output: &Output<E>) -> Vec<Output<E>> {
+        let Output::Transmit(peer, Frame { request, body: Body::Accepted { .. } }) = output else {
+            return Vec::new();
+        };
+        let Some((handle, id)) = self.appended.remove(&(*peer, *request)) else {
+            return Vec::new();
+        };
+        let Some(Opened { log, others, .. }) = self.handles.get(&(*peer, handle)) else {
+            return Vec::new();
+        };
+        let message = held_message(log, &id);
+        let receipts = others.iter().filter_map(|node| Some((node, self.keys.get(node)?)));
+        let receipts = receipts.map(|(node, key)| Body::Held {
+            handle,
+            reference: id.reference(),
+            node: Some(*node),
+            signature: key.sign(HELD_CONTEXT, &message),
+        });
+        receipts.map(|body| Output::Transmit(*peer, Frame::new(body))).collect()
     }
 }
 

@@ -94,6 +94,10 @@ pub struct Tally {
     pub said: u64,
     /// Times that a message of somebody else was shown.
     pub shown: u64,
+    /// Texts that their author's device calls stored, or better, in the end.
+    pub acknowledged: u64,
+    /// Those of them that the other's device does not show.
+    pub lost: u64,
     /// Frames sent.
     pub frames: u64,
     /// Bytes of those.

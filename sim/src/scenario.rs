@@ -232,21 +232,6 @@ pub enum Lie {
     Refuses,
 }
 
-impl Lie {
-    /// Whether a person whose other home is honest comes to no harm by it.
-    pub(crate) fn is_withstood(self) -> bool {
-        match self {
-            Self::DropsAccepted | Self::Withholds | Self::Dawdles => true,
-            Self::Replays
-            | Self::Forges
-            | Self::Equivocates
-            | Self::Floods
-            | Self::Shuffles
-            | Self::Refuses => false,
-        }
-    }
-}
-
 impl What {
     /// Whether a host to which this happens for ever is gone.
     fn takes_away(self) -> bool {

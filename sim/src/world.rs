@@ -244,7 +244,8 @@ impl<'a> World<'a> {
         let lie: Option<Lie> = liar.map(|liar| liar.lie);
         let pauses = Dice::new(self.seed, "pauses", dice.below(u64::MAX));
         let dials = Dials::new(driver.host, Identity::Node(PublicKey(node.0)), pauses);
-        let config = ServerConfig { node: config, lie, mutant: self.options.mutant, dice };
+        let (keys, mutant) = (self.keys.clone(), self.options.mutant);
+        let config = ServerConfig { node: config, lie, mutant, keys, dice };
         Some(driver.start(config, dials, seed, &mut self.stage))
     }
 
@@ -405,6 +406,7 @@ impl<'a> World<'a> {
         tally.simulated = self.stage.now.since(BEGINNING);
         tally.said = self.model.said_count();
         tally.shown = self.model.shown_count();
+        (tally.acknowledged, tally.lost) = self.model.acknowledged();
         tally
     }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use sim::{Mutant, Options, Rule, Span, random, run};
+use sim::{Mutant, Options, Rule, Scenario, Span, random, run};
 
 #[test]
 fn a_node_that_accepts_before_it_commits_is_caught() {
@@ -20,6 +20,20 @@ fn a_node_that_stores_an_entry_twice_is_caught() {
 #[test]
 fn a_device_that_shows_messages_as_they_arrive_is_caught() {
     caught(Mutant::TimelineByArrival, &[Rule::Order, Rule::Dependency]);
+}
+
+#[test]
+fn a_device_that_trusts_the_coordinator_is_caught() {
+    let scenario = Scenario::parse(include_str!("../scenarios/one-liar-in-four.toml")).unwrap();
+    let broken = Options { mutant: Some(Mutant::TrustCoordinator), transcript: false };
+    let found = run(&scenario, 1, broken);
+    let (lost, stored) = (found.tally.lost, found.tally.acknowledged);
+    println!("{lost} of {stored} messages that were called stored are lost");
+    assert!(lost > 0 && lost < stored);
+    assert!(found.violations.iter().any(|found| found.rule == Rule::Lost));
+    let whole = run(&scenario, 1, Options::default());
+    assert_eq!((whole.tally.lost, whole.violations.len()), (0, 0));
+    assert!(whole.tally.acknowledged > 0);
 }
 
 /// Draws worlds until one shows that the product is broken, by a rule that speaks of just that.

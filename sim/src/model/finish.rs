@@ -29,6 +29,7 @@ impl Model {
         self.observe_marks(of_a, &mut at_a);
         self.observe_marks(of_b, &mut at_b);
         if !self.is_excused(a, b) {
+            self.count_acknowledged((a, b), [&listed_a, &listed_b]);
             for (timeline, listed, found) in
                 [(of_a, &listed_a, &mut at_a), (of_b, &listed_b, &mut at_b)]
             {
@@ -38,6 +39,20 @@ impl Model {
             check_same(of_a, of_b, &mut at_a);
         }
         [at_a.into_violations(), at_b.into_violations()].concat()
+    }
+
+    /// Counts what authors were told is stored, and what of it the other one does not have.
+    fn count_acknowledged(&mut self, (a, b): (u32, u32), [at_a, at_b]: [&BTreeSet<Deed>; 2]) {
+        let (mut all, mut lost) = self.acknowledged;
+        for deed in self.said(a, b) {
+            let Some(record) = self.record(deed) else { continue };
+            if matches!(record.mark, Some(Mark::Stored | Mark::Delivered | Mark::Read)) {
+                let there = if record.by == a { at_b } else { at_a };
+                all = all.saturating_add(1);
+                lost = lost.saturating_add(u64::from(!there.contains(&deed)));
+            }
+        }
+        self.acknowledged = (all, lost);
     }
 
     fn check_complete(&self, listed: &BTreeSet<Deed>, found: &mut Found) {

@@ -102,10 +102,11 @@ pub(super) fn mutant_name(mutant: Mutant) -> &'static str {
     found.map_or("unnamed", |(name, _)| name)
 }
 
-const MUTANTS: [(&str, Mutant); 3] = [
+const MUTANTS: [(&str, Mutant); 4] = [
     ("accept-before-commit", Mutant::AcceptBeforeCommit),
     ("no-duplicate-check", Mutant::NoDuplicateCheck),
     ("timeline-by-arrival", Mutant::TimelineByArrival),
+    ("trust-coordinator", Mutant::TrustCoordinator),
 ];
 
 const AFTER_HELP: &str = "\

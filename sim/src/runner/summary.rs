@@ -8,7 +8,7 @@ use super::{
     Plan,
     outcome::hex,
     sweep::Ran,
-    table::{Table, grouped, ratio, span},
+    table::{Table, fixed, grouped, ratio, span},
 };
 
 /// A row for each scenario and, if there are many, one for all, which took `wall`. A scenario
@@ -31,7 +31,19 @@ pub(super) fn summary(plan: &Plan<'_>, ran: &[Ran], wall: Duration) -> String {
     };
     let all: Vec<&Ran> = ran.iter().collect();
     table.push(row(name, &all, wall));
-    format!("{table}hash of all traces: {}\n", hex(&trace_hash(&all)))
+    format!("{table}{}hash of all traces: {}\n", losses(&all), hex(&trace_hash(&all)))
+}
+
+/// A line about what was called stored and is lost, if anything is.
+fn losses(ran: &[&Ran]) -> String {
+    let count = |what: fn(&Ran) -> u64| ran.iter().map(|ran| what(ran)).sum::<u64>();
+    let stored = count(|ran| ran.outcome.tally.acknowledged);
+    let lost = count(|ran| ran.outcome.tally.lost);
+    let share = ratio(lost.saturating_mul(100), stored, 2).filter(|_| lost > 0);
+    share.map_or_else(String::new, |share| {
+        let (lost, stored) = (grouped(lost), grouped(stored));
+        format!("lost of what was called stored: {lost} of {stored}, {} %\n", fixed(share, 2))
+    })
 }
 
 fn row(name: String, ran: &[&Ran], wall: Duration) -> Vec<String> {

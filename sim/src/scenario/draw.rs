@@ -32,11 +32,6 @@ impl Scenario {
             || self.leaves(Who::Node(node))
     }
 
-    /// Whether a home does harm although another one is honest.
-    pub(crate) fn harms(&self, node: u32) -> bool {
-        self.liars.iter().any(|liar| liar.node == node && !liar.lie.is_withstood())
-    }
-
     /// Whether this host goes and never comes back.
     pub(crate) fn leaves(&self, who: Who) -> bool {
         self.faults.iter().any(|fault| fault.for_ever() && fault.who.contains(&who))

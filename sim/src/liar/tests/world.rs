@@ -144,7 +144,8 @@ impl World {
     fn start(&mut self, lie: Option<Lie>, mutant: Option<Mutant>) {
         let node = NodeConfig::new(self.address.node);
         let dice = Dice::new(self.dice.below(u64::MAX), "liar", 0);
-        let (config, seed) = (ServerConfig { node, lie, mutant, dice }, Seed(self.dice.bytes()));
+        let config = ServerConfig { node, lie, mutant, keys: Vec::new(), dice };
+        let seed = Seed(self.dice.bytes());
         self.server = Some(Server::open(config, seed, self.now, self.rows.as_rows()).unwrap());
     }
 
