@@ -49,6 +49,11 @@ impl Comparison {
         told..next.min(SYMBOLS_MAX)
     }
 
+    /// As [`Sketch::grow`], for what is wanted next: after that [`Self::hear`] walks through nothing.
+    pub fn grow(&mut self) -> bool {
+        self.ours.grow(self.wants().end)
+    }
+
     /// Takes a portion of [`Self::wants`]. `ours` are the items of this side; they are walked through
     /// as those of a [`Sketch`] are. Returns the difference once it is known.
     ///
@@ -121,6 +126,12 @@ impl Comparison {
             side.push(item.to_be_bytes());
         }
         Ok(difference)
+    }
+}
+
+impl Extend<Item> for Comparison {
+    fn extend<T: IntoIterator<Item = Item>>(&mut self, items: T) {
+        self.ours.extend(items);
     }
 }
 

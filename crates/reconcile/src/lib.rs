@@ -16,8 +16,8 @@
 //! can't make any of them collide.
 //!
 //! Nothing here has a clock, randomness or a connection. Sets are walked through, not kept: a side
-//! passes an iterator whenever symbols have to be computed, over the same items each time. What is
-//! kept is 32 bytes a symbol.
+//! passes an iterator whenever symbols have to be computed, or adds one item after the other, the same
+//! ones each time. What is kept is 32 bytes a symbol.
 
 mod comparison;
 mod mark;
@@ -27,4 +27,4 @@ mod tests;
 
 pub use comparison::{Comparison, Difference};
 pub use mark::{Item, Key};
-pub use sketch::{DIFFERENCES_MAX, Error, PORTION_MAX, SYMBOLS_MAX, Sketch};
+pub use sketch::{DIFFERENCES_MAX, Error, Sketch};

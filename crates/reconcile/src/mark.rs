@@ -10,6 +10,16 @@ pub type Item = [u8; 16];
 pub struct Key(pub [u8; 16]);
 
 impl Key {
+    /// Makes an item of more than 16 bytes; who does not know the key can't bend two to one.
+    #[must_use]
+    pub fn item(&self, bytes: &[u8]) -> Item {
+        let Hash128 { h1, h2 } = SipHasher24::new_with_key(&self.0).hash(bytes);
+        let (h1, h2) = (h1.to_le_bytes(), h2.to_le_bytes());
+        let mut item = [0; 16];
+        item.iter_mut().zip(h1.iter().chain(&h2)).for_each(|(to, from)| *to = *from);
+        item
+    }
+
     pub(crate) fn mark(&self, item: u128) -> Mark {
         let Hash128 { h1: check, h2: seed } =
             SipHasher24::new_with_key(&self.0).hash(&item.to_be_bytes());

@@ -9,10 +9,10 @@ pub const DIFFERENCES_MAX: usize = 1 << 16;
 
 /// So many symbols at most are told of a set: twice as many as [`DIFFERENCES_MAX`], where 1.4 times is
 /// enough.
-pub const SYMBOLS_MAX: usize = 1 << 17;
+pub(crate) const SYMBOLS_MAX: usize = 1 << 17;
 
 /// So many symbols at most are told at once, of 26 bytes, and of 34 if they are made up.
-pub const PORTION_MAX: usize = 2048;
+pub(crate) const PORTION_MAX: usize = 2048;
 
 /// Why two sets can't be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,13 +33,15 @@ pub enum Error {
 pub struct Sketch {
     key: Key,
     symbols: Vec<Symbol>,
+    /// The first symbol that items are added to.
+    fresh: usize,
 }
 
 impl Sketch {
     /// Of a set that is yet to be walked through.
     #[must_use]
     pub fn new(key: Key) -> Self {
-        Self { key, symbols: Vec::new() }
+        Self { key, symbols: Vec::new(), fresh: 0 }
     }
 
     /// Writes a portion. `items` are walked through if it goes beyond what is prepared: for a first
@@ -47,7 +49,7 @@ impl Sketch {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] if the range is empty or goes beyond [`PORTION_MAX`] or [`SYMBOLS_MAX`].
+    /// [`Error::Malformed`] if the range is empty, longer than 2,048 or goes beyond 131,072 symbols.
     pub fn portion(
         &mut self,
         range: Range<usize>,
@@ -70,26 +72,40 @@ impl Sketch {
     }
 
     pub(crate) fn prepare(&mut self, to: usize, items: impl IntoIterator<Item = Item>) {
-        let from = self.symbols.len();
-        if to <= from {
-            return;
+        if self.grow(to) {
+            self.extend(items);
+        }
+    }
+
+    /// Makes room for symbols up to `to`. Tells whether all items have to be walked through for that,
+    /// each once by `extend`, before anything else: for whoever does so in portions.
+    pub fn grow(&mut self, to: usize) -> bool {
+        if to <= self.symbols.len() || to > SYMBOLS_MAX {
+            return false;
         }
         let mut prepared = PREPARED;
         while prepared < to {
             prepared = prepared.saturating_mul(16);
         }
+        self.fresh = self.symbols.len();
         self.symbols.resize(prepared.min(SYMBOLS_MAX), Symbol::default());
-        for item in items {
-            let mark = self.key.mark(u128::from_be_bytes(item));
-            for place in mark.places().skip_while(|place| *place < from) {
-                let Some(symbol) = self.symbols.get_mut(place) else { break };
-                symbol.add(&mark, 1);
-            }
-        }
+        true
     }
 
     pub(crate) fn symbols(&self) -> &[Symbol] {
         &self.symbols
+    }
+}
+
+impl Extend<Item> for Sketch {
+    fn extend<T: IntoIterator<Item = Item>>(&mut self, items: T) {
+        for item in items {
+            let mark = self.key.mark(u128::from_be_bytes(item));
+            for place in mark.places().skip_while(|place| *place < self.fresh) {
+                let Some(symbol) = self.symbols.get_mut(place) else { break };
+                symbol.add(&mark, 1);
+            }
+        }
     }
 }
 

@@ -14,7 +14,8 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Comparison, DIFFERENCES_MAX, Difference, Error, Item, Key, PORTION_MAX, SYMBOLS_MAX, Sketch,
+    Comparison, DIFFERENCES_MAX, Difference, Error, Item, Key, Sketch,
+    sketch::{PORTION_MAX, SYMBOLS_MAX},
 };
 
 const KEY: Key = Key([7; 16]);
@@ -124,6 +125,26 @@ fn an_item_is_in_symbol_i_with_probability_one_in_one_plus_half_of_i() {
         let expected = 2 * count / (place + 2);
         assert!(seen.abs_diff(expected) < 30 + expected / 20, "{place}: {seen}, {expected}");
     }
+}
+
+#[test]
+fn who_adds_items_one_by_one_gets_the_same() {
+    let (ours, theirs) = (items(0..3000), items(30..3040));
+    let (mut comparison, mut sketch) = (Comparison::new(KEY), Sketch::new(KEY));
+    let found = loop {
+        let wants = comparison.wants();
+        if sketch.grow(wants.end) {
+            theirs.iter().for_each(|item| sketch.extend([*item]));
+        }
+        let portion = sketch.portion(wants.clone(), []).unwrap();
+        if comparison.grow() {
+            comparison.extend(ours.iter().copied());
+        }
+        if let Some(found) = comparison.hear(&portion, []).unwrap() {
+            break found;
+        }
+    };
+    assert_eq!(found, right(&ours, &theirs));
 }
 
 #[test]
