@@ -41,6 +41,12 @@ pub struct NodeConfig {
     /// For how long a home that was gone has to be back before the copies made meanwhile are
     /// dropped. A day by default.
     pub standby_kept: Duration,
+    /// How long after a comparison with another node the next one follows, if anything has changed. An
+    /// hour by default: pushing does the work, and this finds what it has missed.
+    pub compare_every: Duration,
+    /// How long after its rows were counted they are counted again. A day by default: all that is stored
+    /// is read for it.
+    pub recount_every: Duration,
     /// How it takes part in the network of nodes, with the same key; none for a node alone, which
     /// finds nobody and is found by nobody.
     pub routing: Option<RouterConfig>,
@@ -71,6 +77,8 @@ impl NodeConfig {
             connections_max: 65_536,
             standby_after: Duration::from_secs(600),
             standby_kept: Duration::from_secs(24 * 3600),
+            compare_every: Duration::from_secs(3600),
+            recount_every: Duration::from_secs(24 * 3600),
             routing: None,
         }
     }

@@ -15,6 +15,16 @@ pub struct Counters {
     pub replicated: u64,
     /// Entries that another node would not take, and never will.
     pub unreplicated: u64,
+    /// Comparisons with other nodes that this one has begun and that have ended.
+    pub compared: u64,
+    /// Logs that were found to differ.
+    pub differing: u64,
+    /// Entries pushed to nodes that were found to lack them.
+    pub repaired: u64,
+    /// Entries that this node was found to lack, and has asked for.
+    pub missed: u64,
+    /// Rows that did not fit what else is stored, and were put right or taken away.
+    pub mended: u64,
     /// Entries handed to readers that follow a log.
     pub delivered: u64,
     /// Entries named to readers that want no more of them.

@@ -50,6 +50,9 @@ pub(crate) const DROPS: Table = Table(24);
 /// Number → nothing; this node holds that log only while another one is gone.
 pub(crate) const STANDING_IN: Table = Table(25);
 
+/// Number → the sum of the ids of the entries that are kept; absent until they are counted.
+pub(crate) const FINGERPRINTS: Table = Table(26);
+
 /// What a log is; written when its keys change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogRow {

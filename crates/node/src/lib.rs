@@ -12,6 +12,7 @@
 //!             ├─▶ tail       who follows, how far    ─▶ Deliver
 //!             ├─▶ replica    which nodes lack what   ─▶ Append to them
 //!             ├─▶ receipts   who wants to hear that others have it ─▶ Held
+//!             ├─▶ compare    what others lack or this one ─▶ Compare
 //!             └─▶ routes     other nodes, what they keep, where accounts are found
 //! ```
 //!
@@ -19,8 +20,10 @@
 
 mod account;
 mod cache;
+mod compare;
 mod config;
 mod counters;
+mod fingerprint;
 mod foresight;
 mod invite;
 mod key_package;
@@ -29,6 +32,7 @@ mod log;
 mod node;
 mod quota;
 mod receipts;
+mod recount;
 mod renewal;
 mod replica;
 mod routes;

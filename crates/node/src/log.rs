@@ -15,10 +15,11 @@ use proto::{
 
 use crate::{
     cache::Cache,
+    fingerprint::{Fingerprint, is_kept},
     foresight::Foresight,
     layout::{
-        self, ENTRIES, EXPIRIES, GENESES, KEYS, LOGS, LogRow, NUMBERS, POSITIONS, REFERENCES,
-        STATES, StateRow, WriteKey,
+        self, ENTRIES, EXPIRIES, FINGERPRINTS, GENESES, KEYS, LOGS, LogRow, NUMBERS, POSITIONS,
+        REFERENCES, STATES, StateRow, WriteKey,
     },
     quota::Quota,
     replica,
@@ -46,6 +47,8 @@ pub(crate) struct Log {
     pub(crate) nodes: Vec<Peer>,
     /// The other standbys.
     pub(crate) standbys: Vec<Peer>,
+    /// What it keeps, if that was counted.
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 /// Who appends.
@@ -321,6 +324,19 @@ impl Logs {
         removed
     }
 
+    /// What a log keeps was counted.
+    pub(crate) fn set_fingerprint(
+        &mut self,
+        draft: &mut Draft<'_>,
+        number: u64,
+        fingerprint: Fingerprint,
+    ) {
+        draft.put(FINGERPRINTS, layout::number_key(number), fingerprint.0);
+        if let Some(log) = self.cache.get(number, || Log::load(draft, number)) {
+            log.fingerprint = Some(fingerprint);
+        }
+    }
+
     /// When [`sweep`](Self::sweep) next has work.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.next_expiry.into_iter().chain(self.next_drop).min()
@@ -329,8 +345,10 @@ impl Logs {
     fn create(&mut self, draft: &mut Draft<'_>, row: LogRow) -> u64 {
         let number = self.next_number;
         self.next_number = number.saturating_add(1);
-        let (nodes, standbys) = (Vec::new(), Vec::new());
-        let log = Log { row, state: StateRow::default(), nodes, standbys };
+        let fingerprint = Fingerprint::default();
+        draft.put(FINGERPRINTS, layout::number_key(number), fingerprint.0);
+        let (state, fingerprint) = (StateRow::default(), Some(fingerprint));
+        let log = Log { row, state, nodes: Vec::new(), standbys: Vec::new(), fingerprint };
         draft.put(NUMBERS, log.row.id.0, layout::be(number));
         draft.put(LOGS, layout::number_key(number), log.row.encode());
         draft.put(STATES, layout::number_key(number), log.state.encode());
@@ -370,7 +388,9 @@ impl Log {
         let row = LogRow::decode(&rows.get(LOGS, &layout::number_key(number))?)?;
         let state = StateRow::decode(&rows.get(STATES, &layout::number_key(number))?)?;
         let (nodes, standbys) = holders_of(rows, number);
-        Some(Self { row, state, nodes, standbys })
+        let fingerprint = rows.get(FINGERPRINTS, &layout::number_key(number));
+        let fingerprint = fingerprint.and_then(|row| Fingerprint::decode(&row));
+        Some(Self { row, state, nodes, standbys, fingerprint })
     }
 
     /// Tells whether a key may read: a device of an inbox, any key a conversation ever had.
@@ -488,6 +508,10 @@ impl Log {
         let reference = layout::reference_key(number, id.reference());
         draft.put(REFERENCES, reference, layout::be(sequence));
         draft.put(STATES, layout::number_key(number), self.state.encode());
+        if let Some(fingerprint) = self.fingerprint.as_mut().filter(|_| is_kept(envelope)) {
+            fingerprint.add(id);
+            draft.put(FINGERPRINTS, layout::number_key(number), fingerprint.0);
+        }
         sequence
     }
 }

@@ -2,6 +2,7 @@
 //! into one batch that comes before every answer.
 
 mod accounts;
+mod compare;
 mod drain;
 mod logs;
 mod network;
@@ -13,7 +14,7 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use proto::{
     AccountId, Body, Code, Draft, Envelope, Frame, Gauge, Hello, Input, Instant, Key, Machine,
-    NodeAddress, NodeId, OpenError, Output, Peer, Rows, Seed, VERSIONS, limits,
+    NodeAddress, NodeId, OpenError, Output, Peer, PublicKey, Rows, Seed, VERSIONS, limits,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -22,12 +23,14 @@ use routing::{LookedUp, NodeRecord, RouterConfig};
 use crate::{
     Counters, Drained, Dropped, NodeConfig,
     account::Refusal,
+    compare::{self as comparing, Comparisons},
     counters::Counting,
     foresight::Foresight,
-    invite, key_package,
+    invite,
     log::Logs,
     quota::Quota,
     receipts::Receipts,
+    recount::Recount,
     replica::{self, Replicas},
     routes::{self, Routes},
     session::Sessions,
@@ -46,6 +49,8 @@ pub struct Node {
     quota: Quota,
     replicas: Replicas,
     receipts: Receipts,
+    comparisons: Comparisons,
+    recount: Recount,
     counting: Counting,
     routes: Option<Routes>,
     /// When to see whether copies are still needed that were made for somebody who was gone.
@@ -132,6 +137,7 @@ impl Node {
         gauges.push(self.quota.gauge());
         gauges.extend(self.replicas.gauges());
         gauges.extend(self.receipts.gauges());
+        gauges.extend(self.comparisons.gauges());
         gauges
     }
 }
@@ -162,6 +168,8 @@ impl Machine for Node {
             quota,
             replicas: Replicas::open(config.node, config.standby_after, rows, now),
             receipts: Receipts::default(),
+            comparisons: Comparisons::new(PublicKey(config.node.0), config.compare_every, &seed),
+            recount: Recount::new(config.recount_every, &seed, now),
             counting,
             routes: routes.transpose()?,
             look: standby::Look::open(rows, config.standby_kept, now),
@@ -205,6 +213,7 @@ impl Machine for Node {
                 self.recruit(&mut draft, now);
                 self.look_whether_to_stand_in(&mut draft, now);
                 self.go_on_draining(&mut draft, now);
+                self.compare_timeout(&mut draft, now);
             }
         }
         self.settle(draft, durability, now);
@@ -221,12 +230,11 @@ impl Machine for Node {
     fn poll_timeout(&self) -> Option<Instant> {
         let routes = self.routes.as_ref().and_then(Routes::poll_timeout);
         let (logs, replicas) = (self.logs.poll_timeout(), self.replicas.poll_timeout());
-        let look = self.look.poll_timeout();
+        let (look, compared) = (self.look.poll_timeout(), self.comparisons.poll_timeout());
+        let recount = self.recount.poll_timeout(self.comparisons.is_alone());
         let drain = self.draining.as_ref().map(drain::Draining::poll_timeout);
-        [logs, replicas, routes, look, drain, self.counting.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let others = [look, drain, compared, recount, self.counting.poll_timeout()];
+        [logs, replicas, routes].into_iter().chain(others).flatten().min()
     }
 }
 
@@ -243,11 +251,12 @@ impl Node {
     fn settle(&mut self, mut draft: Draft<'_>, durability: Durability, now: Instant) {
         for peer in self.replicas.take_fresh() {
             if self.sessions.check_greeted(peer).is_ok() {
-                self.replicas.greeted(peer, now);
+                self.node_greeted(peer, now);
             }
         }
         let pushed = self.replicas.settle(&mut draft, &mut self.logs, now);
         // Routing may go on with a connection that no log needs any more.
+        self.replies.extend(self.comparisons.take_outputs());
         let routes = &self.routes;
         let is_routed = |output: &Output<NodeEvent>| {
             let Output::Disconnect(peer) = output else { return false };
@@ -300,6 +309,7 @@ impl Node {
         self.tails.disconnected(peer);
         self.receipts.disconnected(peer);
         self.replicas.disconnected(&peer, now);
+        self.comparisons.disconnected(&peer);
         self.routing_disconnected(peer, draft, now);
     }
 
@@ -313,7 +323,7 @@ impl Node {
         let result = self.sessions.hello(peer, hello);
         match result {
             Ok(()) => {
-                self.replicas.greeted(peer, now);
+                self.node_greeted(peer, now);
                 self.routing_greeted(peer, draft, now);
             }
             Err(Code::Version) => {
@@ -351,6 +361,9 @@ impl Node {
         }
         // Replicas take only what answers their own requests; the router counts what answers none.
         if self.is_answer(peer, frame.request, &frame.body, draft, now) {
+            return Durability::Spared;
+        }
+        if self.comparisons.answered(peer, &frame, now) {
             return Durability::Spared;
         }
         if self.routing_answer(peer, &frame, draft, now) {
@@ -404,7 +417,7 @@ impl Node {
                 return Ok(None);
             }
             // Never answered: two that refuse each other's refusals would go on for ever.
-            Body::Refused { .. } => {
+            Body::Refused { .. } | Body::Symbols(_) => {
                 self.counting.dropped(Dropped::Unasked);
                 return Ok(None);
             }
@@ -412,6 +425,11 @@ impl Node {
                 self.other_node_says(peer, body, draft, now);
                 return Ok(None);
             }
+            Body::Compare(compare) => {
+                self.compare(peer, request, &compare, draft, now)?;
+                return Ok(None);
+            }
+            Body::Lacking { log, references } => self.lacking(peer, log, &references, draft)?,
             Body::Open(open) => self.open_log(peer, &open, draft, now)?,
             Body::Replicate(replicate) => self.replicate(peer, &replicate, draft, now)?,
             Body::Recruit(recruit) => self.recruited(peer, &recruit, draft, now)?,
@@ -435,11 +453,7 @@ impl Node {
             Body::GetBundle(account) => {
                 return self.get_bundle((peer, request), account, draft, now);
             }
-            Body::PutKeyPackages(put) => {
-                let inbox = self.owned(peer, put.handle)?;
-                let left = key_package::put(draft, &mut self.logs, &mut self.quota, inbox, &put)?;
-                Body::KeyPackages { packages: Vec::new(), left }
-            }
+            Body::PutKeyPackages(put) => self.put_packages(peer, &put, draft)?,
             Body::TakeKeyPackages { handle } => self.take_packages(peer, handle, draft, now)?,
             Body::PutInvite { handle, key, expires_s, uses } => {
                 let inbox = self.owned(peer, handle)?;
@@ -470,4 +484,5 @@ const OUTPUTS_MAX: u64 = limits::READERS_MAX as u64
     + limits::DELIVER_WINDOW
     + 8
     + replica::OUTPUTS_MAX as u64
+    + comparing::OUTPUTS_MAX as u64
     + routes::OUTPUTS_MAX;

@@ -35,7 +35,8 @@ pub(crate) use peering::{Answered, is_about_the_entry};
 use peering::{FRAMES_MAX, GONE, Peering, REDIAL, UNNEEDED};
 use recruit::Recruits;
 pub(crate) use rows::{
-    copies_behind, delete_ranking, holders, is_marked, put_ranking, put_received, ranking, received,
+    copies_behind, delete_ranking, holders, is_marked, put_ranking, put_received, ranking,
+    received, shares_logs,
 };
 
 /// The other nodes that hold logs of this one.
@@ -364,6 +365,11 @@ impl Replicas {
             self.outputs.extend(frame.map(|frame| Output::Transmit(*peer, frame)));
             self.touched.insert(*peer);
         }
+    }
+
+    /// For how many more entries a node may be told that they are pushed again.
+    pub(crate) fn room_to_push_again(&self, peer: &Peer) -> usize {
+        self.peers.get(peer).map_or(0, Peering::room_to_push_again)
     }
 
     /// The handle on which a log is pushed to a node.

@@ -6,8 +6,12 @@ use proto::{Direction, Envelope, EnvelopeId, LogId, PublicKey, Rows, Seed};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use crate::layout::{
-    self, BUNDLES, ENTRIES, KEYS, LOGS, LogRow, POSITIONS, REFERENCES, STATES, StateRow,
+use crate::{
+    fingerprint::{Fingerprint, is_kept},
+    layout::{
+        self, BUNDLES, ENTRIES, FINGERPRINTS, KEYS, LOGS, LogRow, POSITIONS, REFERENCES, STATES,
+        StateRow,
+    },
 };
 
 /// What a look at all rows has shown.
@@ -68,6 +72,9 @@ pub enum Wrong {
     /// A position or a reference leads to no entry.
     #[error("a way to an entry that is not there")]
     DeadEnd,
+    /// A log's fingerprint is not that of its entries.
+    #[error("a fingerprint of other entries")]
+    Fingerprint,
     /// An account's record doesn't verify.
     #[error("a record that doesn't verify")]
     Bundle,
@@ -91,12 +98,14 @@ pub fn verify(rows: &dyn Rows, seed: Seed) -> Verified {
         rows,
         rng: ChaCha20Rng::from_seed(seed.0),
         logs: BTreeMap::new(),
+        fingerprints: BTreeMap::new(),
         waiting: Vec::new(),
         seen: Verified::default(),
     };
     look.logs();
     look.entries();
     look.ways();
+    look.fingerprints();
     look.bundles();
     look.seen
 }
@@ -105,6 +114,8 @@ struct Look<'a> {
     rows: &'a dyn Rows,
     rng: ChaCha20Rng,
     logs: BTreeMap<u64, (LogRow, StateRow)>,
+    /// Of the entries that were seen.
+    fingerprints: BTreeMap<u64, Fingerprint>,
     /// Envelopes whose signatures are to be verified together.
     waiting: Vec<(u64, u64, Envelope)>,
     seen: Verified,
@@ -158,6 +169,9 @@ impl Look<'_> {
         if !self.leads(number, sequence, envelope.head.position, &id) {
             return Err(Wrong::Lost);
         }
+        if is_kept(&envelope) {
+            self.fingerprints.entry(number).or_default().add(&id);
+        }
         self.waiting.push((number, sequence, envelope));
         if self.waiting.len() >= TOGETHER {
             self.signatures();
@@ -204,6 +218,20 @@ impl Look<'_> {
                 }
             });
         }
+    }
+
+    /// Rows of an older version have none.
+    fn fingerprints(&mut self) {
+        let rows = self.rows;
+        each(rows, FINGERPRINTS, |key, row| {
+            let of = |number: u64| self.fingerprints.get(&number).copied().unwrap_or_default();
+            let number = layout::last_u64(key);
+            if number.is_none_or(|number| Fingerprint::decode(row) != Some(of(number))) {
+                let log = number.and_then(|number| self.logs.get(&number));
+                let log = log.map(|(row, _)| row.id);
+                self.blame(log, None, Wrong::Fingerprint);
+            }
+        });
     }
 
     fn bundles(&mut self) {

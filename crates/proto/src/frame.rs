@@ -3,7 +3,7 @@
 use prost::Message;
 
 use crate::{
-    AccountId, DecodeError, Envelope, EnvelopeId, Expiry, Extension, Head, Kind, LogId,
+    AccountId, Compare, DecodeError, Envelope, EnvelopeId, Expiry, Extension, Head, Kind, LogId,
     NodeAddress, NodeId, PublicKey, Reference, Routing, wire,
 };
 
@@ -50,6 +50,12 @@ pub enum Body {
     Held { handle: u32, reference: Reference, node: Option<NodeId>, signature: [u8; 64] },
     /// From a node to another one of a log's ranking: all others have its copy up to `sequence`.
     Settled { handle: u32, sequence: u64 },
+    /// From a node to another one that holds the same logs: asks what it has, in coded symbols.
+    Compare(Compare),
+    /// Coded symbols.
+    Symbols(Vec<u8>),
+    /// From a node that has compared a log to the other: it lacks these entries.
+    Lacking { log: LogId, references: Vec<Reference> },
     /// Forwards something that is not stored.
     Signal { handle: u32, ciphertext: Vec<u8> },
     /// Asks for entries in timeline order.
@@ -230,7 +236,7 @@ pub enum Lane {
     Control,
     /// Appends, deliveries, acceptances, signals.
     Messages,
-    /// Pages of history.
+    /// Pages of history, comparisons.
     Bulk,
 }
 
@@ -251,7 +257,12 @@ impl Frame {
             | Body::Held { .. }
             | Body::Settled { .. }
             | Body::Signal { .. } => Lane::Messages,
-            Body::Read(_) | Body::Fetch { .. } | Body::Page { .. } => Lane::Bulk,
+            Body::Read(_)
+            | Body::Fetch { .. }
+            | Body::Page { .. }
+            | Body::Compare(_)
+            | Body::Symbols(_)
+            | Body::Lacking { .. } => Lane::Bulk,
             Body::Hello(_)
             | Body::Goodbye(_)
             | Body::Open(_)

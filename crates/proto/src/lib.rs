@@ -12,6 +12,7 @@
 //! parse is a [`DecodeError`]. The specification is in `spec/`, the wire schema in `spec/proto/`.
 
 mod codec;
+mod compare;
 mod content;
 mod envelope;
 mod frame;
@@ -28,6 +29,7 @@ mod time;
 pub mod wire;
 
 pub use codec::{DecodeError, FrameReader, write_frame};
+pub use compare::{Compare, Part};
 pub use content::{Body as ContentBody, Content, Receipt};
 pub use envelope::{Envelope, Expiry, Extension, Head, Kind, LogGenesis};
 pub use frame::{

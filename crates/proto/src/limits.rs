@@ -11,6 +11,8 @@ pub const FRAME_MAX: usize = 256 * 1024;
 pub const PAGE_BYTES_MAX: usize = 192 * 1024;
 /// Entries in one page: what a screen or two can show.
 pub const PAGE_MAX: usize = 256;
+/// One portion of coded symbols: 2,048 of at most 34 bytes, and their number.
+pub const PORTION_BYTES_MAX: usize = 2048 * 34 + 16;
 /// Names in one request for missing envelopes.
 pub const FETCH_MAX: usize = 64;
 /// Dependencies of one message: more heads than that are merged by the next message.

@@ -448,7 +448,7 @@ pub struct Frame {
     pub request: u32,
     #[prost(
         oneof = "frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 30"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 30, 31, 32, 33"
     )]
     pub body: ::core::option::Option<frame::Body>,
 }
@@ -508,6 +508,12 @@ pub mod frame {
         Settled(super::Settled),
         #[prost(message, tag = "30")]
         Recruit(super::Recruit),
+        #[prost(message, tag = "31")]
+        Compare(super::Compare),
+        #[prost(message, tag = "32")]
+        Symbols(super::Symbols),
+        #[prost(message, tag = "33")]
+        Lacking(super::Lacking),
     }
 }
 /// "I hold it durably, you may forget it." For a Deliver: everything up to `sequence` of `handle`.
@@ -688,6 +694,39 @@ pub struct Settled {
     pub handle: u32,
     #[prost(uint64, tag = "2")]
     pub sequence: u64,
+}
+/// From one node to another that holds the same logs: asks for symbols of what it has, from one number
+/// up to another, exclusive. See ../reconciliation.md.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Compare {
+    /// Whose entries are compared. Empty: which logs both hold, and what is in them.
+    #[prost(bytes = "vec", tag = "1")]
+    pub log: ::prost::alloc::vec::Vec<u8>,
+    /// Drawn for this comparison.
+    #[prost(bytes = "vec", tag = "2")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// Only what begins with these bits, `depth` of them, is compared.
+    #[prost(uint32, tag = "3")]
+    pub depth: u32,
+    #[prost(uint32, tag = "4")]
+    pub bits: u32,
+    #[prost(uint32, tag = "5")]
+    pub from: u32,
+    #[prost(uint32, tag = "6")]
+    pub to: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Symbols {
+    #[prost(bytes = "vec", tag = "1")]
+    pub portion: ::prost::alloc::vec::Vec<u8>,
+}
+/// From the node that has compared a log to the other: "I lack the entries with these references".
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lacking {
+    #[prost(bytes = "vec", tag = "1")]
+    pub log: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub references: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 /// An envelope as a node hands it to a member: without log and signature. The key is left out
 /// where it is the one that the handle was opened with.

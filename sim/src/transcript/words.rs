@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use proto::{
-    Body, DecodeError, Entry, Frame, FrameReader, Instant, LogGenesis, LogId, Open, PublicKey,
-    PutKeyPackages, Read, Recruit, Reference, Replicate,
+    Body, Compare, DecodeError, Entry, Frame, FrameReader, Instant, LogGenesis, LogId, Open,
+    PublicKey, PutKeyPackages, Read, Recruit, Reference, Replicate,
 };
 
 use super::{Way, names::Names, story::span};
@@ -93,6 +93,9 @@ impl Words {
                 let log = self.log(self.handle(way, way.from, *handle), *handle);
                 format!("settled: {log} up to entry {sequence}")
             }
+            Body::Compare(compare) => self.compare(way, *request, compare),
+            Body::Symbols(portion) => self.symbols(answered, portion.len()),
+            Body::Lacking { log, references } => self.lacking(way, *request, *log, references),
             Body::Signal { handle, ciphertext } => {
                 let own = self.handle(way, way.from, *handle);
                 let found = own.or_else(|| self.handle(way, way.to, *handle));
@@ -192,6 +195,24 @@ impl Words {
             None => "recruit for an inbox".to_owned(),
         };
         self.ask(way, request, what, "", None)
+    }
+
+    fn compare(&mut self, way: Way, request: u32, compare: &Compare) -> String {
+        let Compare { log, key: _, part, symbols: (from, to) } = compare;
+        let of = log.map_or_else(|| "logs".to_owned(), |log| self.names.log(log));
+        let part = match part.depth() {
+            0 => String::new(),
+            depth => format!(", part {} of {}", part.bits(), 1_u64 << depth),
+        };
+        let how = format!(": symbols from {from} to {to}{part}");
+        self.ask(way, request, format!("compare {of}"), &how, None)
+    }
+
+    fn lacking(&mut self, way: Way, request: u32, log: LogId, references: &[Reference]) -> String {
+        let numbers: Vec<_> = references.iter().map(|r| self.names.envelope(*r)).collect();
+        let how = format!(": {}", list("envelope", &numbers));
+        let what = format!("lacking in {}", self.names.log(log));
+        self.ask(way, request, what, &how, None)
     }
 
     fn append(&mut self, way: Way, request: u32, handle: u32, entry: &Entry) -> String {

@@ -119,7 +119,7 @@ const EDGES: [Edges; 13] = [
     edges("reconcile", &[], &[]),
     edges("crypto", &["proto"], &[]),
     edges("routing", &["proto", "crypto"], &[]),
-    edges("node", &["proto", "crypto", "routing"], &["store"]),
+    edges("node", &["proto", "crypto", "reconcile", "routing"], &["store"]),
     edges("client", &["proto", "crypto"], &["node", "store"]),
     edges("store", &["proto"], &[]),
     edges("net", &["proto", "store"], &[]),

@@ -6,7 +6,7 @@ use proto::{Direction, Draft, Instant, Rows, Table};
 
 use super::{Log, Logs, SWEEP_MAX};
 use crate::{
-    layout::{self, DROPS, ENTRIES, GENESES, KEYS, LOGS, NUMBERS, STATES},
+    layout::{self, DROPS, ENTRIES, FINGERPRINTS, GENESES, KEYS, LOGS, NUMBERS, STATES},
     log::LOG_CHARGE,
     quota::Quota,
     replica::RANKING_CHARGE,
@@ -15,7 +15,10 @@ use crate::{
 impl Logs {
     /// Gives up the copy of a conversation, whose ranking is gone already. Nobody finds it any more.
     pub(crate) fn drop_copy(&mut self, draft: &mut Draft<'_>, number: u64) {
-        let Some(log) = self.get(draft, number) else { return };
+        let Some(log) = self.cache.get(number, || Log::load(draft, number)) else { return };
+        // It is not compared any more.
+        log.fingerprint = None;
+        draft.delete(FINGERPRINTS, layout::number_key(number));
         draft.delete(NUMBERS, log.row.id.0);
         draft.put(DROPS, layout::number_key(number), []);
         self.next_drop = Some(Instant::default());

@@ -1,6 +1,6 @@
 //! What devices and guests ask of accounts: bundles, inboxes, key packages.
 
-use proto::{Body, Code, Draft, Instant, Output, Peer, Rows};
+use proto::{Body, Code, Draft, Instant, Output, Peer, PutKeyPackages, Rows};
 
 use super::{Node, NodeEvent};
 use crate::{
@@ -35,6 +35,17 @@ impl Node {
             }
         }
         Ok(Body::Accepted { handle: 0, sequence: 0 })
+    }
+
+    pub(super) fn put_packages(
+        &mut self,
+        peer: Peer,
+        put: &PutKeyPackages,
+        draft: &mut Draft<'_>,
+    ) -> Result<Body, Code> {
+        let inbox = self.owned(peer, put.handle)?;
+        let left = key_package::put(draft, &mut self.logs, &mut self.quota, inbox, put)?;
+        Ok(Body::KeyPackages { packages: Vec::new(), left })
     }
 
     pub(super) fn take_packages(

@@ -171,7 +171,7 @@ impl Node {
         draft: &mut Draft<'_>,
         now: Instant,
     ) {
-        let Self { tails, logs, replicas, counting, replies, .. } = self;
+        let Self { tails, logs, replicas, comparisons, counting, replies, .. } = self;
         increment(&mut counting.counters.appended);
         tails.appended(number, from, sequence, envelope, |reader, frame| {
             counting.told_reader(&frame.body);
@@ -179,6 +179,7 @@ impl Node {
         });
         if let Some(log) = logs.get(draft, number).filter(|log| !log.nodes.is_empty()) {
             let to = (number, log.nodes.as_slice());
+            comparisons.changed(to.1, now);
             match its_sequence {
                 None => replicas.appended(draft, to, now),
                 Some(its) => {

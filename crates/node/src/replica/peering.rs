@@ -298,6 +298,11 @@ impl Peering {
         frame
     }
 
+    /// Leaves some room for those that devices ask for.
+    pub(super) fn room_to_push_again(&self) -> usize {
+        (AGAIN_MAX / 2).saturating_sub(self.again.len())
+    }
+
     /// Opens a log ahead of need, if there is room.
     pub(super) fn warm(&mut self, number: u64, logs: &mut Logs, rows: &dyn Rows) -> Option<Frame> {
         let has_room = self.opening < OPENING_MAX && self.pushes.len() < PUSHES_MAX;

@@ -60,7 +60,7 @@ pub(crate) fn forget(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
 }
 
 /// Logs in a table of peers, from the one with this number on, until told to stop.
-pub(crate) fn logs_of(
+pub(super) fn logs_of(
     rows: &dyn Rows,
     table: Table,
     peer: &Peer,
@@ -71,6 +71,16 @@ pub(crate) fn logs_of(
     rows.scan(table, &from, &to, Direction::Forward, &mut |key, _| {
         layout::last_u64(key).map_or(ControlFlow::Continue(()), &mut visit)
     });
+}
+
+/// Tells whether another node holds a log of this one.
+pub(crate) fn shares_logs(rows: &dyn Rows, peer: &Peer) -> bool {
+    let mut is_one = false;
+    logs_of(rows, REPLICAS, peer, 0, |_| {
+        is_one = true;
+        ControlFlow::Break(())
+    });
+    is_one
 }
 
 /// How many copies of logs at other nodes may lack something, up to a limit.

@@ -1,6 +1,6 @@
 //! Any number of nodes, each with a device of its own, and the connections between them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use crypto::SigningKey;
 use node::NodeConfig;
@@ -31,7 +31,9 @@ pub(crate) fn peer(n: usize) -> Peer {
 }
 
 pub(crate) fn config(n: usize) -> NodeConfig {
-    NodeConfig { key: Some(key(n)), ..NodeConfig::new(name(n)) }
+    // So often that all is quiet soon.
+    let compare_every = Duration::from_secs(120);
+    NodeConfig { key: Some(key(n)), compare_every, ..NodeConfig::new(name(n)) }
 }
 
 pub(crate) fn ranking(version: u64, nodes: &[usize]) -> Ranking {

@@ -13,6 +13,7 @@
 mod accounts;
 mod brief;
 mod city;
+mod compare;
 mod delivery;
 mod durability;
 mod foresight;

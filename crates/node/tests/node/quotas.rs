@@ -65,6 +65,8 @@ const CONFIG: NodeConfig = NodeConfig {
     connections_max: 100,
     standby_after: Duration::from_secs(600),
     standby_kept: Duration::from_secs(86_400),
+    compare_every: Duration::from_secs(3600),
+    recount_every: Duration::from_secs(86_400),
     routing: None,
 };
 

@@ -1,5 +1,7 @@
 //! Two nodes that hold the same logs, and the connection between them.
 
+use std::time::Duration;
+
 use node::NodeConfig;
 use proto::{
     Body, Cursor, Entry, Envelope, Frame, Input, Instant, Machine, NodeAddress, NodeId, Open, Peer,
@@ -22,7 +24,7 @@ pub(crate) struct Town {
 
 impl Town {
     pub(crate) fn new() -> Self {
-        Self::with([NodeConfig::new(NODE), NodeConfig::new(OTHER)])
+        Self::with([NODE, OTHER].map(config))
     }
 
     pub(crate) fn with(configs: [NodeConfig; 2]) -> Self {
@@ -37,7 +39,11 @@ impl Town {
 
     /// Two nodes that hold the same conversation, and have told each other.
     pub(crate) fn acquainted() -> (Self, Conversation) {
-        let mut town = Self::new();
+        Self::acquainted_with([NODE, OTHER].map(config))
+    }
+
+    pub(crate) fn acquainted_with(configs: [NodeConfig; 2]) -> (Self, Conversation) {
+        let mut town = Self::with(configs);
         let talk = Conversation::new(60);
         town.open(0, 2, &talk);
         town.open(1, 2, &talk);
@@ -193,6 +199,11 @@ impl Town {
     pub(crate) fn count(&self, side: usize, kind: fn(&Body) -> bool) -> usize {
         self.said.iter().filter(|(by, frame)| *by == side && kind(&frame.body)).count()
     }
+}
+
+/// A node that compares so often that all is quiet soon.
+pub(crate) fn config(node: NodeId) -> NodeConfig {
+    NodeConfig { compare_every: Duration::from_secs(120), ..NodeConfig::new(node) }
 }
 
 pub(crate) fn ranking(version: u64, nodes: &[NodeId]) -> Ranking {

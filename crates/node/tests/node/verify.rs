@@ -13,6 +13,7 @@ const POSITIONS: Table = Table(5);
 const REFERENCES: Table = Table(6);
 const KEYS: Table = Table(8);
 const BUNDLES: Table = Table(10);
+const FINGERPRINTS: Table = Table(26);
 
 /// An account with a request in its inbox, and a conversation whose keys have changed.
 fn world() -> World {
@@ -78,10 +79,12 @@ fn each_kind_of_damage_is_told() {
         Some(bytes)
     };
     // The flipped byte of an entry is its signature's last.
-    let cases: [(Table, Bend, &[Wrong]); 11] = [
+    let cases: [(Table, Bend, &[Wrong]); 13] = [
         (ENTRIES, flip, &[Wrong::BadSignature]),
         (ENTRIES, short, &[Wrong::Undecodable]),
-        (ENTRIES, gone, &[Wrong::DeadEnd, Wrong::DeadEnd]),
+        (ENTRIES, gone, &[Wrong::DeadEnd, Wrong::DeadEnd, Wrong::Fingerprint]),
+        (FINGERPRINTS, flip, &[Wrong::Fingerprint]),
+        (FINGERPRINTS, short, &[Wrong::Fingerprint]),
         (POSITIONS, gone, &[Wrong::Lost]),
         (REFERENCES, gone, &[Wrong::Lost]),
         (BUNDLES, short, &[Wrong::Bundle]),

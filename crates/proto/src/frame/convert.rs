@@ -1,9 +1,9 @@
 //! Between frames and their wire form.
 
 use crate::{
-    AccountId, Body, Code, Cursor, DecodeError, Entry, EnvelopeId, Expiry, Extension, Frame, Hello,
-    Kind, LogId, NodeAddress, NodeId, Open, PublicKey, PutKeyPackages, Ranking, Read, Recruit,
-    Reference, Replicate, limits, wire,
+    AccountId, Body, Code, Compare, Cursor, DecodeError, Entry, EnvelopeId, Expiry, Extension,
+    Frame, Hello, Kind, LogId, NodeAddress, NodeId, Open, Part, PublicKey, PutKeyPackages, Ranking,
+    Read, Recruit, Reference, Replicate, limits, wire,
 };
 use wire::frame::Body as Wire;
 
@@ -53,14 +53,14 @@ impl From<&Body> for Wire {
             Body::Settled { handle, sequence } => {
                 Self::Settled(wire::Settled { handle: *handle, sequence: *sequence })
             }
+            Body::Compare(compare) => Self::Compare(compare.into()),
+            Body::Symbols(portion) => Self::Symbols(wire::Symbols { portion: portion.clone() }),
+            Body::Lacking { log, references } => Self::Lacking(lacking_to_wire(log, references)),
             Body::Signal { handle, ciphertext } => {
                 Self::Signal(wire::Signal { handle: *handle, ciphertext: ciphertext.clone() })
             }
             Body::Read(read) => Self::Read(read.into()),
-            Body::Fetch { handle, references } => Self::Fetch(wire::Fetch {
-                handle: *handle,
-                references: references.iter().map(|r| r.0.to_vec()).collect(),
-            }),
+            Body::Fetch { handle, references } => Self::Fetch(fetch_to_wire(*handle, references)),
             Body::Page { entries, more } => Self::Page(wire::Page {
                 entries: entries.iter().map(Into::into).collect(),
                 more: *more,
@@ -121,17 +121,22 @@ impl TryFrom<Wire> for Body {
             },
             Wire::Held(held) => held_from_wire(held)?,
             Wire::Settled(wire::Settled { handle, sequence }) => Self::Settled { handle, sequence },
+            Wire::Compare(compare) => Self::Compare(compare.try_into()?),
+            Wire::Symbols(wire::Symbols { portion }) => {
+                Self::Symbols(at_most(portion, limits::PORTION_BYTES_MAX)?)
+            }
+            Wire::Lacking(lacking) => Self::Lacking {
+                log: LogId::try_from(lacking.log.as_slice())?,
+                references: references(lacking.references)?,
+            },
             Wire::Signal(signal) => Self::Signal {
                 handle: signal.handle,
                 ciphertext: at_most(signal.ciphertext, limits::SIGNAL_MAX)?,
             },
             Wire::Read(read) => Self::Read(read.try_into()?),
-            Wire::Fetch(fetch) => Self::Fetch {
-                handle: fetch.handle,
-                references: each(fetch.references, limits::FETCH_MAX, |reference| {
-                    Ok(Reference::try_from(reference.as_slice())?)
-                })?,
-            },
+            Wire::Fetch(fetch) => {
+                Self::Fetch { handle: fetch.handle, references: references(fetch.references)? }
+            }
             Wire::Page(page) => Self::Page {
                 entries: each(page.entries, limits::PAGE_MAX, Entry::try_from)?,
                 more: page.more,
@@ -277,6 +282,34 @@ impl TryFrom<wire::Replicate> for Replicate {
     }
 }
 
+impl From<&Compare> for wire::Compare {
+    fn from(compare: &Compare) -> Self {
+        let Compare { log, key, part, symbols: (from, to) } = compare;
+        Self {
+            log: log.map(|log| log.0.to_vec()).unwrap_or_default(),
+            key: key.to_vec(),
+            depth: part.depth(),
+            bits: part.bits(),
+            from: *from,
+            to: *to,
+        }
+    }
+}
+
+impl TryFrom<wire::Compare> for Compare {
+    type Error = DecodeError;
+
+    fn try_from(wire: wire::Compare) -> Result<Self, DecodeError> {
+        let log = match wire.log.as_slice() {
+            [] => None,
+            log => Some(LogId::try_from(log)?),
+        };
+        let key = wire.key.try_into().map_err(|_| DecodeError::Length)?;
+        let part = Part::new(wire.depth, wire.bits).ok_or(DecodeError::TooLarge)?;
+        Ok(Self { log, key, part, symbols: (wire.from, wire.to) })
+    }
+}
+
 impl From<&Read> for wire::Read {
     fn from(read: &Read) -> Self {
         Self {
@@ -392,6 +425,15 @@ fn append_from_wire(wire: wire::Append) -> Result<Body, DecodeError> {
     Ok(Body::Append { handle: wire.handle, entry, signature })
 }
 
+fn fetch_to_wire(handle: u32, references: &[Reference]) -> wire::Fetch {
+    wire::Fetch { handle, references: references.iter().map(|r| r.0.to_vec()).collect() }
+}
+
+fn lacking_to_wire(log: &LogId, references: &[Reference]) -> wire::Lacking {
+    let references = references.iter().map(|r| r.0.to_vec()).collect();
+    wire::Lacking { log: log.0.to_vec(), references }
+}
+
 fn held_from_wire(wire: wire::Held) -> Result<Body, DecodeError> {
     let node = match wire.node.as_slice() {
         [] => None,
@@ -400,6 +442,11 @@ fn held_from_wire(wire: wire::Held) -> Result<Body, DecodeError> {
     let signature = wire.signature.try_into().map_err(|_| DecodeError::Length)?;
     let reference = Reference::try_from(wire.reference.as_slice())?;
     Ok(Body::Held { handle: wire.handle, reference, node, signature })
+}
+
+fn references(references: Vec<Vec<u8>>) -> Result<Vec<Reference>, DecodeError> {
+    let parse = |reference: Vec<u8>| Ok(Reference::try_from(reference.as_slice())?);
+    each(references, limits::FETCH_MAX, parse)
 }
 
 pub(crate) fn at_most(bytes: Vec<u8>, max: usize) -> Result<Vec<u8>, DecodeError> {

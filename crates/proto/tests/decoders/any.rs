@@ -2,9 +2,9 @@
 
 use proptest::{collection::vec, option, prelude::*};
 use proto::{
-    AccountId, Body, Code, Content, ContentBody, Cursor, Entry, Envelope, EnvelopeId, Expiry,
-    Extension, Frame, Head, Hello, Kind, LogGenesis, LogId, NodeAddress, NodeId, Open, PublicKey,
-    PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference, Replicate, limits,
+    AccountId, Body, Code, Compare, Content, ContentBody, Cursor, Entry, Envelope, EnvelopeId,
+    Expiry, Extension, Frame, Head, Hello, Kind, LogGenesis, LogId, NodeAddress, NodeId, Open,
+    Part, PublicKey, PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference, Replicate, limits,
 };
 
 use crate::words::word;
@@ -14,7 +14,14 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
 }
 
 fn body() -> impl Strategy<Value = Body> {
-    prop_oneof![messages(), connections(), accounts(), reads(), word().prop_map(Body::Routing)]
+    prop_oneof![
+        messages(),
+        connections(),
+        accounts(),
+        reads(),
+        compared(),
+        word().prop_map(Body::Routing)
+    ]
 }
 
 fn messages() -> impl Strategy<Value = Body> {
@@ -44,6 +51,22 @@ fn told() -> impl Strategy<Value = Body> {
             }
         ),
         (handle(), any::<u64>()).prop_map(|(handle, sequence)| Body::Settled { handle, sequence }),
+    ]
+}
+
+/// What nodes say when they compare what they hold.
+fn compared() -> impl Strategy<Value = Body> {
+    let log = || any::<[u8; 32]>().prop_map(LogId);
+    let part = (0..=Part::DEPTH_MAX, any::<u16>()).prop_map(|(depth, bits)| {
+        Part::new(depth, u32::from(bits) >> (Part::DEPTH_MAX - depth)).expect("as many bits")
+    });
+    prop_oneof![
+        (option::of(log()), any::<[u8; 16]>(), part, any::<(u32, u32)>()).prop_map(
+            |(log, key, part, symbols)| Body::Compare(Compare { log, key, part, symbols })
+        ),
+        bytes(1000).prop_map(Body::Symbols),
+        (log(), references(limits::FETCH_MAX))
+            .prop_map(|(log, references)| Body::Lacking { log, references }),
     ]
 }
 

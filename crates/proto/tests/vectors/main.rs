@@ -8,9 +8,9 @@ mod words;
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use proto::{
-    AccountId, Body, Code, Content, ContentBody, Cursor, Entry, EnvelopeId, Expiry, Extension,
-    Frame, FrameReader, Hello, Kind, LogId, NodeAddress, NodeId, Open, PublicKey, PutKeyPackages,
-    Ranking, Read, Receipt, Recruit, Reference, Replicate, write_frame,
+    AccountId, Body, Code, Compare, Content, ContentBody, Cursor, Entry, EnvelopeId, Expiry,
+    Extension, Frame, FrameReader, Hello, Kind, LogId, NodeAddress, NodeId, Open, Part, PublicKey,
+    PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference, Replicate, write_frame,
 };
 
 use crate::words::words;
@@ -93,7 +93,7 @@ fn contents_are_encoded_as_specified() {
 }
 
 fn all_frames() -> Vec<(&'static str, Body)> {
-    frames().into_iter().chain(told()).chain([recruit()]).collect()
+    frames().into_iter().chain(told()).chain([recruit()]).chain(compared()).collect()
 }
 
 /// What a home says to another one, for a third is gone.
@@ -109,6 +109,19 @@ fn ranking() -> Ranking {
     };
     let nodes = vec![node(0xb1, 4440), node(0xb2, 4441)];
     Ranking { version: 2, nodes, standbys: vec![node(0xb3, 4442)] }
+}
+
+/// What nodes say when they compare what they hold.
+fn compared() -> [(&'static str, Body); 4] {
+    let (log, key, symbols) = (LogId([0x22; 32]), [0x99; 16], (8, 32));
+    let compare = |log, part, symbols| Body::Compare(Compare { log, key, part, symbols });
+    let references = vec![Reference([0x88; 16])];
+    [
+        ("compare", compare(None, Part::ALL, (0, 8))),
+        ("compare", compare(Some(log), Part::new(3, 5).unwrap(), symbols)),
+        ("symbols", Body::Symbols(b"portion".to_vec())),
+        ("lacking", Body::Lacking { log, references }),
+    ]
 }
 
 /// What a node says of entries without handing them over.

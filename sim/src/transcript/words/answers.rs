@@ -42,6 +42,10 @@ impl Words {
         }
     }
 
+    pub(super) fn symbols(&mut self, to: Question, size: usize) -> String {
+        format!("{size} B of symbols: {}", self.asked(to).what)
+    }
+
     pub(super) fn page(&mut self, to: Question, entries: &[Entry], more: bool) -> String {
         let asked = self.asked(to);
         let log = self.log_of(&asked, to);
