@@ -33,6 +33,7 @@ mod node_process;
 mod peer_process;
 mod people;
 mod prosody;
+mod replicas;
 mod sender;
 mod simulator;
 mod throughput;
@@ -76,6 +77,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "cpu" => runtime.block_on(cpu::run()),
         "differences" => differences::run(),
         "keys" => keys::run(),
+        "replicas" => replicas::run(),
         "network" => runtime.block_on(network::run(&arguments[1..])),
         "sim" => simulator::run(&arguments[1..]),
         ALL => {
@@ -90,8 +92,18 @@ fn run(arguments: &[String]) -> Result<()> {
 }
 
 const ALL: &str = "all";
-const NAMES: [&str; 9] =
-    ["keys", "latency", "cpu", "wire", "throughput", "idle", "network", "differences", "sim"];
+const NAMES: [&str; 10] = [
+    "keys",
+    "latency",
+    "cpu",
+    "wire",
+    "throughput",
+    "idle",
+    "network",
+    "differences",
+    "replicas",
+    "sim",
+];
 const USAGE: &str = "usage: cargo run --release -p bench -- NAME
 
   keys                   message keys, pages, seals and signatures
@@ -106,6 +118,7 @@ const USAGE: &str = "usage: cargo run --release -p bench -- NAME
                          them killed
   differences            two replicas find out in what they differ, by symbols and by
                          ranges
+  replicas               two nodes compare their copies of a log, and repair them
   sim [NODES PEOPLE EVERY_S LASTS_S]
                          how fast the simulator lets time pass, and its memory
   all                    all of these
