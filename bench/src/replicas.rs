@@ -216,7 +216,8 @@ impl Host {
         self.hear(DEVICE, Frame { request: 1, body: open });
         let nodes = [1, 2].map(|number| address(NodeId([number; 32])));
         let nodes = nodes.into_iter().collect::<Result<_>>()?;
-        let open = self.open(2, genesis, key, Some(Ranking { version: 1, nodes }));
+        let open =
+            self.open(2, genesis, key, Some(Ranking { version: 1, nodes, standbys: Vec::new() }));
         self.hear(DEVICE, Frame { request: 2, body: open });
         let said = self.out.remove(&DEVICE).unwrap_or_default();
         let opened = said.iter().filter(|frame| matches!(frame.body, Body::Opened { .. })).count();

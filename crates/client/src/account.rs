@@ -176,10 +176,6 @@ impl Me {
         &self.serving
     }
 
-    pub(crate) fn is_home(&self, node: &NodeId) -> bool {
-        self.home().is_some_and(|home| home.node == *node)
-    }
-
     pub(crate) fn is_served(&self, node: &NodeId) -> bool {
         self.served().iter().any(|home| home.node == *node)
     }

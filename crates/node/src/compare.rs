@@ -169,7 +169,7 @@ impl Comparisons {
 
     /// Does what has fallen due.
     pub(crate) fn timeout(&mut self, around: &mut Around<'_>, now: Instant) {
-        self.begin_due(now);
+        self.begin_due(around.rows, now);
         if self.tick.is_some_and(|tick| tick <= now) {
             self.work(around, now);
         }
@@ -178,7 +178,7 @@ impl Comparisons {
         self.plan(now);
     }
 
-    fn begin_due(&mut self, now: Instant) {
+    fn begin_due(&mut self, rows: &dyn Rows, now: Instant) {
         while let Some((_, peer)) = self.dues.first().copied().filter(|(due, _)| *due <= now) {
             self.dues.pop_first();
             let Some(pair) = self.pairs.get_mut(&peer) else { continue };
@@ -188,6 +188,10 @@ impl Comparisons {
                 continue;
             }
             pair.is_changed = false;
+            if !replica::shares_logs(rows, &peer) {
+                // Neither has anything of the other, for now.
+                continue;
+            }
             let (asking, frame) = Asking::begin(peer, &mut self.numbers, now);
             self.outputs.push(Output::Transmit(peer, frame));
             self.asking.insert(peer, asking);

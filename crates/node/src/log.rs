@@ -583,7 +583,7 @@ fn charge_of(stored: usize) -> u64 {
     (stored as u64).saturating_add(ENTRY_CHARGE)
 }
 
-/// What an account is charged for a log besides its entries: its rows in five tables.
+/// What an account is charged for a log besides its entries: its rows in six tables.
 pub(crate) const LOG_CHARGE: u64 = 320;
 /// What an entry takes besides its bytes: its rows in the three indexes.
 const ENTRY_CHARGE: u64 = 128;

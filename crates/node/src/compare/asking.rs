@@ -153,13 +153,13 @@ impl Asking {
             (Stage::Comparing(comparing), Body::Symbols(portion)) => {
                 comparing.portion = Some(portion.clone());
             }
-            (
-                Stage::Comparing(Comparing { set: Set::Entries { .. }, .. }),
-                Body::Refused { .. },
-            ) => {
-                // It is being pushed, or the other has none: there are others.
-                self.outcome = self.outcome.max(Outcome::Unfinished);
-                self.stage = Stage::Next;
+            (Stage::Comparing(comparing), Body::Refused { code, .. }) => {
+                if *code != Code::NotFound {
+                    // As a rule it is being pushed. What the other has not at all is no difference.
+                    self.outcome = self.outcome.max(Outcome::Unfinished);
+                }
+                let is_one_log = comparing.set != Set::Logs;
+                self.stage = if is_one_log { Stage::Next } else { Stage::Over };
             }
             (Stage::Mending(mending), Body::Refused { code: Code::Busy, .. }) => {
                 let asked = std::mem::take(&mut mending.asked);

@@ -220,8 +220,8 @@ fn entries_go_when_their_time_is_over() {
         (delivered[0].1.sequence, delivered[0].1.ciphertext.as_slice()),
         (601, &b"stays"[..])
     );
-    // A conversation has five rows of its own and an entry three.
-    assert_eq!(world.dump().len(), empty.len() + 5 + 3);
+    // A conversation has six rows of its own and an entry three.
+    assert_eq!(world.dump().len(), empty.len() + 6 + 3);
     let left = talk.envelope(1, b"stays").encode().len() as u64 + 128;
     assert_eq!(world.node.counters().charged_bytes, conversation_charge + left);
 }
