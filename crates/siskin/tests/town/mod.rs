@@ -26,17 +26,27 @@ pub struct Node {
     pub directory: PathBuf,
     /// `sisknode1…@127.0.0.1:PORT`
     pub address: String,
+    /// What it runs under, word by word.
+    under: Vec<String>,
     child: Child,
 }
 
 impl Node {
     pub fn start(directory: &Path) -> Self {
-        Self::listen(directory, "127.0.0.1:0", &[])
+        Self::listen(&[], directory, "127.0.0.1:0", &[])
+    }
+
+    /// A node that listens at an address of one's choice, run by another program, and looks for no others
+    /// but those it is to join.
+    pub fn start_under(under: &[String], directory: &Path, listen: &str, join: &[&str]) -> Self {
+        let join = join.iter().flat_map(|through| ["--join", *through]);
+        let more: Vec<_> = ["--no-mdns"].into_iter().chain(join).collect();
+        Self::listen(under, directory, listen, &more)
     }
 
     /// A node that joins the network through another one.
     pub fn join(directory: &Path, through: &str) -> Self {
-        Self::listen(directory, "127.0.0.1:0", &["--join", through])
+        Self::listen(&[], directory, "127.0.0.1:0", &["--join", through])
     }
 
     /// Kills the node without warning and starts it again where it was.
@@ -60,15 +70,21 @@ impl Node {
     /// Starts a killed node again where it was.
     pub fn restart(&mut self) {
         let port = self.address.split('@').nth(1).unwrap().to_owned();
-        *self = Self::listen(&self.directory.clone(), &port, &[]);
+        let more: &[&str] = if self.under.is_empty() { &[] } else { &["--no-mdns"] };
+        *self = Self::listen(&self.under.clone(), &self.directory.clone(), &port, more);
     }
 
-    fn listen(directory: &Path, listen: &str, more: &[&str]) -> Self {
-        let mut command = siskin();
+    /// Whether the node has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    fn listen(under: &[String], directory: &Path, listen: &str, more: &[&str]) -> Self {
+        let mut command = siskin_under(under);
         command.args(["node", "--json", "--leashed", "--listen", listen, "--data-dir"]);
         let (child, first) = start(command.arg(directory).args(more));
         let address = first["address"].as_str().unwrap().to_owned();
-        Self { directory: directory.to_owned(), address, child }
+        Self { directory: directory.to_owned(), address, under: under.to_vec(), child }
     }
 
     /// Ends the node in order, so that all it holds is on disk.
@@ -126,14 +142,14 @@ impl Person {
     }
 
     pub fn try_call(&self, method: &str, params: Value) -> Result<Value, Value> {
-        let mut socket = UnixStream::connect(self.home.join("siskin.sock")).unwrap();
+        self.line().try_call(method, params)
+    }
+
+    /// A connection to the daemon.
+    pub fn line(&self) -> Line {
+        let socket = UnixStream::connect(self.home.join("siskin.sock")).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        writeln!(socket, "{call}").unwrap();
-        let mut line = String::new();
-        BufReader::new(socket).read_line(&mut line).unwrap();
-        let mut answer: Value = serde_json::from_str(&line).unwrap();
-        if answer["error"].is_null() { Ok(answer["result"].take()) } else { Err(answer) }
+        Line(BufReader::new(socket))
     }
 
     /// Waits until something is so.
@@ -182,6 +198,36 @@ impl Drop for Person {
     }
 }
 
+/// A connection to somebody's daemon.
+pub struct Line(BufReader<UnixStream>);
+
+impl Line {
+    pub fn call(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.try_call(method, params);
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    pub fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        writeln!(self.0.get_mut(), "{call}").unwrap();
+        let mut answer = self.next().expect("an answer");
+        if answer["error"].is_null() { Ok(answer["result"].take()) } else { Err(answer) }
+    }
+
+    /// What comes, until the daemon is gone: events, once they are subscribed to.
+    pub fn events(mut self) -> impl Iterator<Item = Value> {
+        self.call("events.subscribe", json!({}));
+        self.0.get_ref().set_read_timeout(None).unwrap();
+        std::iter::from_fn(move || Some(self.next()?["params"].take()))
+    }
+
+    fn next(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        self.0.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
+        Some(serde_json::from_str(&line).unwrap())
+    }
+}
+
 /// Runs a command to its end; what it prints is JSON.
 pub fn command(home: &Path, arguments: &[&str]) -> Value {
     let output = siskin().env("SISKIN_HOME", home).args(arguments).output().unwrap();
@@ -205,7 +251,14 @@ pub fn acquaint(inviter: (&Person, &str), asker: (&Person, &str)) {
 }
 
 fn siskin() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
+    siskin_under(&[])
+}
+
+/// The binary, run by another program.
+fn siskin_under(under: &[String]) -> Command {
+    let mut words = under.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_siskin")]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
     command.env_remove("SISKIN_HOME").env_remove("SISKIN_NODE");
     command
 }

@@ -1,0 +1,144 @@
+//! The people of the town: each has two homes and a few friends, and says something to one of them as
+//! soon as what they said before has been shown.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::{
+    board::{Alarm, Board},
+    town::{Person, acquaint},
+};
+
+/// Someone, by number.
+pub(crate) struct Citizen {
+    pub(crate) person: Person,
+    /// The numbers of two nodes.
+    pub(crate) homes: [usize; 2],
+    pub(crate) friends: Vec<usize>,
+}
+
+/// A source of chance that says the same each time.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % end
+    }
+}
+
+/// Lets so many settle at two nodes each, and makes each a friend of the next one and of somebody else.
+pub(crate) fn settle(
+    people: &Path,
+    count: usize,
+    nodes: &[String],
+    dice: &mut Dice,
+) -> Vec<Citizen> {
+    let settle = |number: usize| {
+        let homes = [number % nodes.len(), (number + 1 + number / nodes.len() % 2) % nodes.len()];
+        let at = homes.map(|home| nodes[home].as_str());
+        let person = Person::settle_at(&people.join(name(number)), &name(number), &at);
+        Citizen { person, homes, friends: Vec::new() }
+    };
+    let mut citizens = in_parallel((0..count).collect(), settle);
+    let mut pairs: Vec<_> = (0..count).map(|one| sorted(one, (one + 1) % count)).collect();
+    pairs.extend((0..count / 2).map(|one| sorted(one, (one + 2 + dice.below(count - 3)) % count)));
+    pairs.sort_unstable();
+    pairs.dedup();
+    in_parallel(pairs.clone(), |(one, other)| {
+        let [one, other] = [one, other].map(|it| (&citizens[it].person, name(it)));
+        acquaint((one.0, &one.1), (other.0, &other.1));
+    });
+    for (one, other) in pairs {
+        citizens[one].friends.push(other);
+        citizens[other].friends.push(one);
+    }
+    citizens
+}
+
+/// Some at a time: each waits for others most of the time.
+fn in_parallel<T: Send + Sync, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let mut all = all.into_iter();
+    let mut done = Vec::new();
+    loop {
+        let some: Vec<_> = all.by_ref().take(AT_ONCE).collect();
+        if some.is_empty() {
+            return done;
+        }
+        thread::scope(|scope| {
+            let work = &work;
+            let running: Vec<_> =
+                some.into_iter().map(|one| scope.spawn(move || work(one))).collect();
+            done.extend(running.into_iter().map(|one| one.join().unwrap()));
+        });
+    }
+}
+
+fn sorted(one: usize, other: usize) -> (usize, usize) {
+    (one.min(other), one.max(other))
+}
+
+pub(crate) fn name(number: usize) -> String {
+    format!("citizen{number:02}")
+}
+
+impl Citizen {
+    /// Writes on the board what is shown to this person, until the daemon is gone.
+    pub(crate) fn listen(&self, number: usize, board: &Arc<Board>) {
+        let (events, board) = (self.person.line().events(), Arc::clone(board));
+        thread::spawn(move || {
+            for event in events {
+                if event["type"] == "message" && event["message"]["own"] == false {
+                    board.is_shown(event["message"]["text"].as_str().unwrap_or_default(), number);
+                }
+            }
+        });
+    }
+
+    /// Says one thing after the other, until all is over.
+    pub(crate) fn chat(&self, number: usize, board: &Board, seed: u64) {
+        let _alarm = Alarm(board);
+        let mut dice = Dice::new(seed + number as u64);
+        let mut line = self.person.line();
+        while !board.is_over() {
+            let word = board.says(number, self.friends[dice.below(self.friends.len())]);
+            let said = json!({ "contact": name(word.to), "text": word.text() });
+            line.call("message.send", said);
+            board.until_shown(word);
+        }
+    }
+
+    /// Waits until both homes are connected.
+    pub(crate) fn until_connected(&self) {
+        self.until("both homes are connected", |person| {
+            let homes = person.call("home.list", json!({}));
+            homes["homes"].as_array().unwrap().iter().all(|home| home["up"] == true)
+        });
+    }
+
+    /// Waits until something is so, without taking the processor from those who are to bring it about.
+    pub(crate) fn until(&self, what: &str, holds: impl Fn(&Person) -> bool) {
+        let begun = Instant::now();
+        while !holds(&self.person) {
+            assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+/// As many as a node lets in within a second.
+const AT_ONCE: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(180);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
