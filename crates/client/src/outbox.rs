@@ -215,8 +215,7 @@ impl Client {
         // Else another node has taken it.
         let (Some(envelope), Some(home)) = (envelope, self.talks_with(log)) else { return };
         self.offended(step.now, &home, Offence::Unwilling);
-        // Positions of one's own are right: a node that finds one too high has yet to get the entries
-        // before it.
+        // Positions of one's own are right: a node that says otherwise may think better of it.
         let passes = may_pass(code) || code == Code::Position;
         if passes || self.doubts(step.now, log, Place::of(&envelope), home) {
             self.stall(log);

@@ -191,9 +191,8 @@ impl Logs {
                 || log.stored_before(rows, number, *position, &envelope.id()).is_none())
     }
 
-    /// Stores an envelope. Of one that another node has taken the key may have closed, and the
-    /// position may leap: that node has checked both, and what it took within its own time and
-    /// order must not be missing here.
+    /// Stores an envelope. Of one that another node has taken the key may have closed: that node has
+    /// checked it, and what it took within its own time must not be missing here.
     pub(crate) fn append(
         &mut self,
         draft: &mut Draft<'_>,
@@ -213,17 +212,14 @@ impl Logs {
             return Ok(Appended::Before(sequence));
         }
         let key = &envelope.head.write_key;
-        let (may_write, leap) = match writer {
-            Writer::Device { may_write } => {
-                (may_write && log.admits(key, now), limits::POSITION_LEAP_MAX)
-            }
-            Writer::Replica => (log.takes_from_others(draft, number, key), u64::MAX),
+        let may_write = match writer {
+            Writer::Device { may_write } => may_write && log.admits(key, now),
+            Writer::Replica => log.takes_from_others(draft, number, key),
         };
         if !may_write {
             return Err(Code::Forbidden);
         }
-        let reach = log.state.highest_position.saturating_add(leap);
-        if !(1..=reach).contains(&envelope.head.position) {
+        if !(1..=limits::POSITION_MAX).contains(&envelope.head.position) {
             return Err(Code::Position);
         }
         let next_key = log.check_kind(envelope)?;

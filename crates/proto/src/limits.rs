@@ -17,8 +17,8 @@ pub const PORTION_BYTES_MAX: usize = 2048 * 34 + 16;
 pub const FETCH_MAX: usize = 64;
 /// Dependencies of one message: more heads than that are merged by the next message.
 pub const DEPENDENCIES_MAX: usize = 8;
-/// How far an envelope may leap above the highest position of its log.
-pub const POSITION_LEAP_MAX: u64 = 4096;
+/// The highest position: more than any log will ever have entries.
+pub const POSITION_MAX: u64 = 1 << 48;
 /// Devices of one account.
 pub const DEVICES_MAX: usize = 16;
 /// Nodes of a ranking.

@@ -69,6 +69,23 @@ fn an_envelope_is_stored_once() {
 }
 
 #[test]
+fn a_copy_that_begins_anew_takes_entries_wherever_they_belong() {
+    let mut world = world();
+    let a = world.connect(1);
+    world.register(&a, &Account::new(1));
+    let talk = world.create(&a, 2, 9);
+    // All that lay before, or in between, is on devices only.
+    for position in [70_000, 3, 1 << 40, 70_001] {
+        accepted(&world.ask(&a, append(2, &talk.envelope(position, b"goes on"))));
+    }
+    let end = (u64::MAX, EnvelopeId([0xFF; 32]));
+    let read = Read { handle: 2, from: end, backward: true, limit: 9 };
+    let (entries, more) = page(world.ask(&a, Body::Read(read)));
+    let positions: Vec<_> = entries.into_iter().map(|(position, _)| position).collect();
+    assert_eq!((positions, more), (vec![1 << 40, 70_001, 70_000, 3], false));
+}
+
+#[test]
 fn pages_and_names_lead_to_entries() {
     let mut world = world();
     let a = world.connect(1);

@@ -322,8 +322,8 @@ fn appends() -> Vec<Case> {
         ("position 0", Refused(Code::Position), |s| {
             Sent::Frame(s.owner, append(2, &s.talk.envelope(0, b"x")))
         }),
-        ("a position that leaps too far", Refused(Code::Position), |s| {
-            let envelope = s.talk.envelope(3 + limits::POSITION_LEAP_MAX + 1, b"x");
+        ("a position that no log will ever have", Refused(Code::Position), |s| {
+            let envelope = s.talk.envelope(limits::POSITION_MAX + 1, b"x");
             Sent::Frame(s.owner, append(2, &envelope))
         }),
         ("the last position there is", Refused(Code::Position), |s| {
