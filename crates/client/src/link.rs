@@ -106,7 +106,7 @@ struct Link {
     asks: BTreeMap<u32, Asked>,
     /// When the node last said something.
     heard: Option<Instant>,
-    /// How long it takes to answer, of late.
+    /// How long it was silent before it answered, of late.
     pace: Option<Duration>,
     /// How often errands were refused since the connection stands.
     refusals: BTreeMap<Errand, u32>,
@@ -302,22 +302,22 @@ impl Links {
     }
 
     /// Returns the question to which `request` is the answer.
-    pub(crate) fn answered(&mut self, node: &NodeId, request: u32, now: Instant) -> Option<Ask> {
+    pub(crate) fn answered(&mut self, node: &NodeId, request: u32) -> Option<Ask> {
         let link = self.links.get_mut(node)?;
-        let Asked { ask, at } = link.asks.remove(&request)?;
-        if ask.is_prompt() {
-            // Slowness counts at once, quickness little by little.
-            let eased = link.pace.unwrap_or_default().mul_f64(PACE_KEPT);
-            link.pace = Some(now.since(at).max(eased));
-        }
-        Some(ask)
+        link.asks.remove(&request).map(|asked| asked.ask)
     }
 
     /// A node has said something.
     pub(crate) fn heard(&mut self, node: &NodeId, now: Instant) {
-        if let Some(link) = self.links.get_mut(node) {
-            link.heard = Some(now);
+        let (silent_since, patience) = (self.silent_since(node), self.patience(node));
+        let Some(link) = self.links.get_mut(node) else { return };
+        if let Some(since) = silent_since {
+            // Slowness counts at once, quickness little by little. But who was silent for longer than
+            // anybody waits was stopped, or cut off, which says little about how long it will take.
+            let eased = link.pace.unwrap_or_default().mul_f64(PACE_KEPT);
+            link.pace = Some(now.since(since).min(patience).max(eased));
         }
+        link.heard = Some(now);
     }
 
     /// Since when a node has said nothing although it was asked something.

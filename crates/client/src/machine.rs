@@ -423,7 +423,7 @@ impl Client {
                 self.held(step, (node, handle), &reference, holder, &signature);
             }
             Body::Goodbye(_) => {}
-            answer => match self.links.answered(node, request, step.now) {
+            answer => match self.links.answered(node, request) {
                 Some(ask) => self.answered(step, node, ask, answer),
                 None => self.caught(step.now, node),
             },

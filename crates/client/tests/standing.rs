@@ -181,6 +181,26 @@ fn a_request_reaches_who_has_lost_a_home() {
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
+fn a_home_that_was_stopped_once_is_waited_for_no_longer_than_before() {
+    let mut town = town(9);
+    town.delay(Who::Node(0), Who::Person(0), |_| true);
+    town.say(0, "are you there?");
+    town.pass(20 * SECOND);
+    agree(&town, 3);
+    town.delay(Who::Node(0), Who::Person(0), |_| false);
+    town.pass(SECOND);
+    // It takes its turn, and dies.
+    town.crash(Who::Node(1));
+    town.pass(SECOND);
+    town.start(Who::Node(1));
+    town.pass(5 * SECOND);
+    town.stun(0);
+    town.say(0, "and now?");
+    town.pass(SECOND);
+    agree(&town, 4);
+}
+
+#[test]
 fn whichever_node_dies_next_all_goes_on_in_a_moment() {
     let mut town = town(8);
     for round in 0..24 {
