@@ -138,12 +138,13 @@ impl Me {
 
     /// Remembers why a home does not serve the account, or that it does.
     pub(crate) fn set_trouble(&mut self, step: &mut Step<'_>, node: &NodeId, code: Option<Code>) {
-        let why = code.map(|code| match code {
-            Code::Closed => "the home node takes no new accounts".to_owned(),
-            Code::Full | Code::Quota => "the home node is full".to_owned(),
-            Code::Stale => "a newer record of the account is out".to_owned(),
-            refused => format!("the home node refused ({refused:?})"),
-        });
+        let why = match code {
+            None => None,
+            Some(Code::Closed) => Some("the home node takes no new accounts".to_owned()),
+            Some(Code::Full | Code::Quota) => Some("the home node is full".to_owned()),
+            Some(Code::Stale) => Some("a newer record of the account is out".to_owned()),
+            Some(refused) => Some(format!("the home node refused ({refused:?})")),
+        };
         let others = self.row.refusals.iter().filter(|refusal| {
             let is_of = |home: &NodeAddress| home.node.0 == *refusal.node;
             refusal.node != node.0 && self.served().iter().any(is_of)

@@ -214,14 +214,15 @@ impl Client {
     /// not set.
     pub(crate) fn arm(&mut self, due: Instant, timer: Timer) {
         let is_there = match timer {
-            Timer::Accept(node) | Timer::Errand(node, _) => self.links.is_up(&node),
+            Timer::Accept(node) | Timer::Errand(node, _) | Timer::Reserve(node) => {
+                self.links.is_up(&node)
+            }
             Timer::Receipt(log)
             | Timer::Retry(log)
             | Timer::Refetch(log)
             | Timer::StandBy(log)
             | Timer::Brief(log)
             | Timer::Hedge(log) => self.conversations.contains_key(&log),
-            Timer::Reserve(node) => self.links.is_up(&node),
             Timer::Look(..) | Timer::Silence | Timer::Away(_) => self.me.is_some(),
         };
         if !is_there {

@@ -26,7 +26,6 @@ use crate::{
     compare::{self as comparing, Comparisons},
     counters::Counting,
     foresight::Foresight,
-    invite,
     log::Logs,
     quota::Quota,
     receipts::Receipts,
@@ -210,9 +209,9 @@ impl Machine for Node {
                 self.logs.sweep_dropped(&mut draft, &mut self.quota, now);
                 self.routing_timeout(&mut draft, now);
                 self.replicas.timeout(&mut self.logs, &draft, now);
-                self.recruit(&mut draft, now);
+                self.recruit(&draft, now);
                 self.look_whether_to_stand_in(&mut draft, now);
-                self.go_on_draining(&mut draft, now);
+                self.go_on_draining(&draft, now);
                 self.compare_timeout(&mut draft, now);
             }
         }
@@ -456,9 +455,7 @@ impl Node {
             Body::PutKeyPackages(put) => self.put_packages(peer, &put, draft)?,
             Body::TakeKeyPackages { handle } => self.take_packages(peer, handle, draft, now)?,
             Body::PutInvite { handle, key, expires_s, uses } => {
-                let inbox = self.owned(peer, handle)?;
-                invite::put(draft, inbox, &key, expires_s, uses, now)?;
-                Body::Accepted { handle, sequence: 0 }
+                self.put_invite((peer, handle), &key, (expires_s, uses), draft, now)?
             }
             // What only nodes say.
             Body::Opened { .. }

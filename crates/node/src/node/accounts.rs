@@ -1,6 +1,6 @@
 //! What devices and guests ask of accounts: bundles, inboxes, key packages.
 
-use proto::{Body, Code, Draft, Instant, Output, Peer, PutKeyPackages, Rows};
+use proto::{Body, Code, Draft, Instant, Output, Peer, PublicKey, PutKeyPackages, Rows};
 
 use super::{Node, NodeEvent};
 use crate::{
@@ -46,6 +46,19 @@ impl Node {
         let inbox = self.owned(peer, put.handle)?;
         let left = key_package::put(draft, &mut self.logs, &mut self.quota, inbox, put)?;
         Ok(Body::KeyPackages { packages: Vec::new(), left })
+    }
+
+    pub(super) fn put_invite(
+        &self,
+        (peer, handle): (Peer, u32),
+        key: &PublicKey,
+        (expires_s, uses): (u64, u32),
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Result<Body, Code> {
+        let inbox = self.owned(peer, handle)?;
+        invite::put(draft, inbox, key, expires_s, uses, now)?;
+        Ok(Body::Accepted { handle, sequence: 0 })
     }
 
     pub(super) fn take_packages(

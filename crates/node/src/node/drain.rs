@@ -3,7 +3,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use proto::{Direction, Draft, Instant, NodeAddress, PublicKey, Rows};
+use proto::{Direction, Instant, NodeAddress, PublicKey, Rows};
 
 use super::{Node, NodeEvent};
 use crate::{
@@ -42,13 +42,13 @@ impl Node {
     }
 
     /// Looks after a few logs.
-    pub(super) fn go_on_draining(&mut self, draft: &mut Draft<'_>, now: Instant) {
+    pub(super) fn go_on_draining(&mut self, rows: &dyn Rows, now: Instant) {
         let Some(draining) = self.draining.as_mut().filter(|draining| draining.due <= now) else {
             return;
         };
         let mut numbers = Vec::new();
         let from = layout::number_key(draining.from);
-        draft.scan(LOGS, &from, &[0xFF; 9], Direction::Forward, &mut |key, _| {
+        rows.scan(LOGS, &from, &[0xFF; 9], Direction::Forward, &mut |key, _| {
             numbers.extend(layout::last_u64(key));
             if numbers.len() < AT_A_TIME {
                 ControlFlow::Continue(())
@@ -58,7 +58,7 @@ impl Node {
         });
         let mut found = draining.found;
         for number in &numbers {
-            let kind = match self.look_after(*number, draft, now) {
+            let kind = match self.look_after(*number, rows, now) {
                 Fate::Safe => &mut found.safe,
                 Fate::Left => &mut found.left,
                 Fate::Stuck => &mut found.stuck,

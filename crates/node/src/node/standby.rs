@@ -58,9 +58,9 @@ impl Look {
 /// Taking somebody's place.
 impl Node {
     /// Seeks standbys for homes that are gone, a few logs at a time.
-    pub(super) fn recruit(&mut self, draft: &mut Draft<'_>, now: Instant) {
-        for number in self.replicas.vacancies(draft, now) {
-            if let Some((standby, recruit)) = self.recruit_for(number, draft, now) {
+    pub(super) fn recruit(&mut self, rows: &dyn Rows, now: Instant) {
+        for number in self.replicas.vacancies(rows, now) {
+            if let Some((standby, recruit)) = self.recruit_for(number, rows, now) {
                 self.replicas.recruit(&standby, recruit, now);
             }
         }

@@ -266,7 +266,7 @@ fn only_homes_of_the_account_are_heard_and_what_is_wrong_costs_nothing() {
         (with(inbox, told()), Code::Invalid),
         (with(genesis.clone(), ranking(1, &[0, 1])), Code::Invalid),
         (with(genesis.clone(), twice), Code::Invalid),
-        (with(genesis.clone(), ranking(1, &[0, 2])), Code::Forbidden),
+        (with(genesis, ranking(1, &[0, 2])), Code::Forbidden),
     ] {
         assert_eq!(recruit(&mut pair, 1, wrong), refused(code));
     }
