@@ -46,10 +46,8 @@ pub(crate) const DIRTY: Table = Table(22);
 pub(crate) const GENESES: Table = Table(23);
 /// Number → nothing; this copy is given up, and its rows go bit by bit.
 pub(crate) const DROPS: Table = Table(24);
-
 /// Number → nothing; this node holds that log only while another one is gone.
 pub(crate) const STANDING_IN: Table = Table(25);
-
 /// Number → the sum of the ids of the entries that are kept; absent until they are counted.
 pub(crate) const FINGERPRINTS: Table = Table(26);
 

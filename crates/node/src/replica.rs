@@ -21,8 +21,8 @@ use std::{
 };
 
 use proto::{
-    Body, Cursor, Draft, Frame, Gauge, Instant, NodeAddress, NodeId, Output, Peer, PublicKey,
-    Recruit, Rows, limits,
+    AccountId, Body, Cursor, Draft, Frame, Gauge, Instant, NodeAddress, NodeId, Output, Peer,
+    PublicKey, Recruit, Rows, limits,
 };
 
 use crate::{
@@ -162,9 +162,9 @@ impl Replicas {
         self.recruits.vacancies(rows, now)
     }
 
-    /// Whether a node may be asked to hold something, for all that is known.
-    pub(crate) fn may_serve(&self, peer: &Peer, now: Instant) -> bool {
-        !self.recruits.is_gone(peer) && !self.recruits.is_unwilling(peer, now)
+    /// Whether a node may be asked to hold something for an account, for all that is known.
+    pub(crate) fn may_serve(&self, peer: &Peer, account: &AccountId, now: Instant) -> bool {
+        !self.recruits.is_gone(peer) && !self.recruits.is_unwilling(peer, account, now)
     }
 
     /// Whether the connection to a node has stood for so long.
@@ -174,10 +174,16 @@ impl Replicas {
 
     /// Asks a standby to make a copy of a log, if it is connected; else that is seen to first, and it is
     /// asked in the next round.
-    pub(crate) fn recruit(&mut self, standby: &NodeAddress, recruit: Recruit, now: Instant) {
+    pub(crate) fn recruit(
+        &mut self,
+        standby: &NodeAddress,
+        account: AccountId,
+        recruit: Recruit,
+        now: Instant,
+    ) {
         let peer = PublicKey(standby.node.0);
         self.want(peer, &standby.addresses, now);
-        let frame = self.peers.get_mut(&peer).and_then(|peering| peering.recruit(recruit));
+        let frame = self.peers.get_mut(&peer).and_then(|peering| peering.recruit(account, recruit));
         match frame {
             Some(frame) => self.outputs.push(Output::Transmit(peer, frame)),
             None => self.recruits.sought(peer),
@@ -187,8 +193,8 @@ impl Replicas {
     }
 
     /// A standby would not make a copy.
-    pub(crate) fn unwilling(&mut self, peer: Peer, now: Instant) {
-        self.recruits.unwilling(peer, now);
+    pub(crate) fn unwilling(&mut self, peer: Peer, account: AccountId, now: Instant) {
+        self.recruits.unwilling(peer, account, now);
     }
 
     /// The nodes of a log are these now.

@@ -21,10 +21,10 @@ use std::{
 use ::node::{LAYOUT_NAME, LAYOUT_VERSION, Node, NodeCommand, NodeConfig};
 use crypto::SigningKey;
 use net::{Driver, Identity, Keys, Running, Settings, StartError};
-use proto::{NodeAddress, NodeId};
+use proto::{NodeAddress, NodeId, WriteBatch};
 use routing::RouterConfig;
 use serde::Serialize;
-use store::{Fjall, Layout};
+use store::{Fjall, Layout, Migration};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::{api::Api, desk::Desk, metrics::Metrics, nearby::Nearby, settings::NodeSettings};
@@ -216,7 +216,9 @@ fn disk_bytes(directory: &Path) -> u64 {
     total
 }
 
-const LAYOUT: Layout = Layout { name: LAYOUT_NAME, version: LAYOUT_VERSION, migrations: &[] };
+const LAYOUT: Layout = Layout { name: LAYOUT_NAME, version: LAYOUT_VERSION, migrations: &[TO_3] };
+/// Version 3 has further tables: what older logs lack there is counted later, or left out.
+const TO_3: Migration = Migration { from: 2, run: |_| WriteBatch::default() };
 const PORT: u16 = 4440;
 const DISK_EVERY: Duration = Duration::from_secs(10);
 /// A few thousand records over connections that stand; whoever waits for a shutdown should not wait

@@ -55,7 +55,7 @@ impl Logs {
             quota.free_log(draft, log.row.account, rest);
         }
         self.cache.remove(number);
-        for table in [LOGS, STATES, GENESES, DROPS] {
+        for table in [LOGS, STATES, GENESES, FINGERPRINTS, DROPS] {
             draft.delete(table, layout::number_key(number));
         }
         // Its number may still stand in rows of what expires, so no other log gets it.

@@ -84,7 +84,7 @@ impl Node {
         let Some((holders, bundle)) = self.holders_and_bundle(number, rows) else {
             return Fate::Safe;
         };
-        let own = self.config.node;
+        let (own, account) = (self.config.node, bundle.account());
         let homes = bundle.homes();
         if homes.iter().all(|home| home.node != own) {
             // Its account has moved away.
@@ -93,7 +93,7 @@ impl Node {
         let others = || homes.iter().filter(|home| home.node != own);
         let peer = |home: &NodeAddress| PublicKey(home.node.0);
         let holds = |home: &&NodeAddress| holders.contains(&peer(home));
-        let is_there = |home: &&NodeAddress| self.replicas.may_serve(&peer(home), now);
+        let is_there = |home: &&NodeAddress| self.replicas.may_serve(&peer(home), &account, now);
         let has_all = |home: &&NodeAddress| {
             let is_up = self.replicas.is_up_for(&peer(home), Duration::ZERO, now);
             holds(home) && is_up && !replica::is_marked(rows, &peer(home), number)
@@ -107,7 +107,7 @@ impl Node {
         match lacks.filter(|_| holders_there < wanted) {
             Some(standby) => {
                 if let Some(recruit) = self.recruit_to(number, &standby, &bundle, rows) {
-                    self.replicas.recruit(&standby, recruit, now);
+                    self.replicas.recruit(&standby, account, recruit, now);
                 }
                 Fate::Left
             }

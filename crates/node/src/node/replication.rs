@@ -36,8 +36,8 @@ impl Node {
             Answered::Fine => {}
             Answered::Stored => increment(&mut counters.replicated),
             Answered::Refused => increment(&mut counters.unreplicated),
-            Answered::NoCopy(number) => self.deactivate(number, &peer, draft, now),
-            Answered::Unwilling => self.replicas.unwilling(peer, now),
+            Answered::NoCopy(number) => self.take_part(number, &peer, false, draft, now),
+            Answered::Unwilling(account) => self.replicas.unwilling(peer, account, now),
         }
         true
     }
@@ -152,7 +152,7 @@ impl Node {
             return Err(Code::Invalid);
         }
         if stands_by {
-            self.activate(number, &peer, draft, now);
+            self.take_part(number, &peer, true, draft, now);
         }
         self.sessions.check_room(peer, *handle)?;
         let _ = self.close(peer, *handle);

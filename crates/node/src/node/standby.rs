@@ -14,8 +14,8 @@ use std::{ops::ControlFlow, time::Duration};
 
 use crypto::Bundle;
 use proto::{
-    Body, Code, Direction, Draft, Instant, LogGenesis, NodeAddress, Peer, PublicKey, Ranking,
-    Recruit, Rows,
+    AccountId, Body, Code, Direction, Draft, Instant, LogGenesis, NodeAddress, Peer, PublicKey,
+    Ranking, Recruit, Rows,
 };
 
 use super::Node;
@@ -60,8 +60,8 @@ impl Node {
     /// Seeks standbys for homes that are gone, a few logs at a time.
     pub(super) fn recruit(&mut self, rows: &dyn Rows, now: Instant) {
         for number in self.replicas.vacancies(rows, now) {
-            if let Some((standby, recruit)) = self.recruit_for(number, rows, now) {
-                self.replicas.recruit(&standby, recruit, now);
+            if let Some((standby, account, recruit)) = self.recruit_for(number, rows, now) {
+                self.replicas.recruit(&standby, account, recruit, now);
             }
         }
     }
@@ -73,11 +73,12 @@ impl Node {
         number: u64,
         rows: &dyn Rows,
         now: Instant,
-    ) -> Option<(NodeAddress, Recruit)> {
+    ) -> Option<(NodeAddress, AccountId, Recruit)> {
         let (holders, bundle) = self.holders_and_bundle(number, rows)?;
         let own = self.config.node;
+        let account = bundle.account();
         let may_serve = |home: &&NodeAddress| {
-            home.node == own || self.replicas.may_serve(&PublicKey(home.node.0), now)
+            home.node == own || self.replicas.may_serve(&PublicKey(home.node.0), &account, now)
         };
         let live: Vec<_> = bundle.homes().iter().filter(may_serve).take(HOMES_SERVED).collect();
         if live.iter().all(|home| home.node != own) {
@@ -87,7 +88,7 @@ impl Node {
             |home: &&NodeAddress| home.node != own && !holders.contains(&PublicKey(home.node.0));
         let standby = live.into_iter().find(lacks)?.clone();
         let recruit = self.recruit_to(number, &standby, &bundle, rows)?;
-        Some((standby, recruit))
+        Some((standby, account, recruit))
     }
 
     /// Who holds a log, and the record of the account that is charged for it here.
@@ -194,37 +195,23 @@ impl Node {
         Ok(())
     }
 
-    /// A standby of a log has made a copy: it is one of those who hold it from now on.
-    pub(super) fn activate(
+    /// A standby of a log has made a copy, or says that it has none: it is one of those who hold it
+    /// from now on, or no more.
+    pub(super) fn take_part(
         &mut self,
         number: u64,
         standby: &Peer,
+        has_copy: bool,
         draft: &mut Draft<'_>,
         now: Instant,
     ) {
         let Some(ranking) = replica::ranking(draft, number) else { return };
-        let before = replica::holders(draft, number, &ranking);
-        let address = ranking.standbys.iter().find(|node| node.node.0 == standby.0);
-        let after: Vec<_> = before.iter().chain(address).cloned().collect();
-        self.replicas.ranked(draft, number, (&before, &after), now);
-        self.logs.ranked(draft, number);
-    }
-
-    /// A node says that it has no copy of a log: if it stands by, it holds it no more.
-    pub(super) fn deactivate(
-        &mut self,
-        number: u64,
-        standby: &Peer,
-        draft: &mut Draft<'_>,
-        now: Instant,
-    ) {
-        let Some(ranking) = replica::ranking(draft, number) else { return };
-        if !names(&ranking.standbys, standby) {
+        let Some(address) = ranking.standbys.iter().find(|node| node.node.0 == standby.0) else {
             return;
-        }
+        };
         let before = replica::holders(draft, number, &ranking);
-        let after: Vec<_> =
-            before.iter().filter(|node| node.node.0 != standby.0).cloned().collect();
+        let others = before.iter().filter(|node| node.node != address.node);
+        let after: Vec<_> = others.chain(has_copy.then_some(address)).cloned().collect();
         self.replicas.ranked(draft, number, (&before, &after), now);
         self.logs.ranked(draft, number);
     }

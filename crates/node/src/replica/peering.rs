@@ -12,8 +12,8 @@ use std::{
 };
 
 use proto::{
-    Body, Code, Cursor, Draft, Entry, Envelope, Frame, Instant, LogId, Peer, Recruit, Replicate,
-    Rows, limits,
+    AccountId, Body, Code, Cursor, Draft, Entry, Envelope, Frame, Instant, LogId, Peer, Recruit,
+    Replicate, Rows, limits,
 };
 
 use super::{
@@ -68,8 +68,8 @@ enum Ask {
         sequence: u64,
         bytes: usize,
     },
-    /// It was asked to make a copy of a log.
-    Recruit,
+    /// It was asked to make a copy of a log of an account.
+    Recruit(AccountId),
 }
 
 /// What an answer was worth.
@@ -84,8 +84,8 @@ pub(crate) enum Answered {
     Refused,
     /// It has no copy of this log.
     NoCopy(u64),
-    /// It would not make one.
-    Unwilling,
+    /// It would not make one for this account.
+    Unwilling(AccountId),
 }
 
 /// Fullest of each, over all peerings.
@@ -213,17 +213,17 @@ impl Peering {
     pub(super) fn log_of(&self, request: u32) -> Option<u64> {
         self.asks.get(&request).and_then(|ask| match ask {
             Ask::Open(log) | Ask::Append { log, .. } => Some(*log),
-            Ask::Recruit => None,
+            Ask::Recruit(_) => None,
         })
     }
 
     /// Asks the other to make a copy of a log, if there is room.
-    pub(super) fn recruit(&mut self, recruit: Recruit) -> Option<Frame> {
+    pub(super) fn recruit(&mut self, account: AccountId, recruit: Recruit) -> Option<Frame> {
         if !self.is_up || self.opening >= OPENING_MAX {
             return None;
         }
         let request = self.number();
-        self.asks.insert(request, Ask::Recruit);
+        self.asks.insert(request, Ask::Recruit(account));
         self.opening = self.opening.saturating_add(1);
         Some(Frame { request, body: Body::Recruit(Box::new(recruit)) })
     }
@@ -366,9 +366,9 @@ impl Peering {
                 let has_none = matches!(refused, Some(Code::NotFound | Code::Forbidden));
                 if has_none && is_current { Answered::NoCopy(number) } else { Answered::Fine }
             }
-            Ask::Recruit => {
+            Ask::Recruit(account) => {
                 self.opening = self.opening.saturating_sub(1);
-                if refused.is_some() { Answered::Unwilling } else { Answered::Fine }
+                if refused.is_some() { Answered::Unwilling(account) } else { Answered::Fine }
             }
             Ask::Append { log: number, handle, sequence, bytes } => {
                 self.entries = self.entries.saturating_sub(1);

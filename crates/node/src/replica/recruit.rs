@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Gauge, Instant, Peer, Rows};
+use proto::{AccountId, Gauge, Instant, Peer, Rows};
 
 use super::{PEERS_MAX, rows};
 use crate::layout::REPLICAS;
@@ -18,8 +18,8 @@ use crate::layout::REPLICAS;
 pub(super) struct Recruits {
     /// Who is gone, and from which log on its place is yet to be taken in this round.
     gone: BTreeMap<Peer, Option<u64>>,
-    /// Who would not take a place, and until when it is not asked again.
-    unwilling: BTreeMap<Peer, Instant>,
+    /// Who would not take a place for an account, and until when it is not asked again.
+    unwilling: BTreeMap<(Peer, AccountId), Instant>,
     /// Who is to take a place once it is connected.
     sought: BTreeSet<Peer>,
     /// When to look at the next few logs.
@@ -35,12 +35,13 @@ impl Recruits {
         }
     }
 
-    /// A node is there: it is not gone, and if it was sought to take a place, now is the time.
+    /// A node is there: it is not gone. If it was sought to take a place, that is tried in a moment,
+    /// for it may have been this node that was cut off, and the others turn up as well.
     pub(super) fn back(&mut self, peer: &Peer, now: Instant) {
         self.gone.remove(peer);
         if self.sought.remove(peer) && !self.gone.is_empty() {
             self.gone.values_mut().for_each(|from| *from = Some(0));
-            self.due = Some(now);
+            self.due = Some(now.after(TURN_UP_TIME));
         }
     }
 
@@ -57,11 +58,13 @@ impl Recruits {
         }
     }
 
-    /// A node would not take a place.
-    pub(super) fn unwilling(&mut self, peer: Peer, now: Instant) {
-        self.unwilling.retain(|_, until| now < *until);
-        if self.unwilling.len() < PEERS_MAX {
-            self.unwilling.insert(peer, now.after(UNWILLING_TIME));
+    /// A node would not take a place for an account. That says nothing of others: it may be their quota.
+    pub(super) fn unwilling(&mut self, peer: Peer, account: AccountId, now: Instant) {
+        if self.unwilling.len() >= UNWILLING_MAX {
+            self.unwilling.retain(|_, until| now < *until);
+        }
+        if self.unwilling.len() < UNWILLING_MAX {
+            self.unwilling.insert((peer, account), now.after(UNWILLING_TIME));
         }
     }
 
@@ -69,8 +72,8 @@ impl Recruits {
         self.gone.contains_key(peer)
     }
 
-    pub(super) fn is_unwilling(&self, peer: &Peer, now: Instant) -> bool {
-        self.unwilling.get(peer).is_some_and(|until| now < *until)
+    pub(super) fn is_unwilling(&self, peer: &Peer, account: &AccountId, now: Instant) -> bool {
+        self.unwilling.get(&(*peer, *account)).is_some_and(|until| now < *until)
     }
 
     /// The next few logs of somebody who is gone.
@@ -108,7 +111,7 @@ impl Recruits {
         [
             Gauge::new("nodes that are to take a place", self.sought.len(), PEERS_MAX),
             Gauge::new("nodes that are gone", self.gone.len(), PEERS_MAX),
-            Gauge::new("nodes that take no place", self.unwilling.len(), PEERS_MAX),
+            Gauge::new("nodes that take no place", self.unwilling.len(), UNWILLING_MAX),
         ]
     }
 }
@@ -117,5 +120,45 @@ impl Recruits {
 /// others are not held up and the new node is not flooded.
 const AT_A_TIME: usize = 32;
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long the others have to turn up when somebody does.
+const TURN_UP_TIME: Duration = Duration::from_secs(10);
+/// Refusals that are remembered, 1 MiB; of more, the nodes are asked once a minute.
+const UNWILLING_MAX: usize = 16_384;
 /// How long somebody who has refused is left alone.
 const UNWILLING_TIME: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use proto::PublicKey;
+    use store::Memory;
+
+    use super::*;
+
+    const GONE: Peer = PublicKey([1; 32]);
+    const STANDBY: Peer = PublicKey([2; 32]);
+
+    #[test]
+    fn who_was_cut_off_itself_gives_the_others_time_to_turn_up() {
+        let (rows, now) = (Memory::new(), Instant::from_secs(100));
+        let mut recruits = Recruits::default();
+        recruits.gone(GONE, now);
+        recruits.sought(STANDBY);
+        assert!(recruits.vacancies(&rows, now).is_empty());
+        recruits.back(&STANDBY, now.after(Duration::from_secs(1)));
+        assert_eq!(recruits.poll_timeout(), Some(now.after(Duration::from_secs(11))));
+        recruits.back(&GONE, now.after(Duration::from_secs(2)));
+        assert!(recruits.vacancies(&rows, now.after(TURN_UP_TIME.saturating_mul(2))).is_empty());
+        assert_eq!(recruits.poll_timeout(), None, "there is nothing left to do");
+    }
+
+    #[test]
+    fn a_refusal_counts_for_its_account_and_for_an_hour() {
+        let (one, other) = (AccountId([3; 32]), AccountId([4; 32]));
+        let mut recruits = Recruits::default();
+        let now = Instant::from_secs(100);
+        recruits.unwilling(STANDBY, one, now);
+        assert!(recruits.is_unwilling(&STANDBY, &one, now));
+        assert!(!recruits.is_unwilling(&STANDBY, &other, now));
+        assert!(!recruits.is_unwilling(&STANDBY, &one, now.after(UNWILLING_TIME)));
+    }
+}

@@ -133,6 +133,7 @@ impl Citizen {
         let begun = Instant::now();
         while !holds(&self.person) {
             assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+            // The daemon has no event for all that is waited for here, so it is asked again.
             thread::sleep(LOOK_AGAIN);
         }
     }

@@ -143,6 +143,7 @@ fn strike(
         Blow::Cut => plot.cut(true),
     }
     let took = board.until_all_go_on();
+    // Nothing is waited for: a blow lasts its time, however soon everybody goes on.
     thread::sleep(blow.lasts(is_long).saturating_sub(begun.elapsed()));
     match blow {
         Blow::Kill => node.restart(),
@@ -162,6 +163,7 @@ fn until_ended(node: &mut Node) {
     let begun = Instant::now();
     while !node.has_ended() {
         assert!(begun.elapsed() < Duration::from_secs(60), "it can't have stored anything");
+        // Nothing tells when a process ends, but asking.
         thread::sleep(Duration::from_millis(50));
     }
 }

@@ -53,6 +53,16 @@ fn a_node_refuses_what_a_newer_version_wrote() {
 }
 
 #[test]
+fn a_node_goes_on_with_what_an_older_version_wrote() {
+    let place = tempfile::tempdir().unwrap();
+    let layout = store::Layout { name: node::LAYOUT_NAME, version: 2, migrations: &[] };
+    drop(store::Fjall::open(place.path(), &layout).unwrap());
+    assert!(Running::node(place.path()).address().starts_with("sisknode1"));
+    let newer = store::Layout { version: node::LAYOUT_VERSION, ..layout };
+    assert!(store::Fjall::open(place.path(), &newer).is_ok());
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let place = tempfile::tempdir().unwrap();
     let node = Running::node(&place.path().join("one"));
