@@ -96,13 +96,14 @@ impl Hub {
     }
 
     /// The newer link wins, for it proves that the peer is there now. Only if both sides dialled at
-    /// the same time, they must agree: then the smaller key's dial wins.
+    /// the same time, they must agree: then the smaller key's dial wins, once. Who dials again has
+    /// not got that one, but was started anew and knows nothing of it.
     fn yields(&self, new: &Link, old: &Link) -> bool {
         if new.dialled == old.dialled || old.opened.elapsed() > SIMULTANEOUS {
             return false;
         }
         let ours_is_smaller = self.settings.keys.towards(&new.peer).public() < new.peer;
-        old.dialled == ours_is_smaller
+        old.dialled == ours_is_smaller && old.prevails()
     }
 
     pub(crate) fn link(&self, peer: &Peer) -> Option<Arc<Link>> {

@@ -26,6 +26,8 @@ pub(crate) struct Link {
     pub(crate) met_at: Option<SocketAddr>,
     pub(crate) opened: Instant,
     known: AtomicBool,
+    /// Another connection of the same peer had to yield to this one.
+    prevailed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -82,13 +84,26 @@ impl Link {
         dialled: bool,
         met_at: Option<SocketAddr>,
     ) -> Arc<Self> {
-        let (opened, known, state) = (Instant::now(), AtomicBool::new(false), Mutex::default());
-        Arc::new(Self { peer, connection, dialled, met_at, opened, known, state })
+        Arc::new(Self {
+            peer,
+            connection,
+            dialled,
+            met_at,
+            opened: Instant::now(),
+            known: AtomicBool::new(false),
+            prevailed: AtomicBool::new(false),
+            state: Mutex::default(),
+        })
     }
 
     /// Tells whether the machine sees this link for the first time.
     pub(crate) fn is_new(&self) -> bool {
         !self.known.swap(true, Relaxed)
+    }
+
+    /// Tells whether another connection of the same peer is to yield to this one: the first one is.
+    pub(crate) fn prevails(&self) -> bool {
+        !self.prevailed.swap(true, Relaxed)
     }
 
     /// Queues a frame for the peer. If too much waits already it is dropped, and the connection

@@ -245,6 +245,31 @@ async fn a_node_that_forgot_its_connections_says_so() {
 }
 
 #[tokio::test]
+async fn a_node_that_comes_back_at_once_is_turned_away_no_more_than_once() {
+    let mut seeds = [2, 3];
+    seeds.sort_by_key(|seed| key(*seed));
+    let mut smaller = start(node(seeds[0], 0), Memory::new()).await;
+    let mut other = start(node(seeds[1], 0), Memory::new()).await;
+    smaller.connect(&mut other).await;
+    // A connection of the same key, from elsewhere: `other` was started anew, as after a crash.
+    let mut turned_away = 0;
+    loop {
+        let raw = Raw::with_lanes(&smaller, seeds[1]).await;
+        tokio::select! {
+            code = raw.closed() => {
+                assert_eq!(code, Some(Code::Replaced));
+                turned_away += 1;
+            }
+            peer = smaller.connected() => {
+                assert_eq!(peer, other.key);
+                break;
+            }
+        }
+    }
+    assert!(turned_away <= 1, "{turned_away} times");
+}
+
+#[tokio::test]
 async fn a_peer_that_falls_silent_while_nobody_speaks_is_noticed_long_before_quic_gives_up() {
     let mut node = start(node(1, 0), Memory::new()).await;
     let road = Road::to(node.address()).await;
