@@ -41,6 +41,9 @@ struct Link<P> {
     up: bool,
     /// This side has dialled.
     dialled: bool,
+    since: Instant,
+    /// It took the place of one that ended soon.
+    is_second: bool,
     introduced_to: bool,
     /// Where it is, if that was proved.
     met_at: Option<IpAddr>,
@@ -210,9 +213,35 @@ impl<P: Clone> Links<P> {
 
     /// A connection is gone, and with it what was under way. Returns nothing if it was given up
     /// before.
-    pub(crate) fn disconnected(&mut self, node: &NodeId) -> Option<Vec<Turn<P>>> {
+    pub(crate) fn disconnected(&mut self, node: &NodeId, now: Instant) -> Option<Vec<Turn<P>>> {
         self.strangers.remove(node);
-        if self.closing.remove(node) { None } else { Some(self.forget(node)) }
+        if self.closing.remove(node) {
+            return None;
+        }
+        Some(self.await_another(node, now).unwrap_or_else(|| self.forget(node)))
+    }
+
+    /// If two have dialled each other, one connection takes the place of the other. The driver goes on
+    /// dialling, so the next one is awaited for as long as a dial may take; not so a third one.
+    fn await_another(&mut self, node: &NodeId, now: Instant) -> Option<Vec<Turn<P>>> {
+        let is_young = |link: &&mut Link<P>| now.since(link.since) <= REPLACED_WITHIN;
+        let link = self.links.get_mut(node).filter(|link| link.dialled && !link.is_second);
+        let link = link.filter(is_young)?;
+        let mut lost = Vec::new();
+        for (request, ask) in std::mem::take(&mut link.asks) {
+            if ask.word.is_some() {
+                link.asks.insert(request, ask);
+            } else {
+                lost.push((request, ask));
+            }
+        }
+        (link.up, link.introduced_to, link.record, link.met_at) = (false, false, None, None);
+        (link.since, link.is_second) = (now, true);
+        self.timers.retain(|(_, at, request, _)| {
+            at != node || (*request != 0 && !lost.iter().any(|(gone, _)| gone == request))
+        });
+        self.timers.insert((now.after(LOST_AFTER), *node, 0, Due::Lost));
+        Some(lost.into_iter().map(|(_, ask)| Turn::Lost(*node, ask.purpose)).collect())
     }
 
     fn forget(&mut self, node: &NodeId) -> Vec<Turn<P>> {
@@ -394,6 +423,8 @@ impl<P> Link<P> {
         Self {
             up: false,
             dialled,
+            since: now,
+            is_second: false,
             introduced_to: false,
             met_at: None,
             record: None,
@@ -419,6 +450,9 @@ const TIDIED_EVERY: Duration = Duration::from_secs(1);
 const ASKS_MAX: usize = 64;
 /// As QUIC's handshake: three tries on any network that can be used.
 const LOST_AFTER: Duration = Duration::from_secs(3);
+/// How old a connection is at most when one that was dialled from the other side takes its place: as old
+/// as one may be that had to be dialled first, and the 5 s of `spec/transport.md`, section 3.
+const REPLACED_WITHIN: Duration = LOST_AFTER.saturating_add(Duration::from_secs(5));
 /// Until something was measured: most of the internet is within half of it.
 const LATE_FIRST: Duration = Duration::from_millis(300);
 /// Questions of one connection a second: five lookups.

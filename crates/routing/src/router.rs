@@ -124,7 +124,7 @@ impl Machine for Router {
             Input::Connected(peer, met_at) => self.links.connected(node_of(peer), met_at, now),
             Input::Frame(peer, frame) => self.frame(node_of(peer), frame, now, rows),
             Input::Disconnected(peer) => {
-                if let Some(turns) = self.links.disconnected(&node_of(peer)) {
+                if let Some(turns) = self.links.disconnected(&node_of(peer), now) {
                     self.turn(turns, now);
                 }
                 self.gossip.disconnected(node_of(peer), now);

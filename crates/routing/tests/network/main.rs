@@ -9,6 +9,7 @@
     reason = "a test may panic"
 )]
 
+mod dials;
 mod lookups;
 mod reach;
 mod world;

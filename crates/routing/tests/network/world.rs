@@ -190,8 +190,12 @@ impl World {
         match what {
             What::Connect(from, to) => {
                 if self.hosts[to].router.is_some() && self.hosts[from].router.is_some() {
-                    self.hosts[from].links.insert(to);
+                    let replaces = !self.hosts[from].links.insert(to);
                     self.hosts[to].links.insert(from);
+                    if replaces {
+                        self.happen(What::Disconnected(to, from));
+                        self.happen(What::Disconnected(from, to));
+                    }
                     self.happen(What::Connected(to, from));
                     self.enter(LATENCY, What::Connected(from, to));
                 }
