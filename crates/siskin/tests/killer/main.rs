@@ -105,8 +105,10 @@ fn nothing_is_lost_and_all_go_on_while_a_killer_goes_about() {
     thread::scope(|scope| {
         let _alarm = Alarm(&board);
         for (number, citizen) in citizens.iter().enumerate() {
+            citizen.listen(number, &board);
+        }
+        for (number, citizen) in citizens.iter().enumerate() {
             let board = &board;
-            citizen.listen(number, board);
             scope.spawn(move || citizen.chat(number, board, seed as u64));
         }
         for round in 0..blows {
