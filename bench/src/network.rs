@@ -206,6 +206,7 @@ impl Network {
             version: 1,
             devices: vec![Device { key: SigningKey::from_seed(seed).public(), added_s: 1 }],
             homes: vec![home.clone()],
+            copies: 2,
             inbox_key: InboxKey::from_seed([7; 32]).public(),
         };
         Ok(authority.sign_record(draft)?)

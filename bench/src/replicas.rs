@@ -208,6 +208,7 @@ impl Host {
             version: 1,
             devices: vec![Device { key: device.public(), added_s: 1 }],
             homes: vec![address(self.name)?],
+            copies: 2,
             inbox_key: InboxKey::from_seed([3; 32]).public(),
         };
         let bundle = authority.sign_record(record).context("no bundle")?;

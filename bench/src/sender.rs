@@ -54,6 +54,7 @@ impl Author {
                 addresses: vec![([127, 0, 0, 1], 1).into()],
                 ..home.clone()
             }],
+            copies: 2,
             inbox_key: InboxKey::from_seed(seed).public(),
         })?;
         let epoch = Epoch::from_root(CommitId(seed), seed, &seed);

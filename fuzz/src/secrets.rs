@@ -149,6 +149,7 @@ impl Person {
             version: 1,
             devices: vec![Device { key: device.public(), added_s: 1 }],
             homes: vec![NodeAddress { node: NODE, addresses }],
+            copies: 2,
             inbox_key: inbox.public(),
         };
         let bundle = authority.sign_record(draft).unwrap();

@@ -51,6 +51,7 @@ impl Subject for Siskin {
                 added_s: 0,
             }],
             homes: vec![NodeAddress { node: NodeId([1; 32]), addresses: vec![address] }],
+            copies: 2,
             inbox_key: InboxKey::from_seed([7; 32]).public(),
         };
         let bundle = authority.sign_record(draft).ok().context("the record is no good")?;

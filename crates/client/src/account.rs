@@ -79,14 +79,14 @@ impl Me {
     ) -> Result<Self, CommandError> {
         check_new(&name, &homes)?;
         let authority = Authority::create(phrase, &mut step.rng);
-        Self::settle(step, &authority, 1, name, homes)
+        Self::settle(step, &authority, (1, limits::COPIES_MIN), name, homes)
     }
 
     /// Signs a record whose only device is this one, and keeps all of it.
     fn settle(
         step: &mut Step<'_>,
         authority: &Authority,
-        version: u64,
+        (version, copies): (u64, u32),
         name: String,
         homes: Vec<NodeAddress>,
     ) -> Result<Self, CommandError> {
@@ -99,6 +99,7 @@ impl Me {
                 version,
                 devices: vec![crypto::Device { key: device.public(), added_s: step.now.as_secs() }],
                 homes,
+                copies,
                 inbox_key: inbox.public(),
             })
             .map_err(|_| CommandError::BadRequest("its record would be too large"))?;
@@ -184,6 +185,16 @@ impl Me {
     pub(crate) fn own(&self) -> Own {
         let node = |home: Option<&NodeAddress>| home.map(|home| home.node);
         Own { home: node(self.home()), stand_in: node(self.stand_in()) }
+    }
+
+    /// Homes that hold all that the account has although no device talks with them.
+    pub(crate) fn extra_homes(&self) -> impl Iterator<Item = &NodeAddress> {
+        self.bundle.homes().iter().take(self.bundle.copies()).skip(HOMES_SERVED)
+    }
+
+    /// How many nodes have to hold an entry before it is called stored.
+    pub(crate) fn receipts(&self) -> usize {
+        (self.row.receipts as usize).max(RECEIPTS_MIN)
     }
 
     /// Home and stand-in change places.
@@ -477,8 +488,8 @@ impl Recovery {
             .ok_or(CommandError::UnknownAccount)?;
         let authority = Authority::delegate(&self.phrase, Some(&old), &mut step.rng)
             .map_err(|_| CommandError::UnknownAccount)?;
-        let version = old.rank().2.saturating_add(1);
-        Me::settle(step, &authority, version, self.name, self.homes)
+        let next = old.next_draft();
+        Me::settle(step, &authority, (next.version, next.copies), self.name, self.homes)
     }
 }
 
@@ -492,8 +503,8 @@ fn check_new(name: &str, homes: &[NodeAddress]) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The homes of an account that hold everything of its own: the first, and one that can take its place
-/// at once.
+/// The homes of an account with which its devices talk: the first, and one that can take its place at
+/// once.
 pub(crate) fn served(bundle: &Bundle) -> &[NodeAddress] {
     let homes = bundle.homes();
     homes.get(..HOMES_SERVED).unwrap_or(homes)
@@ -551,9 +562,10 @@ fn forget_key_packages(step: &mut Step<'_>, kept: usize) {
     }
 }
 
-/// Homes that hold everything of an account's. A third would make the loss of all still less likely, at
-/// the price of one more copy of everything, which both people of a conversation pay.
-pub const HOMES_SERVED: usize = 2;
+/// Homes that a device talks with. If the account wants more copies than these have, nodes see to it.
+pub const HOMES_SERVED: usize = limits::COPIES_MIN as usize;
+/// Nodes that have to hold an entry before it is called stored, at least: any one of them may be lost.
+pub(crate) const RECEIPTS_MIN: usize = 2;
 /// One-time key packages that each home should have: more people than add one account between
 /// two of its visits, and few enough to hand in in one frame.
 const PACKAGES_WANTED: usize = limits::KEY_PACKAGES_MAX / 4;

@@ -29,6 +29,9 @@ pub enum Action {
     /// Makes these the account's homes, in this order; the first two serve it. Those that are
     /// pinned are kept when homes are chosen another time.
     Move { homes: Vec<NodeAddress>, pinned: Vec<NodeId> },
+    /// Has so many of the homes hold all that the account has, and calls a message stored when so many
+    /// nodes have signed for it: each 2 to 4.
+    WantCopies { copies: u32, receipts: u32 },
     /// Makes a link that lets `uses` strangers ask to become contacts.
     Invite { uses: u32, valid_s: u64 },
     /// Asks the account behind a link to become a contact.
@@ -168,7 +171,7 @@ pub enum CommandError {
 pub enum Mark {
     /// In the outbox.
     Sent = 1,
-    /// Its node holds it durably.
+    /// Enough nodes have signed that they hold it durably.
     Stored = 2,
     /// The contact's device has it.
     Delivered = 3,

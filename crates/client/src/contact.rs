@@ -21,7 +21,8 @@ use crate::{
     machine::Timer,
     ranking::ranking,
     schema::{
-        self, CONTACTS, Contact, DEFERRED, DRAFTS, KEPT, KEY_PACKAGES, OUTBOX, SETTLED, join,
+        self, CONTACTS, Contact, DEFERRED, DRAFTS, KEPT, KEY_PACKAGES, OUTBOX, RECEIPTS, SETTLED,
+        join,
     },
     step::Step,
 };
@@ -642,7 +643,7 @@ impl Client {
         let theirs = self.conversations.values().filter(|c| c.contact == *account).map(|c| c.log);
         for log in theirs.collect::<Vec<_>>() {
             self.forget_conversation(step, &log);
-            for table in [DEFERRED, OUTBOX, KEPT] {
+            for table in [DEFERRED, OUTBOX, KEPT, RECEIPTS] {
                 let mut rest = Vec::new();
                 schema::each(&step.draft, table, &log.0, &mut |key, _| {
                     rest.push(key.to_vec());

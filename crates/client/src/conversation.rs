@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     outbox::{Flow, WINDOW, announced},
-    receipts::{RECEIPTS_MAX, Receipts},
+    receipts::{AWAITED_MAX, Awaited},
     schema::{self, CHANGES, CONVERSATIONS, COUNTERS, EPOCHS, FRONTIERS, Place, SNAPSHOTS, join},
     standing::{BRIEFS_MAX, Briefs},
     step::Step,
@@ -41,7 +41,7 @@ pub(crate) struct Conversation {
     pub(crate) briefs: Briefs,
     /// Entries that one of the own homes will never take, as it says, since when it does.
     pub(crate) doubted: BTreeMap<Place, (NodeId, Instant)>,
-    pub(crate) receipts: Receipts,
+    pub(crate) awaited: Awaited,
     /// How far the outbox has come since the link is up.
     pub(crate) flow: Flow,
     /// The last outbox number in use.
@@ -160,7 +160,7 @@ impl Conversation {
             waiting: Waiting::default(),
             briefs: Briefs::default(),
             doubted: BTreeMap::new(),
-            receipts: Receipts::default(),
+            awaited: Awaited::default(),
             flow: Flow::default(),
             queued: 0,
             untold: BTreeSet::new(),
@@ -191,7 +191,7 @@ impl Conversation {
             waiting: Waiting::default(),
             briefs: Briefs::default(),
             doubted: BTreeMap::new(),
-            receipts: Receipts::default(),
+            awaited: Awaited::default(),
             flow: Flow::default(),
             queued: 0,
             untold: row.untold.iter().flat_map(|n| NodeId::try_from(n.as_slice())).collect(),
@@ -245,7 +245,11 @@ impl Conversation {
             Gauge::new("missing of a conversation", self.waiting.missing(), MISSING_MAX),
             Gauge::new("briefs of a conversation", self.briefs.missing(), BRIEFS_MAX),
             Gauge::new("doubted entries of a conversation", self.doubted.len(), WINDOW),
-            Gauge::new("receipts of a conversation", self.receipts.len(), RECEIPTS_MAX),
+            Gauge::new(
+                "entries of a conversation that await receipts",
+                self.awaited.len(),
+                AWAITED_MAX,
+            ),
             Gauge::new("refusals of a conversation", self.flow.refused.len(), WINDOW),
         ]
     }

@@ -42,6 +42,7 @@ pub use homes::choose_homes;
 pub use invite_link::{InviteLink, LinkError};
 pub use link::transport_seed;
 pub use machine::{Client, Config, Counters};
+pub use receipts::Receipt;
 pub use schema::Place;
 pub use speech::TEXT_MAX;
 

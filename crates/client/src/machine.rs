@@ -462,9 +462,8 @@ impl Client {
                     self.append_accepted(step, node, &log, number);
                 }
             }
-            (Ask::Hedge(log, place), Body::Accepted { sequence, .. }) => {
+            (Ask::Hedge(log, _), Body::Accepted { sequence, .. }) => {
                 sync::stored(step, node, &log, sequence);
-                self.holds(step, &log, place, *node);
             }
             (Ask::PutBundle(version), Body::Accepted { .. }) => {
                 self.bundle_was_put(step, node, version);
@@ -657,6 +656,7 @@ impl Client {
                 }
             }
             Action::Move { homes, pinned } => self.move_home(step, homes, &pinned),
+            Action::WantCopies { copies, receipts } => self.want_copies(step, copies, receipts),
             Action::Invite { uses, valid_s } => match &self.me {
                 Some(me) if me.locked_out() => Err(CommandError::LockedOut),
                 Some(me) => me.invite(step, &mut self.links, uses, valid_s),

@@ -33,17 +33,37 @@ impl Client {
     ) -> Result<Reply, CommandError> {
         self.active()?;
         let me = self.me.as_mut().ok_or(CommandError::NoAccount)?;
-        if me.plan(step, homes, pinned)? {
-            let next = me.next_home().cloned();
-            if let Some(next) = next {
+        let moves = me.plan(step, homes, pinned)?;
+        self.take_next_up(step, moves);
+        Ok(Reply::Nothing)
+    }
+
+    /// Has so many of the homes hold all that the account has, and calls an entry stored when so many
+    /// nodes have signed for it.
+    pub(crate) fn want_copies(
+        &mut self,
+        step: &mut Step<'_>,
+        copies: u32,
+        receipts: u32,
+    ) -> Result<Reply, CommandError> {
+        self.active()?;
+        let me = self.me.as_mut().ok_or(CommandError::NoAccount)?;
+        let moves = me.want_copies(step, copies, receipts)?;
+        self.take_next_up(step, moves);
+        Ok(Reply::Nothing)
+    }
+
+    /// There is another record: it counts at once, unless the next home has to take it first.
+    fn take_next_up(&mut self, step: &mut Step<'_>, moves: bool) {
+        let next = self.me.as_ref().and_then(|me| me.next_home()).cloned();
+        match next.filter(|_| moves) {
+            Some(next) => {
                 self.links.want(step, &next);
                 self.offer(step, &next.node);
             }
-        } else {
-            self.settle_in(step, None);
+            None => self.settle_in(step, None),
         }
         self.drop_idle_links(step);
-        Ok(Reply::Nothing)
     }
 
     /// Goes on with whatever a move has to do at a node that is up.

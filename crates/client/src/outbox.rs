@@ -22,7 +22,8 @@ use crate::{
     link::{Ask, Handle, Opening, Purpose},
     machine::{PAUSE_MIN, Timer, pause},
     schema::{
-        self, CHANGES, DRAFTS, KEPT, MARKS, OUTBOX, Outgoing, Place, join, numbered, prefix_range,
+        self, CHANGES, DRAFTS, KEPT, MARKS, OUTBOX, Outgoing, Place, RECEIPTS, join, numbered,
+        prefix_range,
     },
     step::Step,
     sync,
@@ -183,7 +184,7 @@ impl Client {
         {
             let place = Place::of(&envelope);
             keep(step, log, place, row);
-            self.holds(step, log, place, *node);
+            self.await_receipts(step, log, place, node);
         }
         if number.is_multiple_of(KEPT_SWEPT) {
             sweep_kept(step, log);
@@ -505,6 +506,7 @@ fn sweep_kept(step: &mut Step<'_>, log: &LogId) {
     });
     let excess = kept.len().saturating_sub(KEPT_MAX);
     for place in kept.into_iter().take(excess) {
+        step.draft.delete(RECEIPTS, join(log, &place));
         step.draft.delete(KEPT, join(log, place));
     }
 }

@@ -124,6 +124,7 @@ mod tests {
             version,
             devices: vec![Device { key, added_s: 1 }],
             homes: homes.iter().map(home).collect(),
+            copies: 2,
             inbox_key: InboxKey::from_seed([seed; 32]).public(),
         };
         authority.sign_record(record).unwrap()

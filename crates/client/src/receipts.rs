@@ -1,31 +1,56 @@
-//! Receipts: which nodes have an own entry on disk. A message is stored once the device has checked this
-//! for enough nodes itself; it takes no node's word for what another one holds. Specified in
-//! `spec/delivery.md`, section 6.
+//! Receipts: which nodes have signed that an own entry is on their disk. A message is stored once the
+//! device has checked this for enough nodes itself; it takes no node's word for what another one holds.
+//! Receipts are kept until the contact has acknowledged the entry. Specified in `spec/delivery.md`,
+//! section 6.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crypto::{HELD_CONTEXT, held_message, verify};
-use proto::{Body, Entry, Envelope, LogId, NodeId, PublicKey, Reference, limits};
+use proto::{Body, Entry, Envelope, LogId, NodeId, PublicKey, Reference, Rows, limits};
 
 use crate::{
-    Client, Mark,
+    Client, Event, Mark,
     link::{Ask, Handle, Opening, Purpose},
     machine::{PAUSE_MIN, Timer},
     outbox::{mark_of, raise},
-    schema::{self, KEPT, Outgoing, Place, place_of},
-    step::Step,
+    schema::{self, KEPT, Outgoing, Place, RECEIPTS, place_of},
+    step::{Durability, Step},
 };
 
-/// Who holds what has left the outbox and is not stored.
+/// What has left the outbox and is not stored.
 #[derive(Debug, Default)]
-pub(crate) struct Receipts {
-    holders: BTreeMap<Place, BTreeSet<NodeId>>,
+pub(crate) struct Awaited(BTreeSet<Place>);
+
+impl Awaited {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
-impl Receipts {
-    pub(crate) fn len(&self) -> usize {
-        self.holders.len()
-    }
+/// A node's word for an own entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Who has signed.
+    pub node: NodeId,
+    /// Over log and entry; see `spec/frames.md`, section 5.
+    pub signature: [u8; 64],
+}
+
+/// The receipts for an own entry that the contact has not acknowledged yet.
+pub(crate) fn receipts(rows: &dyn Rows, log: &LogId, place: Place) -> Vec<Receipt> {
+    let row = rows.get(RECEIPTS, &place.key(log)).unwrap_or_default();
+    let receipts = row.chunks_exact(RECEIPT_LEN).filter_map(|receipt| {
+        let (node, signature) = receipt.split_first_chunk::<32>()?;
+        Some(Receipt { node: NodeId(*node), signature: signature.try_into().ok()? })
+    });
+    receipts.collect()
+}
+
+fn keep(step: &mut Step<'_>, log: &LogId, place: Place, receipt: Receipt) {
+    let mut row = step.draft.get(RECEIPTS, &place.key(log)).unwrap_or_default();
+    row.extend(receipt.node.0);
+    row.extend(receipt.signature);
+    step.draft.put(RECEIPTS, place.key(log), row);
 }
 
 impl Client {
@@ -46,50 +71,79 @@ impl Client {
         if !conversation.may_hold(&holder) {
             return self.count_dropped();
         }
-        if mark_of(&step.draft, &log, place) != Some(Mark::Sent) {
+        let mark = mark_of(&step.draft, &log, place);
+        let known = receipts(&step.draft, &log, place);
+        if !matches!(mark, Some(Mark::Sent | Mark::Stored))
+            || known.len() >= limits::RANKING_MAX
+            || known.iter().any(|receipt| receipt.node == holder)
+        {
             return;
         }
         let message = held_message(&log, &place.id);
         match verify(&PublicKey(holder.0), HELD_CONTEXT, &message, signature) {
-            Ok(()) => self.holds(step, &log, place, holder),
+            Ok(()) => {
+                keep(step, &log, place, Receipt { node: holder, signature: *signature });
+                step.event(Event::Timeline(log));
+                if mark == Some(Mark::Sent) {
+                    self.count_receipts(step, &log, place);
+                } else {
+                    // It could be had again.
+                    step.durability = Durability::Later;
+                }
+            }
             // What it only passes on it need not have checked.
             Err(_) if holder != *node => self.count_dropped(),
             Err(_) => self.caught(step.now, node),
         }
     }
 
-    /// A node holds an own entry: enough of them, and it is stored.
-    pub(crate) fn holds(&mut self, step: &mut Step<'_>, log: &LogId, place: Place, holder: NodeId) {
+    /// Another node has signed for an own entry: if they are enough, it is stored. Who was named when it
+    /// was said and is no more does not count.
+    fn count_receipts(&mut self, step: &mut Step<'_>, log: &LogId, place: Place) {
+        let (Some(me), Some(conversation)) = (&self.me, self.conversations.get_mut(log)) else {
+            return;
+        };
+        let holders = conversation.ranking.nodes.iter().chain(me.extra_homes());
+        let holders: BTreeSet<NodeId> = holders.map(|holder| holder.node).collect();
+        let receipts = receipts(&step.draft, log, place).into_iter();
+        let count = receipts.filter(|receipt| conversation.may_hold(&receipt.node)).count();
+        if count >= me.receipts().min(holders.len()) {
+            conversation.awaited.0.remove(&place);
+            raise(step, log, place, Mark::Stored);
+        }
+    }
+
+    /// A node has accepted an own entry. If not enough nodes sign for it soon, another one is given it.
+    pub(crate) fn await_receipts(
+        &mut self,
+        step: &Step<'_>,
+        log: &LogId,
+        place: Place,
+        node: &NodeId,
+    ) {
         if mark_of(&step.draft, log, place) != Some(Mark::Sent) {
             return;
         }
         let Some(conversation) = self.conversations.get_mut(log) else { return };
-        let enough = WRITES.min(conversation.ranking.nodes.len());
-        let all = &mut conversation.receipts.holders;
-        let holders = all.entry(place).or_default();
-        holders.insert(holder);
-        if holders.len() >= enough {
-            all.remove(&place);
-            return raise(step, log, place, Mark::Stored);
-        }
-        while all.len() > RECEIPTS_MAX {
+        conversation.awaited.0.insert(place);
+        while conversation.awaited.len() > AWAITED_MAX {
             // Sent again on the next connection.
-            all.pop_first();
+            conversation.awaited.0.pop_first();
         }
-        let patience = self.links.patience(&holder);
+        let patience = self.links.patience(node);
         self.arm(step.now.after(patience), Timer::Hedge(*log));
     }
 
     /// Too few nodes hold what the home has accepted: the stand-in is given it as well.
     pub(crate) fn hedge(&mut self, step: &mut Step<'_>, log: &LogId) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
-        let holders = &mut conversation.receipts.holders;
-        holders.retain(|place, _| mark_of(&step.draft, log, *place) == Some(Mark::Sent));
+        let awaited = &mut conversation.awaited;
+        awaited.0.retain(|place| mark_of(&step.draft, log, *place) == Some(Mark::Sent));
+        let places: Vec<Place> = awaited.0.iter().copied().collect();
         let Some(node) = conversation.stand_in() else { return };
-        if conversation.receipts.len() == 0 || !self.links.is_up(&node) {
+        if places.is_empty() || !self.links.is_up(&node) {
             return;
         }
-        let places: Vec<Place> = conversation.receipts.holders.keys().copied().collect();
         for place in places.into_iter().take(HEDGED_MAX) {
             let row: Option<Outgoing> = schema::load(&step.draft, KEPT, &place.key(log));
             let envelope = row.and_then(|row| Envelope::decode(&row.envelope).ok());
@@ -128,9 +182,9 @@ impl Client {
     }
 }
 
-/// Nodes that have to hold an entry before it is called stored: any one of them may then be lost.
-const WRITES: usize = 2;
+/// Node and signature.
+const RECEIPT_LEN: usize = 32 + 64;
 /// Entries of a conversation that wait for receipts: as many as may wait for one peer.
-pub(crate) const RECEIPTS_MAX: usize = limits::QUEUE_FRAMES_MAX;
+pub(crate) const AWAITED_MAX: usize = limits::QUEUE_FRAMES_MAX;
 /// Entries that are given to the stand-in at a time.
 const HEDGED_MAX: usize = 64;

@@ -63,6 +63,10 @@ pub(crate) const KEPT: Table = Table(22);
 /// copy of the log learns from it which keys may write.
 pub(crate) const CHANGES: Table = Table(23);
 
+/// Log ‖ position ‖ id → node ‖ signature, each after the other: who has signed that it holds an own entry,
+/// until the contact has acknowledged that.
+pub(crate) const RECEIPTS: Table = Table(24);
+
 /// This device and its account.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Account {
@@ -96,6 +100,9 @@ pub(crate) struct Account {
     /// Homes that don't serve the account, and why.
     #[prost(message, repeated, tag = "13")]
     pub(crate) refusals: Vec<Refusal>,
+    /// Nodes that have to hold an entry before it is called stored; 0: two.
+    #[prost(uint32, tag = "14")]
+    pub(crate) receipts: u32,
 }
 
 /// A home does not serve the account.

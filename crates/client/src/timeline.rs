@@ -15,8 +15,8 @@ use crate::{
     Event, Mark,
     conversation::Conversation,
     schema::{
-        self, ANNOTATIONS, ARRIVALS, KEPT, MARKS, MESSAGES, MessageRow, Place, REFERENCES, join,
-        numbered, place_of, prefix_range,
+        self, ANNOTATIONS, ARRIVALS, KEPT, MARKS, MESSAGES, MessageRow, Place, RECEIPTS,
+        REFERENCES, join, numbered, place_of, prefix_range,
     },
     step::Step,
 };
@@ -84,6 +84,7 @@ pub(crate) fn retreat(
         step.draft.delete(MESSAGES, place.key(&log));
         step.draft.delete(REFERENCES, join(&log, place.id.reference()));
         step.draft.delete(MARKS, place.key(&log));
+        step.draft.delete(RECEIPTS, place.key(&log));
         if let Some(target) = target_of(&content.body) {
             step.draft.delete(ANNOTATIONS, annotation_key(&log, &target, *place));
         }
@@ -176,8 +177,10 @@ pub(crate) fn mark(step: &mut Step<'_>, log: &LogId, references: &[Reference], m
             continue;
         }
         step.draft.put(MARKS, key.clone(), [mark as u8]);
-        if step.draft.get(KEPT, &key).is_some() {
-            step.draft.delete(KEPT, key.clone());
+        for table in [KEPT, RECEIPTS] {
+            if step.draft.get(table, &key).is_some() {
+                step.draft.delete(table, key.clone());
+            }
         }
         let row: Option<MessageRow> = schema::load(&step.draft, MESSAGES, &key);
         let content = row.and_then(|row| Content::decode(&row.content).ok());

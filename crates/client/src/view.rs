@@ -13,7 +13,8 @@ use proto::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ContactState, Mark, Place,
+    ContactState, Mark, Place, Receipt,
+    receipts::receipts,
     schema::{
         self, ACCOUNT, ANNOTATIONS, ARRIVALS, CONTACTS, DEFERRED, DRAFTS, FRONTIERS, INVITES,
         KEY_PACKAGES, MARKS, MESSAGES, MessageRow, OUTBOX, current, join, numbered, place_of,
@@ -92,6 +93,8 @@ pub struct MessageView {
     pub reactions: BTreeMap<AccountId, String>,
     /// How far it has come, if it is one's own.
     pub mark: Option<Mark>,
+    /// The nodes that have signed for it, until the contact has it.
+    pub receipts: Vec<Receipt>,
 }
 
 /// One thing to show in a timeline.
@@ -304,6 +307,7 @@ fn message_view(rows: &dyn Rows, log: &LogId, place: Place, row: &[u8]) -> Optio
         reply_to: reply_to.and_then(|target| place_of(rows, log, &target)).map(|place| place.id),
         reactions: BTreeMap::new(),
         mark: mark.filter(|_| own),
+        receipts: receipts(rows, log, place),
     };
     let prefix = join(log, place.id.reference());
     schema::each(rows, ANNOTATIONS, &prefix, &mut |key, _| {

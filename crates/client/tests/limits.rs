@@ -206,6 +206,7 @@ fn request(to: &Bundle, recipient: AccountId, home: &proto::NodeAddress, number:
         version: 1,
         devices: vec![Device { key: device.public(), added_s: 1 }],
         homes: vec![home.clone()],
+        copies: 2,
         inbox_key: InboxKey::from_seed(seed).public(),
     };
     let bundle = authority.sign_record(record).unwrap();

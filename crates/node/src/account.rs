@@ -17,10 +17,23 @@ use crate::{
 pub(crate) enum Change {
     /// Nothing: it is the one that is here.
     None,
-    /// There is a new account, whose inbox has this number and this ranking.
-    Registered(AccountId, u64, Ranking),
-    /// An account has these devices now, whose inbox has this number and this ranking.
-    Devices(u64, Vec<PublicKey>, Ranking),
+    /// There is a new account.
+    Registered(AccountId, Home),
+    /// An account has these devices now.
+    Devices(Vec<PublicKey>, Home),
+}
+
+/// What an account has here.
+#[derive(Debug)]
+pub(crate) struct Home {
+    /// The number of its inbox.
+    pub(crate) inbox: u64,
+    /// Who holds that.
+    pub(crate) ranking: Ranking,
+    /// How many homes are to hold what the account has; none if this is none of them.
+    pub(crate) copies: usize,
+    /// SHA-256 of its record.
+    pub(crate) record: [u8; 32],
 }
 
 /// A record is refused, perhaps because of a better one.
@@ -59,7 +72,7 @@ pub(crate) fn put_bundle(
         draft.put(BUNDLES, account.0, bytes);
         let inbox = logs.create_inbox(draft, account, devices.into_iter(), incarnation);
         quota.register(draft, inbox, ACCOUNT_CHARGE);
-        return Ok(Change::Registered(account, inbox, inbox_ranking(&bundle, config.node)));
+        return Ok(Change::Registered(account, Home::of(&bundle, inbox, config.node)));
     };
     if stored == bytes {
         return Ok(Change::None);
@@ -81,7 +94,16 @@ pub(crate) fn put_bundle(
         key_package::remove(draft, quota, inbox, &device);
     }
     logs.set_devices(draft, inbox, devices.iter().copied());
-    Ok(Change::Devices(inbox, devices, inbox_ranking(&bundle, config.node)))
+    Ok(Change::Devices(devices, Home::of(&bundle, inbox, config.node)))
+}
+
+impl Home {
+    fn of(bundle: &Bundle, inbox: u64, node: NodeId) -> Self {
+        let is_home = bundle.homes().iter().any(|home| home.node == node);
+        let copies = if is_home { bundle.copies() } else { 0 };
+        let (ranking, record) = (inbox_ranking(bundle, node), bundle.hash());
+        Self { inbox, ranking, copies, record }
+    }
 }
 
 /// Who holds an account's inbox, as this node has to know: nobody else, unless there are two that serve
@@ -108,10 +130,9 @@ pub(crate) fn moved_to(rows: &dyn Rows, account: AccountId, node: NodeId) -> Opt
     bundle.homes().iter().all(|home| home.node != node).then_some(bytes)
 }
 
-/// How many of an account's homes hold what it has, the first ones of its bundle: its home, and one
-/// to stand in for it. Each further one would cost a copy of everything, and helps only when both of
-/// these are gone.
-pub(crate) const HOMES_SERVED: usize = 2;
+/// How many of an account's homes a device talks with, the first ones of its bundle: its home, and one
+/// to stand in for it. If the account wants more copies than these, the others stand by and have them.
+const HOMES_SERVED: usize = limits::COPIES_MIN as usize;
 
 /// What an account is charged for being here: the largest bundle, its inbox with its ranking, and all
 /// its invites, so that none of these can fail for want of room later.

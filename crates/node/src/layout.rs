@@ -50,6 +50,10 @@ pub(crate) const DROPS: Table = Table(24);
 pub(crate) const STANDING_IN: Table = Table(25);
 /// Number → the sum of the ids of the entries that are kept; absent until they are counted.
 pub(crate) const FINGERPRINTS: Table = Table(26);
+/// Number of the inbox → nothing; its account wants more copies than two.
+pub(crate) const MORE_COPIES: Table = Table(27);
+/// Other node ‖ number of the inbox → SHA-256 of the record of the account that the other has yet to hear of.
+pub(crate) const UNTOLD: Table = Table(28);
 
 /// What a log is; written when its keys change.
 #[derive(Clone, Debug, PartialEq, Eq)]

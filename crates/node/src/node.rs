@@ -3,10 +3,12 @@
 
 mod accounts;
 mod compare;
+mod copies;
 mod drain;
 mod logs;
 mod network;
 mod receipts;
+mod records;
 mod replication;
 mod standby;
 
@@ -54,6 +56,8 @@ pub struct Node {
     routes: Option<Routes>,
     /// When to see whether copies are still needed that were made for somebody who was gone.
     look: standby::Look,
+    /// Who wants more copies than two.
+    copies: copies::Copies,
     /// Its operator is about to end it for good.
     draining: Option<drain::Draining>,
     /// Answers to the input in hand, held back until its commit is queued.
@@ -134,6 +138,7 @@ impl Node {
         gauges.extend(self.tails.gauges());
         gauges.extend(self.logs.gauges());
         gauges.push(self.quota.gauge());
+        gauges.push(self.copies.gauge(self.quota.accounts()));
         gauges.extend(self.replicas.gauges());
         gauges.extend(self.receipts.gauges());
         gauges.extend(self.comparisons.gauges());
@@ -172,6 +177,7 @@ impl Machine for Node {
             counting,
             routes: routes.transpose()?,
             look: standby::Look::open(rows, config.standby_kept, now),
+            copies: copies::Copies::open(rows, now),
             draining: None,
             replies: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -212,6 +218,7 @@ impl Machine for Node {
                 self.recruit(&draft, now);
                 self.look_whether_to_stand_in(&mut draft, now);
                 self.go_on_draining(&draft, now);
+                self.go_on_copying(&draft, now);
                 self.compare_timeout(&mut draft, now);
             }
         }
@@ -232,7 +239,8 @@ impl Machine for Node {
         let (look, compared) = (self.look.poll_timeout(), self.comparisons.poll_timeout());
         let recount = self.recount.poll_timeout(self.comparisons.is_alone());
         let drain = self.draining.as_ref().map(drain::Draining::poll_timeout);
-        let others = [look, drain, compared, recount, self.counting.poll_timeout()];
+        let copied = self.copies.poll_timeout();
+        let others = [look, drain, copied, compared, recount, self.counting.poll_timeout()];
         [logs, replicas, routes].into_iter().chain(others).flatten().min()
     }
 }
@@ -250,7 +258,7 @@ impl Node {
     fn settle(&mut self, mut draft: Draft<'_>, durability: Durability, now: Instant) {
         for peer in self.replicas.take_fresh() {
             if self.sessions.check_greeted(peer).is_ok() {
-                self.node_greeted(peer, now);
+                self.node_greeted(peer, &mut draft, now);
             }
         }
         let pushed = self.replicas.settle(&mut draft, &mut self.logs, now);
@@ -322,7 +330,7 @@ impl Node {
         let result = self.sessions.hello(peer, hello);
         match result {
             Ok(()) => {
-                self.node_greeted(peer, now);
+                self.node_greeted(peer, draft, now);
                 self.routing_greeted(peer, draft, now);
             }
             Err(Code::Version) => {

@@ -31,7 +31,7 @@ use crate::{
     log::Logs,
 };
 use lazy::Lazy;
-pub(crate) use peering::{Answered, is_about_the_entry};
+pub(crate) use peering::{Answered, RecordHash, is_about_the_entry};
 use peering::{FRAMES_MAX, GONE, Peering, REDIAL, UNNEEDED};
 use recruit::Recruits;
 pub(crate) use rows::{
@@ -126,13 +126,12 @@ impl Replicas {
         self.peers.contains_key(peer)
     }
 
-    /// A peer has said Hello.
-    pub(crate) fn greeted(&mut self, peer: Peer, now: Instant) {
-        if let Some(peering) = self.peers.get_mut(&peer) {
-            peering.greeted(now);
-            self.touched.insert(peer);
-            self.recruits.back(&peer, now);
-        }
+    /// A peer has said Hello. Tells whether it was sought to make copies.
+    pub(crate) fn greeted(&mut self, peer: Peer, now: Instant) -> bool {
+        let Some(peering) = self.peers.get_mut(&peer) else { return false };
+        peering.greeted(now);
+        self.touched.insert(peer);
+        self.recruits.back(&peer, now)
     }
 
     /// Peers that are wanted since this input and whose Hello may have gone unnoticed.
@@ -167,29 +166,53 @@ impl Replicas {
         !self.recruits.is_gone(peer) && !self.recruits.is_unwilling(peer, account, now)
     }
 
+    /// How many nodes are gone.
+    pub(crate) fn gone(&self) -> u64 {
+        self.recruits.gone_count()
+    }
+
     /// Whether the connection to a node has stood for so long.
     pub(crate) fn is_up_for(&self, peer: &Peer, time: Duration, now: Instant) -> bool {
         self.peers.get(peer).is_some_and(|p| p.is_up && now.since(p.since) >= time)
     }
 
     /// Asks a standby to make a copy of a log, if it is connected; else that is seen to first, and it is
-    /// asked in the next round.
+    /// asked in the next round. Returns false if it has enough to do for a moment.
     pub(crate) fn recruit(
         &mut self,
         standby: &NodeAddress,
         account: AccountId,
         recruit: Recruit,
         now: Instant,
-    ) {
+    ) -> bool {
         let peer = PublicKey(standby.node.0);
         self.want(peer, &standby.addresses, now);
-        let frame = self.peers.get_mut(&peer).and_then(|peering| peering.recruit(account, recruit));
-        match frame {
-            Some(frame) => self.outputs.push(Output::Transmit(peer, frame)),
-            None => self.recruits.sought(peer),
-        }
         // If nothing comes of it, the connection is not needed.
         self.at(&peer, now.after(ROUND_TIME.saturating_add(GRACE)), UNNEEDED);
+        let Some(peering) = self.peers.get_mut(&peer).filter(|peering| peering.is_up) else {
+            self.recruits.sought(peer);
+            return true;
+        };
+        let frame = peering.recruit(account, recruit);
+        let is_asked = frame.is_some();
+        self.outputs.extend(frame.map(|frame| Output::Transmit(peer, frame)));
+        is_asked
+    }
+
+    /// Tells a node an account's record, unless it is not there or is being told another one.
+    pub(crate) fn tell_record(
+        &mut self,
+        peer: &Peer,
+        (inbox, hash): (u64, RecordHash),
+        record: Vec<u8>,
+    ) {
+        let frame = self.peers.get_mut(peer).and_then(|p| p.tell_record(inbox, hash, record));
+        self.outputs.extend(frame.map(|frame| Output::Transmit(*peer, frame)));
+    }
+
+    /// The logs of those who are gone are looked at from this one on, in a moment.
+    pub(crate) fn vacancies_from(&mut self, number: u64) {
+        self.recruits.vacancies_from(number);
     }
 
     /// A standby would not make a copy.

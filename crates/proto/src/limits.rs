@@ -23,6 +23,10 @@ pub const POSITION_MAX: u64 = 1 << 48;
 pub const DEVICES_MAX: usize = 16;
 /// Nodes of a ranking.
 pub const RANKING_MAX: usize = 8;
+/// Homes of an account that hold all that it has, unless it wants more: one, and one to take its place.
+pub const COPIES_MIN: u32 = 2;
+/// The same if it wants as many as there can be: those of two people fill a ranking.
+pub const COPIES_MAX: u32 = 4;
 /// Addresses of one node: a few networks, both IP versions.
 pub const NODE_ADDRESSES_MAX: usize = 4;
 /// One-time key packages that a node holds for one device.

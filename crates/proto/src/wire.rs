@@ -53,6 +53,9 @@ pub struct AccountRecord {
     /// X-Wing public key, 1,216 bytes.
     #[prost(bytes = "vec", tag = "6")]
     pub inbox_key: ::prost::alloc::vec::Vec<u8>,
+    /// How many of the homes hold all that the account has; absent: 2.
+    #[prost(uint32, tag = "7")]
+    pub copies: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Device {

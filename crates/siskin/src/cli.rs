@@ -253,6 +253,18 @@ pub(crate) enum HomeCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Have more of your home nodes hold all that you have, so that more of them may be lost at once
+    Copies {
+        /// How many of your homes, of as many as you have
+        #[arg(value_parser = clap::value_parser!(u32).range(2..=4))]
+        copies: u32,
+        /// How many nodes have to sign for a message before it is called stored (default: as many as
+        /// copies, 3 at most)
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=4))]
+        receipts: Option<u32>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
     /// Move to these nodes, or to some that are chosen by lot; nothing is lost, whoever writes meanwhile
     Move(MoveArgs),
 }

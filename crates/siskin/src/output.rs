@@ -115,15 +115,21 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> String {
     escaped
 }
 
-/// How far a message has come, in one or two characters and a word.
-pub(crate) fn tick(mark: MarkShape) -> &'static str {
-    match mark {
+/// How far a message has come, in one or two characters and a word; on how many nodes it is, if that is
+/// known.
+pub(crate) fn tick(mark: MarkShape, stored_on: usize) -> String {
+    let word = match mark {
         MarkShape::Waiting => "… waiting",
         MarkShape::Sent => "… sent",
         MarkShape::Stored => "✓ stored",
         MarkShape::Delivered => "✓✓ delivered",
         MarkShape::Read => "✓✓ read",
         MarkShape::Refused => "✗ refused",
+    };
+    match (mark, stored_on) {
+        (MarkShape::Stored, 1..) => format!("{word} on {stored_on}"),
+        (MarkShape::Sent, 1..) => format!("{word}, on {stored_on}"),
+        _ => word.to_owned(),
     }
 }
 

@@ -40,6 +40,7 @@ impl Account {
             version: self.bundles.len() as u64 + 1,
             devices: vec![Device { key, added_s: 0 }],
             homes,
+            copies: 2,
             inbox_key: InboxKey::from_seed([7; 32]).public(),
         };
         if let Ok(bundle) = self.authority.sign_record(draft) {

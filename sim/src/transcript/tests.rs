@@ -113,6 +113,7 @@ fn bundle() -> (AccountId, PublicKey, Vec<u8>) {
             node: NodeId(SigningKey::from_seed([3; 32]).public().0),
             addresses: vec!["127.0.0.1:4440".parse().unwrap()],
         }],
+        copies: 2,
         inbox_key: InboxKey::from_seed([4; 32]).public(),
     };
     let bundle = authority.sign_record(draft).unwrap();

@@ -1,7 +1,7 @@
 //! The account's part in a move: the record for the next home, and the homes that were left.
 //! Specified in `spec/delivery.md`, section 7.
 
-use crypto::{Authority, Bundle};
+use crypto::{Authority, Bundle, RecordDraft};
 use prost::Message;
 use proto::{Code, NodeAddress, NodeId, limits, wire};
 
@@ -87,23 +87,58 @@ impl Me {
         self.row.pinned = pinned.map(|node| node.0.to_vec()).collect();
         let newest = self.next.as_ref().unwrap_or(&self.bundle);
         if newest.homes() != homes {
-            let authority = Authority::decode(&self.row.authority)
-                .map_err(|_| CommandError::BadRequest("its authority can't be read"))?;
-            let mut draft = newest.next_draft();
-            draft.homes = homes;
-            let next = authority
-                .sign_record(draft)
-                .map_err(|_| CommandError::BadRequest("its record would be too large"))?;
-            let given_up = self.next_home().cloned();
-            self.next = Some(next);
-            // It may have taken the record, and its answer be on the way: it must hear of the next.
-            if let Some(home) = given_up.filter(|home| !self.is_next_home(&home.node)) {
-                self.leave(step, home);
-            }
+            self.sign_next(step, |draft| draft.homes = homes)?;
         }
         self.row.moving_trouble = String::new();
         self.save(step);
-        Ok(self.next_home().is_some_and(|next| !self.is_served(&next.node)))
+        Ok(self.moves())
+    }
+
+    /// Signs the record that wants so many copies. An entry is called stored when so many nodes have
+    /// signed for it. Tells whether the account is about to move.
+    pub(crate) fn want_copies(
+        &mut self,
+        step: &mut Step<'_>,
+        copies: u32,
+        receipts: u32,
+    ) -> Result<bool, CommandError> {
+        let allowed = limits::COPIES_MIN..=limits::COPIES_MAX;
+        if !allowed.contains(&copies) || !allowed.contains(&receipts) {
+            return Err(CommandError::BadRequest("copies and receipts are two to four"));
+        }
+        let newest = self.next.as_ref().unwrap_or(&self.bundle);
+        if newest.next_draft().copies != copies {
+            self.sign_next(step, |draft| draft.copies = copies)?;
+        }
+        self.row.receipts = receipts;
+        self.save(step);
+        Ok(self.moves())
+    }
+
+    /// Whether the next home has to take the record before it counts.
+    fn moves(&self) -> bool {
+        self.next_home().is_some_and(|next| !self.is_served(&next.node))
+    }
+
+    fn sign_next(
+        &mut self,
+        step: &Step<'_>,
+        change: impl FnOnce(&mut RecordDraft),
+    ) -> Result<(), CommandError> {
+        let authority = Authority::decode(&self.row.authority)
+            .map_err(|_| CommandError::BadRequest("its authority can't be read"))?;
+        let mut draft = self.next.as_ref().unwrap_or(&self.bundle).next_draft();
+        change(&mut draft);
+        let next = authority
+            .sign_record(draft)
+            .map_err(|_| CommandError::BadRequest("its record would be too large"))?;
+        let given_up = self.next_home().cloned();
+        self.next = Some(next);
+        // It may have taken the record, and its answer be on the way: it must hear of the next.
+        if let Some(home) = given_up.filter(|home| !self.is_next_home(&home.node)) {
+            self.leave(step, home);
+        }
+        Ok(())
     }
 
     /// Gives up a move that the next home would not have.

@@ -26,6 +26,10 @@ pub struct HomesView {
     pub untold: Vec<NodeAddress>,
     /// Why the next home does not take the account; empty if it does.
     pub trouble: String,
+    /// How many of the homes are to hold all that the account has.
+    pub copies: u32,
+    /// How many nodes have to sign for a message before it is called stored, as far as there are so many.
+    pub receipts: u32,
     /// What they cost.
     pub cost: CostView,
 }
@@ -37,8 +41,10 @@ pub struct HomeView {
     pub address: NodeAddress,
     /// The user has pinned it.
     pub pinned: bool,
-    /// It holds the inbox and the conversations. The others are named for when it is gone.
+    /// It holds the inbox and the conversations, and devices talk with it.
     pub serves: bool,
+    /// It holds them. Those that don't are named for when others are gone.
+    pub has_copies: bool,
     /// It has taken all that it is to hold: the record, key packages and every open invite.
     pub settled: bool,
     /// Why it does not serve the account; empty if it does, or has not answered yet.
@@ -72,6 +78,7 @@ pub fn homes(rows: &dyn Rows) -> Option<HomesView> {
         address: address.clone(),
         pinned: row.pinned.iter().any(|node| *node == address.node.0),
         serves: at < account::HOMES_SERVED,
+        has_copies: at < bundle.copies(),
         settled: packages
             .iter()
             .any(|(_, package)| package.last_resort && package.is_at(&address.node))
@@ -80,12 +87,15 @@ pub fn homes(rows: &dyn Rows) -> Option<HomesView> {
     };
     let next = account::next(&row).map(|next| next.homes().to_vec()).unwrap_or_default();
     let former = row.former.iter().filter_map(|former| former.home.as_ref());
-    let (cost, untold) = cost(rows);
+    let extra = bundle.homes().iter().take(bundle.copies()).skip(account::HOMES_SERVED);
+    let (cost, untold) = cost(rows, &extra.map(|home| home.node).collect::<Vec<_>>());
     Some(HomesView {
         homes: bundle.homes().iter().enumerate().map(home).collect(),
         next,
         former: former.filter_map(|home| NodeAddress::try_from(home).ok()).collect(),
         untold,
+        copies: bundle.next_draft().copies,
+        receipts: row.receipts.max(u32::try_from(account::RECEIPTS_MIN).unwrap_or(u32::MAX)),
         trouble: row.moving_trouble,
         cost,
     })
@@ -103,7 +113,8 @@ fn why_not(row: &schema::Account, node: &NodeId) -> Option<String> {
     Some(refusal.why.clone())
 }
 
-fn cost(rows: &dyn Rows) -> (CostView, Vec<NodeAddress>) {
+/// `extra` are homes that have copies without being named by rankings.
+fn cost(rows: &dyn Rows, extra: &[NodeId]) -> (CostView, Vec<NodeAddress>) {
     let (mut cost, mut untold, mut named) = (CostView::default(), Vec::new(), BTreeSet::new());
     for (log, row) in schema::load_all::<schema::Conversation>(rows, CONVERSATIONS, b"") {
         let ranking = row.ranking.and_then(|ranking| Ranking::try_from(ranking).ok());
@@ -116,7 +127,8 @@ fn cost(rows: &dyn Rows) -> (CostView, Vec<NodeAddress>) {
             bytes = bytes.saturating_add(u64::try_from(envelope).unwrap_or(u64::MAX));
             ControlFlow::Continue(())
         });
-        let copies = u64::try_from(nodes.len()).unwrap_or(u64::MAX);
+        let extra = extra.iter().filter(|home| nodes.iter().all(|node| node.node != **home));
+        let copies = u64::try_from(nodes.len().saturating_add(extra.count())).unwrap_or(u64::MAX);
         let (fewest, most) = cost.copies;
         cost = CostView {
             logs: cost.logs.saturating_add(1),

@@ -61,6 +61,8 @@ pub struct Device {
     tickets: u64,
 }
 
+const NODE_SEED: [u8; 32] = [200; 32];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     Node,
@@ -69,7 +71,7 @@ enum End {
 
 impl World {
     pub fn new(seed: u8, devices: usize) -> Self {
-        let node_key = SigningKey::from_seed([200; 32]).public();
+        let node_key = SigningKey::from_seed(NODE_SEED).public();
         let address = NodeAddress {
             node: NodeId(node_key.0),
             addresses: vec!["127.0.0.1:4440".parse().unwrap()],
@@ -112,7 +114,8 @@ impl World {
     // What can happen to machines.
 
     pub fn start_node(&mut self) {
-        let config = NodeConfig::new(self.address.node);
+        let key = Some(SigningKey::from_seed(NODE_SEED));
+        let config = NodeConfig { key, ..NodeConfig::new(self.address.node) };
         let seed = Seed(self.bytes());
         let rows = self.node.store.as_rows();
         self.node.machine = Some(Node::open(config, seed, self.now, rows).unwrap());

@@ -78,6 +78,11 @@ impl Bundle {
         &self.record.homes
     }
 
+    /// How many of the homes, from the first that are not gone, are to hold all that the account has.
+    pub fn copies(&self) -> usize {
+        (self.record.copies as usize).min(self.record.homes.len())
+    }
+
     /// The X-Wing public key that contact requests are sealed to.
     pub fn inbox_key(&self) -> &[u8] {
         &self.record.inbox_key
@@ -157,7 +162,7 @@ pub enum BundleError {
     /// None, too many, one twice, or no key or a weak one.
     #[error("the bundle's devices are not valid")]
     Devices,
-    /// None, too many, one twice, or no address.
+    /// None, too many, one twice, no address, or a number of copies beyond the limits.
     #[error("the bundle's home set is not valid")]
     Homes,
     /// Not an X-Wing public key.

@@ -16,6 +16,9 @@ pub struct RecordDraft {
     pub devices: Vec<Device>,
     /// The home set: 1 to [`limits::RANKING_MAX`] nodes, each once, in order of preference.
     pub homes: Vec<NodeAddress>,
+    /// How many of the homes are to hold all that the account has: [`limits::COPIES_MIN`] to
+    /// [`limits::COPIES_MAX`], or as many as there are.
+    pub copies: u32,
     /// The X-Wing public key that contact requests are sealed to.
     pub inbox_key: Vec<u8>,
 }
@@ -45,6 +48,7 @@ pub(super) fn sign(
         devices: draft.devices.iter().map(device).collect(),
         homes: draft.homes.iter().map(wire::NodeAddress::from).collect(),
         inbox_key: draft.inbox_key,
+        copies: if draft.copies == limits::COPIES_MIN { 0 } else { draft.copies },
     };
     statement::sign(authority, CONTEXT, &record)
 }
@@ -70,6 +74,7 @@ pub(super) fn open(
         version: record.version,
         devices: devices(&record.devices)?,
         homes: homes(&record.homes)?,
+        copies: copies(record.copies)?,
         inbox_key: record.inbox_key,
     })
 }
@@ -102,6 +107,14 @@ fn homes(wire: &[wire::NodeAddress]) -> Result<Vec<NodeAddress>, BundleError> {
         return Err(BundleError::Homes);
     }
     Ok(homes)
+}
+
+fn copies(wire: u32) -> Result<u32, BundleError> {
+    match wire {
+        0 => Ok(limits::COPIES_MIN),
+        limits::COPIES_MIN..=limits::COPIES_MAX => Ok(wire),
+        _ => Err(BundleError::Homes),
+    }
 }
 
 const CONTEXT: &[u8] = b"siskin1 record\x01";

@@ -34,6 +34,7 @@ pub(crate) fn draft(version: u64, key: &SigningKey) -> RecordDraft {
         version,
         devices: vec![Device { key: key.public(), added_s: 1_750_000_000 }],
         homes: vec![home(1)],
+        copies: 2,
         inbox_key: InboxKey::from_seed([7; 32]).public(),
     }
 }

@@ -20,14 +20,18 @@ impl Node {
         let (logs, quota) = (&mut self.logs, &mut self.quota);
         match account::put_bundle(draft, &self.config, logs, quota, bundle, incarnation)? {
             Change::None => {}
-            Change::Registered(account, inbox, ranking) => {
-                self.rank_inbox(inbox, &ranking, false, draft, now);
+            Change::Registered(account, home) => {
+                self.rank_inbox(home.inbox, &home.ranking, false, draft, now);
+                self.copies_are_wanted(&home, draft, now);
                 self.replies.push_back(Output::Event(NodeEvent::Registered(account)));
                 self.publish(bundle, draft, now);
             }
-            Change::Devices(inbox, devices, ranking) => {
-                self.rank_inbox(inbox, &ranking, false, draft, now);
-                for (peer, handle) in self.sessions.strangers(inbox, &devices) {
+            Change::Devices(devices, home) => {
+                let before = Self::inbox_holders(home.inbox, draft);
+                self.rank_inbox(home.inbox, &home.ranking, false, draft, now);
+                self.tell_of_record(&home, &before, draft);
+                self.copies_are_wanted(&home, draft, now);
+                for (peer, handle) in self.sessions.strangers(home.inbox, &devices) {
                     // The handle is there: it was just found.
                     let _ = self.close(peer, handle);
                 }

@@ -7,10 +7,13 @@ use crate::{compare::Around, log::Logs};
 
 impl Node {
     /// A peer has said Hello. It may be a node that holds logs of this one.
-    pub(super) fn node_greeted(&mut self, peer: Peer, now: Instant) {
-        self.replicas.greeted(peer, now);
+    pub(super) fn node_greeted(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
+        if self.replicas.greeted(peer, now) {
+            self.copier_is_there(now);
+        }
         if self.replicas.wants(&peer) {
             self.comparisons.greeted(peer, now);
+            self.tell_next_record(&peer, draft);
         }
     }
 

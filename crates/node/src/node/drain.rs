@@ -8,7 +8,6 @@ use proto::{Direction, Instant, NodeAddress, PublicKey, Rows};
 use super::{Node, NodeEvent};
 use crate::{
     Drained,
-    account::HOMES_SERVED,
     layout::{self, LOGS},
     replica,
 };
@@ -98,7 +97,7 @@ impl Node {
             let is_up = self.replicas.is_up_for(&peer(home), Duration::ZERO, now);
             holds(home) && is_up && !replica::is_marked(rows, &peer(home), number)
         };
-        let wanted = HOMES_SERVED.min(others().count());
+        let wanted = bundle.copies().min(others().count());
         if wanted > 0 && others().filter(has_all).count() >= wanted {
             return Fate::Safe;
         }
@@ -107,7 +106,8 @@ impl Node {
         match lacks.filter(|_| holders_there < wanted) {
             Some(standby) => {
                 if let Some(recruit) = self.recruit_to(number, &standby, &bundle, rows) {
-                    self.replicas.recruit(&standby, account, recruit, now);
+                    // If it has enough to do, the next round asks it.
+                    let _ = self.replicas.recruit(&standby, account, recruit, now);
                 }
                 Fate::Left
             }

@@ -316,6 +316,8 @@ impl Node {
             accounts: self.quota.accounts(),
             logs: self.logs.count(),
             copies_behind: copies_behind(rows),
+            copies_lacking: self.copies.lacking(),
+            nodes_gone: self.replicas.gone(),
             disk_used_bytes: self.quota.used(),
             disk_cap_bytes: self.config.disk_cap_bytes,
             gauges: self.gauges(),

@@ -38,6 +38,11 @@ impl Node {
             Answered::Refused => increment(&mut counters.unreplicated),
             Answered::NoCopy(number) => self.take_part(number, &peer, false, draft, now),
             Answered::Unwilling(account) => self.replicas.unwilling(peer, account, now),
+            Answered::Told(inbox, hash) => {
+                let newer =
+                    if let Body::Refused { newer, .. } = body { newer } else { &Vec::new() };
+                self.record_is_told(peer, (inbox, hash), newer, draft, now);
+            }
         }
         true
     }
@@ -131,6 +136,7 @@ impl Node {
         self.note_role(number, ranking, draft, now);
         self.replicas.ranked(draft, number, (&before, &after), now);
         self.logs.ranked(draft, number);
+        self.see_to_copies(number, draft, now);
     }
 
     /// Another node wants to append to a log what its own copy has.

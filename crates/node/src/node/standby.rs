@@ -20,7 +20,7 @@ use proto::{
 
 use super::Node;
 use crate::{
-    account::{self, HOMES_SERVED, Refusal},
+    account::{self, Refusal},
     layout::{self, GENESES, STANDING_IN},
     log::LOG_CHARGE,
     replica::{self, RANKING_CHARGE},
@@ -60,15 +60,17 @@ impl Node {
     /// Seeks standbys for homes that are gone, a few logs at a time.
     pub(super) fn recruit(&mut self, rows: &dyn Rows, now: Instant) {
         for number in self.replicas.vacancies(rows, now) {
-            if let Some((standby, account, recruit)) = self.recruit_for(number, rows, now) {
-                self.replicas.recruit(&standby, account, recruit, now);
+            if let Some((standby, account, recruit)) = self.recruit_for(number, rows, now)
+                && !self.replicas.recruit(&standby, account, recruit, now)
+            {
+                return self.replicas.vacancies_from(number);
             }
         }
     }
 
     /// Who should hold a log and does not, if this node is one of those who should: of an account's
-    /// homes the first two that are not gone.
-    fn recruit_for(
+    /// homes the first ones that are not gone, as many as it wants copies.
+    pub(super) fn recruit_for(
         &mut self,
         number: u64,
         rows: &dyn Rows,
@@ -80,7 +82,7 @@ impl Node {
         let may_serve = |home: &&NodeAddress| {
             home.node == own || self.replicas.may_serve(&PublicKey(home.node.0), &account, now)
         };
-        let live: Vec<_> = bundle.homes().iter().filter(may_serve).take(HOMES_SERVED).collect();
+        let live: Vec<_> = bundle.homes().iter().filter(may_serve).take(bundle.copies()).collect();
         if live.iter().all(|home| home.node != own) {
             return None;
         }
@@ -142,7 +144,10 @@ impl Node {
         let inbox = LogGenesis::Inbox(bundle.account()).id();
         let (inbox, _) = self.logs.find(draft, &inbox).ok_or(Code::NotFound)?;
         match &recruit.conversation {
-            None => self.share_inbox(inbox, draft, now),
+            None => {
+                self.share_inbox(inbox, draft, now);
+                self.recruiter_has_a_copy(inbox, &peer, draft, now);
+            }
             Some((genesis, ranking)) => {
                 self.copy_conversation((inbox, peer), genesis, ranking, draft, now)?;
             }
@@ -183,6 +188,7 @@ impl Node {
             if log.nodes.contains(&peer) {
                 self.replicas.appended(draft, (number, &[peer]), now);
             }
+            self.recruiter_has_a_copy(number, &peer, draft, now);
             return Ok(());
         }
         let charge = LOG_CHARGE.saturating_add(RANKING_CHARGE);
@@ -192,7 +198,23 @@ impl Node {
         let logs = &mut self.logs;
         let number = logs.create_conversation(draft, id, write_key, genesis, account, incarnation);
         self.rank(number, None, ranking, draft, now);
+        self.recruiter_has_a_copy(number, &peer, draft, now);
         Ok(())
+    }
+
+    /// Whoever asks for a copy has one, perhaps as a standby too. Each has to know of the other, or it would
+    /// ask for one for ever.
+    fn recruiter_has_a_copy(
+        &mut self,
+        number: u64,
+        peer: &Peer,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
+        let log = self.logs.get(draft, number);
+        if log.is_some_and(|log| log.standbys.contains(peer) && !log.nodes.contains(peer)) {
+            self.take_part(number, peer, true, draft, now);
+        }
     }
 
     /// A standby of a log has made a copy, or says that it has none: it is one of those who hold it
@@ -214,6 +236,9 @@ impl Node {
         let after: Vec<_> = others.chain(has_copy.then_some(address)).cloned().collect();
         self.replicas.ranked(draft, number, (&before, &after), now);
         self.logs.ranked(draft, number);
+        if !has_copy {
+            self.copy_is_gone(now);
+        }
     }
 }
 
@@ -257,8 +282,8 @@ impl Node {
         }
     }
 
-    /// Whether this node only stands in at a log, and need not any more: two homes before it have been
-    /// there for long and lack nothing.
+    /// Whether this node only stands in at a log, and need not any more: as many homes before it as its
+    /// account wants copies have been there for long and lack nothing.
     fn is_dispensable(&mut self, number: u64, rows: &dyn Rows, now: Instant) -> Option<Ranking> {
         let ranking = replica::ranking(rows, number)?;
         let own = PublicKey(self.config.node.0);
@@ -272,7 +297,7 @@ impl Node {
             let peer = PublicKey(home.node.0);
             self.replicas.is_up_for(&peer, kept, now) && !replica::is_marked(rows, &peer, number)
         };
-        (before.filter(has_all).count() >= HOMES_SERVED).then_some(ranking)
+        (before.filter(has_all).count() >= bundle.copies()).then_some(ranking)
     }
 
     fn drop_copy(&mut self, number: u64, ranking: &Ranking, draft: &mut Draft<'_>, now: Instant) {

@@ -49,6 +49,8 @@ pub(super) struct Peering {
     asks: BTreeMap<u32, Ask>,
     /// How many of those open a log.
     opening: usize,
+    /// It is being told an account's record.
+    telling: bool,
     numbers: u32,
     /// Entries that were not answered, and their bytes.
     entries: usize,
@@ -70,7 +72,12 @@ enum Ask {
     },
     /// It was asked to make a copy of a log of an account.
     Recruit(AccountId),
+    /// It was told the record of the account with that inbox.
+    Tell(u64, RecordHash),
 }
+
+/// SHA-256 of an account's record.
+pub(crate) type RecordHash = [u8; 32];
 
 /// What an answer was worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +93,8 @@ pub(crate) enum Answered {
     NoCopy(u64),
     /// It would not make one for this account.
     Unwilling(AccountId),
+    /// It has heard of the record of the account with that inbox.
+    Told(u64, RecordHash),
 }
 
 /// Fullest of each, over all peerings.
@@ -105,6 +114,7 @@ impl Peering {
             again: VecDeque::new(),
             asks: BTreeMap::new(),
             opening: 0,
+            telling: false,
             numbers: 0,
             entries: 0,
             bytes: 0,
@@ -213,19 +223,34 @@ impl Peering {
     pub(super) fn log_of(&self, request: u32) -> Option<u64> {
         self.asks.get(&request).and_then(|ask| match ask {
             Ask::Open(log) | Ask::Append { log, .. } => Some(*log),
-            Ask::Recruit(_) => None,
+            Ask::Recruit(_) | Ask::Tell(..) => None,
         })
     }
 
     /// Asks the other to make a copy of a log, if there is room.
     pub(super) fn recruit(&mut self, account: AccountId, recruit: Recruit) -> Option<Frame> {
-        if !self.is_up || self.opening >= OPENING_MAX {
+        if self.opening >= OPENING_MAX {
             return None;
         }
         let request = self.number();
         self.asks.insert(request, Ask::Recruit(account));
         self.opening = self.opening.saturating_add(1);
         Some(Frame { request, body: Body::Recruit(Box::new(recruit)) })
+    }
+
+    /// Tells the other an account's record, one after the other.
+    pub(super) fn tell_record(
+        &mut self,
+        inbox: u64,
+        hash: RecordHash,
+        record: Vec<u8>,
+    ) -> Option<Frame> {
+        if !self.is_up || std::mem::replace(&mut self.telling, true) {
+            return None;
+        }
+        let request = self.number();
+        self.asks.insert(request, Ask::Tell(inbox, hash));
+        Some(Frame { request, body: Body::PutBundle(record) })
     }
 
     /// The other has a copy of a log of which nothing was known. Tells whether a row must say that
@@ -369,6 +394,10 @@ impl Peering {
             Ask::Recruit(account) => {
                 self.opening = self.opening.saturating_sub(1);
                 if refused.is_some() { Answered::Unwilling(account) } else { Answered::Fine }
+            }
+            Ask::Tell(inbox, hash) => {
+                self.telling = false;
+                Answered::Told(inbox, hash)
             }
             Ask::Append { log: number, handle, sequence, bytes } => {
                 self.entries = self.entries.saturating_sub(1);

@@ -18,6 +18,8 @@ use crate::layout::REPLICAS;
 pub(super) struct Recruits {
     /// Who is gone, and from which log on its place is yet to be taken in this round.
     gone: BTreeMap<Peer, Option<u64>>,
+    /// Whose logs were looked at last.
+    turn: Option<Peer>,
     /// Who would not take a place for an account, and until when it is not asked again.
     unwilling: BTreeMap<(Peer, AccountId), Instant>,
     /// Who is to take a place once it is connected.
@@ -36,13 +38,16 @@ impl Recruits {
     }
 
     /// A node is there: it is not gone. If it was sought to take a place, that is tried in a moment,
-    /// for it may have been this node that was cut off, and the others turn up as well.
-    pub(super) fn back(&mut self, peer: &Peer, now: Instant) {
+    /// for it may have been this node that was cut off, and the others turn up as well. Tells whether
+    /// it was sought.
+    pub(super) fn back(&mut self, peer: &Peer, now: Instant) -> bool {
         self.gone.remove(peer);
-        if self.sought.remove(peer) && !self.gone.is_empty() {
+        let was_sought = self.sought.remove(peer);
+        if was_sought && !self.gone.is_empty() {
             self.gone.values_mut().for_each(|from| *from = Some(0));
             self.due = Some(now.after(TURN_UP_TIME));
         }
+        was_sought
     }
 
     /// Nobody needs to know any more whether it is there.
@@ -72,6 +77,10 @@ impl Recruits {
         self.gone.contains_key(peer)
     }
 
+    pub(super) fn gone_count(&self) -> u64 {
+        self.gone.len() as u64
+    }
+
     pub(super) fn is_unwilling(&self, peer: &Peer, account: &AccountId, now: Instant) -> bool {
         self.unwilling.get(&(*peer, *account)).is_some_and(|until| now < *until)
     }
@@ -99,8 +108,16 @@ impl Recruits {
                 self.gone.insert(peer, None);
             }
         }
+        self.turn = Some(peer);
         self.due = Some(now.after(PAUSE));
         numbers
+    }
+
+    /// Those that were looked at last are looked at once more from this log on.
+    pub(super) fn vacancies_from(&mut self, number: u64) {
+        if let Some(from) = self.turn.and_then(|peer| self.gone.get_mut(&peer)) {
+            *from = Some(number);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

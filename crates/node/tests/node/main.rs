@@ -14,6 +14,7 @@ mod accounts;
 mod brief;
 mod city;
 mod compare;
+mod copies;
 mod delivery;
 mod durability;
 mod foresight;

@@ -315,7 +315,8 @@ pub(crate) fn draft_at(version: u64, devices: &[PublicKey], homes: &[NodeId]) ->
     };
     let homes = homes.iter().map(home).collect();
     let devices = devices.iter().map(|key| Device { key: *key, added_s: 1 }).collect();
-    RecordDraft { version, devices, homes, inbox_key: InboxKey::from_seed([3; 32]).public() }
+    let inbox_key = InboxKey::from_seed([3; 32]).public();
+    RecordDraft { version, devices, homes, copies: 2, inbox_key }
 }
 
 /// A conversation in its first epoch.

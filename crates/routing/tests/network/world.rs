@@ -354,6 +354,7 @@ pub(crate) fn bundle(number: u64, version: u64) -> (Key, Vec<u8>) {
         version,
         devices: vec![Device { key: SigningKey::from_seed(seed).public(), added_s: 0 }],
         homes: vec![home],
+        copies: 2,
         inbox_key: InboxKey::from_seed([7; 32]).public(),
     };
     let bundle = authority.sign_record(draft).unwrap();

@@ -16,7 +16,7 @@ use crate::{
     keys, lookup,
     output::Output,
     paths::Home,
-    rpc::{HomeList, HomeSet, HomesShape},
+    rpc::{HomeCopies, HomeList, HomeSet, HomesShape},
 };
 
 pub(super) async fn run(command: HomeCommand, home: &Home, out: Output) -> Result<(), Failure> {
@@ -44,6 +44,13 @@ pub(super) async fn run(command: HomeCommand, home: &Home, out: Output) -> Resul
             }
             let pinned = before.pinned.iter().copied().filter(|node| !is_named(node));
             settle(home, &before.homes, &pinned.collect::<Vec<_>>(), wait, out).await
+        }
+        HomeCommand::Copies { copies, receipts, wait } => {
+            let receipts = receipts.unwrap_or_else(|| copies.min(RECEIPTS_WANTED_MAX));
+            let wait_s = wait.seconds();
+            let shape = call(home, HomeCopies { copies, receipts, wait_s }).await?;
+            out.result(&shape, show::copies);
+            Ok(())
         }
         HomeCommand::Move(args) => move_home(args, home, out).await,
     }
@@ -263,6 +270,9 @@ fn names(text: &str, node: &NodeId) -> bool {
     text.split('@').next().is_some_and(|name| name == node.to_string())
 }
 
+/// Receipts that are waited for unless the user wants another number: any two nodes may then be lost, and of
+/// four one may be slow.
+const RECEIPTS_WANTED_MAX: u32 = 3;
 /// Homes of an account, unless its user wants another number: two that serve, and one for when they are
 /// gone.
 pub(crate) const HOMES_WANTED: usize = 3;

@@ -165,7 +165,9 @@ fn show_message(message: &MessageShape, from: &str, out: Output) -> String {
         line.push_str(&format!(" [{}]", safe(emoji)));
     }
     if let Some(mark) = message.mark {
-        line.push_str(&out.styled(Style::Dim, &format!("  {}", output::tick(mark))));
+        line.push_str(
+            &out.styled(Style::Dim, &format!("  {}", output::tick(mark, message.stored_on.len()))),
+        );
     }
     line
 }

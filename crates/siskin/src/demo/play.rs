@@ -166,7 +166,7 @@ impl<'a> Play<'a> {
             let now = self.mark(who, &id).await?;
             if now > mark {
                 mark = now;
-                self.part(&self.dim(&format!("  {}", tick(mark))));
+                self.part(&self.dim(&format!("  {}", tick(mark, 0))));
             }
             if mark < goal && (told_read || !self.arrived.contains_key(&id)) {
                 self.hear().await?;

@@ -46,6 +46,10 @@ pub(crate) struct StatusShape {
     pub(crate) logs: u64,
     /// Copies at other nodes that may lack something.
     pub(crate) copies_behind: u64,
+    /// Logs of which a home that is to have a copy has none.
+    pub(crate) copies_lacking: u64,
+    /// Nodes whose place others take.
+    pub(crate) nodes_gone: u64,
     pub(crate) disk_used: u64,
     pub(crate) disk_cap: u64,
     pub(crate) devices_served: ServedShape,
@@ -221,6 +225,8 @@ async fn status(desk: &Desk, address: &str) -> Result<StatusShape, Failure> {
         accounts: status.accounts,
         logs: status.logs,
         copies_behind: status.copies_behind,
+        copies_lacking: status.copies_lacking,
+        nodes_gone: status.nodes_gone,
         disk_used: status.disk_used_bytes,
         disk_cap: status.disk_cap_bytes,
         devices_served: ServedShape {
@@ -293,7 +299,13 @@ fn describe(status: &StatusShape, out: Output) -> String {
             ),
         ),
         ("at home", format!("{} accounts, {} logs", status.accounts, status.logs)),
-        ("elsewhere", format!("{} copies of logs lack something", status.copies_behind)),
+        (
+            "elsewhere",
+            format!(
+                "{} copies of logs lack something, {} logs lack a copy, {} nodes are gone",
+                status.copies_behind, status.copies_lacking, status.nodes_gone
+            ),
+        ),
         ("disk", format!("{} of {}", size(status.disk_used), size(status.disk_cap))),
         ("connections", status.connections.to_string()),
         (

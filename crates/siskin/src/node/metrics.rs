@@ -145,6 +145,8 @@ impl Figures {
             ("accounts", "Accounts that are at home here", status.accounts),
             ("logs", "Logs that are here", status.logs),
             ("copies_behind", "Copies elsewhere that may lack something", status.copies_behind),
+            ("copies_lacking", "Logs of which a home lacks a copy", status.copies_lacking),
+            ("nodes_gone", "Nodes whose place others take", status.nodes_gone),
             ("disk_used_bytes", "What is on disk", status.disk_used_bytes),
             ("disk_cap_bytes", "What may be", status.disk_cap_bytes),
             ("charged_bytes", "What all accounts are charged for", counters.charged_bytes),

@@ -26,10 +26,25 @@ pub(crate) struct HomeSet {
     pub(crate) wait_s: u32,
 }
 
+/// Has so many of the homes hold all that the account has.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HomeCopies {
+    pub(crate) copies: u32,
+    /// How many nodes have to sign for a message before it is called stored.
+    pub(crate) receipts: u32,
+    #[serde(default)]
+    pub(crate) wait_s: u32,
+}
+
 /// Where an account is at home, and what that costs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct HomesShape {
     pub(crate) homes: Vec<HomeShape>,
+    /// How many of them are to hold all that the account has.
+    pub(crate) copies: u32,
+    /// How many nodes have to sign for a message before it is called stored.
+    pub(crate) receipts: u32,
     /// While the account moves: its homes after that.
     pub(crate) next: Vec<String>,
     /// Homes that were left and have something to be told or to hand over.
@@ -49,8 +64,10 @@ pub(crate) struct HomeShape {
     /// Its /24 or /48, if it has a public address.
     pub(crate) network: Option<String>,
     pub(crate) pinned: bool,
-    /// It holds inbox and conversations; the others are in reserve.
+    /// The account talks with it.
     pub(crate) serves: bool,
+    /// It is to hold inbox and conversations; the others are in reserve.
+    pub(crate) has_copies: bool,
     /// Why it does not, although it is to.
     pub(crate) trouble: Option<String>,
     /// The account is connected to it.
@@ -103,6 +120,18 @@ impl Call for HomeSet {
     }
 }
 
+impl Call for HomeCopies {
+    const METHOD: &'static str = "home.copies";
+    type Returns = HomesShape;
+
+    async fn run(self, engine: &Engine) -> Result<HomesShape, Failure> {
+        let Self { copies, receipts, wait_s } = self;
+        engine.ask(Action::WantCopies { copies, receipts }).await?;
+        engine.until(wait_s, settled).await?;
+        list(engine).await
+    }
+}
+
 /// Whether nothing of a move is left to be done, or it can't be done.
 fn settled(rows: &dyn Rows) -> Option<()> {
     let homes = view::homes(rows)?;
@@ -142,6 +171,7 @@ fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> H
         address: home.address.to_string(),
         pinned: home.pinned,
         serves: home.serves,
+        has_copies: home.has_copies,
         trouble: Some(home.trouble).filter(|trouble| !trouble.is_empty()),
         round_trip_ms: None,
         operator: None,
@@ -151,6 +181,8 @@ fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> H
     let CostView { logs, entries, bytes, bytes_stored, copies, unacknowledged } = view.cost;
     HomesShape {
         homes: view.homes.into_iter().map(home).collect(),
+        copies: view.copies,
+        receipts: view.receipts,
         next: text(view.next),
         former: text(view.former),
         untold: text(view.untold),

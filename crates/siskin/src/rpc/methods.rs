@@ -9,7 +9,7 @@ use super::{
         ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
         ContactVerify,
     },
-    homes::{HomeList, HomeSet},
+    homes::{HomeCopies, HomeList, HomeSet},
     message::{
         ConversationRekey, ConversationTyping, MessageDelete, MessageEdit, MessageList,
         MessageReact, MessageRead, MessageSend,
@@ -53,6 +53,7 @@ pub(crate) async fn call(
         ContactRemove,
         ContactRename,
         ContactVerify,
+        HomeCopies,
         HomeList,
         HomeSet,
         ConversationRekey,

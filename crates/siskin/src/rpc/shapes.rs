@@ -135,6 +135,9 @@ pub(crate) struct MessageShape {
     pub(crate) reactions: BTreeMap<String, String>,
     /// `null` if it is somebody else's.
     pub(crate) mark: Option<MarkShape>,
+    /// Nodes that have signed for it, until the contact has it.
+    #[serde(default)]
+    pub(crate) stored_on: Vec<String>,
 }
 
 impl From<MessageView> for MessageShape {
@@ -150,6 +153,7 @@ impl From<MessageView> for MessageShape {
             reply_to: view.reply_to.map(|id: EnvelopeId| id.to_string()),
             reactions: reactions.map(|(by, emoji)| (by.to_string(), emoji)).collect(),
             mark: view.mark.map(MarkShape::from),
+            stored_on: view.receipts.iter().map(|receipt| receipt.node.to_string()).collect(),
         }
     }
 }

@@ -12,6 +12,7 @@
 mod account;
 mod api;
 mod demo;
+mod homes;
 mod messages;
 mod metrics;
 mod nearby;

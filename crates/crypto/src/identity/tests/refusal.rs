@@ -178,6 +178,7 @@ fn records_beyond_the_limits_are_refused() {
     assert_eq!(sign(&|draft| draft.homes = homes(8)), None);
     assert_eq!(sign(&|draft| draft.homes[0].addresses = addresses(4)), None);
     assert_eq!(sign(&|draft| draft.version = u64::MAX), None);
+    assert_eq!(sign(&|draft| draft.copies = 4), None);
 
     use BundleError::{Devices, Homes, InboxKey, Serial, TooLarge};
     assert_eq!(sign(&|draft| draft.version = 0), Some(Serial));
@@ -190,6 +191,8 @@ fn records_beyond_the_limits_are_refused() {
     assert_eq!(sign(&|draft| draft.homes.push(home(1))), Some(Homes));
     assert_eq!(sign(&|draft| draft.homes[0].addresses = addresses(0)), Some(Homes));
     assert_eq!(sign(&|draft| draft.homes[0].addresses = addresses(5)), Some(Homes));
+    assert_eq!(sign(&|draft| draft.copies = 1), Some(Homes));
+    assert_eq!(sign(&|draft| draft.copies = 5), Some(Homes));
     assert_eq!(sign(&|draft| draft.inbox_key.truncate(1215)), Some(InboxKey));
     assert_eq!(sign(&|draft| draft.inbox_key.push(0)), Some(InboxKey));
     // Right in length, but its coefficients are above ML-KEM's modulus.

@@ -61,12 +61,18 @@ pub(super) fn show(homes: &HomesShape, out: Output) -> String {
     );
     lines.extend(homes.former.iter().map(|node| format!("left, but not yet told: {node}")));
     lines.extend(homes.untold.iter().map(|node| format!("yet to hear of the move: {node}")));
+    lines.push(copies(homes));
     lines.extend(cost(&homes.cost));
     lines.join("\n")
 }
 
 fn describe(home: &HomeShape, out: Output) -> String {
-    let mut notes = vec![if home.serves { "serves" } else { "in reserve" }.to_owned()];
+    let role = match (home.serves, home.has_copies) {
+        (true, _) => "serves",
+        (false, true) => "holds copies",
+        (false, false) => "in reserve",
+    };
+    let mut notes = vec![role.to_owned()];
     notes.push(if home.pinned { "pinned" } else { "not pinned" }.to_owned());
     notes.extend(
         home.serves.then(
@@ -91,6 +97,20 @@ fn describe(home: &HomeShape, out: Output) -> String {
     notes.extend(home.capacity_bytes.map(|bytes| format!("{} free, as it says", sized(bytes))));
     notes.extend(home.region.as_ref().map(|region| format!("region {}", safe(region))));
     format!("{}\n  {}", out.styled(Style::Bold, &home.address), notes.join(", "))
+}
+
+/// How many of the homes hold what the account has, and when a message is called stored.
+pub(super) fn copies(homes: &HomesShape) -> String {
+    let HomesShape { copies, receipts, .. } = homes;
+    let there = homes.homes.iter().filter(|home| home.has_copies).count();
+    let lacking = match usize::try_from(*copies).unwrap_or(usize::MAX).saturating_sub(there) {
+        0 => String::new(),
+        lacking => format!(" ({lacking} more homes are wanted: `siskin home pin`)"),
+    };
+    format!(
+        "copies: at {there} of your homes{lacking}; a message is stored when {receipts} nodes have \
+         signed for it, or all that hold the conversation"
+    )
 }
 
 /// What the set costs, in plain words.

@@ -1,0 +1,134 @@
+//! More copies and more receipts than there are by default, and how many nodes have signed.
+
+#![expect(clippy::arithmetic_side_effects, reason = "tests add a few numbers")]
+
+mod town;
+
+use std::time::Duration;
+
+use client::{Action, CommandError, Mark, Receipt, view};
+use proto::{Body, Frame, NodeId, PublicKey};
+use town::{Town, Who};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Ada is at home at nodes 0, 1, and 4, Ben at 2 and 3; they have met.
+fn town(seed: u8) -> Town {
+    let people = [("Ada", vec![0, 1, 4]), ("Ben", vec![2, 3])];
+    let mut town = Town::at(seed, 5, &people).acquaint();
+    town.pass(5 * SECOND);
+    town
+}
+
+/// The nodes that have signed for what Ada said last.
+fn stored_on(town: &Town) -> Vec<NodeId> {
+    let messages = town.messages(0);
+    let receipts = messages.last().map(|message| message.receipts.clone()).unwrap_or_default();
+    receipts.into_iter().map(|receipt| receipt.node).collect()
+}
+
+fn want(town: &mut Town, copies: u32, receipts: u32) {
+    let asked = town.ask(0, Action::WantCopies { copies, receipts });
+    assert!(asked.is_ok(), "{asked:?}");
+    town.pass(2 * MINUTE);
+}
+
+#[test]
+fn who_has_signed_is_shown_until_the_contact_has_it_and_outlasts_a_crash() {
+    let mut town = town(1);
+    town.crash(Who::Person(1));
+    town.say(0, "hello");
+    town.pass(5 * SECOND);
+    let named = |town: &Town| {
+        let mut named = stored_on(town);
+        named.sort_unstable();
+        named
+    };
+    let mut all: Vec<_> = [0, 1, 2, 3].map(|node| town.address(node).node).into();
+    all.sort_unstable();
+    assert_eq!(named(&town), all);
+    town.crash(Who::Person(0));
+    town.start(Who::Person(0));
+    assert_eq!(named(&town), all, "it is in rows");
+    // Anybody can check them.
+    let message = town.messages(0).pop().unwrap();
+    let signed = crypto::held_message(&town.log(0), &message.place.id);
+    for Receipt { node, signature } in &message.receipts {
+        crypto::verify(&PublicKey(node.0), crypto::HELD_CONTEXT, &signed, signature).unwrap();
+    }
+    town.start(Who::Person(1));
+    town.pass(MINUTE);
+    assert_eq!(town.marks(0).last(), Some(&Mark::Delivered));
+    assert_eq!(stored_on(&town), []);
+}
+
+#[test]
+fn a_third_home_has_a_copy_and_signs() {
+    let mut town = town(2);
+    town.say(0, "before");
+    town.pass(5 * SECOND);
+    want(&mut town, 3, 3);
+    let homes = view::homes(town.rows(0)).unwrap();
+    assert_eq!((homes.copies, homes.receipts), (3, 3));
+    assert!(homes.homes.iter().all(|home| home.has_copies));
+    town.crash(Who::Person(1));
+    town.say(0, "after");
+    town.pass(5 * SECOND);
+    assert_eq!(stored_on(&town).len(), 5);
+    assert!(stored_on(&town).contains(&town.address(4).node));
+
+    // All but the third home are lost for ever, and so is Ada's device.
+    for node in [0, 1, 2, 3] {
+        town.crash(Who::Node(node));
+    }
+    town.start(Who::Person(1));
+    town.pass(2 * MINUTE);
+    town.say(0, "I am at the third");
+    town.pass(2 * MINUTE);
+    assert_eq!(town.texts(0).len(), 3);
+}
+
+#[test]
+fn it_is_called_stored_only_when_as_many_have_signed_as_are_wanted() {
+    let mut town = town(3);
+    want(&mut town, 2, 3);
+    // Who could sign is out, but for Ada's two homes.
+    for node in [2, 3] {
+        town.crash(Who::Node(node));
+    }
+    town.say(0, "hello");
+    town.pass(MINUTE);
+    assert_eq!(stored_on(&town).len(), 2);
+    assert_eq!(town.marks(0).last(), Some(&Mark::Sent));
+    town.start(Who::Node(2));
+    town.pass(MINUTE);
+    assert!(town.marks(0).last() >= Some(&Mark::Stored));
+}
+
+#[test]
+fn a_node_that_does_not_sign_does_not_count() {
+    let mut town = town(4);
+    // Whoever says that it has accepted, and does not sign, may forget it.
+    for node in [0, 1, 2, 3] {
+        let silent = |frame: Frame| {
+            if matches!(frame.body, Body::Held { .. }) { Vec::new() } else { vec![frame] }
+        };
+        town.lie(node, |_| None, silent);
+    }
+    town.crash(Who::Person(1));
+    town.say(0, "hello");
+    town.pass(MINUTE);
+    assert_eq!(town.marks(0).last(), Some(&Mark::Sent));
+}
+
+#[test]
+fn numbers_that_make_no_sense_are_refused() {
+    let mut town = town(5);
+    for (copies, receipts) in [(1, 2), (5, 2), (2, 1), (3, 5)] {
+        let asked = town.ask(0, Action::WantCopies { copies, receipts });
+        assert!(matches!(asked, Err(CommandError::BadRequest(_))), "{copies}, {receipts}");
+    }
+    let homes = view::homes(town.rows(0)).unwrap();
+    assert_eq!((homes.copies, homes.receipts), (2, 2));
+}

@@ -1,0 +1,51 @@
+//! Homes of an account: more copies than two, and a node that is ended for good.
+
+use serde_json::Value;
+
+use crate::people::{Person, Running, siskin, status_until, stderr};
+
+#[test]
+fn a_third_home_holds_all_and_a_node_is_drained_before_it_ends() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |number: usize| place.path().join(number.to_string());
+    let mut nodes = vec![Running::joined(&at(0), &[])];
+    for number in 1..5 {
+        let first = nodes[0].address().to_owned();
+        nodes.push(Running::joined(&at(number), &[&first]));
+    }
+    let settle = |name: &str, homes: &[usize]| {
+        let person = Person::new();
+        let mut arguments = vec!["account", "create", "--name", name];
+        homes.iter().for_each(|home| arguments.extend(["--node", nodes[*home].address()]));
+        person.json(&arguments);
+        person
+    };
+    let (ada, ben) = (settle("Ada", &[0, 1, 2]), settle("Ben", &[3, 4]));
+    let invited = ada.json(&["contact", "invite"]);
+    ben.json(&["contact", "add", invited["link"].as_str().unwrap(), "--name", "Ada"]);
+    ada.json(&["contact", "accept", "Ben"]);
+
+    let homes = ada.json(&["home", "copies", "3"]);
+    assert_eq!((&homes["copies"], &homes["receipts"]), (&3.into(), &3.into()));
+    // Ada's inbox and the conversation.
+    status_until(&at(2), |status| status["logs"] == 2 && status["accounts"] == 1);
+    for home in [0, 1] {
+        status_until(&at(home), |status| status["copies_lacking"] == 0);
+    }
+    let daemon = ada.up();
+    ada.json(&["send", "Ben", "on five nodes"]);
+    let read = ada.until(&["read", "Ben", "-n", "1"], |items| {
+        items[0]["stored_on"].as_array().is_some_and(|nodes| nodes.len() == 5)
+    });
+    assert_eq!(read[0]["mark"], "stored");
+    assert!(ada.text(&["read", "Ben", "-n", "1"]).contains("stored on 5"));
+    drop(daemon);
+
+    let drained = siskin(&["node", "drain", "--json", "--data-dir"]).arg(at(0)).output().unwrap();
+    assert!(drained.status.success(), "{}", stderr(&drained));
+    let drained: Value = serde_json::from_slice(&drained.stdout).unwrap();
+    assert_eq!(drained, serde_json::json!({ "safe": 2, "left": 0, "stuck": 0 }));
+    assert!(nodes.remove(0).terminate().success());
+    let received = ben.json(&["read", "Ada", "-n", "1"]);
+    assert_eq!(received[0]["text"], "on five nodes");
+}
