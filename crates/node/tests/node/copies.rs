@@ -109,6 +109,10 @@ fn the_next_homes_get_all_at_once_while_everybody_is_there() {
     pair.want(4);
     pair.city.pass(30);
     assert_eq!(pair.held(), [13; 5]);
+    let asked = pair.city.count(|body| matches!(body, Body::Recruit(_)));
+    pair.city.pass(3600);
+    let asked_since = pair.city.count(|body| matches!(body, Body::Recruit(_))) - asked;
+    assert_eq!(asked_since, 0, "the last two know of each other");
     // Who has a copy and no device that talks with it hears of that too.
     pair.want(2);
     pair.city.pass(DAY + 2 * 3600);
