@@ -11,7 +11,7 @@ use proto::{Body, Entry, Envelope, LogId, NodeId, PublicKey, Reference, Rows, li
 use crate::{
     Client, Event, Mark,
     link::{Ask, Handle, Opening, Purpose},
-    machine::{PAUSE_MIN, Timer},
+    machine::{Timer, pause},
     outbox::{mark_of, raise},
     schema::{self, KEPT, Outgoing, Place, RECEIPTS, place_of},
     step::{Durability, Step},
@@ -19,11 +19,15 @@ use crate::{
 
 /// What has left the outbox and is not stored.
 #[derive(Debug, Default)]
-pub(crate) struct Awaited(BTreeSet<Place>);
+pub(crate) struct Awaited {
+    places: BTreeSet<Place>,
+    /// How often others were given it since all was stored.
+    tries: u32,
+}
 
 impl Awaited {
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
     }
 }
 
@@ -108,7 +112,7 @@ impl Client {
         let receipts = receipts(&step.draft, log, place).into_iter();
         let count = receipts.filter(|receipt| conversation.may_hold(&receipt.node)).count();
         if count >= me.receipts().min(holders.len()) {
-            conversation.awaited.0.remove(&place);
+            conversation.awaited.places.remove(&place);
             raise(step, log, place, Mark::Stored);
         }
     }
@@ -125,10 +129,14 @@ impl Client {
             return;
         }
         let Some(conversation) = self.conversations.get_mut(log) else { return };
-        conversation.awaited.0.insert(place);
-        while conversation.awaited.len() > AWAITED_MAX {
+        let awaited = &mut conversation.awaited;
+        if awaited.places.is_empty() {
+            awaited.tries = 0;
+        }
+        awaited.places.insert(place);
+        while awaited.len() > AWAITED_MAX {
             // Sent again on the next connection.
-            conversation.awaited.0.pop_first();
+            awaited.places.pop_first();
         }
         let patience = self.links.patience(node);
         self.arm(step.now.after(patience), Timer::Hedge(*log));
@@ -138,8 +146,10 @@ impl Client {
     pub(crate) fn hedge(&mut self, step: &mut Step<'_>, log: &LogId) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let awaited = &mut conversation.awaited;
-        awaited.0.retain(|place| mark_of(&step.draft, log, *place) == Some(Mark::Sent));
-        let places: Vec<Place> = awaited.0.iter().copied().collect();
+        awaited.places.retain(|place| mark_of(&step.draft, log, *place) == Some(Mark::Sent));
+        let places: Vec<Place> = awaited.places.iter().copied().collect();
+        let again = pause(awaited.tries);
+        awaited.tries = awaited.tries.saturating_add(1);
         let Some(node) = conversation.stand_in() else { return };
         if places.is_empty() || !self.links.is_up(&node) {
             return;
@@ -162,7 +172,7 @@ impl Client {
                 self.links.ask(step, &node, Ask::Hedge(*log, place), body);
             }
         }
-        self.arm(step.now.after(PAUSE_MIN), Timer::Hedge(*log));
+        self.arm(step.now.after(again), Timer::Hedge(*log));
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod town;
 
-use std::time::Duration;
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use client::{Action, CommandError, Mark, Receipt, view};
 use proto::{Body, Frame, NodeId, PublicKey};
@@ -109,17 +109,30 @@ fn it_is_called_stored_only_when_as_many_have_signed_as_are_wanted() {
 #[test]
 fn a_node_that_does_not_sign_does_not_count() {
     let mut town = town(4);
+    let silent = |frame: Frame| {
+        if matches!(frame.body, Body::Held { .. }) { Vec::new() } else { vec![frame] }
+    };
     // Whoever says that it has accepted, and does not sign, may forget it.
     for node in [0, 1, 2, 3] {
-        let silent = |frame: Frame| {
-            if matches!(frame.body, Body::Held { .. }) { Vec::new() } else { vec![frame] }
-        };
         town.lie(node, |_| None, silent);
     }
     town.crash(Who::Person(1));
+    let appended = Rc::new(Cell::new(0));
+    let count = Rc::clone(&appended);
+    town.lie(
+        1,
+        move |frame| {
+            count.set(count.get() + u32::from(matches!(frame.body, Body::Append { .. })));
+            None
+        },
+        silent,
+    );
     town.say(0, "hello");
     town.pass(MINUTE);
     assert_eq!(town.marks(0).last(), Some(&Mark::Sent));
+    assert!(appended.get() > 0, "another node is given it");
+    town.pass(60 * MINUTE);
+    assert!(appended.get() < 20, "{} times", appended.get());
 }
 
 #[test]
