@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use net::{Counters, Driver, Identity, Keys, Running, Settings};
-use proto::{Body, NodeAddress};
+use proto::{Body, NodeAddress, Ranking};
 use store::Memory;
 use tokio::time::sleep;
 
@@ -21,6 +21,9 @@ pub(crate) struct Crowd {
     devices: Vec<Running<Sender>>,
     pub(crate) progress: Arc<Progress>,
 }
+
+/// Accounts, each with messages that are ready to be sent.
+pub(crate) type Authors = Vec<(Author, VecDeque<Body>)>;
 
 /// What a crowd is to be.
 #[derive(Clone, Copy, Debug)]
@@ -34,18 +37,30 @@ pub(crate) struct Plan {
 }
 
 impl Crowd {
-    /// Connects them all.
+    /// Makes accounts and messages, and connects them all.
     pub(crate) async fn gather(plan: Plan, node: &NodeAddress) -> Result<Self> {
+        let authors = authors(plan, |number| Author::new(number, node))?;
+        Self::connect(authors, node, plan.follow, None).await
+    }
+
+    /// Connects a device of each account to a node.
+    pub(crate) async fn connect(
+        authors: Authors,
+        node: &NodeAddress,
+        follow: bool,
+        ranking: Option<Ranking>,
+    ) -> Result<Self> {
         let progress = Arc::<Progress>::default();
         let mut devices = Vec::new();
-        for (author, ready_made) in authors(plan, node)? {
+        for (author, ready_made) in authors {
             let keys = Keys::One(Identity::from_seed(author.transport));
             let config = SenderConfig {
                 author,
                 node: node.clone(),
                 progress: Arc::clone(&progress),
                 ready_made,
-                follow: plan.follow,
+                follow,
+                ranking: ranking.clone(),
             };
             let mut running =
                 Driver::<Sender>::start(Settings::new(keys), config, Memory::new()).await?;
@@ -69,6 +84,11 @@ impl Crowd {
 
     pub(crate) fn stored(&self) -> u64 {
         self.progress.stored.load(Relaxed)
+    }
+
+    /// How many receipts have come for what was sent.
+    pub(crate) fn receipts(&self) -> u64 {
+        self.progress.receipts.load(Relaxed)
     }
 
     /// The sums of what their drivers count.
@@ -111,10 +131,13 @@ async fn wait(progress: &Progress, ready: u64) -> Result<()> {
 }
 
 /// Makes accounts and messages on all cores.
-fn authors(plan: Plan, node: &NodeAddress) -> Result<Vec<(Author, VecDeque<Body>)>> {
+pub(crate) fn authors(
+    plan: Plan,
+    author: impl Fn(u32) -> Result<Author> + Sync,
+) -> Result<Authors> {
     let each = plan.ready_made / plan.devices.max(1) as usize;
     let make = |number: u32| -> Result<_> {
-        let mut author = Author::new(number, node)?;
+        let mut author = author(number)?;
         let ready_made = (0..each).map(|_| author.next_message()).collect();
         Ok((author, ready_made))
     };

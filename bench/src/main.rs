@@ -23,6 +23,7 @@ use anyhow::{Context, Result};
 mod cpu;
 mod crowd;
 mod differences;
+mod homes;
 mod idle;
 mod keys;
 mod latency;
@@ -58,7 +59,8 @@ fn run(arguments: &[String]) -> Result<()> {
     let option = arguments.get(1).map(String::as_str);
     if name == node_process::SERVE {
         let directory = option.context("in which directory?")?;
-        return runtime.block_on(node_process::serve(Path::new(directory)));
+        let number = arguments.get(2).map_or(Ok(0), |number| number.parse())?;
+        return runtime.block_on(node_process::serve(Path::new(directory), number));
     }
     if name == network::SERVE {
         return runtime.block_on(network::serve(&arguments[1..]));
@@ -76,6 +78,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "idle" => runtime.block_on(idle::run(option, arguments.get(2).map(String::as_str))),
         "cpu" => runtime.block_on(cpu::run()),
         "differences" => differences::run(),
+        "homes" => runtime.block_on(homes::run(option)),
         "keys" => keys::run(),
         "replicas" => replicas::run(),
         "network" => runtime.block_on(network::run(&arguments[1..])),
@@ -92,7 +95,7 @@ fn run(arguments: &[String]) -> Result<()> {
 }
 
 const ALL: &str = "all";
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "keys",
     "latency",
     "cpu",
@@ -102,6 +105,7 @@ const NAMES: [&str; 10] = [
     "network",
     "differences",
     "replicas",
+    "homes",
     "sim",
 ];
 const USAGE: &str = "usage: cargo run --release -p bench -- NAME
@@ -119,6 +123,7 @@ const USAGE: &str = "usage: cargo run --release -p bench -- NAME
   differences            two replicas find out in what they differ, by symbols and by
                          ranges
   replicas               two nodes compare their copies of a log, and repair them
+  homes [MESSAGES]       what it costs to have each message at one, two, three or four nodes
   sim [NODES PEOPLE EVERY_S LASTS_S]
                          how fast the simulator lets time pass, and its memory
   all                    all of these

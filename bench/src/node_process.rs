@@ -23,18 +23,19 @@ pub(crate) const SERVE: &str = "serve-node";
 
 /// Runs a node in `directory` until the standard input ends. Answers each line there with a line
 /// of figures.
-pub(crate) async fn serve(directory: &Path) -> Result<()> {
+pub(crate) async fn serve(directory: &Path, number: u8) -> Result<()> {
+    let seed = seed(number);
     let layout = Layout { name: LAYOUT_NAME, version: LAYOUT_VERSION, migrations: &[] };
     let (store, timings) = Timed::new(Fjall::open(directory, &layout)?);
     let settings = Settings {
         listen: Some(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]),
         // Everybody is at one address here.
         connections_per_ip_max: 20_000,
-        ..Settings::new(Keys::One(Identity::from_seed(SEED)))
+        ..Settings::new(Keys::One(Identity::from_seed(seed)))
     };
     // It signs for what it has on disk, as every node does.
-    let key = Some(SigningKey::from_seed(SEED));
-    let config = NodeConfig { key, ..NodeConfig::new(name()) };
+    let key = Some(SigningKey::from_seed(seed));
+    let config = NodeConfig { key, ..NodeConfig::new(name(number)) };
     let mut running = Driver::<Node>::start(settings, config, store).await?;
     drop(running.take_events());
     let address = running.local_addresses().first().copied().context("not listening")?;
@@ -60,6 +61,7 @@ pub(crate) struct NodeProcess {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    number: u8,
     address: SocketAddr,
 }
 
@@ -73,12 +75,18 @@ pub(crate) struct DiskFigures {
 
 impl NodeProcess {
     pub(crate) fn start(directory: &Path) -> Result<Self> {
+        Self::start_as(0, directory)
+    }
+
+    /// Nodes of different numbers have different names.
+    pub(crate) fn start_as(number: u8, directory: &Path) -> Result<Self> {
         // To look into a node, put a profiler's command in front of its own.
         let under = std::env::var(UNDER).unwrap_or_default();
         let this = std::env::current_exe()?.into_os_string();
         let mut words = under.split_whitespace().map(OsString::from).chain([this]);
         let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words).arg(SERVE).arg(directory).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(words).arg(SERVE).arg(directory).arg(number.to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let input = child.stdin.take();
         let mut output = BufReader::new(child.stdout.take().context("no output")?);
@@ -88,11 +96,11 @@ impl NodeProcess {
             let _ = child.kill();
             bail!("the node did not start");
         };
-        Ok(Self { child, input, output, address })
+        Ok(Self { child, input, output, number, address })
     }
 
     pub(crate) fn address(&self) -> NodeAddress {
-        NodeAddress { node: name(), addresses: vec![self.address] }
+        NodeAddress { node: name(self.number), addresses: vec![self.address] }
     }
 
     pub(crate) fn disk_figures(&mut self) -> Result<DiskFigures> {
@@ -132,8 +140,14 @@ impl Drop for NodeProcess {
     }
 }
 
-fn name() -> NodeId {
-    NodeId(Identity::from_seed(SEED).public().0)
+fn name(number: u8) -> NodeId {
+    NodeId(Identity::from_seed(seed(number)).public().0)
+}
+
+fn seed(number: u8) -> [u8; 32] {
+    let mut seed = SEED;
+    seed[0] ^= number;
+    seed
 }
 
 const UNDER: &str = "BENCH_NODE_UNDER";

@@ -1,5 +1,7 @@
 //! Two people with real devices: client machines over encrypted SQLite, and their conversation.
 
+mod marks;
+
 use std::{
     cell::RefCell,
     path::Path,
@@ -89,8 +91,16 @@ pub(crate) enum Pace {
 
 impl Pair {
     pub(crate) async fn meet(directory: &Path, node: &NodeAddress) -> Result<Self> {
-        let mut writer = Person::start(directory, 1, node).await?;
-        let mut reader = Person::start(directory, 2, node).await?;
+        Self::meet_from(directory, [vec![node.clone()], vec![node.clone()]]).await
+    }
+
+    /// Two who are at home elsewhere.
+    pub(crate) async fn meet_from(
+        directory: &Path,
+        [writers, readers]: [Vec<NodeAddress>; 2],
+    ) -> Result<Self> {
+        let mut writer = Person::start(directory, 1, writers).await?;
+        let mut reader = Person::start(directory, 2, readers).await?;
         let link = match writer.ask(Action::Invite { uses: 1, valid_s: 3600 }).await? {
             Reply::Link(link) => link,
             other => bail!("no invite but {other:?}"),
@@ -179,7 +189,7 @@ impl Pair {
 }
 
 impl Person {
-    async fn start(directory: &Path, seed: u8, node: &NodeAddress) -> Result<Self> {
+    async fn start(directory: &Path, seed: u8, homes: Vec<NodeAddress>) -> Result<Self> {
         let (name, version) = LAYOUT;
         let layout = Layout { name, version, migrations: &[] };
         let path = directory.join(format!("person-{seed}"));
@@ -199,7 +209,6 @@ impl Person {
         let mut person =
             Self { running, events, account, tickets: 0, arrivals: 0, timings, moments };
         let phrase = Phrase::generate(&mut ChaCha20Rng::from_seed([seed; 32]));
-        let homes = vec![node.clone()];
         let name = format!("Person {seed}");
         match person.ask(Action::CreateAccount { phrase, name, homes }).await? {
             Reply::Account(account) => person.account = account,

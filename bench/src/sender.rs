@@ -16,7 +16,7 @@ use crypto::{
 use proto::{
     Body, Content, ContentBody, Cursor, Entry, Expiry, Extension, Frame, Head, Hello, Input,
     Instant, Kind, LogGenesis, LogId, Machine, NodeAddress, NodeId, Open, OpenError, Output, Peer,
-    PublicKey, Reference, Rows, Seed, VERSIONS,
+    PublicKey, Ranking, Reference, Rows, Seed, VERSIONS,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -41,23 +41,30 @@ pub(crate) struct Author {
 
 impl Author {
     pub(crate) fn new(number: u32, home: &NodeAddress) -> anyhow::Result<Self> {
-        let mut seed = [0; 32];
-        seed[..4].copy_from_slice(&(number + 1).to_be_bytes());
+        // A node started again listens elsewhere, and its accounts must stay as they were.
+        let addresses = vec![([127, 0, 0, 1], 1).into()];
+        Self::member(number, number, vec![NodeAddress { addresses, ..home.clone() }])
+    }
+
+    /// An account which takes part in a conversation that another may have begun.
+    pub(crate) fn member(
+        conversation: u32,
+        account: u32,
+        homes: Vec<NodeAddress>,
+    ) -> anyhow::Result<Self> {
+        let seed = seed(account);
         let mut rng = ChaCha20Rng::from_seed(seed);
         let phrase = Phrase::generate(&mut rng);
         let device = SigningKey::from_seed(seed);
         let bundle = Authority::create(&phrase, &mut rng).sign_record(RecordDraft {
             version: 1,
             devices: vec![Device { key: device.public(), added_s: 1 }],
-            // A node started again listens elsewhere, and its accounts must stay as they were.
-            homes: vec![NodeAddress {
-                addresses: vec![([127, 0, 0, 1], 1).into()],
-                ..home.clone()
-            }],
+            homes,
             copies: 2,
             inbox_key: InboxKey::from_seed(seed).public(),
         })?;
-        let epoch = Epoch::from_root(CommitId(seed), seed, &seed);
+        let begun = self::seed(conversation);
+        let epoch = Epoch::from_root(CommitId(begun), begun, &begun);
         let write_key = epoch.write_key();
         let genesis = LogGenesis::Conversation { write_key: write_key.public(), salt: [0; 16] };
         Ok(Self {
@@ -109,6 +116,8 @@ pub(crate) struct Progress {
     pub(crate) ready: AtomicU64,
     /// Messages that the node holds durably.
     pub(crate) stored: AtomicU64,
+    /// Receipts for them, of this and of other nodes.
+    pub(crate) receipts: AtomicU64,
     pub(crate) refused: AtomicU64,
 }
 
@@ -122,6 +131,9 @@ pub(crate) struct SenderConfig {
     pub(crate) ready_made: VecDeque<Body>,
     /// Follow the conversation, as an idle device does.
     pub(crate) follow: bool,
+    /// Who holds the conversation. With this, a message is on its way until each of them has signed
+    /// for it, else until the node has accepted it.
+    pub(crate) ranking: Option<Ranking>,
 }
 
 /// What a [`Sender`] is told.
@@ -141,6 +153,7 @@ pub(crate) struct Sender {
     node_nonce: [u8; 16],
     window: u64,
     on_the_fly: bool,
+    /// Answers that are still to come.
     waiting: u64,
     outputs: VecDeque<Output<()>>,
 }
@@ -205,21 +218,30 @@ impl Sender {
             }
             (PUT, Body::Accepted { .. }) => {
                 let Author { inbox, device, .. } = &self.config.author;
-                let open = self.open_frame(INBOX, *inbox, &device.clone(), None);
+                let open = self.open_frame((INBOX, *inbox), device, None, None);
                 self.say(OPEN_INBOX, open);
             }
             (OPEN_INBOX, Body::Opened { .. }) => {
                 let Author { log, write_key, genesis, .. } = &self.config.author;
                 let genesis = Some(genesis.encode());
-                let open = self.open_frame(CONVERSATION, *log, &write_key.clone(), genesis);
+                let ranking = self.config.ranking.clone();
+                let open = self.open_frame((CONVERSATION, *log), write_key, genesis, ranking);
                 self.say(OPEN_CONVERSATION, open);
             }
             (OPEN_CONVERSATION, Body::Opened { .. }) => {
                 self.config.progress.ready.fetch_add(1, Relaxed);
             }
             (APPEND, Body::Accepted { .. }) => {
-                self.waiting = self.waiting.saturating_sub(1);
+                if self.config.ranking.is_none() {
+                    self.waiting = self.waiting.saturating_sub(1);
+                }
                 self.config.progress.stored.fetch_add(1, Relaxed);
+            }
+            (_, Body::Held { .. }) => {
+                if self.config.ranking.is_some() {
+                    self.waiting = self.waiting.saturating_sub(1);
+                }
+                self.config.progress.receipts.fetch_add(1, Relaxed);
             }
             (request, Body::Refused { code, .. }) => {
                 eprintln!("bench: request {request} was refused: {code:?}");
@@ -230,24 +252,25 @@ impl Sender {
     }
 
     fn fill(&mut self) {
-        while self.waiting < self.window {
+        let each = self.config.ranking.as_ref().map_or(1, |ranking| ranking.nodes.len() as u64);
+        while self.waiting + each <= self.window * each {
             let ready_made = self.config.ready_made.pop_front();
             let body = match ready_made {
                 Some(body) => body,
                 None if self.on_the_fly => self.config.author.next_message(),
                 None => return,
             };
-            self.waiting += 1;
+            self.waiting += each;
             self.say(APPEND, body);
         }
     }
 
     fn open_frame(
         &self,
-        handle: u32,
-        log: LogId,
+        (handle, log): (u32, LogId),
         key: &SigningKey,
         genesis: Option<Vec<u8>>,
+        ranking: Option<Ranking>,
     ) -> Body {
         let client = SigningKey::from_seed(self.config.author.transport).public();
         let (nonce, node) = (&self.nonce, &self.config.node.node);
@@ -262,7 +285,7 @@ impl Sender {
             genesis,
             tail,
             brief: false,
-            ranking: None,
+            ranking: ranking.map(Box::new),
         })
     }
 
@@ -275,6 +298,12 @@ impl Sender {
         let NodeId(node) = self.config.node.node;
         PublicKey(node)
     }
+}
+
+fn seed(number: u32) -> [u8; 32] {
+    let mut seed = [0; 32];
+    seed[..4].copy_from_slice(&(number + 1).to_be_bytes());
+    seed
 }
 
 const INBOX: u32 = 1;

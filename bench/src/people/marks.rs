@@ -1,0 +1,70 @@
+//! How far a message has come, as its writer is told.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use client::{Event, Mark, Reply, view};
+use proto::LogId;
+use tokio::time::{sleep, timeout};
+
+use super::{PATIENCE, Pair, Person};
+use crate::measure::Samples;
+
+impl Pair {
+    /// Sends `count` messages, each once the one before has arrived and is stored. Returns how long each
+    /// took from the command until the reader had it in hand, and until the writer was told that it is
+    /// stored. `after` is run after each.
+    pub(crate) async fn say_each(
+        &mut self,
+        count: u64,
+        mut after: impl FnMut() -> Result<()>,
+    ) -> Result<[Samples; 2]> {
+        let commands = self.writer.running.commands();
+        let (mut arrived, mut stored) = (Samples::default(), Samples::default());
+        for number in self.sent..self.sent + count {
+            let Self { writer, reader, log, .. } = self;
+            let message = writer.message(number, reader.account);
+            let ticket = message.ticket;
+            let sent = Instant::now();
+            commands.send(message).await?;
+            let (at, ()) = tokio::try_join!(
+                writer.until_stored(log, ticket),
+                reader.receive(log, 1, |_| sent, &mut arrived),
+            )?;
+            stored.push(at.saturating_duration_since(sent));
+            after()?;
+            // Let the devices' acknowledgements pass.
+            sleep(PAUSE).await;
+            self.writer.discard_events();
+        }
+        self.sent += count;
+        Ok([arrived, stored])
+    }
+}
+
+impl Person {
+    /// Waits until the message of a command is marked as stored, and returns when that was told.
+    async fn until_stored(&mut self, log: &LogId, asked: u64) -> Result<Instant> {
+        let mut message = None;
+        loop {
+            let told = timeout(PATIENCE, self.events.recv()).await.context("it is not stored")?;
+            let now = Instant::now();
+            match told.context("the device has stopped")? {
+                Event::Done { ticket, result } if ticket == asked => match result? {
+                    Reply::Envelope(id) => message = Some(id.reference()),
+                    other => bail!("no message but {other:?}"),
+                },
+                Event::Timeline(_) => {}
+                _ => continue,
+            }
+            let (Some(message), log) = (message, *log) else { continue };
+            match self.running.read(move |rows| view::mark(rows, &log, &message)).await? {
+                None | Some(Mark::Sent) => {}
+                Some(Mark::Refused) => bail!("a message was refused"),
+                Some(Mark::Stored | Mark::Delivered | Mark::Read) => return Ok(now),
+            }
+        }
+    }
+}
+
+const PAUSE: Duration = Duration::from_millis(5);
