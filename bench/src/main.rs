@@ -35,8 +35,10 @@ mod peer_process;
 mod people;
 mod prosody;
 mod replicas;
+mod restart;
 mod sender;
 mod simulator;
+mod siskin_process;
 mod throughput;
 mod timed;
 mod watched;
@@ -81,6 +83,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "homes" => runtime.block_on(homes::run(option)),
         "keys" => keys::run(),
         "replicas" => replicas::run(),
+        "restart" => restart::run(&runtime, option),
         "network" => runtime.block_on(network::run(&arguments[1..])),
         "sim" => simulator::run(&arguments[1..]),
         ALL => {
@@ -95,7 +98,7 @@ fn run(arguments: &[String]) -> Result<()> {
 }
 
 const ALL: &str = "all";
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "keys",
     "latency",
     "cpu",
@@ -106,6 +109,7 @@ const NAMES: [&str; 11] = [
     "differences",
     "replicas",
     "homes",
+    "restart",
     "sim",
 ];
 const USAGE: &str = "usage: cargo run --release -p bench -- NAME
@@ -124,6 +128,8 @@ const USAGE: &str = "usage: cargo run --release -p bench -- NAME
                          ranges
   replicas               two nodes compare their copies of a log, and repair them
   homes [MESSAGES]       what it costs to have each message at one, two, three or four nodes
+  restart [ENTRIES]      how soon a node with so many envelopes answers after its start, and
+                         what they take on its disk
   sim [NODES PEOPLE EVERY_S LASTS_S]
                          how fast the simulator lets time pass, and its memory
   all                    all of these

@@ -84,12 +84,17 @@ impl Author {
 
     /// Seals and signs the next message.
     pub(crate) fn next_message(&mut self) -> Body {
+        self.next_of(MESSAGE_BYTES)
+    }
+
+    /// The same with a text of so many bytes.
+    pub(crate) fn next_of(&mut self, text_bytes: usize) -> Body {
         let counter = u32::try_from(self.position).unwrap_or(u32::MAX);
         self.position += 1;
         let content = Content {
             dependencies: self.last.into_iter().collect(),
             sent_at_s: 1_800_000_000,
-            body: ContentBody::Text { text: "x".repeat(MESSAGE_BYTES), reply_to: None },
+            body: ContentBody::Text { text: "x".repeat(text_bytes), reply_to: None },
             bundle_seen: None,
         };
         let head = Head {
@@ -210,6 +215,15 @@ impl Machine for Sender {
 }
 
 impl Sender {
+    /// Whether its conversation is open.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.config.progress.ready.load(Relaxed) > 0
+    }
+
+    pub(crate) fn into_author(self) -> Author {
+        self.config.author
+    }
+
     fn frame(&mut self, frame: Frame) {
         match (frame.request, frame.body) {
             (_, Body::Hello(hello)) => {
