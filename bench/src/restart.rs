@@ -60,6 +60,7 @@ async fn restart(directory: &Path, filled: Filled) -> Result<()> {
     for pages in [Pages::Cold, Pages::Warm, Pages::Warm] {
         start("after a stop", directory, pages).await?.stop()?;
     }
+    show_disk("after further starts", directory, filled.bytes)?;
     let mut stored = 0;
     for (number, pages) in (1..).zip([Pages::Cold, Pages::Warm]) {
         let node = start("to be killed", directory, Pages::Warm).await?;
