@@ -88,6 +88,8 @@ pub(crate) struct Frontier {
     pub(crate) arrivals: u64,
     /// Up to where the user has read.
     pub(crate) read: Place,
+    /// Texts of the contact behind that, once they were counted.
+    pub(crate) unread: Option<u64>,
     /// Something arrived of which the author has not been told.
     pub(crate) unacknowledged: bool,
 }
@@ -667,6 +669,7 @@ impl Frontier {
             heads: row.heads.iter().filter_map(|head| Place::decode(head)).collect(),
             arrivals: row.arrivals,
             read: Place::decode(&row.read).unwrap_or_default(),
+            unread: row.unread,
             unacknowledged: row.unacknowledged,
         }
     }
@@ -676,6 +679,7 @@ impl Frontier {
             heads: self.heads.iter().map(|place| place.encode()).collect(),
             arrivals: self.arrivals,
             read: self.read.encode(),
+            unread: self.unread,
             unacknowledged: self.unacknowledged,
         }
     }

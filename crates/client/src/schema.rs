@@ -246,6 +246,9 @@ pub(crate) struct Frontier {
     pub(crate) read: Vec<u8>,
     #[prost(bool, tag = "4")]
     pub(crate) unacknowledged: bool,
+    /// Texts of the contact behind `read`; not there if they were never counted.
+    #[prost(uint64, optional, tag = "5")]
+    pub(crate) unread: Option<u64>,
 }
 
 /// One state of a conversation's group.

@@ -91,6 +91,7 @@ impl Client {
         let Some(latest) = latest_of(&step.draft, &log, contact) else { return Ok(Reply::Nothing) };
         if latest > conversation.frontier.read {
             conversation.frontier.read = latest;
+            conversation.frontier.unread = Some(0);
             conversation.save_frontier(step);
             self.send_receipt(step, &log, true);
         }

@@ -38,6 +38,12 @@ pub(crate) fn insert(
     written: &Written<'_>,
 ) {
     let log = conversation.log;
+    let (contact, read) = (conversation.contact, conversation.frontier.read);
+    if written.author == contact && place > read && is_text(&written.content.body) {
+        let before = conversation.frontier.unread;
+        let before = before.unwrap_or_else(|| count_unread(&step.draft, &log, &contact, read));
+        conversation.frontier.unread = Some(before.saturating_add(1));
+    }
     let row = MessageRow { author: written.author.0.to_vec(), content: written.bytes.to_vec() };
     step.draft.put(MESSAGES, place.key(&log), row.encode_to_vec());
     step.draft.put(REFERENCES, join(&log, place.id.reference()), place.encode());
@@ -66,6 +72,26 @@ pub(crate) fn insert(
         mark(step, &log, &written.content.dependencies, Mark::Delivered);
     }
     step.event(Event::Timeline(log));
+}
+
+/// Texts of a contact that lie behind the place up to which the user has read, counted one by one.
+pub(crate) fn count_unread(rows: &dyn Rows, log: &LogId, contact: &AccountId, read: Place) -> u64 {
+    let mut from = read.key(log);
+    from.push(0);
+    let mut unread = 0_u64;
+    let to = prefix_range(&log.0).1;
+    rows.scan(MESSAGES, &from, &to, Direction::Forward, &mut |_, value| {
+        let row = MessageRow::decode(value).unwrap_or_default();
+        let is_unread = row.author == contact.0
+            && Content::decode(&row.content).is_ok_and(|content| is_text(&content.body));
+        unread = unread.saturating_add(u64::from(is_unread));
+        ControlFlow::Continue(())
+    });
+    unread
+}
+
+fn is_text(body: &ContentBody) -> bool {
+    matches!(body, ContentBody::Text { .. })
 }
 
 /// Takes entries out, most of them own ones that nobody else has: what they alone depended on is at

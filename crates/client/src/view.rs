@@ -20,6 +20,7 @@ use crate::{
         KEY_PACKAGES, MARKS, MESSAGES, MessageRow, OUTBOX, current, join, numbered, place_of,
         prefix_range,
     },
+    timeline::count_unread,
 };
 
 pub use homes::{CostView, HomeView, HomesView, homes};
@@ -257,20 +258,10 @@ fn contact_view(rows: &dyn Rows, account: AccountId, row: schema::Contact) -> Co
 }
 
 fn unread(rows: &dyn Rows, log: &LogId, contact: &AccountId) -> usize {
-    let row: Option<schema::Frontier> = schema::load(rows, FRONTIERS, &log.0);
-    let read = row.and_then(|row| Place::decode(&row.read)).unwrap_or_default();
-    let mut from = read.key(log);
-    from.push(0);
-    let mut unread = 0_usize;
-    rows.scan(MESSAGES, &from, &prefix_range(&log.0).1, Direction::Forward, &mut |_, value| {
-        let row = MessageRow::decode(value).unwrap_or_default();
-        let text = || Content::decode(&row.content).map(|content| content.body);
-        if row.author == contact.0 && matches!(text(), Ok(ContentBody::Text { .. })) {
-            unread = unread.saturating_add(1);
-        }
-        ControlFlow::Continue(())
-    });
-    unread
+    let row: schema::Frontier = schema::load(rows, FRONTIERS, &log.0).unwrap_or_default();
+    let read = Place::decode(&row.read).unwrap_or_default();
+    let unread = row.unread.unwrap_or_else(|| count_unread(rows, log, contact, read));
+    usize::try_from(unread).unwrap_or(usize::MAX)
 }
 
 fn count(rows: &dyn Rows, table: proto::Table, prefix: &[u8]) -> usize {

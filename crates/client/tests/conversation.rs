@@ -28,7 +28,32 @@ fn two_people_talk() {
     let expected = ["Hello Ben", "Hello Ada", "How are you?"];
     assert_eq!(world.texts(0, ben), expected);
     assert_eq!(world.texts(1, ada), expected);
-    assert_eq!(view::contacts(world.rows(1))[0].unread, 2);
+}
+
+#[test]
+fn what_is_unread_is_counted_once_and_outlasts_a_crash() {
+    let (mut world, ada, ben) = World::acquainted(1);
+    let unread = |world: &World| view::contacts(world.rows(1))[0].unread;
+    world.say(0, ben, "Hello Ben");
+    world.say(1, ada, "Hello Ada");
+    world.say(0, ben, "How are you?");
+    assert_eq!(unread(&world), 2);
+    let target = world.reference(0, ben, "How are you?");
+    let text = "How are you, Ben?".to_owned().into();
+    world.ask(0, Action::Edit { contact: ben, target, text }).unwrap();
+    world.run();
+    assert_eq!(unread(&world), 2, "that is no further message");
+    world.kill_device(1);
+    world.start_device(1);
+    world.run();
+    assert_eq!(unread(&world), 2);
+    world.say(0, ben, "Are you there?");
+    assert_eq!(unread(&world), 3);
+    world.ask(1, Action::MarkRead { contact: ada }).unwrap();
+    world.run();
+    assert_eq!(unread(&world), 0);
+    world.say(0, ben, "Ah!");
+    assert_eq!(unread(&world), 1);
 }
 
 #[test]
