@@ -549,7 +549,13 @@ impl Client {
                         self.telling_refused(step, node, (&handle.log, back), code);
                     }
                     Purpose::Read | Purpose::Write if !self.talks_about(&handle.log, node) => {}
-                    Purpose::Read | Purpose::Write => self.open_refused(step, &handle.log),
+                    Purpose::Read => self.open_refused(step, &handle.log),
+                    Purpose::Write => {
+                        self.open_refused(step, &handle.log);
+                        if code == Code::Forbidden {
+                            self.key_is_unknown(step, &handle.log);
+                        }
+                    }
                     Purpose::Brief => self.standing_by_refused(step, &handle.log),
                     Purpose::Home => self.home_refused(step, node, code),
                 }

@@ -299,6 +299,16 @@ impl Client {
         }
     }
 
+    /// A node does not know the write key of what is to be sent next. If it still does not a while later, it
+    /// will not hear of the change from another node either: who had taken that is gone. The next try
+    /// begins with all changes.
+    pub(crate) fn key_is_unknown(&mut self, step: &mut Step<'_>, log: &LogId) {
+        let tries = self.conversations.get(log).map_or(0, |conversation| conversation.flow.tries);
+        if tries >= OPENED_IN_VAIN {
+            self.refill(step, log, Refill::Changes);
+        }
+    }
+
     fn retry_later(&mut self, step: &Step<'_>, log: &LogId, pause: Duration) {
         self.arm(step.now.after(pause), Timer::Retry(*log));
     }
@@ -307,24 +317,25 @@ impl Client {
     /// acknowledged is sent once more, for the only copy may be gone, and so are all changes of keys,
     /// whoever made them: they may be at no node of the ranking any more.
     ///
-    /// Or only those of which it is not known that enough nodes hold them.
+    /// Or only the latter, or only those of which it is not known that enough nodes hold them.
     pub(crate) fn refill(&mut self, step: &mut Step<'_>, log: &LogId, which: Refill) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let mut envelopes: BTreeMap<Place, Envelope> = BTreeMap::new();
         let tables = match which {
             Refill::All => &[CHANGES, KEPT][..],
+            Refill::Changes => &[CHANGES],
             Refill::Unsettled => &[KEPT],
         };
         let rows = |table| schema::load_all::<Outgoing>(&step.draft, table, &log.0);
         for (_, row) in tables.iter().flat_map(|table| rows(*table)) {
             if let Ok(envelope) = Envelope::decode(&row.envelope)
-                && (which == Refill::All
+                && (which != Refill::Unsettled
                     || mark_of(&step.draft, log, Place::of(&envelope)) == Some(Mark::Sent))
             {
                 envelopes.insert(Place::of(&envelope), envelope);
             }
         }
-        if envelopes.is_empty() && which == Refill::Unsettled {
+        if envelopes.is_empty() && which != Refill::All {
             return;
         }
         conversation.flow = Flow { tries: conversation.flow.tries, ..Flow::default() };
@@ -420,6 +431,7 @@ pub(crate) fn opening_at<'a>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refill {
     All,
+    Changes,
     Unsettled,
 }
 
