@@ -89,11 +89,20 @@ impl Client {
 
     fn serve_elsewhere(&mut self, step: &mut Step<'_>, node: &NodeId, is_away: bool) {
         let Some(me) = &mut self.me else { return };
-        let before = me.own();
+        let (before, served_before) = (me.own(), me.served().to_vec());
         if !me.set_away(*node, is_away) {
             return;
         }
         let (own, serving) = (me.own(), me.served().to_vec());
+        let joins = |home: &NodeAddress| !served_before.contains(home);
+        let in_reserve: Vec<_> =
+            serving.iter().filter(|home| joins(home) && me.is_in_reserve(&home.node)).collect();
+        for home in in_reserve {
+            // Where a contact is at home as well there is a connection, and nobody will say that it is up.
+            if self.links.is_up(&home.node) {
+                self.reserve_is_up(step, &home.node);
+            }
+        }
         for home in &serving {
             self.links.want(step, home);
         }
