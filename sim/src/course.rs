@@ -122,7 +122,8 @@ impl World<'_> {
 
     /// Nobody does anything: after a while nobody says anything either.
     fn check_quiet(&mut self) {
-        self.pass(CALM_AFTER);
+        // All that changed is compared once more before all must be quiet.
+        self.pass(CALM_AFTER.max(self.scenario.disks.checked_every.0.saturating_mul(3)));
         let before = self.stage.tally.frames;
         self.pass(CALM);
         let said = self.stage.tally.frames.saturating_sub(before);

@@ -55,7 +55,8 @@ pub fn run_watched(
     options: Options,
     passes: &mut dyn FnMut(Milestone, &Tally),
 ) -> Report {
-    let mut world = World::new(scenario, seed, options);
+    let scenario = scenario.drawn(seed);
+    let mut world = World::new(&scenario, seed, options);
     world.run(passes);
     world.into_report()
 }

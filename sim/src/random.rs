@@ -184,7 +184,7 @@ impl Generator<'_> {
             6..9 => Some(self.millis(5_000, 30_000)),
             _ => Some(self.millis(1, 100)),
         };
-        Fault { at, what, who, lasts }
+        Fault { at, until: None, what, who, some_nodes: 0, lasts }
     }
 
     fn host(&mut self, scenario: &Scenario) -> Who {

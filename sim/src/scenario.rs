@@ -130,6 +130,10 @@ pub struct Disks {
     /// Bytes that a node's disk has. 0 is without limit; with a limit, nobody is sure that what
     /// was said arrives.
     pub node_bytes: u64,
+    /// How often a node compares its logs with those of others if anything has changed, and, a third more
+    /// rarely, counts its rows anew. 3 minutes by default, so that all that can be repaired is before
+    /// the end; the product takes an hour and a day.
+    pub checked_every: Span,
 }
 
 /// Nodes come and go at random times, as drawn from the seed.
@@ -161,10 +165,18 @@ pub struct Fault {
     /// When, after the beginning; not after the end of the scenario and, if the host joins late, not
     /// before it does.
     pub at: Span,
+    /// If given, at a moment between `at` and this, drawn from the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Span>,
     /// What.
     pub what: What,
     /// To whom.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub who: Vec<Who>,
+    /// To so many other nodes as well, drawn from the seed; not to those that join late or leave for
+    /// ever by another fault.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub some_nodes: u32,
     /// For how long. If absent, a host that is away never comes back; a slow or full disk and a bad
     /// link last until peace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -283,10 +295,16 @@ impl Default for Disks {
             node_sync: [Span(Duration::from_micros(500)), Span::from_millis(3)],
             device_sync: [Span::from_millis(1), Span::from_millis(10)],
             node_bytes: 0,
+            checked_every: Span::from_millis(180_000),
         }
     }
 }
 
 fn one() -> u32 {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

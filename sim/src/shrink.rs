@@ -8,8 +8,8 @@ use crate::scenario::{Disks, Fault, Scenario, Span, Talk, Weather, Who};
 mod tests;
 
 /// The smallest scenario found, near this one, that still fails; `fails` is asked about others at
-/// most `budget` times and never about one that isn't valid. Churn stays or goes as a whole:
-/// [`Scenario::settled`] makes faults of it first.
+/// most `budget` times and never about one that isn't valid. Churn stays or goes as a whole, and
+/// what faults leave to the seed stays left to it: [`Scenario::settled`] writes both out first.
 pub fn shrink(scenario: Scenario, budget: u32, fails: impl FnMut(&Scenario) -> bool) -> Scenario {
     let mut shrinker = Shrinker { best: scenario, left: budget, fails };
     loop {
@@ -192,7 +192,7 @@ fn keep_hosts(scenario: &mut Scenario, name: impl Fn(Who) -> Option<Who>) {
     for fault in &mut scenario.faults {
         fault.who = fault.who.iter().copied().filter_map(&name).collect();
     }
-    scenario.faults.retain(|fault| !fault.who.is_empty());
+    scenario.faults.retain(|fault| !fault.who.is_empty() || fault.some_nodes > 0);
 }
 
 fn renumbered(number: u32, gone: &Range<usize>) -> Option<u32> {

@@ -236,9 +236,10 @@ impl<'a> World<'a> {
         let driver = self.nodes.get_mut(number as usize).filter(|driver| !driver.is_up())?;
         let mut config = NodeConfig::new(node);
         config.key = self.keys.get(number as usize).cloned();
-        // So often that all that can be repaired is before the end.
-        config.compare_every = COMPARE_EVERY;
-        config.recount_every = RECOUNT_EVERY;
+        let checked_every = self.scenario.disks.checked_every.0;
+        config.compare_every = checked_every;
+        let third = checked_every.checked_div(3).unwrap_or_default();
+        config.recount_every = checked_every.saturating_add(third);
         if self.scenario.disks.node_bytes > 0 {
             // Full is what the node says before the disk does.
             config.disk_cap_bytes = self.scenario.disks.node_bytes / 2;
@@ -450,9 +451,6 @@ fn name_of(person: u32) -> String {
 
 const NAMES: [&str; 8] = ["ada", "ben", "cleo", "dan", "eve", "finn", "gia", "hal"];
 const REPORT_EVERY: Duration = Duration::from_secs(10);
-/// All that changed is compared within the 11 minutes before all must be quiet.
-const COMPARE_EVERY: Duration = Duration::from_secs(180);
-const RECOUNT_EVERY: Duration = Duration::from_secs(240);
 /// The first ones tell it all.
 const VIOLATIONS_MAX: usize = 100;
 const STEPS_MIN: u64 = 1_000_000;

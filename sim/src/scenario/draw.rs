@@ -17,19 +17,58 @@ impl Scenario {
         faults
     }
 
-    /// The same scenario with its churn written out as faults, so that these can be taken away
-    /// one by one.
+    /// The same scenario with its churn and all that faults leave to the seed written out as faults, so
+    /// that these can be taken away one by one.
     pub fn settled(&self, seed: u64) -> Self {
-        Self { faults: self.faults_of(seed), churn: None, ..self.clone() }
+        let drawn = self.drawn(seed);
+        Self { faults: drawn.faults_of(seed), churn: None, ..drawn }
+    }
+
+    /// The same scenario with faults that say when and to whom they happen. Churn is still to be drawn:
+    /// it is much, and nobody leaves for ever by it.
+    pub(crate) fn drawn(&self, seed: u64) -> Self {
+        let mut drawn = self.clone();
+        let mut dice = Dice::new(seed, "faults", 0);
+        for place in 0..drawn.faults.len() {
+            let Some(fault) = drawn.faults.get(place) else { break };
+            let until = fault.until.map_or(fault.at, |until| until.max(fault.at));
+            let at = Span(dice.between(fault.at.0, until.0));
+            let who = drawn.some_nodes(fault, &mut dice);
+            if let Some(fault) = drawn.faults.get_mut(place) {
+                (fault.at, fault.until, fault.some_nodes) = (at, None, 0);
+                fault.who.extend(who);
+            }
+        }
+        drawn.faults.retain(|fault| !fault.who.is_empty());
+        drawn
+    }
+
+    fn some_nodes(&self, fault: &Fault, dice: &mut Dice) -> Vec<Who> {
+        let joins = |who: &Who| {
+            let mut joins = self.faults.iter().filter(|other| other.what == What::Join);
+            joins.any(|join| join.who.contains(who))
+        };
+        let mut nodes: Vec<Who> = (0..self.nodes).map(Who::Node).collect();
+        nodes.retain(|who| !fault.who.contains(who) && !self.leaves(*who) && !joins(who));
+        let drawn = (0..fault.some_nodes.min(self.nodes)).map_while(|_| {
+            let place = dice.index(nodes.len());
+            (place < nodes.len()).then(|| nodes.swap_remove(place))
+        });
+        drawn.collect()
     }
 
     /// Whether people and conversations at this node may lose something: it lies, leaves for ever,
     /// can't be dialled or has a small disk, and no other one serves them.
     pub(crate) fn excused(&self, node: u32) -> bool {
+        self.is_no_good(node) || self.leaves(Who::Node(node))
+    }
+
+    /// Whether nobody can rely on this node from the beginning: it lies, can't be dialled or has a small
+    /// disk.
+    pub(crate) fn is_no_good(&self, node: u32) -> bool {
         self.disks.node_bytes > 0
             || self.behind_nat.contains(&node)
             || self.liars.iter().any(|liar| liar.node == node)
-            || self.leaves(Who::Node(node))
     }
 
     /// Whether this host goes and never comes back.
@@ -51,7 +90,8 @@ impl Scenario {
             let lasts = Some(Span(dice.between(churn.away[0].0, churn.away[1].0)));
             let who = Who::Node(node);
             if stays.get(&who).is_none_or(|[from, until]| (*from..*until).contains(&at)) {
-                faults.push(Fault { at, what, who: vec![who], lasts });
+                let (until, some_nodes) = (None, 0);
+                faults.push(Fault { at, until, what, who: vec![who], some_nodes, lasts });
             }
         }
         faults

@@ -32,6 +32,8 @@ impl Scenario {
         range("disks.node_sync", self.disks.node_sync, SYNC_MAX)?;
         range("disks.device_sync", self.disks.device_sync, SYNC_MAX)?;
         none_or_within("disks.node_bytes", self.disks.node_bytes, NODE_BYTES_MIN, NODE_BYTES_MAX)?;
+        let checked_every = self.disks.checked_every;
+        within("disks.checked_every", checked_every, CHECKED_EVERY_MIN, CHECKED_EVERY_MAX)?;
         if let Some(churn) = &self.churn {
             churn.check()?;
             let expected = self.churned_millionths(churn) / 1_000_000;
@@ -67,7 +69,11 @@ impl Scenario {
             if let Some(lasts) = fault.lasts {
                 within(&format!("{place}: lasts"), lasts, Fault::MIN, Span::MAX)?;
             }
-            if fault.who.is_empty() {
+            if let Some(until) = fault.until {
+                within(&format!("{place}: until"), until, fault.at, self.lasts)?;
+            }
+            within(&format!("{place}: some_nodes"), fault.some_nodes, 0, self.nodes)?;
+            if fault.who.is_empty() && fault.some_nodes == 0 {
                 return wrong(format!("{place}: who is empty"));
             }
             let mut seen = BTreeSet::new();
@@ -90,6 +96,9 @@ impl Scenario {
             }
             if fault.lasts.is_some() {
                 return wrong(format!("fault {number}: a join has no `lasts`"));
+            }
+            if fault.until.is_some() || fault.some_nodes > 0 {
+                return wrong(format!("fault {number}: a join says when and of whom"));
             }
             for who in &fault.who {
                 if joined.insert(*who, fault.at).is_some() {
@@ -215,6 +224,8 @@ const REGIONS_MAX: u32 = 100;
 const DELAY_MAX: Span = Span::from_millis(10_000);
 /// A slow disk takes a hundred times as long.
 const SYNC_MAX: Span = Span::from_millis(1_000);
+const CHECKED_EVERY_MIN: Span = Span::from_millis(60_000);
+const CHECKED_EVERY_MAX: Span = Span::from_millis(24 * 3_600_000);
 const LOSS_MAX: f64 = 0.5;
 const BPS_MIN: u64 = 8_000;
 const BPS_MAX: u64 = 1_000_000_000_000;

@@ -12,7 +12,8 @@ fn least() -> Scenario {
 
 fn fault(at: &str, what: What, who: &str, lasts: Option<&str>) -> Fault {
     let lasts = lasts.map(|lasts| lasts.parse().unwrap());
-    Fault { at: at.parse().unwrap(), what, who: vec![who.parse().unwrap()], lasts }
+    let (at, who) = (at.parse().unwrap(), vec![who.parse().unwrap()]);
+    Fault { at, until: None, what, who, some_nodes: 0, lasts }
 }
 
 #[test]
@@ -36,11 +37,12 @@ fn spans_are_written_in_the_largest_whole_unit() {
 
 #[test]
 fn every_named_scenario_is_valid_and_survives_being_written() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["scenarios", "scenarios-large"].map(|folder| root.join(folder));
     let mut lies = BTreeSet::new();
     let mut whats = BTreeSet::new();
     let mut number = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
+    for entry in folders.into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()) {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         let scenario = Scenario::parse(&text).unwrap_or_else(|e| panic!("{path:?}: {e}"));
@@ -90,7 +92,7 @@ fn what_is_wrong_with_a_text_is_said() {
 #[test]
 fn what_is_out_of_range_is_refused() {
     type Change = fn(&mut Scenario);
-    let table: [(Change, &str); 33] = [
+    let table: [(Change, &str); 34] = [
         (|s| s.name.clear(), "name must be one line"),
         (|s| s.nodes = 0, "nodes is 0, must be from 1 to 20000"),
         (|s| s.nodes = 20_001, "nodes is 20001"),
@@ -114,6 +116,7 @@ fn what_is_out_of_range_is_refused() {
         (|s| s.network.node_bps = u64::MAX, "network.node_bps is"),
         (|s| s.disks.device_sync[1] = Span::from_millis(1_001), "disks.device_sync is 1001ms"),
         (|s| s.disks.node_bytes = 1, "disks.node_bytes is 1, must be 0 or from 65536"),
+        (|s| s.disks.checked_every = Span::default(), "disks.checked_every is 0s"),
         (|s| s.behind_nat = vec![0, 2], "behind_nat: there is no node 2"),
         (|s| s.behind_nat = vec![1, 1], "behind_nat: node 1 is there twice"),
         (
@@ -180,6 +183,55 @@ fn churn_comes_to_the_same_faults_for_the_same_seed() {
     let of = |number| drawn.clone().filter(move |fault| fault.who == [Who::Node(number)]);
     assert!(of(0).all(|fault| fault.at >= "30m".parse().unwrap()), "down before it joined");
     assert!(of(1).all(|fault| fault.at < "10m".parse().unwrap()), "back from for ever");
+}
+
+#[test]
+fn what_faults_may_leave_to_the_seed_has_limits() {
+    let plain = || fault("1s", What::Kill, "node 0", None);
+    let early = Fault { until: Some("900ms".parse().unwrap()), ..plain() };
+    let table = [
+        (early, "fault 1: until is 900ms, must be from 1s to 10s"),
+        (Fault { some_nodes: 3, ..plain() }, "fault 1: some_nodes is 3, must be from 0 to 2"),
+        (Fault { some_nodes: 1, what: What::Join, ..plain() }, "a join says when and of whom"),
+    ];
+    for (fault, reason) in table {
+        let error = Scenario { faults: vec![fault], ..least() }.check().unwrap_err().to_string();
+        assert!(error.contains(reason), "{error} / {reason}");
+    }
+}
+
+#[test]
+fn faults_that_leave_it_to_the_seed_hit_another_node_at_another_time() {
+    let some = |at, until: &str, what, some_nodes| Fault {
+        until: Some(until.parse().unwrap()),
+        who: Vec::new(),
+        some_nodes,
+        ..fault(at, what, "node 0", None)
+    };
+    let mut scenario = Scenario { nodes: 5, ..least() };
+    scenario.faults = vec![
+        fault("1s", What::Kill, "node 4", None),
+        some("2s", "8s", What::Kill, 1),
+        some("3s", "3s", What::Stop, 2),
+        some("9s", "9s", What::Crash, 5),
+    ];
+    assert_eq!(scenario.check(), Ok(()));
+    let (mut nodes, mut times) = (BTreeSet::new(), BTreeSet::new());
+    for seed in 0..100 {
+        let drawn = scenario.drawn(seed);
+        assert_eq!(drawn, scenario.drawn(seed));
+        assert_eq!(drawn.check(), Ok(()));
+        assert_eq!(scenario.settled(seed).drawn(9), scenario.settled(seed));
+        // Each node leaves once at most, and in the end all have left.
+        let left: Vec<_> = drawn.faults.iter().flat_map(|fault| fault.who.clone()).collect();
+        assert_eq!(left.iter().collect::<BTreeSet<_>>().len(), left.len());
+        assert_eq!(left.len(), 5);
+        assert!((0..5).all(|node| drawn.excused(node)));
+        nodes.insert(drawn.faults[1].who[0]);
+        times.insert(drawn.faults[1].at);
+        assert!(("2s".parse().unwrap()..="8s".parse().unwrap()).contains(&drawn.faults[1].at));
+    }
+    assert!(nodes.len() == 4 && times.len() == 100, "{nodes:?}, {} times", times.len());
 }
 
 #[test]
