@@ -36,6 +36,7 @@ impl World<'_> {
         self.plan_faults();
         self.pass(self.scenario.lasts.0);
         passes(Milestone::Peace, self.count());
+        self.peace = Some(self.stage.now);
         self.make_peace();
         self.pass(PEACE);
         self.wait_for(ACQUAINTED_MAX, Self::all_are_settled);

@@ -29,6 +29,7 @@ pub mod routing;
 mod scenario;
 mod shrink;
 mod stage;
+mod traffic;
 mod transcript;
 mod world;
 
@@ -41,6 +42,7 @@ pub use scenario::{
     Churn, Disks, Fault, LiarAt, Lie, Scenario, ScenarioError, Span, Talk, Weather, What, Who,
 };
 pub use shrink::shrink;
+pub use traffic::{Count, Purpose};
 
 /// Runs a scenario with a seed. The same ones give the same report, on any machine.
 pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Report {

@@ -31,7 +31,9 @@ pub(crate) struct Model {
     named: BTreeMap<Reference, Deed>,
     people: BTreeMap<AccountId, u32>,
     excused: BTreeSet<(u32, u32)>,
-    latencies_us: Vec<u64>,
+    /// Since when each person's device has been running.
+    up_since: BTreeMap<u32, Instant>,
+    showings: Vec<Showing>,
     refused: u64,
     shown: u64,
     /// Texts that are stored, as their authors were told, and how many of them are lost.
@@ -80,6 +82,15 @@ struct Record {
     mark: Option<Mark>,
 }
 
+/// A message is shown on the other's device for the first time.
+#[derive(Clone, Copy, Debug)]
+struct Showing {
+    said: Instant,
+    shown: Instant,
+    /// The device was up all the while.
+    was_up: bool,
+}
+
 /// What a device answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
@@ -112,7 +123,8 @@ impl Model {
             named: BTreeMap::new(),
             people: BTreeMap::new(),
             excused: BTreeSet::new(),
-            latencies_us: Vec::new(),
+            up_since: BTreeMap::new(),
+            showings: Vec::new(),
             refused: 0,
             shown: 0,
             acknowledged: (0, 0),
@@ -122,6 +134,11 @@ impl Model {
     /// Tells which account is a person's; nobody else's reactions are right.
     pub(crate) fn names(&mut self, person: u32, account: AccountId) {
         self.people.insert(account, person);
+    }
+
+    /// A person's device starts.
+    pub(crate) fn started(&mut self, person: u32, now: Instant) {
+        self.up_since.insert(person, now);
     }
 
     /// `by` is about to do something in the conversation with `to`. Says which deed it is, and
@@ -242,8 +259,28 @@ impl Model {
     }
 
     /// From saying to first showing on the other's device, in the order of showing.
-    pub(crate) fn latencies_us(&self) -> &[u64] {
-        &self.latencies_us
+    pub(crate) fn latencies_us(&self) -> Vec<u64> {
+        self.showings.iter().map(Showing::latency_us).collect()
+    }
+
+    /// As [`Self::latencies_us`], of what was said before `end` to people whose device was up from then
+    /// until it was shown.
+    pub(crate) fn latencies_to_those_who_were_up_us(&self, end: Option<Instant>) -> Vec<u64> {
+        let counts =
+            |showing: &&Showing| showing.was_up && end.is_none_or(|end| showing.said < end);
+        self.showings.iter().filter(counts).map(Showing::latency_us).collect()
+    }
+
+    /// Texts that were taken before `end` and must arrive, and those of them that have.
+    pub(crate) fn delivered(&self, end: Option<Instant>) -> (u64, u64) {
+        let texts = self.records.iter().filter(|record| {
+            record.act == Act::Say
+                && record.is_bound()
+                && end.is_none_or(|end| record.at < end)
+                && !self.is_excused(record.by, record.to)
+        });
+        let arrived = texts.clone().filter(|record| record.arrived);
+        (texts.count() as u64, arrived.count() as u64)
     }
 
     fn recent(&self, by: u32, to: u32, fits: fn(&Record) -> bool) -> Vec<(Deed, Reference)> {
@@ -295,6 +332,12 @@ impl Model {
             next = record.after;
         }
         None
+    }
+}
+
+impl Showing {
+    fn latency_us(&self) -> u64 {
+        u64::try_from(self.shown.since(self.said).as_micros()).unwrap_or(u64::MAX)
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a run found.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use proto::Instant;
 
-use crate::Mutant;
+use crate::{Count, Mutant, Purpose};
 
 /// How to run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,8 +110,16 @@ pub struct Tally {
     pub syncs: u64,
     /// Connections made.
     pub connections: u64,
+    /// What nodes said to each other.
+    pub between_nodes: BTreeMap<Purpose, Count>,
     /// From saying to showing, in microseconds, in no order.
     pub latencies_us: Vec<u64>,
+    /// Those of what was said before peace to people whose device was up from then until it was shown.
+    pub talk_latencies_us: Vec<u64>,
+    /// Texts that devices took before peace in conversations that have no excuse.
+    pub texts: u64,
+    /// Those of them that the other's device has shown.
+    pub delivered: u64,
     /// Virtual time that passed.
     pub simulated: Duration,
     /// Things that happened: what the simulator itself has to do.

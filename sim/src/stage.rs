@@ -8,6 +8,7 @@ use crate::{
     agenda::Agenda,
     network::{HostId, Network, Packet},
     report::Tally,
+    traffic::Traffic,
     transcript::Transcript,
 };
 
@@ -18,6 +19,7 @@ pub(crate) struct Stage {
     pub(crate) network: Network,
     pub(crate) transcript: Transcript,
     pub(crate) tally: Tally,
+    pub(crate) traffic: Traffic,
     /// A frame held a plaintext.
     pub(crate) leaks: bool,
     /// What hosts are called, by their numbers.

@@ -25,6 +25,7 @@ use crate::{
     report::{BEGINNING, Tally},
     scenario::{Fault, Lie, Who},
     stage::{Happening, Stage},
+    traffic::Traffic,
     transcript::Transcript,
 };
 
@@ -62,6 +63,8 @@ pub(crate) struct World<'a> {
     pub(crate) is_over: bool,
     /// People talk, those who may.
     pub(crate) talking: bool,
+    /// When the time of the scenario is over and faults have ended.
+    pub(crate) peace: Option<Instant>,
 }
 
 impl<'a> World<'a> {
@@ -77,6 +80,7 @@ impl<'a> World<'a> {
                 network,
                 transcript: Transcript::new(options.transcript, BEGINNING),
                 tally: Tally::default(),
+                traffic: Traffic::new(scenario.nodes),
                 leaks: false,
                 names: Vec::new(),
             },
@@ -99,6 +103,7 @@ impl<'a> World<'a> {
             steps_allowed: steps_allowed(scenario),
             is_over: false,
             talking: !scenario.acquainted,
+            peace: None,
         };
         for number in 0..scenario.nodes {
             world.add_node(number);
@@ -264,6 +269,7 @@ impl<'a> World<'a> {
         let dials = Dials::new(driver.host, Identity::Device(transport), dice);
         let config = Config { transport: transport.into() };
         let opened = driver.start(config, dials, seed, &mut self.stage);
+        self.model.started(number, self.stage.now);
         self.looks_again(number);
         Some(opened)
     }
@@ -411,13 +417,18 @@ impl<'a> World<'a> {
         tally.said = self.model.said_count();
         tally.shown = self.model.shown_count();
         (tally.acknowledged, tally.lost) = self.model.acknowledged();
+        tally.between_nodes.clone_from(self.stage.traffic.counts());
         tally
     }
 
     /// What the run has found.
     pub(crate) fn into_report(mut self) -> Report {
         self.count();
-        self.stage.tally.latencies_us = self.model.latencies_us().to_vec();
+        let tally = &mut self.stage.tally;
+        tally.latencies_us = self.model.latencies_us();
+        // What is said in the end is said in peace: of the faults it tells nothing.
+        tally.talk_latencies_us = self.model.latencies_to_those_who_were_up_us(self.peace);
+        (tally.texts, tally.delivered) = self.model.delivered(self.peace);
         if self.stage.leaks {
             self.report(Rule::Secret, "a frame held a plaintext".into());
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use client::{Mark, Place, view::MessageView};
 use proto::Instant;
 
-use super::{Act, Answer, Deed, Model};
+use super::{Act, Answer, Deed, Model, Showing};
 use crate::{Rule, Violation};
 
 /// What is wrong with what one device shows of one conversation.
@@ -304,8 +304,9 @@ impl Model {
         self.shown = self.shown.saturating_add(1);
         if !record.arrived {
             record.arrived = true;
-            let latency = now.since(record.at).as_micros();
-            self.latencies_us.push(u64::try_from(latency).unwrap_or(u64::MAX));
+            let said = record.at;
+            let was_up = self.up_since.get(&person).is_some_and(|since| *since <= said);
+            self.showings.push(Showing { said, shown: now, was_up });
         }
     }
 

@@ -163,3 +163,21 @@ fn recent_messages_are_few_and_in_order() {
     assert!(deeds(model.shown_recent(BEN, ADA)).eq(shown));
     assert_eq!(model.latencies_us().iter().min(), Some(&10_000_000));
 }
+
+#[test]
+fn what_is_said_in_peace_or_to_who_is_away_is_not_counted_among_the_rest() {
+    let mut model = model();
+    model.started(BEN, at(0));
+    let soon = says(&mut model, ADA, BEN);
+    shows(&mut model, BEN, ADA, &[soon]);
+    let (late, lost) = (says(&mut model, ADA, BEN), says(&mut model, ADA, BEN));
+    model.started(BEN, at(1));
+    shows(&mut model, BEN, ADA, &[late]);
+    let in_peace = says(&mut model, BEN, ADA);
+    assert!(lost < in_peace);
+    let counted = |end| (model.latencies_to_those_who_were_up_us(end).len(), model.delivered(end));
+    assert_eq!(model.latencies_us().len(), 2);
+    assert_eq!(counted(None), (1, (4, 2)));
+    assert_eq!(counted(Some(at(1))), (1, (3, 2)));
+    assert_eq!(counted(Some(at(0))), (0, (0, 0)));
+}

@@ -1,12 +1,12 @@
 //! What is kept of one run.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use sim::{Report, Rule, Tally, Violation};
+use sim::{Count, Purpose, Report, Rule, Tally, Violation};
 
 use super::{
     panics,
-    table::{fixed, grouped, percentile, span, tenths_of_ms},
+    table::{fixed, grouped, percentile, ratio, span, tenths_of_ms},
 };
 
 /// What is kept of one run. Two runs with the same seed have equal ones.
@@ -20,6 +20,8 @@ pub(super) struct Outcome {
     pub(super) tally: Tally,
     /// Latencies in microseconds that 50 and 99 of 100 messages keep.
     pub(super) latency: [Option<u64>; 2],
+    /// Those that 50, 95, 99 and all of 100 keep of what was said before peace to those who were up.
+    pub(super) talk_latency: [Option<u64>; 4],
     pub(super) transcript: Vec<String>,
 }
 
@@ -41,12 +43,15 @@ impl Outcome {
         };
         let mut latencies = std::mem::take(&mut report.tally.latencies_us);
         latencies.sort_unstable();
+        let mut of_talk = std::mem::take(&mut report.tally.talk_latencies_us);
+        of_talk.sort_unstable();
         Self {
             hash: report.hash,
             violations: report.violations,
             panic: None,
             tally: report.tally,
             latency: [50, 99].map(|percent| percentile(&latencies, percent)),
+            talk_latency: [50, 95, 99, 100].map(|percent| percentile(&of_talk, percent)),
             transcript: report.transcript,
         }
     }
@@ -96,15 +101,18 @@ impl Outcome {
     /// All there is to say of a single run.
     pub(super) fn description(&self) -> String {
         let tally = &self.tally;
-        let latency = self.latency.map(|us| {
+        let latency = self.talk_latency.map(|us| {
             us.map_or_else(|| "none".to_owned(), |us| format!("{} ms", fixed(tenths_of_ms(us), 1)))
         });
-        let [p50, p99] = latency;
+        let [p50, p95, p99, most] = latency;
+        let delivered = ratio(tally.delivered.saturating_mul(100), tally.texts, 5);
+        let delivered = delivered.map_or_else(|| "-".to_owned(), |share| fixed(share, 5));
         let lines = [
             ("hash", hex(&self.hash)),
             ("virtual time", span(tally.simulated)),
             ("messages", format!("{} said, {} shown", grouped(tally.said), grouped(tally.shown))),
-            ("latency", format!("p50 {p50}, p99 {p99}")),
+            ("delivered", format!("{delivered} % of {} texts", grouped(tally.texts))),
+            ("latency", format!("p50 {p50}, p95 {p95}, p99 {p99}, at most {most}")),
             ("frames", format!("{} of {} bytes", grouped(tally.frames), grouped(tally.bytes))),
             ("entries", format!("{} hops, {} stored", grouped(tally.hops), grouped(tally.stored))),
             ("syncs", grouped(tally.syncs)),
@@ -115,11 +123,36 @@ impl Outcome {
         for (name, value) in lines {
             let _ = writeln!(text, "{name:14}{value}");
         }
+        text += &between_nodes(&tally.between_nodes);
         match self.wrongs() {
             0 => text + "violations    none\n",
             wrongs => format!("{text}violations    {wrongs}\n{}", self.complaints()),
         }
     }
+}
+
+/// What nodes said to each other, a line for each purpose, and what of it was repair.
+fn between_nodes(counts: &BTreeMap<Purpose, Count>) -> String {
+    let told = |count: Count| {
+        format!("{} frames of {} bytes", grouped(count.frames), grouped(count.bytes))
+    };
+    let sum = |repair: bool| {
+        let of_it = counts.iter().filter(|(purpose, _)| purpose.is_repair() == repair);
+        of_it.fold(Count::default(), |sum, (_, count)| sum.with(*count))
+    };
+    let mut text = String::new();
+    for (purpose, count) in counts {
+        let name = format!("{purpose:?}").to_lowercase();
+        let _ = writeln!(text, "  {name:12}{}", told(*count));
+    }
+    let (repair, rest) = (sum(true), sum(false));
+    let share = ratio(repair.bytes.saturating_mul(100), rest.bytes, 1);
+    if let Some(share) = share {
+        let share = fixed(share, 1);
+        let _ = writeln!(text, "repair        {}, {share} % of the rest", told(repair));
+        text.insert_str(0, "between nodes\n");
+    }
+    text
 }
 
 /// What is chiefly wrong with a run.

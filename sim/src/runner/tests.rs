@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser as _;
 use proto::Instant;
-use sim::{Rule, Tally, Violation};
+use sim::{Count, Purpose, Rule, Tally, Violation};
 
 use super::{
     outcome::Verdict,
@@ -171,12 +171,25 @@ fn one_run_shows_its_transcript_before_its_figures() {
     let simulator = Imitation::new(|_, seed| {
         let mut report = Imitation::report(vec![violation(Rule::Order); 7]);
         report.transcript = vec![format!("seed {seed} speaks")];
-        report.tally.latencies_us = vec![3_000, 1_000, 2_000];
+        report.tally.talk_latencies_us = vec![3_000, 1_000, 2_000];
+        (report.tally.texts, report.tally.delivered) = (3, 2);
+        for (purpose, bytes) in [(Purpose::Push, 1_500), (Purpose::Late, 300)] {
+            report.tally.between_nodes.insert(purpose, Count { frames: 1, bytes });
+        }
         report
     });
     let (well, text) = executed("--seed 5 --trace", &simulator);
     assert!(!well);
-    let parts = ["people = 2", "seed 5 speaks", "p50 2.0 ms, p99 3.0 ms", "so it is", "and 2 more"];
+    let parts = [
+        "people = 2",
+        "seed 5 speaks",
+        "66.66667 % of 3 texts",
+        "p50 2.0 ms, p95 3.0 ms, p99 3.0 ms",
+        "  push        1 frames of 1,500 bytes",
+        "repair        1 frames of 300 bytes, 20.0 % of the rest",
+        "so it is",
+        "and 2 more",
+    ];
     let places: Vec<usize> = parts.iter().map(|part| text.find(part).expect(part)).collect();
     assert!(places.is_sorted(), "{text}");
 }
