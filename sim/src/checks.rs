@@ -9,9 +9,7 @@ use std::{
 use client::{Client, HOMES_SERVED};
 use proto::{Direction, Envelope, EnvelopeId, LogId, Rows, Table};
 
-use crate::{
-    Rule, driver::Driver, liar::Server, model::MARKER, network::HostId, scenario::Who, world::World,
-};
+use crate::{Rule, driver::Driver, liar::Server, model::MARKER, scenario::Who, world::World};
 
 /// What the rows of a node hold.
 #[derive(Debug, Default)]
@@ -34,7 +32,7 @@ impl World<'_> {
         for number in 0..self.scenario.nodes {
             let Some(node) = self.nodes.get(number as usize) else { continue };
             let mut holding = look_through(node.rows(), &secrets);
-            if !self.scenario.excused(number) && !self.gone.contains(&HostId(number)) {
+            if !self.scenario.excused(number) && !self.is_gone(Who::Node(number)) {
                 copies.push((number, holding.take_logs()));
             }
             entries = entries.saturating_add(holding.entries);

@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use client::{HOMES_SERVED, view};
+use client::view;
 
-use crate::{Milestone, Rule, Tally, network::HostId, scenario::Who, world::World};
+use crate::{Milestone, Rule, Tally, scenario::Who, world::World};
 
 impl World<'_> {
     /// Runs from the beginning to the end, or to the first panic.
@@ -75,16 +75,6 @@ impl World<'_> {
             .collect()
     }
 
-    /// Whether two people may lose what they say: all nodes that serve one of them lie or are gone, or
-    /// one of the two is gone.
-    pub(crate) fn is_excused(&self, a: u32, b: u32) -> bool {
-        let fails = |node| self.scenario.excused(node) || self.gone.contains(&HostId(node));
-        [a, b].into_iter().any(|person| {
-            self.homes(person).take(HOMES_SERVED).all(fails)
-                || self.gone.contains(&self.host_of(Who::Person(person)))
-        })
-    }
-
     fn called(&self, person: u32) -> &str {
         self.people.get(person as usize).map_or("nobody", |person| &person.name)
     }
@@ -138,7 +128,7 @@ impl World<'_> {
     fn check_timelines(&mut self) {
         // Of a device that never came back there is what its disk has, as after a restart.
         for person in 0..self.scenario.people {
-            if self.gone.contains(&self.host_of(Who::Person(person))) {
+            if self.is_gone(Who::Person(person)) {
                 self.looks_again(person);
             }
         }

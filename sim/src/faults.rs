@@ -74,7 +74,7 @@ impl World<'_> {
                     let host = world.host_of(who);
                     world.at(host, |host, stage| host.stall(true, stage));
                     if forever {
-                        world.gone.insert(host);
+                        world.gone.entry(host).or_insert(world.stage.now);
                     }
                 });
             }
@@ -142,7 +142,7 @@ impl World<'_> {
     pub(crate) fn is_held_down(&self, who: Who) -> bool {
         let host = self.host_of(who);
         let down = [What::Crash, What::Kill, What::Stop];
-        self.gone.contains(&host)
+        self.is_gone(who)
             || self.dark.contains(&host)
             || down.into_iter().any(|what| self.suffers(who, what))
     }
@@ -156,7 +156,7 @@ impl World<'_> {
         let active = self.active.iter().filter_map(|number| self.faults.get(*number));
         let mut ours = active.filter(|f| f.what == What::CrashInSync && f.who.contains(&who));
         if ours.clone().any(Fault::for_ever) {
-            self.gone.insert(host);
+            self.gone.entry(host).or_insert(self.stage.now);
         } else if let Some(lasts) = ours.next().and_then(|fault| fault.lasts) {
             self.stage.agenda.enter(self.stage.now.after(lasts.0), Happening::PowerReturns(host));
         }

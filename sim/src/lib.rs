@@ -16,6 +16,7 @@ mod dial;
 mod dice;
 mod disk;
 mod driver;
+mod excuse;
 mod faults;
 mod liar;
 mod model;

@@ -45,8 +45,8 @@ pub(crate) struct World<'a> {
     pub(crate) active: BTreeSet<usize>,
     /// Hosts whose power failed in a sync and is not back.
     pub(crate) dark: BTreeSet<HostId>,
-    /// Hosts that have left for ever.
-    pub(crate) gone: BTreeSet<HostId>,
+    /// Hosts that have left for ever, and when.
+    pub(crate) gone: BTreeMap<HostId, Instant>,
     pub(crate) violations: Vec<Violation>,
     seed: u64,
     addresses: Vec<NodeAddress>,
@@ -92,7 +92,7 @@ impl<'a> World<'a> {
             faults: scenario.faults_of(seed),
             active: BTreeSet::new(),
             dark: BTreeSet::new(),
-            gone: BTreeSet::new(),
+            gone: BTreeMap::new(),
             violations: Vec::new(),
             seed,
             addresses: Vec::new(),
@@ -278,7 +278,7 @@ impl<'a> World<'a> {
     pub(crate) fn end(&mut self, who: Who, ending: Ending, forever: bool) {
         let host = self.host_of(who);
         if forever {
-            self.gone.insert(host);
+            self.gone.entry(host).or_insert(self.stage.now);
         }
         let verb = match ending {
             Ending::Crash => "loses power",
