@@ -37,6 +37,20 @@ fn a_device_that_trusts_the_coordinator_is_caught() {
     assert!(whole.tally.acknowledged > 0);
 }
 
+#[test]
+fn what_one_node_alone_has_stored_is_lost_with_it() {
+    // A device that takes one node's word for all others calls stored what one node has.
+    let scenario = Scenario::parse(include_str!("../scenarios/any-node-lost.toml")).unwrap();
+    let broken = Options { mutant: Some(Mutant::TrustCoordinator), transcript: false };
+    let mut seeds = (1..=LOSSES).map(|seed| (seed, run(&scenario, seed, broken)));
+    let (seed, found) = seeds.find(|(_, found)| found.tally.lost > 0).unwrap();
+    let (lost, stored) = (found.tally.lost, found.tally.acknowledged);
+    println!("seed {seed}: {lost} of {stored} messages that were called stored are lost");
+    assert!(found.violations.iter().any(|found| found.rule == Rule::Lost));
+    let whole = run(&scenario, seed, Options::default());
+    assert_eq!((whole.tally.lost, whole.violations), (0, Vec::new()));
+}
+
 /// Draws worlds until one shows that the product is broken, by a rule that speaks of just that.
 /// The same world with a product that is whole must be well.
 fn caught(mutant: Mutant, rules: &[Rule]) {
@@ -57,3 +71,5 @@ fn caught(mutant: Mutant, rules: &[Rule]) {
 }
 
 const SEEDS: u64 = 1_000;
+/// In one of eight or so the node that is lost is the one that devices reached alone.
+const LOSSES: u64 = 40;

@@ -13,10 +13,13 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Box<d
     if status.success() { Ok(()) } else { process::exit(status.code().unwrap_or(1)) }
 }
 
-/// A step of `cargo xtask ci`: random seeds, every named scenario, and the same trace each time.
+/// A step of `cargo xtask ci`: random seeds, every named scenario, the loss of any node, and the same
+/// trace each time.
 pub(crate) fn survives() -> Result<(), Box<dyn Error>> {
     succeed(simulator().args(["--locked", "--", "--seeds", SEEDS]))?;
     succeed(simulator().args(["--locked", "--", "--all"]))?;
+    let losses = ["--seeds", LOSSES, "--scenario", ANY_NODE_LOST];
+    succeed(simulator().args(["--locked", "--"]).args(losses))?;
     succeed(simulator().args(["--locked", "--", "--determinism", "100"]))
 }
 
@@ -46,3 +49,6 @@ fn succeed(command: &mut Command) -> Result<(), Box<dyn Error>> {
 /// below these once more. As a rule for the whole workspace it would make changes slow to try.
 const OPTIMISED: [&str; 6] = ["client", "crypto", "node", "proto", "sim", "store"];
 const SEEDS: &str = "1000";
+/// One seed shows little of it: which node, and when, is drawn.
+const ANY_NODE_LOST: &str = "sim/scenarios/any-node-lost.toml";
+const LOSSES: &str = "50";
