@@ -88,9 +88,8 @@ impl Client {
             Ok(()) => {
                 keep(step, &log, place, Receipt { node: holder, signature: *signature });
                 step.event(Event::Timeline(log));
-                if mark == Some(Mark::Sent) {
-                    self.count_receipts(step, &log, place);
-                } else {
+                let is_stored = mark == Some(Mark::Sent) && self.has_enough(step, &log, place);
+                if !is_stored {
                     // It could be had again.
                     step.durability = Durability::Later;
                 }
@@ -101,20 +100,22 @@ impl Client {
         }
     }
 
-    /// Another node has signed for an own entry: if they are enough, it is stored. Who was named when it
-    /// was said and is no more does not count.
-    fn count_receipts(&mut self, step: &mut Step<'_>, log: &LogId, place: Place) {
+    /// Another node has signed for an own entry: if they are enough, it is stored from now on. Who was
+    /// named when it was said and is no more does not count.
+    fn has_enough(&mut self, step: &mut Step<'_>, log: &LogId, place: Place) -> bool {
         let (Some(me), Some(conversation)) = (&self.me, self.conversations.get_mut(log)) else {
-            return;
+            return false;
         };
         let holders = conversation.ranking.nodes.iter().chain(me.extra_homes());
         let holders: BTreeSet<NodeId> = holders.map(|holder| holder.node).collect();
         let receipts = receipts(&step.draft, log, place).into_iter();
         let count = receipts.filter(|receipt| conversation.may_hold(&receipt.node)).count();
-        if count >= me.receipts().min(holders.len()) {
+        let enough = count >= me.receipts().min(holders.len());
+        if enough {
             conversation.awaited.places.remove(&place);
             raise(step, log, place, Mark::Stored);
         }
+        enough
     }
 
     /// A node has accepted an own entry. If not enough nodes sign for it soon, another one is given it.
