@@ -6,7 +6,7 @@ use std::{
     ops::ControlFlow,
 };
 
-use client::{Client, HOMES_SERVED};
+use client::Client;
 use proto::{Direction, Envelope, EnvelopeId, LogId, Rows, Table};
 
 use crate::{Rule, driver::Driver, liar::Server, model::MARKER, scenario::Who, world::World};
@@ -103,7 +103,7 @@ impl World<'_> {
     fn entries_allowed(&self) -> u64 {
         let acts = u64::from(self.scenario.talk.acts).saturating_mul(self.scenario.people.into());
         let pairs = self.pairs().len() as u64;
-        let served = (self.scenario.homes as usize).min(HOMES_SERVED);
+        let served = (self.scenario.homes as usize).min(self.scenario.copies as usize);
         let copies = (self.scenario.nodes as usize).min(served.saturating_mul(2)) as u64;
         acts.saturating_mul(ENTRIES_PER_ACT)
             .saturating_add(pairs.saturating_mul(ENTRIES_PER_PAIR))

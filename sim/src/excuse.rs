@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use client::HOMES_SERVED;
 use proto::Instant;
 
 use crate::{
@@ -31,7 +30,7 @@ impl World<'_> {
         let mut reserve: Vec<u32> = self.homes(person).collect();
         // Each with the time from which on it has all there is.
         let mut serving: Vec<(u32, Instant)> = Vec::new();
-        for home in reserve.drain(..reserve.len().min(HOMES_SERVED)) {
+        for home in reserve.drain(..reserve.len().min(self.scenario.copies as usize)) {
             serving.push((home, BEGINNING));
         }
         let mut failures: Vec<(Instant, u32)> =

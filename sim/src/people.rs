@@ -7,7 +7,7 @@ use client::{
     view::{self, MessageView},
 };
 use crypto::Phrase;
-use proto::{AccountId, LogId};
+use proto::{AccountId, LogId, limits};
 
 use crate::{
     Mutant,
@@ -124,6 +124,11 @@ impl World<'_> {
         let name = name_given(number);
         let create = Action::CreateAccount { phrase, name, homes };
         self.ask(number, Asked::Account, create);
+        let copies = self.scenario.copies;
+        if copies > limits::COPIES_MIN {
+            let receipts = copies.min(RECEIPTS_WANTED_MAX);
+            self.ask(number, Asked::Other, Action::WantCopies { copies, receipts });
+        }
     }
 
     fn talk(&mut self, number: u32) {
@@ -407,6 +412,8 @@ fn name_given(person: u32) -> String {
     format!("{} {person}", crate::model::MARKER)
 }
 
+/// Receipts of somebody who wants more copies than two, at most.
+const RECEIPTS_WANTED_MAX: u32 = 3;
 /// How often somebody who wants to get acquainted looks at the device.
 const MOMENT: Duration = Duration::from_secs(1);
 const MOMENT_MIN: Duration = Duration::from_millis(250);

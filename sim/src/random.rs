@@ -65,6 +65,7 @@ impl Generator<'_> {
             nodes,
             people,
             homes: 1,
+            copies: 2,
             friends: self.number(1, people.saturating_sub(1).min(3)),
             acquainted: self.one_in(2),
             lasts,

@@ -32,6 +32,10 @@ pub struct Scenario {
     /// `i mod nodes` and those that follow, which are in reserve but for the first two.
     #[serde(default = "one")]
     pub homes: u32,
+    /// How many of those are to hold all that a person has, 2 by default. With more, as many nodes have to
+    /// sign for what is called stored, 3 at most.
+    #[serde(default = "two", skip_serializing_if = "is_two")]
+    pub copies: u32,
     /// How many others each person knows: the next ones in a ring. 1 by default; fewer than there
     /// are people.
     #[serde(default = "one")]
@@ -298,6 +302,15 @@ impl Default for Disks {
             checked_every: Span::from_millis(180_000),
         }
     }
+}
+
+fn two() -> u32 {
+    2
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_two(copies: &u32) -> bool {
+    *copies == 2
 }
 
 fn one() -> u32 {

@@ -92,6 +92,7 @@ impl<F: FnMut(&Scenario) -> bool> Shrinker<F> {
         self.thin(|s| s.nodes as usize, drop_nodes);
         self.lower(|scenario| &mut scenario.friends, 0);
         self.lower(|scenario| &mut scenario.homes, 1);
+        self.lower(|scenario| &mut scenario.copies, 2);
     }
 
     fn shorten(&mut self) {

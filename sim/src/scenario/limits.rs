@@ -20,6 +20,7 @@ impl Scenario {
         within("nodes", self.nodes, 1, NODES_MAX)?;
         within("people", self.people, 0, PEOPLE_MAX)?;
         within("homes", self.homes as usize, 1, limits::RANKING_MAX)?;
+        within("copies", self.copies, limits::COPIES_MIN, limits::COPIES_MAX)?;
         within("friends", self.friends, 0, self.people.saturating_sub(1))?;
         let pairs = u64::from(self.people).saturating_mul(self.friends.into());
         within("people times friends", pairs, 0, PAIRS_MAX)?;

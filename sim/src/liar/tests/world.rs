@@ -57,7 +57,7 @@ impl World {
     }
 
     pub(super) fn with(seed: u64, count: usize, lie: Option<Lie>, mutant: Option<Mutant>) -> Self {
-        let node = NodeId(SigningKey::from_seed([200; 32]).public().0);
+        let node = NodeId(SigningKey::from_seed(NODE_SEED).public().0);
         let mut world = Self {
             now: Instant::from_secs(1_800_000_000),
             server: None,
@@ -142,7 +142,8 @@ impl World {
     }
 
     fn start(&mut self, lie: Option<Lie>, mutant: Option<Mutant>) {
-        let node = NodeConfig::new(self.address.node);
+        let key = Some(SigningKey::from_seed(NODE_SEED));
+        let node = NodeConfig { key, ..NodeConfig::new(self.address.node) };
         let dice = Dice::new(self.dice.below(u64::MAX), "liar", 0);
         let config = ServerConfig { node, lie, mutant, keys: Vec::new(), dice };
         let seed = Seed(self.dice.bytes());
@@ -342,3 +343,5 @@ fn written(frame: &Frame) -> Vec<u8> {
 
 /// One way.
 const LATENCY: Duration = Duration::from_millis(20);
+
+const NODE_SEED: [u8; 32] = [200; 32];
