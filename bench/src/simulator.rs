@@ -70,6 +70,7 @@ impl Town {
             nodes: self.nodes,
             people: self.people,
             homes: 1,
+            copies: 2,
             friends: 1.min(self.people),
             acquainted: true,
             lasts: Span(self.lasts),

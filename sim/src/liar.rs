@@ -102,11 +102,12 @@ impl Machine for Server {
         let ServerConfig { node, lie, mutant, keys, dice } = config;
         let speaks_for_all = mutant == Some(Mutant::TrustCoordinator);
         let own = node.node;
+        let liar = lie.map(|lie| Liar::new(lie, node.key.clone(), dice));
         let others = keys.into_iter().filter(|key| key.public().0 != own.0);
         Ok(Self {
             node: Node::open(node, seed, now, rows)?,
             mutant,
-            liar: lie.map(|lie| Liar::new(lie, dice)),
+            liar,
             coordinator: speaks_for_all.then(|| Coordinator::new(others)),
             outputs: VecDeque::new(),
         })
@@ -177,9 +178,10 @@ trait Manner: fmt::Debug {
 }
 
 impl Liar {
-    fn new(lie: Lie, mut dice: Dice) -> Self {
+    /// One that signs with the key of its node.
+    fn new(lie: Lie, key: Option<SigningKey>, mut dice: Dice) -> Self {
         let manner: Box<dyn Manner> = match lie {
-            Lie::DropsAccepted => Box::<answer::DropsAccepted>::default(),
+            Lie::DropsAccepted => Box::new(answer::DropsAccepted::new(key)),
             Lie::Withholds => Box::new(story::Withholds::new(&mut dice)),
             Lie::Replays => Box::<story::Replays>::default(),
             Lie::Forges => Box::<forge::Forges>::default(),

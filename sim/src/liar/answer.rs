@@ -4,13 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use proto::{Body, Code, Frame, Peer};
+use crypto::{HELD_CONTEXT, SigningKey, held_message};
+use proto::{Body, Code, Frame, LogId, Peer, PublicKey};
 
 use super::{Manner, mouth::Mouth};
 
-/// Says of half of what is appended that it is stored, and drops it.
-#[derive(Debug, Default)]
+/// Says of half of what is appended that it is stored, signs so, and drops it.
+#[derive(Debug)]
 pub(super) struct DropsAccepted {
+    key: Option<SigningKey>,
+    /// What handles are for: log and write key.
+    logs: BTreeMap<(Peer, u32), (LogId, PublicKey)>,
     /// Logs being opened, by the request that asked for it.
     opening: BTreeMap<(Peer, u32), u32>,
     /// The last sequence that each handle has seen. Those who may not read see none.
@@ -23,11 +27,13 @@ impl Manner for DropsAccepted {
         match &frame.body {
             Body::Open(open) if request != 0 => {
                 self.opening.insert((peer, request), open.handle);
+                self.logs.insert((peer, open.handle), (open.log, open.key));
             }
             Body::Close { handle } => {
                 self.heads.remove(&(peer, *handle));
+                self.logs.remove(&(peer, *handle));
             }
-            Body::Append { handle, .. } if request != 0 => {
+            Body::Append { handle, entry, signature } if request != 0 => {
                 let handle = *handle;
                 if let Some(head) = self.heads.get_mut(&(peer, handle))
                     && mouth.dice.chance(0.5)
@@ -35,6 +41,15 @@ impl Manner for DropsAccepted {
                     // The sequence that the node would give to it.
                     *head = head.map(|head| head.saturating_add(1));
                     let sequence = head.unwrap_or_default();
+                    if let (Some(key), Some((log, write_key))) =
+                        (&self.key, self.logs.get(&(peer, handle)))
+                    {
+                        let id = entry.clone().into_envelope(*log, *write_key, *signature).id();
+                        let signature = key.sign(HELD_CONTEXT, &held_message(log, &id));
+                        let reference = id.reference();
+                        let body = Body::Held { handle, reference, node: None, signature };
+                        mouth.say(peer, Frame::new(body));
+                    }
                     let body = Body::Accepted { handle, sequence };
                     mouth.say(peer, Frame { request, body });
                     return None;
@@ -63,10 +78,17 @@ impl Manner for DropsAccepted {
     fn forget(&mut self, peer: Peer) {
         self.opening.retain(|(of, _), _| *of != peer);
         self.heads.retain(|(of, _), _| *of != peer);
+        self.logs.retain(|(of, _), _| *of != peer);
     }
 }
 
 impl DropsAccepted {
+    /// One that signs with this key.
+    pub(super) fn new(key: Option<SigningKey>) -> Self {
+        let (logs, opening, heads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { key, logs, opening, heads }
+    }
+
     fn saw(&mut self, peer: Peer, handle: u32, sequence: u64) {
         if let Some(Some(head)) = self.heads.get_mut(&(peer, handle)) {
             *head = sequence.max(*head);
