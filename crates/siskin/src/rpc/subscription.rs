@@ -11,7 +11,10 @@ use std::{
 use client::view::{self, ContactView};
 use proto::{AccountId, LogId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::broadcast::{
+    Receiver,
+    error::{RecvError, TryRecvError},
+};
 
 use super::shapes::EventShape;
 use crate::{
@@ -85,19 +88,25 @@ impl Subscription {
             }
             match self.notices.recv().await {
                 Ok(notice) => self.noticed(notice).await?,
-                Err(RecvError::Lagged(_)) => {
-                    self.changed.extend(self.engine.read(logs).await?);
-                    self.ready.push_back(EventShape::Resync);
-                }
+                Err(RecvError::Lagged(_)) => self.resync().await?,
                 Err(RecvError::Closed) => return Ok(None),
             }
             // One look at the rows answers all that wait.
             for _ in 0..self.notices.len().min(BURST_MAX) {
-                if let Ok(notice) = self.notices.try_recv() {
-                    self.noticed(notice).await?;
+                match self.notices.try_recv() {
+                    Ok(notice) => self.noticed(notice).await?,
+                    Err(TryRecvError::Lagged(_)) => self.resync().await?,
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 }
             }
         }
+    }
+
+    /// Notices were lost: anything may have changed.
+    async fn resync(&mut self) -> Result<(), Failure> {
+        self.changed.extend(self.engine.read(logs).await?);
+        self.ready.push_back(EventShape::Resync);
+        Ok(())
     }
 
     async fn noticed(&mut self, notice: Notice) -> Result<(), Failure> {
