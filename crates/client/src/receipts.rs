@@ -11,7 +11,7 @@ use proto::{Body, Entry, Envelope, LogId, NodeId, PublicKey, Reference, Rows, li
 use crate::{
     Client, Event, Mark,
     link::{Ask, Handle, Opening, Purpose},
-    machine::{Timer, pause},
+    machine::{PAUSE_MIN, Timer},
     outbox::{mark_of, raise},
     schema::{self, KEPT, Outgoing, Place, RECEIPTS, place_of},
     step::{Durability, Step},
@@ -19,15 +19,11 @@ use crate::{
 
 /// What has left the outbox and is not stored.
 #[derive(Debug, Default)]
-pub(crate) struct Awaited {
-    places: BTreeSet<Place>,
-    /// How often others were given it since all was stored.
-    tries: u32,
-}
+pub(crate) struct Awaited(BTreeSet<Place>);
 
 impl Awaited {
     pub(crate) fn len(&self) -> usize {
-        self.places.len()
+        self.0.len()
     }
 }
 
@@ -112,7 +108,7 @@ impl Client {
         let count = receipts.filter(|receipt| conversation.may_hold(&receipt.node)).count();
         let enough = count >= me.receipts().min(holders.len());
         if enough {
-            conversation.awaited.places.remove(&place);
+            conversation.awaited.0.remove(&place);
             raise(step, log, place, Mark::Stored);
         }
         enough
@@ -131,13 +127,10 @@ impl Client {
         }
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let awaited = &mut conversation.awaited;
-        if awaited.places.is_empty() {
-            awaited.tries = 0;
-        }
-        awaited.places.insert(place);
+        awaited.0.insert(place);
         while awaited.len() > AWAITED_MAX {
             // Sent again on the next connection.
-            awaited.places.pop_first();
+            awaited.0.pop_first();
         }
         let patience = self.links.patience(node);
         self.arm(step.now.after(patience), Timer::Hedge(*log));
@@ -147,10 +140,8 @@ impl Client {
     pub(crate) fn hedge(&mut self, step: &mut Step<'_>, log: &LogId) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let awaited = &mut conversation.awaited;
-        awaited.places.retain(|place| mark_of(&step.draft, log, *place) == Some(Mark::Sent));
-        let places: Vec<Place> = awaited.places.iter().copied().collect();
-        let again = pause(awaited.tries);
-        awaited.tries = awaited.tries.saturating_add(1);
+        awaited.0.retain(|place| mark_of(&step.draft, log, *place) == Some(Mark::Sent));
+        let places: Vec<Place> = awaited.0.iter().copied().collect();
         let Some(node) = conversation.stand_in() else { return };
         if places.is_empty() || !self.links.is_up(&node) {
             return;
@@ -173,7 +164,7 @@ impl Client {
                 self.links.ask(step, &node, Ask::Hedge(*log, place), body);
             }
         }
-        self.arm(step.now.after(again), Timer::Hedge(*log));
+        self.arm(step.now.after(PAUSE_MIN), Timer::Hedge(*log));
     }
 }
 

@@ -131,8 +131,6 @@ fn a_node_that_does_not_sign_does_not_count() {
     town.pass(MINUTE);
     assert_eq!(town.marks(0).last(), Some(&Mark::Sent));
     assert!(appended.get() > 0, "another node is given it");
-    town.pass(60 * MINUTE);
-    assert!(appended.get() < 20, "{} times", appended.get());
 }
 
 #[test]
