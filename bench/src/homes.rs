@@ -125,6 +125,7 @@ impl Case {
             }
         }
         let writers = writers.context("a ranking without nodes")?;
+        // Nothing tells from outside when nodes have opened all logs at each other.
         sleep(FIND_EACH_OTHER).await;
         let time = |nodes: &[NodeProcess]| -> Result<Duration> {
             nodes.iter().map(NodeProcess::processor_time).sum()
@@ -140,6 +141,7 @@ impl Case {
             if begun.elapsed() > PATIENCE {
                 bail!("{} of {wanted} receipts came", writers.receipts());
             }
+            // The receipts are counted by other threads, which are not to be held up by telling.
             sleep(Duration::from_millis(2)).await;
         }
         let took = begun.elapsed();

@@ -109,6 +109,7 @@ async fn start(when: &str, directory: &Path, pages: Pages) -> Result<SiskinNode>
         if progress.refused.load(Relaxed) > 0 || begun.elapsed() > PATIENCE {
             bail!("the node does not answer");
         }
+        // The answer is counted by another thread; this is the measure's resolution.
         sleep(Duration::from_millis(1)).await;
     }
     let answered = begun.elapsed();
@@ -135,6 +136,7 @@ async fn write_until_killed(node: SiskinNode, number: u32) -> Result<u64> {
     let plan = Plan { devices: 16, first: number * STRANGERS, ready_made: 0, follow: false };
     let crowd = Crowd::gather(plan, node.address()).await?;
     crowd.order(Order::Window(64)).await?;
+    // For a time, not until something: the node is killed in the midst of it.
     sleep(WRITE_FOR).await;
     let stored = crowd.stored();
     drop(node);
@@ -147,6 +149,7 @@ async fn settle(node: &SiskinNode, directory: &Path) -> Result<()> {
     let (begun, mut quiet_since) = (Instant::now(), Instant::now());
     let mut last = (0, Duration::ZERO);
     while quiet_since.elapsed() < QUIET && begun.elapsed() < PATIENCE {
+        // Compactions have no event; the directory is looked at until it stays as it is.
         sleep(Duration::from_millis(500)).await;
         let (bytes, time) = (disk_bytes(directory)?[0], node.processor_time()?);
         if bytes != last.0 || time.saturating_sub(last.1) > Duration::from_millis(50) {
