@@ -552,6 +552,17 @@ impl Page {
     }
 }
 
+/// The numbers of the logs from this one on, so many at most.
+pub(crate) fn numbers_from(rows: &dyn Rows, from: u64, most: usize) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    let from = layout::number_key(from);
+    rows.scan(LOGS, &from, &[0xFF; 9], Direction::Forward, &mut |key, _| {
+        numbers.extend(layout::last_u64(key));
+        if numbers.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    numbers
+}
+
 /// Who holds a log, and who of its ranking only stands by.
 fn holders_of(rows: &dyn Rows, number: u64) -> (Vec<Peer>, Vec<Peer>) {
     let Some(ranking) = replica::ranking(rows, number) else { return Default::default() };

@@ -9,7 +9,8 @@ use proto::{Direction, Draft, Gauge, Instant, Rows, limits};
 use super::Node;
 use crate::{
     account::Home,
-    layout::{self, LOGS, MORE_COPIES},
+    layout::{self, MORE_COPIES},
+    log,
 };
 
 /// Who wants more copies, and the round through all logs that sees to it.
@@ -77,7 +78,7 @@ impl Node {
                 draft.put(MORE_COPIES, key, []);
             }
             // Perhaps at other homes than before.
-            self.copies.from = 0;
+            (self.copies.from, self.copies.found) = (0, 0);
             self.copies.plan(now);
         } else if self.copies.accounts.remove(&home.inbox) {
             draft.delete(MORE_COPIES, key);
@@ -114,16 +115,7 @@ impl Node {
         if self.copies.due.is_none_or(|due| now < due) {
             return;
         }
-        let mut numbers = Vec::new();
-        let from = layout::number_key(self.copies.from);
-        rows.scan(LOGS, &from, &[0xFF; 9], Direction::Forward, &mut |key, _| {
-            numbers.extend(layout::last_u64(key));
-            if numbers.len() < AT_A_TIME {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        });
+        let numbers = log::numbers_from(rows, self.copies.from, AT_A_TIME);
         for number in &numbers {
             match self.copy(*number, rows, now) {
                 Fate::Enough => {}
@@ -156,7 +148,7 @@ impl Node {
     /// Somebody who was to make copies is there.
     pub(super) fn copier_is_there(&mut self, now: Instant) {
         if !self.copies.accounts.is_empty() {
-            self.copies.from = 0;
+            (self.copies.from, self.copies.found) = (0, 0);
             self.copies.plan(now);
         }
     }

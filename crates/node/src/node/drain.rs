@@ -1,16 +1,12 @@
 //! Draining: before its operator ends a node for good, other homes get copies of all that is here.
 //! Meanwhile it goes on serving, but takes no new accounts and no new logs.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::time::Duration;
 
-use proto::{Direction, Instant, NodeAddress, PublicKey, Rows};
+use proto::{Instant, NodeAddress, PublicKey, Rows};
 
 use super::{Node, NodeEvent};
-use crate::{
-    Drained,
-    layout::{self, LOGS},
-    replica,
-};
+use crate::{Drained, log, replica};
 
 /// How far draining has come.
 #[derive(Debug)]
@@ -45,16 +41,7 @@ impl Node {
         let Some(draining) = self.draining.as_mut().filter(|draining| draining.due <= now) else {
             return;
         };
-        let mut numbers = Vec::new();
-        let from = layout::number_key(draining.from);
-        rows.scan(LOGS, &from, &[0xFF; 9], Direction::Forward, &mut |key, _| {
-            numbers.extend(layout::last_u64(key));
-            if numbers.len() < AT_A_TIME {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        });
+        let numbers = log::numbers_from(rows, draining.from, AT_A_TIME);
         let mut found = draining.found;
         for number in &numbers {
             let kind = match self.look_after(*number, rows, now) {
