@@ -94,9 +94,9 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// Waits until a word is shown.
-    pub(crate) fn until_shown(&self, word: Word) {
-        self.until(&word.text(), |state| !state.awaited.contains_key(&word));
+    /// Waits until a word is shown, for so long; tells whether it is.
+    pub(crate) fn is_shown_within(&self, time: Duration, word: Word) -> bool {
+        self.within(time, |state| !state.awaited.contains_key(&word))
     }
 
     /// Waits until so much has been shown.
@@ -143,10 +143,17 @@ impl Board {
     }
 
     fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
+        if !self.within(PATIENCE, holds) {
+            let awaited: Vec<_> = self.lock().awaited.keys().copied().collect();
+            panic!("waited in vain until {what}; awaited: {awaited:?}");
+        }
+    }
+
+    /// Whether something becomes so, or all is over, within that time.
+    fn within(&self, time: Duration, holds: impl Fn(&State) -> bool) -> bool {
         let going_on = |state: &mut State| !holds(state) && !state.is_over;
-        let (state, timeout) =
-            self.changed.wait_timeout_while(self.lock(), PATIENCE, going_on).unwrap();
-        assert!(!timeout.timed_out(), "waited in vain until {what}; awaited: {:?}", state.awaited);
+        let waited = self.changed.wait_timeout_while(self.lock(), time, going_on);
+        !waited.unwrap().1.timed_out()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -8,10 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    board::{Alarm, Board},
+    board::{Alarm, Board, Word},
+    ground::Plot,
     town::{Person, acquaint},
 };
 
@@ -86,6 +87,14 @@ fn in_parallel<T: Send + Sync, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Syn
     }
 }
 
+/// What its author and its reader have of a word, and what nodes say of themselves.
+fn evidence(word: Word, all: &[Citizen], plots: &[Plot]) -> String {
+    let author = all[word.from].evidence(word.to, word);
+    let reader = all[word.to].evidence(word.from, word);
+    let nodes: Vec<_> = plots.iter().map(Plot::evidence).collect();
+    format!("author: {author}\nreader: {reader}\n{}", nodes.join("\n"))
+}
+
 fn sorted(one: usize, other: usize) -> (usize, usize) {
     (one.min(other), one.max(other))
 }
@@ -107,8 +116,14 @@ impl Citizen {
         });
     }
 
-    /// Says one thing after the other, until all is over.
-    pub(crate) fn chat(&self, number: usize, board: &Board, seed: u64) {
+    /// Says one thing after the other to others of all, until all is over.
+    pub(crate) fn chat(
+        &self,
+        number: usize,
+        (all, plots): (&[Self], &[Plot]),
+        board: &Board,
+        seed: u64,
+    ) {
         let _alarm = Alarm(board);
         let mut dice = Dice::new(seed + number as u64);
         let mut line = self.person.line();
@@ -116,8 +131,33 @@ impl Citizen {
             let word = board.says(number, self.friends[dice.below(self.friends.len())]);
             let said = json!({ "contact": name(word.to), "text": word.text() });
             line.call("message.send", said);
-            board.until_shown(word);
+            if board.is_shown_within(SLOW, word) {
+                continue;
+            }
+            println!("{word:?} takes long\n{}", evidence(word, all, plots));
+            let begun = Instant::now();
+            let is_shown = board.is_shown_within(PATIENCE, word);
+            println!("{word:?}: {is_shown} after {:?} more", begun.elapsed());
+            assert!(is_shown, "waited in vain until it was shown\n{}", evidence(word, all, plots));
         }
+    }
+
+    /// Whether this person has a word at all, what they have of its conversation at last, and how their
+    /// homes are.
+    fn evidence(&self, with: usize, word: Word) -> String {
+        let latest = json!({ "contact": name(with), "limit": 20 });
+        let messages = self.person.call("message.list", latest);
+        let messages = messages.as_array().unwrap();
+        let here = messages.iter().position(|message| message["text"] == word.text());
+        let last = messages.last().map(Value::to_string);
+        let homes = self.person.call("home.list", json!({}));
+        let status = self.person.call("status", json!({}));
+        format!(
+            "{here:?} of {}, it is {:?}, the last {last:?}; {homes}; {status}; {:?}",
+            messages.len(),
+            here.map(|at| messages[at].to_string()),
+            self.homes
+        )
     }
 
     /// Waits until both homes are connected.
@@ -142,4 +182,6 @@ impl Citizen {
 /// As many as a node lets in within a second.
 const AT_ONCE: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(180);
+/// Longer than anything should take: what is known of it is told.
+const SLOW: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);

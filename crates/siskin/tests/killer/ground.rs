@@ -99,6 +99,17 @@ impl Plot {
         }
     }
 
+    /// What a node here says of itself, if it says anything.
+    pub(crate) fn evidence(&self) -> String {
+        let ask = |what: &str| {
+            let mut command = Command::new("timeout");
+            command.args(["2", env!("CARGO_BIN_EXE_siskin"), "node", what, "--json"]);
+            let output = command.arg("--data-dir").arg(self.directory()).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        format!("node {}: {} {}", self.number, ask("status"), ask("peers"))
+    }
+
     /// Bytes.
     fn free(&self) -> u64 {
         let mut command = Command::new("df");

@@ -108,8 +108,8 @@ fn nothing_is_lost_and_all_go_on_while_a_killer_goes_about() {
             citizen.listen(number, &board);
         }
         for (number, citizen) in citizens.iter().enumerate() {
-            let board = &board;
-            scope.spawn(move || citizen.chat(number, board, seed as u64));
+            let (board, town) = (&board, (&citizens[..], &plots[..]));
+            scope.spawn(move || citizen.chat(number, town, board, seed as u64));
         }
         for round in 0..blows {
             board.until_shown_in_all(messages * round / blows);
