@@ -36,7 +36,7 @@ use crate::{
     fingerprint::kept_item,
     layout::{self, ENTRIES, REFERENCES},
     log::Logs,
-    replica::{self, Replicas},
+    replica::{self, Answered, Replicas},
 };
 use answering::Answering;
 use asking::{Asking, Outcome};
@@ -250,16 +250,17 @@ impl Comparisons {
 
 /// What other nodes say.
 impl Comparisons {
-    /// Takes a frame in that answers a question; tells whether it does.
-    pub(crate) fn answered(&mut self, peer: Peer, frame: &Frame, now: Instant) -> bool {
+    /// Takes a frame in, if it answers a question.
+    pub(crate) fn answered(&mut self, peer: Peer, frame: &Frame, now: Instant) -> Answered {
         let may_be =
             matches!(frame.body, Body::Symbols(_) | Body::Accepted { .. } | Body::Refused { .. });
-        let Some(asking) = self.asking.get_mut(&peer).filter(|_| may_be) else { return false };
-        let is_answer = asking.answered(frame.request, &frame.body, now);
-        if is_answer {
+        let asking = self.asking.get_mut(&peer).filter(|_| may_be);
+        let Some(asking) = asking else { return Answered::Unasked };
+        let answered = asking.answered(frame.request, &frame.body, now);
+        if answered != Answered::Unasked {
             self.plan(now);
         }
-        is_answer
+        answered
     }
 
     /// Another node asks what is here. It is answered from the next portion on.

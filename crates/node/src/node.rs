@@ -370,7 +370,7 @@ impl Node {
         if self.is_answer(peer, frame.request, &frame.body, draft, now) {
             return Durability::Spared;
         }
-        if self.comparisons.answered(peer, &frame, now) {
+        if self.is_compared(peer, &frame, draft, now) {
             return Durability::Spared;
         }
         if self.routing_answer(peer, &frame, draft, now) {

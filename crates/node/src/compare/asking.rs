@@ -13,6 +13,7 @@ use super::{
     Around, Numbers, symbols_max,
     walk::{Set, Walk, after, finer, is_dirty},
 };
+use crate::replica::Answered;
 
 /// A comparison that this node has begun.
 #[derive(Debug)]
@@ -142,10 +143,10 @@ impl Asking {
         self.request.is_none().then_some(mending.resume)
     }
 
-    /// Takes an answer in; tells whether it is one.
-    pub(super) fn answered(&mut self, request: u32, body: &Body, now: Instant) -> bool {
+    /// Takes an answer in, if it is one.
+    pub(super) fn answered(&mut self, request: u32, body: &Body, now: Instant) -> Answered {
         if self.request != Some(request) {
-            return false;
+            return Answered::Unasked;
         }
         self.request = None;
         self.until = now.after(PATIENCE);
@@ -158,8 +159,11 @@ impl Asking {
                     // As a rule it is being pushed. What the other has not at all is no difference.
                     self.outcome = self.outcome.max(Outcome::Unfinished);
                 }
-                let is_one_log = comparing.set != Set::Logs;
-                self.stage = if is_one_log { Stage::Next } else { Stage::Over };
+                let set = comparing.set;
+                self.stage = if set == Set::Logs { Stage::Over } else { Stage::Next };
+                if let (Set::Entries { number, .. }, Code::NotFound) = (set, code) {
+                    return Answered::NoCopy(number);
+                }
             }
             (Stage::Mending(mending), Body::Refused { code: Code::Busy, .. }) => {
                 let asked = std::mem::take(&mut mending.asked);
@@ -172,7 +176,7 @@ impl Asking {
                 self.stage = Stage::Over;
             }
         }
-        true
+        Answered::Fine
     }
 
     /// Goes on as far as there is room, and returns what is to be asked next.

@@ -1,9 +1,9 @@
 //! Comparing with other nodes, and with itself: what is there and what should be.
 
-use proto::{Body, Code, Compare, Draft, Instant, LogId, Peer, Reference, Rows};
+use proto::{Body, Code, Compare, Draft, Frame, Instant, LogId, Peer, Reference, Rows};
 
 use super::Node;
-use crate::{compare::Around, log::Logs};
+use crate::{compare::Around, log::Logs, replica::Answered};
 
 impl Node {
     /// A peer has said Hello. It may be a node that holds logs of this one.
@@ -29,6 +29,22 @@ impl Node {
         let Self { comparisons, logs, replicas, counting, .. } = self;
         let around = &mut Around { rows, logs, replicas, counters: &mut counting.counters };
         comparisons.ask(peer, request, compare, around, now)
+    }
+
+    /// Takes a frame in that answers a question of what is at another node; tells whether it does.
+    pub(super) fn is_compared(
+        &mut self,
+        peer: Peer,
+        frame: &Frame,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> bool {
+        let answered = self.comparisons.answered(peer, frame, now);
+        if let Answered::NoCopy(number) = answered {
+            // It may have given its copy up when nobody told this node.
+            self.take_part(number, &peer, false, draft, now);
+        }
+        answered != Answered::Unasked
     }
 
     /// Another node says that it lacks something.

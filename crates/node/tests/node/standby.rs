@@ -196,6 +196,49 @@ fn who_is_back_in_time_is_not_replaced() {
 }
 
 #[test]
+fn who_has_given_a_copy_up_is_asked_for_it_once() {
+    let mut pair = Pair::new();
+    pair.say(0, 1, "hello");
+    // Nodes 2 and 4 have something else in common.
+    let other = Conversation::new(61);
+    let opens = |pair: &mut Pair, n: usize| {
+        let (device, Conversation { genesis, log, key }) = (pair.city.devices[n], &other);
+        let tail = Some(Cursor::default());
+        let open = Open {
+            ranking: Some(Box::new(ranking(1, &[2, 4]))),
+            ..open_frame(&device, 5, *log, key, Some(*genesis), tail)
+        };
+        let opened = pair.city.worlds[n].ask(&device, Body::Open(open));
+        assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
+    };
+    let cid = Account::at(3, name(2));
+    let device = pair.city.devices[2];
+    pair.city.worlds[2].register(&device, &cid);
+    opens(&mut pair, 2);
+    opens(&mut pair, 4);
+    pair.city.kill(0);
+    pair.city.pass(12 * MINUTE);
+    assert!(pair.has_copy(2));
+    pair.city.revive(0);
+    pair.city.pass(DAY + 2 * 3600);
+    assert!(!pair.has_copy(2));
+
+    let before = pair.city.said.len();
+    let device = pair.city.devices[4];
+    for position in 1..=5 {
+        let envelope = other.envelope(position, b"of something else");
+        pair.city.worlds[4].ask(&device, append(5, &envelope));
+        pair.city.pass(DAY);
+    }
+    let about = |log| {
+        let is_of = move |body: &Body| matches!(body, Body::Compare(c) if c.log == Some(log));
+        let said = pair.city.said[before..].iter();
+        said.filter(|(_, to, frame)| *to == 2 && is_of(&frame.body)).count()
+    };
+    assert!(about(pair.talk.log) <= 1, "{}", about(pair.talk.log));
+}
+
+#[test]
 fn the_inbox_moves_too() {
     let mut pair = Pair::new();
     let invite = crypto::SigningKey::from_seed([77; 32]);
