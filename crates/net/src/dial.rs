@@ -11,7 +11,8 @@ use tokio::{
 use crate::{
     hub::Hub,
     lanes::{self, Lanes},
-    link::Link,
+    link::{Ending, Link},
+    pulse::falls_silent,
 };
 
 /// Dials `peer`, and again whenever the connection ends, until the sender of `addresses` is
@@ -27,6 +28,7 @@ pub(crate) async fn keep(
             // It was the peer who dialled, or an earlier connection is being closed.
             tokio::select! {
                 _ = link.connection.closed() => {}
+                () = falls_silent(&link.connection) => link.end(Ending::Now(Code::Done)),
                 gone = gone(&mut addresses) => return gone,
             }
             // Its task may take a moment to notice.

@@ -1,4 +1,4 @@
-//! How the side that dialled notices that its peer is gone: restarted, or on another network.
+//! How a side that wants a connection notices that its peer is gone: restarted, or on another network.
 //!
 //! QUIC alone would wait for its idle timeout, and who has something to say wants it said. So the
 //! peer's QUIC must be heard, if only to acknowledge, within [`ROUNDS_MAX`] rounds of [`ROUND`]
@@ -15,6 +15,36 @@ use std::{
 
 use quinn::Connection;
 use tokio::time::{Instant, Sleep, sleep};
+
+/// Resolves when a peer that dialled says nothing more, although something was sent to it. Whoever wants that
+/// connection as well need not wait until QUIC gives it up, nor until QUIC says again what was lost while the
+/// peer was cut off, which takes as long as that has lasted.
+pub(crate) async fn falls_silent(connection: &Connection) {
+    let (mut seen, mut rounds) = (Traffic::of(connection), 0_u32);
+    while rounds < ROUNDS_MAX {
+        sleep(if rounds == 0 { LOOK_PAUSE } else { ROUND }).await;
+        let now = Traffic::of(connection);
+        let is_heard = now.heard != seen.heard;
+        let is_awaited = rounds > 0 || now.said != seen.said;
+        rounds = if is_awaited && !is_heard { rounds.saturating_add(1) } else { 0 };
+        seen = now;
+    }
+}
+
+/// What has to be acknowledged, and whatever came.
+#[derive(Clone, Copy)]
+struct Traffic {
+    said: u64,
+    heard: u64,
+}
+
+impl Traffic {
+    fn of(connection: &Connection) -> Self {
+        let stats = connection.stats();
+        let said = stats.frame_tx.stream.saturating_add(stats.frame_tx.ping);
+        Self { said, heard: stats.udp_rx.datagrams }
+    }
+}
 
 /// The timer of one connection.
 pub(crate) struct Pulse {
@@ -130,6 +160,9 @@ fn after(instant: Instant, wait: Duration) -> Instant {
 }
 
 const ROUND: Duration = Duration::from_secs(1);
+/// How often a connection is looked at that the peer has dialled and this side wants as well, while nothing
+/// is awaited.
+const LOOK_PAUSE: Duration = Duration::from_secs(2);
 /// 5 s together: QUIC has then sent it three times or more, on any network that can be used.
 const ROUNDS_MAX: u32 = 5;
 

@@ -291,6 +291,25 @@ async fn a_peer_that_falls_silent_while_nobody_speaks_is_noticed_long_before_qui
     assert_eq!(device.connected().await, node.key);
 }
 
+#[tokio::test]
+async fn whoever_is_dialled_and_wants_to_talk_as_well_does_not_wait_for_quic_either() {
+    let mut node = start(node(1, 0), Memory::new()).await;
+    let mut other = start(super::harness::node(2, 0), Memory::new()).await;
+    let road = Road::to(node.address()).await;
+    other.tell(Tell::Connect(node.key, vec![road.entrance])).await;
+    assert_eq!(node.connected().await, other.key);
+    other.connected().await;
+    node.tell(Tell::Connect(other.key, vec![other.address()])).await;
+    // What the other says goes nowhere; it hears this side, and sees no reason to dial.
+    let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    road.lead_to(nowhere.local_addr().unwrap());
+    node.say(other.key, 1, append(10)).await;
+    assert_eq!(node.disconnected().await, other.key);
+    assert_eq!(node.connected().await, other.key);
+    node.say(other.key, 2, append(10)).await;
+    assert_eq!(node.frame().await.request, 2);
+}
+
 /// Forwards datagrams between one sender and a place that can change.
 struct Road {
     entrance: std::net::SocketAddr,
