@@ -115,9 +115,16 @@ impl World<'_> {
     fn check_quiet(&mut self) {
         // All that changed is compared once more before all must be quiet.
         self.pass(CALM_AFTER.max(self.scenario.disks.checked_every.0.saturating_mul(3)));
-        let before = self.stage.tally.frames;
+        // Homes are asked for what somebody was told who never comes back, ever more rarely.
+        let is_somebody_gone =
+            (0..self.scenario.people).any(|person| self.is_gone(Who::Person(person)));
+        let frames = |world: &Self| {
+            let tally = &world.stage.tally;
+            tally.frames.saturating_sub(if is_somebody_gone { tally.fetches } else { 0 })
+        };
+        let before = frames(self);
         self.pass(CALM);
-        let said = self.stage.tally.frames.saturating_sub(before);
+        let said = frames(self).saturating_sub(before);
         // Who is at home where it can't be tries again and again, ever more rarely.
         let homeless = (0..self.scenario.nodes).any(|node| self.scenario.excused(node));
         if said > 0 && !homeless {

@@ -514,6 +514,9 @@ fn transmit(host: HostId, link: Link, frame: &Frame, stage: &mut Stage) {
     if matches!(frame.body, Body::Append { .. } | Body::Deliver { .. }) {
         tally.hops = tally.hops.saturating_add(1);
     }
+    if matches!(frame.body, Body::Fetch { .. } | Body::Page { .. }) {
+        tally.fetches = tally.fetches.saturating_add(1);
+    }
     stage.traffic.sees(stage.now, [host, link.other], frame, bytes.len());
     let way = Way { link: link.id, from: host, to: link.other };
     stage.transcript.frame(stage.now, way, &bytes);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crypto::{HELD_CONTEXT, SigningKey, held_message};
+use crypto::{SigningKey, sign_held};
 use proto::{
     Body, Direction, EnvelopeId, Frame, Input, LogId, NodeId, Output, Peer, PublicKey, Rows, Table,
     Visit,
@@ -44,6 +44,8 @@ pub(crate) struct Coordinator {
     handles: BTreeMap<(Peer, u32), Opened>,
     /// What was appended and is not answered, by its request.
     appended: BTreeMap<(Peer, u32), (u32, EnvelopeId)>,
+    /// Of the copies of others.
+    incarnations: BTreeMap<(NodeId, LogId), u64>,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,10 @@ impl Coordinator {
             self.appended.retain(|(of, _), _| of != peer);
         }
         let Input::Frame(peer, Frame { request, body }) = input else { return };
+        if let Body::Replicate(replicate) = body {
+            let incarnation = replicate.head.incarnation;
+            self.incarnations.insert((NodeId(peer.0), replicate.log), incarnation);
+        }
         if let Body::Open(open) = body {
             let ranking = open.ranking.iter().flat_map(|ranking| &ranking.nodes);
             let others = ranking.map(|address| address.node).collect();
@@ -92,13 +98,15 @@ impl Coordinator {
         let Some(Opened { log, others, .. }) = self.handles.get(&(*peer, handle)) else {
             return Vec::new();
         };
-        let message = held_message(log, &id);
-        let receipts = others.iter().filter_map(|node| Some((node, self.keys.get(node)?)));
-        let receipts = receipts.map(|(node, key)| Body::Held {
+        let receipts = others.iter().filter_map(|node| {
+            let incarnation = *self.incarnations.get(&(*node, *log))?;
+            Some((node, sign_held(self.keys.get(node)?, log, &id, incarnation)))
+        });
+        let receipts = receipts.map(|(node, receipt)| Body::Held {
             handle,
             reference: id.reference(),
             node: Some(*node),
-            signature: key.sign(HELD_CONTEXT, &message),
+            receipt,
         });
         receipts.map(|body| Output::Transmit(*peer, Frame::new(body))).collect()
     }

@@ -7,13 +7,14 @@ use client::{
     view::{self, MessageView},
 };
 use crypto::Phrase;
-use proto::{AccountId, LogId, limits};
+use proto::{AccountId, LogId, NodeId, limits};
 
 use crate::{
     Mutant,
     driver::Host,
     model::{Act, Deed},
     person::{Asked, Thread},
+    report::Rule,
     stage::Happening,
     world::World,
 };
@@ -244,8 +245,22 @@ impl World<'_> {
                 | Event::Typing(_)
                 | Event::Link(..)
                 | Event::Sent(_) => {}
+                Event::Convicted(node) => self.convicts(number, &node),
             }
         }
+    }
+
+    /// A device holds a proof against one of its homes.
+    fn convicts(&mut self, number: u32, convicted: &NodeId) {
+        let is_it = |node: u32| {
+            self.addresses.get(node as usize).is_some_and(|address| address.node == *convicted)
+        };
+        if !self.scenario.liars.iter().any(|liar| is_it(liar.node)) {
+            let text =
+                format!("the device of person {number} convicts {convicted}, which is honest");
+            self.report(Rule::Slander, text);
+        }
+        self.stage.tally.convicted = self.stage.tally.convicted.saturating_add(1);
     }
 
     fn answered(&mut self, number: u32, ticket: u64, result: Result<Reply, CommandError>) {

@@ -67,6 +67,8 @@ pub enum Rule {
     Progress,
     /// A machine opens from its rows, whatever happened to it.
     Opening,
+    /// Nobody is convicted of a loss but who lies.
+    Slander,
     /// Nothing panics.
     Panic,
 }
@@ -98,12 +100,16 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Those of them that the other's device does not show.
     pub lost: u64,
+    /// Nodes that devices have convicted of a loss.
+    pub convicted: u64,
     /// Frames sent.
     pub frames: u64,
     /// Bytes of those.
     pub bytes: u64,
     /// Frames that carried an entry: an append or a delivery.
     pub hops: u64,
+    /// Frames that asked for entries, and those that brought them.
+    pub fetches: u64,
     /// Entries that nodes stored.
     pub stored: u64,
     /// Disk syncs.

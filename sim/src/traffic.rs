@@ -124,6 +124,8 @@ impl Traffic {
             | Body::Read(_)
             | Body::Fetch { .. }
             | Body::Page { .. }
+            | Body::Challenge { .. }
+            | Body::Lost { .. }
             | Body::PutBundle(_)
             | Body::GetBundle(_)
             | Body::BundleIs(_)

@@ -49,7 +49,7 @@ pub(crate) struct World<'a> {
     pub(crate) gone: BTreeMap<HostId, Instant>,
     pub(crate) violations: Vec<Violation>,
     seed: u64,
-    addresses: Vec<NodeAddress>,
+    pub(crate) addresses: Vec<NodeAddress>,
     /// Each node's, in the same order.
     keys: Vec<SigningKey>,
     /// Each device's transport secret.

@@ -82,6 +82,8 @@ pub enum Event {
     Link(NodeId, bool),
     /// The outbox of a conversation became empty.
     Sent(LogId),
+    /// A home is proved to have lost what it signed for; see [`view::convictions`](crate::view::convictions).
+    Convicted(NodeId),
 }
 
 /// What a command gave.

@@ -153,7 +153,9 @@ impl Client {
             | Ask::PutBundle(_)
             | Ask::PutKeyPackages(_)
             | Ask::PutInvite(_)
-            | Ask::Fetch(..) => false,
+            | Ask::Fetch(..)
+            | Ask::Audit(..)
+            | Ask::Challenge(..) => false,
         };
         link.nodes.iter().any(|address| {
             let asked = self.links.asked_at(&address.node, about);

@@ -12,6 +12,7 @@
 //! outbox before it is sent, and in the timeline before its node hears that it has arrived.
 
 mod account;
+mod audit;
 mod command;
 mod contact;
 mod conversation;
@@ -42,7 +43,7 @@ pub use homes::choose_homes;
 pub use invite_link::{InviteLink, LinkError};
 pub use link::transport_seed;
 pub use machine::{Client, Config, Counters};
-pub use receipts::Receipt;
+pub use receipts::Holder;
 pub use schema::Place;
 pub use speech::TEXT_MAX;
 

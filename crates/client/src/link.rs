@@ -55,6 +55,13 @@ pub(crate) struct Handle {
     last: u64,
 }
 
+impl Handle {
+    /// Whether entries of a conversation's log can be asked for on it.
+    pub(crate) fn fetches(&self, log: &LogId) -> bool {
+        self.log == *log && matches!(self.purpose, Purpose::Read | Purpose::Brief)
+    }
+}
+
 /// A question whose answer is awaited.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
@@ -69,6 +76,10 @@ pub(crate) enum Ask {
     PutKeyPackages(Vec<Vec<u8>>),
     PutInvite(PublicKey),
     Fetch(LogId, PublicKey),
+    /// Entries that the node has signed for, by the key of the handle.
+    Audit(LogId, PublicKey, Vec<Place>),
+    /// One that it did not hand over.
+    Challenge(LogId, PublicKey, Place),
 }
 
 /// A question, and when it was asked.
@@ -137,7 +148,9 @@ impl Links {
             | Ask::GetBundle(_)
             | Ask::TakeKeyPackages(_)
             | Ask::PutInvite(_)
-            | Ask::Fetch(..) => 0,
+            | Ask::Fetch(..)
+            | Ask::Audit(..)
+            | Ask::Challenge(..) => 0,
         });
         let handles = links().map(|link| link.handles.len()).max().unwrap_or(0);
         let asks = links().map(|link| link.asks.len()).max().unwrap_or(0);

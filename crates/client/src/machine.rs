@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::{
     Action, Command, CommandError, Event, Reply,
     account::{Me, Recovery},
+    audit::Audits,
     contact,
     conversation::Conversation,
     errand::{Errand, may_pass},
@@ -53,6 +54,7 @@ pub struct Client {
     pub(crate) counters: Counters,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) standing: Standing,
+    pub(crate) audits: Audits,
     timers: BTreeSet<(Instant, Timer)>,
     armed: BTreeMap<Timer, Instant>,
     outputs: VecDeque<Output<Event>>,
@@ -87,6 +89,8 @@ pub(crate) enum Timer {
     Hedge(LogId),
     /// See whether the home still answers.
     Silence,
+    /// Ask the homes for what they have signed for.
+    Audit,
     /// Try again what a node would not do.
     Errand(NodeId, Errand),
     /// A home has been out of reach for long.
@@ -128,6 +132,7 @@ impl Machine for Client {
             counters: Counters::default(),
             recovery: None,
             standing: Standing::default(),
+            audits: Audits::default(),
             timers: BTreeSet::new(),
             armed: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -223,7 +228,7 @@ impl Client {
             | Timer::StandBy(log)
             | Timer::Brief(log)
             | Timer::Hedge(log) => self.conversations.contains_key(&log),
-            Timer::Look(..) | Timer::Silence | Timer::Away(_) => self.me.is_some(),
+            Timer::Look(..) | Timer::Silence | Timer::Audit | Timer::Away(_) => self.me.is_some(),
         };
         if !is_there {
             return;
@@ -282,6 +287,7 @@ impl Client {
         if let Some(me) = &mut self.me {
             me.forget_old_homes(step);
         }
+        self.audits_resume(step);
         for node in &self.needed_nodes(step) {
             self.links.want(step, node);
         }
@@ -336,6 +342,7 @@ impl Client {
                 Timer::Hedge(log) => self.hedge(step, &log),
                 // What follows from it is seen to after each input.
                 Timer::Silence => {}
+                Timer::Audit => self.audit(step),
                 Timer::Errand(node, errand) => self.take_up(step, &node, errand),
                 Timer::Away(node) => self.home_is_away(step, &node),
                 Timer::Reserve(node) => self.reserve_serves(step, &node),
@@ -420,8 +427,8 @@ impl Client {
             Body::Brief { handle, sequence, reference } => {
                 self.briefed(step, node, handle, (sequence, reference));
             }
-            Body::Held { handle, reference, node: holder, signature } => {
-                self.held(step, (node, handle), &reference, holder, &signature);
+            Body::Held { handle, reference, node: holder, receipt } => {
+                self.held(step, (node, handle), &reference, holder, receipt);
             }
             Body::Goodbye(_) => {}
             answer => match self.links.answered(node, request) {
@@ -490,6 +497,9 @@ impl Client {
             (Ask::Fetch(log, key), Body::Page { entries, more }) => {
                 self.fetched(step, &log, key, (entries, more));
                 self.named_is_here(step, node, &log, more);
+            }
+            (ask @ (Ask::Audit(..) | Ask::Challenge(..)), answer) => {
+                self.audit_answered(step, node, ask, answer);
             }
             // No answer to this: what was asked is asked again.
             (ask, _) => {
@@ -585,8 +595,9 @@ impl Client {
                 self.put_off(step, node, Errand::KeyPackages, code);
             }
             Ask::PutInvite(key) => self.put_off(step, node, Errand::Invite(key), code),
+            Ask::Challenge(..) => self.challenge_refused(step.now, node, code),
             // Of an append: it was the home when it was asked.
-            Ask::Fetch(..) | Ask::Append(..) | Ask::Hedge(..) => {}
+            Ask::Fetch(..) | Ask::Append(..) | Ask::Hedge(..) | Ask::Audit(..) => {}
         }
     }
 
@@ -729,9 +740,9 @@ impl Client {
 /// are left for inboxes.
 pub(crate) const CONVERSATIONS_MAX: usize = 2000;
 /// Four timers for each link, six for each conversation, one for each contact, and one for each
-/// errand: two nodes of whoever is being added, invites, and three of the account.
+/// errand: two nodes of whoever is being added, invites, and four of the account.
 const TIMERS_MAX: usize =
-    4 * LINKS_MAX + 6 * CONVERSATIONS_MAX + 3 * contact::CONTACTS_MAX + 2 * limits::INVITES_MAX + 4;
+    4 * LINKS_MAX + 6 * CONVERSATIONS_MAX + 3 * contact::CONTACTS_MAX + 2 * limits::INVITES_MAX + 5;
 /// Timers worked off at a time, so that other inputs don't wait.
 const TIMERS_AT_A_TIME: usize = 64;
 /// What one input leads to at most: a full window for each timer that is due, and something about

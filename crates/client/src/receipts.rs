@@ -5,8 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use crypto::{HELD_CONTEXT, held_message, verify};
-use proto::{Body, Entry, Envelope, LogId, NodeId, PublicKey, Reference, Rows, limits};
+use crypto::verify_held;
+use proto::{
+    Body, Entry, Envelope, LogId, NodeId, NodeReceipt, PublicKey, Reference, Rows, limits,
+};
 
 use crate::{
     Client, Event, Mark,
@@ -15,6 +17,7 @@ use crate::{
     outbox::{mark_of, raise},
     schema::{self, KEPT, Outgoing, Place, RECEIPTS, place_of},
     step::{Durability, Step},
+    sync,
 };
 
 /// What has left the outbox and is not stored.
@@ -27,29 +30,50 @@ impl Awaited {
     }
 }
 
-/// A node's word for an own entry.
+/// A node that has signed for an own entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
+pub struct Holder {
     /// Who has signed.
     pub node: NodeId,
-    /// Over log and entry; see `spec/frames.md`, section 5.
-    pub signature: [u8; 64],
+    /// What.
+    pub receipt: NodeReceipt,
 }
 
-/// The receipts for an own entry that the contact has not acknowledged yet.
-pub(crate) fn receipts(rows: &dyn Rows, log: &LogId, place: Place) -> Vec<Receipt> {
-    let row = rows.get(RECEIPTS, &place.key(log)).unwrap_or_default();
-    let receipts = row.chunks_exact(RECEIPT_LEN).filter_map(|receipt| {
-        let (node, signature) = receipt.split_first_chunk::<32>()?;
-        Some(Receipt { node: NodeId(*node), signature: signature.try_into().ok()? })
+/// Who has signed for an own entry that the contact has not acknowledged yet.
+pub(crate) fn holders(rows: &dyn Rows, log: &LogId, place: Place) -> Vec<Holder> {
+    parse(&rows.get(RECEIPTS, &place.key(log)).unwrap_or_default())
+}
+
+/// What a node has signed for an own entry, if it has.
+pub(crate) fn receipt_of(
+    rows: &dyn Rows,
+    log: &LogId,
+    place: Place,
+    node: &NodeId,
+) -> Option<NodeReceipt> {
+    let holders = holders(rows, log, place).into_iter();
+    holders.filter(|holder| holder.node == *node).map(|holder| holder.receipt).next()
+}
+
+/// The row of an entry.
+pub(crate) fn parse(row: &[u8]) -> Vec<Holder> {
+    let holders = row.chunks_exact(HOLDER_LEN).filter_map(|holder| {
+        let (node, receipt) = holder.split_first_chunk::<32>()?;
+        let (incarnation, signature) = receipt.split_first_chunk::<8>()?;
+        let incarnation = u64::from_be_bytes(*incarnation);
+        let receipt = NodeReceipt { incarnation, signature: signature.try_into().ok()? };
+        Some(Holder { node: NodeId(*node), receipt })
     });
-    receipts.collect()
+    holders.collect()
 }
 
-fn keep(step: &mut Step<'_>, log: &LogId, place: Place, receipt: Receipt) {
-    let mut row = step.draft.get(RECEIPTS, &place.key(log)).unwrap_or_default();
-    row.extend(receipt.node.0);
-    row.extend(receipt.signature);
+fn put(step: &mut Step<'_>, log: &LogId, place: Place, holders: &[Holder]) {
+    let mut row = Vec::with_capacity(holders.len().saturating_mul(HOLDER_LEN));
+    for Holder { node, receipt } in holders {
+        row.extend(node.0);
+        row.extend(receipt.incarnation.to_be_bytes());
+        row.extend(receipt.signature);
+    }
     step.draft.put(RECEIPTS, place.key(log), row);
 }
 
@@ -61,7 +85,7 @@ impl Client {
         (node, number): (&NodeId, u32),
         reference: &Reference,
         holder: Option<NodeId>,
-        signature: &[u8; 64],
+        receipt: NodeReceipt,
     ) {
         let holder = holder.unwrap_or(*node);
         let log = self.links.handle(node, number).map(|handle| handle.log);
@@ -72,28 +96,49 @@ impl Client {
             return self.count_dropped();
         }
         let mark = mark_of(&step.draft, &log, place);
-        let known = receipts(&step.draft, &log, place);
-        if !matches!(mark, Some(Mark::Sent | Mark::Stored))
-            || known.len() >= limits::RANKING_MAX
-            || known.iter().any(|receipt| receipt.node == holder)
-        {
+        let mut known = holders(&step.draft, &log, place);
+        let is_said = |known: &Holder| {
+            (known.node, known.receipt.incarnation) == (holder, receipt.incarnation)
+        };
+        if !matches!(mark, Some(Mark::Sent | Mark::Stored)) || known.iter().any(is_said) {
             return;
         }
-        let message = held_message(&log, &place.id);
-        match verify(&PublicKey(holder.0), HELD_CONTEXT, &message, signature) {
-            Ok(()) => {
-                keep(step, &log, place, Receipt { node: holder, signature: *signature });
-                step.event(Event::Timeline(log));
-                let is_stored = mark == Some(Mark::Sent) && self.has_enough(step, &log, place);
-                if !is_stored {
-                    // It could be had again.
-                    step.durability = Durability::Later;
-                }
-            }
+        let is_good = self.is_of_its_copy(step, &holder, &log, receipt.incarnation)
+            && verify_held(&holder, &log, &place.id, &receipt).is_ok();
+        if !is_good {
             // What it only passes on it need not have checked.
-            Err(_) if holder != *node => self.count_dropped(),
-            Err(_) => self.caught(step.now, node),
+            if holder == *node {
+                self.caught(step.now, node);
+            } else {
+                self.count_dropped();
+            }
+            return;
         }
+        // What it has signed for an older copy is worth nothing any more.
+        known.retain(|known| known.node != holder);
+        known.truncate(limits::RANKING_MAX.saturating_sub(1));
+        known.push(Holder { node: holder, receipt });
+        put(step, &log, place, &known);
+        self.signed(step, &log, place);
+        step.event(Event::Timeline(log));
+        let is_stored = mark == Some(Mark::Sent) && self.has_enough(step, &log, place);
+        if !is_stored {
+            // It could be had again.
+            step.durability = Durability::Later;
+        }
+    }
+
+    /// Whether a node may sign for that copy of a log: one that this device talks with has said which it has.
+    fn is_of_its_copy(
+        &self,
+        step: &Step<'_>,
+        node: &NodeId,
+        log: &LogId,
+        incarnation: u64,
+    ) -> bool {
+        let has_it_open = self.links.find(node, |handle| handle.fetches(log)).is_some();
+        let said = sync::cursor(&step.draft, node, log).incarnation;
+        incarnation != 0 && (!has_it_open || incarnation == said)
     }
 
     /// Another node has signed for an own entry: if they are enough, it is stored from now on. Who was
@@ -102,11 +147,14 @@ impl Client {
         let (Some(me), Some(conversation)) = (&self.me, self.conversations.get_mut(log)) else {
             return false;
         };
-        let holders = conversation.ranking.nodes.iter().chain(me.extra_homes());
-        let holders: BTreeSet<NodeId> = holders.map(|holder| holder.node).collect();
-        let receipts = receipts(&step.draft, log, place).into_iter();
-        let count = receipts.filter(|receipt| conversation.may_hold(&receipt.node)).count();
-        let enough = count >= me.receipts().min(holders.len());
+        let all = conversation.ranking.nodes.iter().chain(me.extra_homes());
+        let trust = &self.standing.trust;
+        let may_hold = |node: &NodeId| conversation.may_hold(node) && !trust.is_convicted(node);
+        let all: BTreeSet<NodeId> =
+            all.map(|holder| holder.node).filter(|node| !trust.is_convicted(node)).collect();
+        let signed = holders(&step.draft, log, place);
+        let count = signed.iter().filter(|holder| may_hold(&holder.node)).count();
+        let enough = count >= me.receipts().min(all.len().max(1));
         if enough {
             conversation.awaited.0.remove(&place);
             raise(step, log, place, Mark::Stored);
@@ -184,8 +232,8 @@ impl Client {
     }
 }
 
-/// Node and signature.
-const RECEIPT_LEN: usize = 32 + 64;
+/// Node, incarnation and signature.
+const HOLDER_LEN: usize = 32 + 8 + 64;
 /// Entries of a conversation that wait for receipts: as many as may wait for one peer.
 pub(crate) const AWAITED_MAX: usize = limits::QUEUE_FRAMES_MAX;
 /// Entries that are given to the stand-in at a time.

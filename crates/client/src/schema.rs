@@ -63,9 +63,12 @@ pub(crate) const KEPT: Table = Table(22);
 /// copy of the log learns from it which keys may write.
 pub(crate) const CHANGES: Table = Table(23);
 
-/// Log ‖ position ‖ id → node ‖ signature, each after the other: who has signed that it holds an own entry,
-/// until the contact has acknowledged that.
+/// Log ‖ position ‖ id → node ‖ incarnation ‖ signature, each after the other: who has signed that it holds an
+/// own entry, until the contact has acknowledged that.
 pub(crate) const RECEIPTS: Table = Table(24);
+
+/// Node → [`Conviction`]: it is proved to have lost what it signed for.
+pub(crate) const CONVICTIONS: Table = Table(25);
 
 /// This device and its account.
 #[derive(Clone, PartialEq, Message)]
@@ -112,6 +115,17 @@ pub(crate) struct Refusal {
     pub(crate) node: Vec<u8>,
     #[prost(string, tag = "2")]
     pub(crate) why: String,
+}
+
+/// A node has lost what it signed for.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Conviction {
+    /// See [`LossProof`](crypto::LossProof).
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) proof: Vec<u8>,
+    /// When that was proved.
+    #[prost(uint64, tag = "2")]
+    pub(crate) at_s: u64,
 }
 
 /// A home that the account has left.

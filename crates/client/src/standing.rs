@@ -324,11 +324,8 @@ impl Client {
         briefs.asked = references.iter().copied().collect();
         let home = conversation.node().map(|address| address.node);
         let nodes = [conversation.stand_in(), home];
-        let fits = |handle: &Handle| {
-            handle.log == *log && matches!(handle.purpose, Purpose::Brief | Purpose::Read)
-        };
         for node in nodes.into_iter().flatten() {
-            let number = self.links.find(&node, fits);
+            let number = self.links.find(&node, |handle| handle.fetches(log));
             let handle = number.and_then(|number| self.links.handle(&node, number));
             if let (Some(number), Some(handle)) = (number, handle) {
                 let body = Body::Fetch { handle: number, references: references.clone() };

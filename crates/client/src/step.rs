@@ -84,7 +84,11 @@ impl<'a> Step<'a> {
             Event::Account => Some(Hint::Account),
             Event::Contacts => Some(Hint::Contacts),
             Event::Timeline(log) => Some(Hint::Timeline(*log)),
-            Event::Done { .. } | Event::Typing(_) | Event::Link(..) | Event::Sent(_) => None,
+            Event::Done { .. }
+            | Event::Typing(_)
+            | Event::Link(..)
+            | Event::Sent(_)
+            | Event::Convicted(_) => None,
         };
         if hint.is_some_and(|hint| !self.hinted.insert(hint)) {
             return;

@@ -2,9 +2,12 @@
 //! a while. Specified in `spec/delivery.md`, section 8.
 //!
 //! It is about which of two homes does the work, never about what is true: that is checked entry by
-//! entry. So nothing is remembered for ever, nor written down.
+//! entry. So nothing is remembered for ever, nor written down, but what is proved (section 9).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proto::{Gauge, Instant, NodeId, limits};
 
@@ -17,9 +20,12 @@ pub(crate) enum Offence {
     Caught,
 }
 
-/// Homes that have offended of late.
+/// Homes that have offended of late, and nodes that are proved to have lost what they signed for.
 #[derive(Debug, Default)]
-pub(crate) struct Trust(BTreeMap<NodeId, Record>);
+pub(crate) struct Trust {
+    offenders: BTreeMap<NodeId, Record>,
+    convicted: BTreeSet<NodeId>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Record {
@@ -32,8 +38,8 @@ struct Record {
 impl Trust {
     /// A home has offended. Whatever it does while it is shunned only makes that last longer.
     pub(crate) fn note(&mut self, node: NodeId, offence: Offence, now: Instant) {
-        self.0.retain(|_, record| now < record.until.after(FORGOTTEN_AFTER));
-        let before = self.0.get(&node).copied();
+        self.offenders.retain(|_, record| now < record.until.after(FORGOTTEN_AFTER));
+        let before = self.offenders.get(&node).copied();
         let times = before.map_or(0, |before| {
             before.times.saturating_add(u32::from(before.until <= now)).min(DOUBLINGS_MAX)
         });
@@ -43,21 +49,33 @@ impl Trust {
         };
         let until = now.after(least.saturating_mul(1 << times).min(most));
         let until = before.map_or(until, |before| before.until.max(until));
-        self.0.insert(node, Record { until, times });
-        if self.0.len() > limits::RANKING_MAX {
-            let first = self.0.iter().min_by_key(|(_, record)| record.until);
+        self.offenders.insert(node, Record { until, times });
+        if self.offenders.len() > limits::RANKING_MAX {
+            let first = self.offenders.iter().min_by_key(|(_, record)| record.until);
             let first = first.map(|(node, _)| *node);
-            first.map(|node| self.0.remove(&node));
+            first.map(|node| self.offenders.remove(&node));
         }
+    }
+
+    /// These are proved to have lost what they signed for.
+    pub(crate) fn convict(&mut self, nodes: BTreeSet<NodeId>) {
+        self.convicted = nodes;
+    }
+
+    pub(crate) fn is_convicted(&self, node: &NodeId) -> bool {
+        self.convicted.contains(node)
     }
 
     /// Until when a home is shunned, if it is.
     pub(crate) fn shunned_until(&self, node: &NodeId, now: Instant) -> Option<Instant> {
-        self.0.get(node).map(|record| record.until).filter(|until| *until > now)
+        if self.is_convicted(node) {
+            return Some(now.after(CAUGHT_MAX));
+        }
+        self.offenders.get(node).map(|record| record.until).filter(|until| *until > now)
     }
 
     pub(crate) fn gauge(&self) -> Gauge {
-        Gauge::new("offences of homes", self.0.len(), limits::RANKING_MAX)
+        Gauge::new("offences of homes", self.offenders.len(), limits::RANKING_MAX)
     }
 }
 

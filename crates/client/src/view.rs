@@ -13,8 +13,8 @@ use proto::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ContactState, Mark, Place, Receipt,
-    receipts::receipts,
+    ContactState, Holder, Mark, Place,
+    receipts::holders,
     schema::{
         self, ACCOUNT, ANNOTATIONS, ARRIVALS, CONTACTS, DEFERRED, DRAFTS, FRONTIERS, INVITES,
         KEY_PACKAGES, MARKS, MESSAGES, MessageRow, OUTBOX, current, join, numbered, place_of,
@@ -23,7 +23,7 @@ use crate::{
     timeline::count_unread,
 };
 
-pub use homes::{CostView, HomeView, HomesView, homes};
+pub use homes::{ConvictionView, CostView, HomeView, HomesView, convictions, homes};
 
 /// The account of this device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub struct MessageView {
     /// How far it has come, if it is one's own.
     pub mark: Option<Mark>,
     /// The nodes that have signed for it, until the contact has it.
-    pub receipts: Vec<Receipt>,
+    pub holders: Vec<Holder>,
 }
 
 /// One thing to show in a timeline.
@@ -298,7 +298,7 @@ fn message_view(rows: &dyn Rows, log: &LogId, place: Place, row: &[u8]) -> Optio
         reply_to: reply_to.and_then(|target| place_of(rows, log, &target)).map(|place| place.id),
         reactions: BTreeMap::new(),
         mark: mark.filter(|_| own),
-        receipts: receipts(rows, log, place),
+        holders: holders(rows, log, place),
     };
     let prefix = join(log, place.id.reference());
     schema::each(rows, ANNOTATIONS, &prefix, &mut |key, _| {

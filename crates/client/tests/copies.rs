@@ -6,8 +6,8 @@ mod town;
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use client::{Action, CommandError, Mark, Receipt, view};
-use proto::{Body, Frame, NodeId, PublicKey};
+use client::{Action, CommandError, Holder, Mark, view};
+use proto::{Body, Frame, NodeId};
 use town::{Town, Who};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ fn town(seed: u8) -> Town {
 /// The nodes that have signed for what Ada said last.
 fn stored_on(town: &Town) -> Vec<NodeId> {
     let messages = town.messages(0);
-    let receipts = messages.last().map(|message| message.receipts.clone()).unwrap_or_default();
+    let receipts = messages.last().map(|message| message.holders.clone()).unwrap_or_default();
     receipts.into_iter().map(|receipt| receipt.node).collect()
 }
 
@@ -53,9 +53,8 @@ fn who_has_signed_is_shown_until_the_contact_has_it_and_outlasts_a_crash() {
     assert_eq!(named(&town), all, "it is in rows");
     // Anybody can check them.
     let message = town.messages(0).pop().unwrap();
-    let signed = crypto::held_message(&town.log(0), &message.place.id);
-    for Receipt { node, signature } in &message.receipts {
-        crypto::verify(&PublicKey(node.0), crypto::HELD_CONTEXT, &signed, signature).unwrap();
+    for Holder { node, receipt } in &message.holders {
+        crypto::verify_held(node, &town.log(0), &message.place.id, receipt).unwrap();
     }
     town.start(Who::Person(1));
     town.pass(MINUTE);

@@ -22,6 +22,7 @@ mod memory;
 mod message;
 mod mls;
 mod node;
+mod receipt;
 mod request;
 mod signing;
 #[cfg(test)]
@@ -45,8 +46,8 @@ pub use node::{
     NodeDraft, NodeRecord, RecordError, Suspicion, Verifier, leading_zeros, place, prove_work,
 };
 pub use proto::wire::CommitLink;
+pub use receipt::{LossProof, NoProof, sign_held, sign_lost, verify_held, verify_lost};
 pub use request::{OpenedRequest, RequestError, open_request, seal_request};
 pub use signing::{
-    BadSignature, HELD_CONTEXT, OPEN_CONTEXT, SigningKey, derive_key, held_message, is_weak,
-    open_proof_message, verify,
+    BadSignature, OPEN_CONTEXT, SigningKey, derive_key, is_weak, open_proof_message, verify,
 };

@@ -4,7 +4,7 @@ use std::fmt;
 
 use ed25519_dalek::{Signature, VerifyingKey, ed25519::signature::MultipartSigner};
 use hmac::{Hmac, KeyInit, Mac};
-use proto::{EnvelopeId, LogId, NodeId, PublicKey};
+use proto::{LogId, NodeId, PublicKey};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -112,15 +112,6 @@ pub fn open_proof_message(
 
 /// The context of the proof in an `Open`.
 pub const OPEN_CONTEXT: &[u8] = b"siskin1 open\x01";
-
-/// What a node signs, under [`HELD_CONTEXT`], once an entry is on its disk. The entry's log is part of
-/// what its id is the hash of, and is named as well so that nobody needs the entry to know it.
-pub fn held_message(log: &LogId, id: &EnvelopeId) -> Vec<u8> {
-    [log.0, id.0].concat()
-}
-
-/// The purpose of a node's receipt for an entry.
-pub const HELD_CONTEXT: &[u8] = b"siskin1 held\x01";
 
 const LABEL_PREFIX: &[u8] = b"siskin1 ";
 

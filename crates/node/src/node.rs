@@ -424,7 +424,7 @@ impl Node {
                 return Ok(None);
             }
             // Never answered: two that refuse each other's refusals would go on for ever.
-            Body::Refused { .. } | Body::Symbols(_) => {
+            Body::Refused { .. } | Body::Symbols(_) | Body::Lost { .. } => {
                 self.counting.dropped(Dropped::Unasked);
                 return Ok(None);
             }
@@ -448,13 +448,10 @@ impl Node {
                 self.signal(peer, handle, &ciphertext, draft, now)?;
                 return Ok(None);
             }
-            Body::Read(read) => {
-                let handle = self.reading(peer, read.handle)?;
-                self.page(self.logs.read(draft, handle.log, handle.key, &read))
-            }
-            Body::Fetch { handle, references } => {
-                let handle = self.reading(peer, handle)?;
-                self.page(self.logs.fetch(draft, handle.log, handle.key, &references))
+            Body::Read(read) => self.read(peer, &read, draft)?,
+            Body::Fetch { handle, references } => self.fetch(peer, handle, &references, draft)?,
+            Body::Challenge { handle, id, receipt } => {
+                self.challenged((peer, handle), &id, &receipt, draft)?
             }
             Body::PutBundle(bundle) => self.put_bundle(draft, &bundle, now)?,
             Body::GetBundle(account) => {

@@ -45,9 +45,14 @@ pub enum Body {
     Deliver { handle: u32, entry: Entry },
     /// Names an entry to a reader who wants no more than that.
     Brief { handle: u32, sequence: u64, reference: Reference },
-    /// An entry that was appended on `handle` is on the disk of a node, whose signature this is; without
+    /// An entry that was appended on `handle` is on the disk of a node, which has signed this; without
     /// a name, of the one that says so.
-    Held { handle: u32, reference: Reference, node: Option<NodeId>, signature: [u8; 64] },
+    Held { handle: u32, reference: Reference, node: Option<NodeId>, receipt: NodeReceipt },
+    /// The node has signed for an entry and did not have it when it was asked for: it is to hand it over,
+    /// or to sign that it has lost it.
+    Challenge { handle: u32, id: EnvelopeId, receipt: NodeReceipt },
+    /// What a node signs that has lost an entry.
+    Lost { signature: [u8; 64] },
     /// From a node to another one of a log's ranking: all others have its copy up to `sequence`.
     Settled { handle: u32, sequence: u64 },
     /// From a node to another one that holds the same logs: asks what it has, in coded symbols.
@@ -80,6 +85,15 @@ pub enum Body {
     PutInvite { handle: u32, key: PublicKey, expires_s: u64, uses: u32 },
     /// A word of routing.
     Routing(Routing),
+}
+
+/// A node's signed word that an entry is on its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeReceipt {
+    /// Of the copy of the log that has it.
+    pub incarnation: u64,
+    /// Over log, entry and incarnation; see `spec/frames.md`, section 5.
+    pub signature: [u8; 64],
 }
 
 /// First frame in each direction.
@@ -260,6 +274,8 @@ impl Frame {
             Body::Read(_)
             | Body::Fetch { .. }
             | Body::Page { .. }
+            | Body::Challenge { .. }
+            | Body::Lost { .. }
             | Body::Compare(_)
             | Body::Symbols(_)
             | Body::Lacking { .. } => Lane::Bulk,

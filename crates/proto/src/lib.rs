@@ -33,8 +33,8 @@ pub use compare::{Compare, Part};
 pub use content::{Body as ContentBody, Content, Receipt};
 pub use envelope::{Envelope, Expiry, Extension, Head, Kind, LogGenesis};
 pub use frame::{
-    Body, Code, Cursor, Entry, Frame, Hello, Lane, Open, PutKeyPackages, Ranking, Read, Recruit,
-    Replicate,
+    Body, Code, Cursor, Entry, Frame, Hello, Lane, NodeReceipt, Open, PutKeyPackages, Ranking,
+    Read, Recruit, Replicate,
 };
 pub use gauge::Gauge;
 pub use id::{

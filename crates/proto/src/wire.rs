@@ -105,6 +105,23 @@ pub struct Extension {
     #[prost(bytes = "vec", tag = "1")]
     pub next_key: ::prost::alloc::vec::Vec<u8>,
 }
+/// A node has signed that an entry is on its disk, and later that it is not: anybody can check that.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LossProof {
+    #[prost(bytes = "vec", tag = "1")]
+    pub node: ::prost::alloc::vec::Vec<u8>,
+    /// The envelope that is lost, encoded, with its signature.
+    #[prost(bytes = "vec", tag = "2")]
+    pub envelope: ::prost::alloc::vec::Vec<u8>,
+    /// Of the copy that it was in.
+    #[prost(uint64, tag = "3")]
+    pub incarnation: u64,
+    /// The receipt, and what was signed when the entry was asked for.
+    #[prost(bytes = "vec", tag = "4")]
+    pub held: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub lost: ::prost::alloc::vec::Vec<u8>,
+}
 /// What is stored in the routing network: an encoded Bundle or an encoded Signed NodeRecord.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Record {
@@ -451,7 +468,7 @@ pub struct Frame {
     pub request: u32,
     #[prost(
         oneof = "frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 30, 31, 32, 33"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 30, 31, 32, 33, 34, 35"
     )]
     pub body: ::core::option::Option<frame::Body>,
 }
@@ -517,6 +534,10 @@ pub mod frame {
         Symbols(super::Symbols),
         #[prost(message, tag = "33")]
         Lacking(super::Lacking),
+        #[prost(message, tag = "34")]
+        Challenge(super::Challenge),
+        #[prost(message, tag = "35")]
+        Lost(super::Lost),
     }
 }
 /// "I hold it durably, you may forget it." For a Deliver: everything up to `sequence` of `handle`.
@@ -687,6 +708,30 @@ pub struct Held {
     #[prost(bytes = "vec", tag = "3")]
     pub node: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+    /// Of that node's copy.
+    #[prost(uint64, tag = "5")]
+    pub incarnation: u64,
+}
+/// "You have signed for this entry, and did not have it when I asked": the node hands it over, or signs
+/// that it has lost it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Challenge {
+    #[prost(uint32, tag = "1")]
+    pub handle: u32,
+    /// Of the entry, all of it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    /// Of the receipt.
+    #[prost(uint64, tag = "3")]
+    pub incarnation: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+}
+/// "I have signed for it and I don't have it", to a Challenge.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lost {
+    #[prost(bytes = "vec", tag = "1")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
 }
 /// From one node of a log's ranking to another, on a handle of Replicate: all others have what mine has

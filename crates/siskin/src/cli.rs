@@ -265,6 +265,17 @@ pub(crate) enum HomeCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// List nodes that are proved to have lost messages that they had signed for
+    Proofs {
+        /// Write each proof to NODE.proof in this directory, for others to check
+        #[arg(long, value_name = "DIR")]
+        save: Option<PathBuf>,
+    },
+    /// Check a proof that somebody has saved; needs no account
+    Check {
+        #[arg(value_name = "FILE")]
+        proof: PathBuf,
+    },
     /// Move to these nodes, or to some that are chosen by lot; nothing is lost, whoever writes meanwhile
     Move(MoveArgs),
 }

@@ -172,6 +172,10 @@ impl Desk {
                     Notice::Link(node, up)
                 }
                 Event::Sent(log) => Notice::Sent(log),
+                Event::Convicted(node) => {
+                    tracing::warn!(%node, "a home has lost what it signed for");
+                    Notice::Account
+                }
             };
             // Nobody may be listening.
             let _ = self.notices.send(notice);

@@ -20,7 +20,9 @@ pub(crate) use contact::{
     ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
     ContactVerify, Invited, Verified,
 };
-pub(crate) use homes::{CostShape, HomeCopies, HomeList, HomeSet, HomeShape, HomesShape};
+pub(crate) use homes::{
+    CostShape, HomeCopies, HomeList, HomeProofs, HomeSet, HomeShape, HomesShape, ProofShape,
+};
 pub(crate) use message::{
     ConversationRekey, MessageDelete, MessageEdit, MessageList, MessageReact, MessageRead,
     MessageSend, Said,

@@ -4,20 +4,23 @@
 
 use std::collections::BTreeMap;
 
-use crypto::{HELD_CONTEXT, SigningKey, held_message};
-use proto::{Body, Code, Frame, LogId, Peer, PublicKey};
+use crypto::{SigningKey, sign_held};
+use proto::{Body, Code, Entry, Frame, LogId, Peer, PublicKey};
 
 use super::{Manner, mouth::Mouth};
 
-/// Says of half of what is appended that it is stored, signs so, and drops it.
+/// Says of half of what is appended, be it by devices or by nodes, that it is stored, signs so, and drops it:
+/// always the same.
 #[derive(Debug)]
 pub(super) struct DropsAccepted {
     key: Option<SigningKey>,
     /// What handles are for: log and write key.
     logs: BTreeMap<(Peer, u32), (LogId, PublicKey)>,
+    /// Of its copies, as far as devices have opened them.
+    incarnations: BTreeMap<LogId, u64>,
     /// Logs being opened, by the request that asked for it.
     opening: BTreeMap<(Peer, u32), u32>,
-    /// The last sequence that each handle has seen. Those who may not read see none.
+    /// The last sequence that each handle of a device has seen. Those who may not read see none.
     heads: BTreeMap<(Peer, u32), Option<u64>>,
 }
 
@@ -29,31 +32,18 @@ impl Manner for DropsAccepted {
                 self.opening.insert((peer, request), open.handle);
                 self.logs.insert((peer, open.handle), (open.log, open.key));
             }
+            Body::Replicate(replicate) => {
+                let of = (replicate.log, PublicKey::default());
+                self.logs.insert((peer, replicate.handle), of);
+            }
             Body::Close { handle } => {
                 self.heads.remove(&(peer, *handle));
                 self.logs.remove(&(peer, *handle));
             }
             Body::Append { handle, entry, signature } if request != 0 => {
-                let handle = *handle;
-                if let Some(head) = self.heads.get_mut(&(peer, handle))
-                    && mouth.dice.chance(0.5)
-                {
-                    // The sequence that the node would give to it.
-                    *head = head.map(|head| head.saturating_add(1));
-                    let sequence = head.unwrap_or_default();
-                    if let (Some(key), Some((log, write_key))) =
-                        (&self.key, self.logs.get(&(peer, handle)))
-                    {
-                        let id = entry.clone().into_envelope(*log, *write_key, *signature).id();
-                        let signature = key.sign(HELD_CONTEXT, &held_message(log, &id));
-                        let reference = id.reference();
-                        let body = Body::Held { handle, reference, node: None, signature };
-                        mouth.say(peer, Frame::new(body));
-                    }
-                    let body = Body::Accepted { handle, sequence };
-                    mouth.say(peer, Frame { request, body });
-                    return None;
-                }
+                return self
+                    .appended((peer, request), *handle, (entry, signature), mouth)
+                    .then_some(frame);
             }
             _ => {}
         }
@@ -65,6 +55,11 @@ impl Manner for DropsAccepted {
         match &frame.body {
             Body::Opened { head, .. } => {
                 let reads = head.incarnation != 0;
+                if let Some(handle) = opened.filter(|_| reads)
+                    && let Some((log, _)) = self.logs.get(&(peer, handle))
+                {
+                    self.incarnations.insert(*log, head.incarnation);
+                }
                 let head = reads.then_some(head.sequence);
                 self.heads.extend(opened.map(|handle| ((peer, handle), head)));
             }
@@ -86,7 +81,38 @@ impl DropsAccepted {
     /// One that signs with this key.
     pub(super) fn new(key: Option<SigningKey>) -> Self {
         let (logs, opening, heads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { key, logs, opening, heads }
+        Self { key, logs, incarnations: BTreeMap::new(), opening, heads }
+    }
+
+    /// Somebody appends an entry; tells whether the node is to hear of it.
+    fn appended(
+        &mut self,
+        (peer, request): (Peer, u32),
+        handle: u32,
+        (entry, signature): (&Entry, &[u8; 64]),
+        mouth: &mut Mouth,
+    ) -> bool {
+        let Some((log, write_key)) = self.logs.get(&(peer, handle)).copied() else { return true };
+        let id = entry.clone().into_envelope(log, write_key, *signature).id();
+        if id.0.first().is_none_or(|first| first % 2 == 0) {
+            return true;
+        }
+        let sequence = match self.heads.get_mut(&(peer, handle)) {
+            // The sequence that the node would give to it.
+            Some(Some(head)) => {
+                *head = head.saturating_add(1);
+                *head
+            }
+            Some(None) => 0,
+            None => entry.sequence,
+        };
+        if let (Some(key), Some(incarnation)) = (&self.key, self.incarnations.get(&log)) {
+            let receipt = sign_held(key, &log, &id, *incarnation);
+            let body = Body::Held { handle, reference: id.reference(), node: None, receipt };
+            mouth.say(peer, Frame::new(body));
+        }
+        mouth.say(peer, Frame { request, body: Body::Accepted { handle, sequence } });
+        false
     }
 
     fn saw(&mut self, peer: Peer, handle: u32, sequence: u64) {

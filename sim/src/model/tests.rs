@@ -61,7 +61,7 @@ fn view(model: &Model, deed: Deed, person: u32) -> MessageView {
         reply_to: None,
         reactions: BTreeMap::new(),
         mark: own.then_some(Mark::Delivered),
-        receipts: Vec::new(),
+        holders: Vec::new(),
     }
 }
 

@@ -117,6 +117,7 @@ impl Outcome {
             ("entries", format!("{} hops, {} stored", grouped(tally.hops), grouped(tally.stored))),
             ("syncs", grouped(tally.syncs)),
             ("connections", grouped(tally.connections)),
+            ("convicted", grouped(tally.convicted)),
             ("steps", grouped(tally.steps)),
         ];
         let mut text = String::new();

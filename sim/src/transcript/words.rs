@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use proto::{
-    Body, Compare, DecodeError, Entry, Frame, FrameReader, Instant, LogGenesis, LogId, Open,
-    PublicKey, PutKeyPackages, Read, Recruit, Reference, Replicate,
+    Body, Compare, DecodeError, Entry, EnvelopeId, Frame, FrameReader, Instant, LogGenesis, LogId,
+    Open, PublicKey, PutKeyPackages, Read, Recruit, Reference, Replicate,
 };
 
 use super::{Way, names::Names, story::span};
@@ -86,7 +86,7 @@ impl Words {
             Body::Brief { handle, sequence, reference } => {
                 self.brief(way, *handle, *sequence, *reference)
             }
-            Body::Held { handle, reference, node, signature: _ } => {
+            Body::Held { handle, reference, node, receipt: _ } => {
                 self.held(way, *handle, *reference, node.is_some())
             }
             Body::Settled { handle, sequence } => {
@@ -121,6 +121,8 @@ impl Words {
             }
             Body::Read(read) => self.read(way, *request, read),
             Body::Fetch { handle, references } => self.fetch(way, *request, *handle, references),
+            Body::Challenge { handle, id, .. } => self.challenge(way, *request, *handle, id),
+            Body::Lost { .. } => "lost, and signed so".to_owned(),
             Body::PutBundle(bundle) => {
                 let (whose, how) = self.bundle(bundle);
                 self.ask(way, *request, format!("put {whose}"), &how, None)
@@ -130,10 +132,7 @@ impl Words {
                 self.ask(way, *request, format!("get {whose}'s bundle"), "", None)
             }
             Body::PutKeyPackages(put) => self.put_key_packages(way, *request, put),
-            Body::TakeKeyPackages { handle } => {
-                let (log, found) = self.on(way, *handle);
-                self.ask(way, *request, format!("take key packages from {log}"), "", found)
-            }
+            Body::TakeKeyPackages { handle } => self.take_key_packages(way, *request, *handle),
             Body::Routing(word) => routing(word).to_owned(),
             Body::PutInvite { handle, key, expires_s, uses } => {
                 let left = span(expires_s.saturating_sub(now.as_secs()));
@@ -184,6 +183,17 @@ impl Words {
             format!(": entries up to {} of {}", head.sequence, self.names.copy(head.incarnation));
         let what = format!("replicate {}", self.names.log(*log));
         self.ask(way, request, what, &how, Some(handle_of))
+    }
+
+    fn challenge(&mut self, way: Way, request: u32, handle: u32, id: &EnvelopeId) -> String {
+        let (log, found) = self.on(way, handle);
+        let envelope = self.names.envelope(id.reference());
+        self.ask(way, request, format!("challenge for envelope {envelope} of {log}"), "", found)
+    }
+
+    fn take_key_packages(&mut self, way: Way, request: u32, handle: u32) -> String {
+        let (log, found) = self.on(way, handle);
+        self.ask(way, request, format!("take key packages from {log}"), "", found)
     }
 
     fn recruit(&mut self, way: Way, request: u32, recruit: &Recruit) -> String {

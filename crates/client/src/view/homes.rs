@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
-use crypto::{Bundle, sealed_len};
+use crypto::{Bundle, LossProof, sealed_len};
 use prost::Message;
 use proto::{NodeAddress, NodeId, Ranking, Rows};
 
 use crate::{
     account,
     schema::{
-        self, ACCOUNT, CONVERSATIONS, INVITES, KEPT, KEY_PACKAGES, MESSAGES, MessageRow, OUTBOX,
+        self, ACCOUNT, CONVERSATIONS, CONVICTIONS, INVITES, KEPT, KEY_PACKAGES, MESSAGES,
+        MessageRow, OUTBOX,
     },
 };
 
@@ -49,6 +50,26 @@ pub struct HomeView {
     pub settled: bool,
     /// Why it does not serve the account; empty if it does, or has not answered yet.
     pub trouble: String,
+    /// It is proved to have lost what it signed for.
+    pub convicted: bool,
+}
+
+/// A node that is proved to have lost what it signed for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvictionView {
+    /// Convinces anybody.
+    pub proof: LossProof,
+    /// When it was proved, in seconds since the Unix epoch.
+    pub at_s: u64,
+}
+
+/// The nodes that have lost what they signed for, homes of the account or not any more.
+pub fn convictions(rows: &dyn Rows) -> Vec<ConvictionView> {
+    let rows = schema::load_all::<schema::Conviction>(rows, CONVICTIONS, b"").into_iter();
+    let view = |row: schema::Conviction| {
+        Some(ConvictionView { proof: LossProof::decode(&row.proof).ok()?, at_s: row.at_s })
+    };
+    rows.filter_map(|(_, row)| view(row)).collect()
 }
 
 /// What conversations cost, counted from the rows of this device.
@@ -84,6 +105,7 @@ pub fn homes(rows: &dyn Rows) -> Option<HomesView> {
             .any(|(_, package)| package.last_resort && package.is_at(&address.node))
             && invites.iter().all(|(_, invite)| invite.is_at(&address.node)),
         trouble: why_not(&row, &address.node).unwrap_or_default(),
+        convicted: rows.get(CONVICTIONS, &address.node.0).is_some(),
     };
     let next = account::next(&row).map(|next| next.homes().to_vec()).unwrap_or_default();
     let former = row.former.iter().filter_map(|former| former.home.as_ref());

@@ -13,6 +13,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::ControlFlow,
     time::Duration,
 };
 
@@ -23,8 +24,8 @@ use client::{
 use crypto::{Phrase, SigningKey};
 use node::{Node, NodeConfig, Registration};
 use proto::{
-    AccountId, Body, Code, Frame, FrameReader, Input, Instant, LogId, Machine, NodeAddress, NodeId,
-    Output, Peer, PublicKey, Seed, write_frame,
+    AccountId, Body, Code, Direction, Frame, FrameReader, Input, Instant, LogId, Machine,
+    NodeAddress, NodeId, Output, Peer, PublicKey, Rows, Seed, Table, WriteBatch, write_frame,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -597,6 +598,20 @@ impl Town {
         self.start(Who::Node(node));
     }
 
+    /// The disk of a node loses all entries, and nothing else.
+    pub(crate) fn lose_entries(&mut self, node: usize) {
+        self.crash(Who::Node(node));
+        let (store, mut batch) = (&mut self.nodes[node].store, WriteBatch::default());
+        for table in ENTRIES {
+            store.scan(table, &[], &[0xFF; 80], Direction::Forward, &mut |key, _| {
+                batch.delete(table, key);
+                ControlFlow::Continue(())
+            });
+        }
+        store.apply(&batch).unwrap();
+        self.start(Who::Node(node));
+    }
+
     pub(crate) fn log(&self, number: usize) -> LogId {
         let contacts = view::contacts(self.rows(number));
         let friend = self.friend(number);
@@ -622,6 +637,9 @@ impl Town {
         self.messages(number).into_iter().filter_map(|message| message.mark).collect()
     }
 }
+
+/// Where a node has entries, and the ways to them: `spec/logs.md`, section 10.
+const ENTRIES: [Table; 3] = [Table(4), Table(5), Table(6)];
 
 fn node_secret(number: usize) -> SigningKey {
     SigningKey::from_seed([200 + u8::try_from(number).unwrap(); 32])

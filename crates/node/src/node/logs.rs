@@ -2,7 +2,7 @@
 
 use proto::{
     Body, Code, Cursor, Draft, Entry, Envelope, Frame, Instant, Kind, LogGenesis, Open, Output,
-    Peer, PublicKey, Rows, limits,
+    Peer, PublicKey, Read, Reference, Rows, limits,
 };
 
 use super::Node;
@@ -155,7 +155,7 @@ impl Node {
         if !handle.role.reads() {
             return Ok(Body::Accepted { handle: number, sequence: 0 });
         }
-        self.give_receipt(peer, number, &envelope);
+        self.give_receipt((peer, number, handle.log), &envelope, draft);
         self.await_receipts((peer, number, handle.log), &envelope, before, draft);
         Ok(Body::Accepted { handle: number, sequence })
     }
@@ -257,6 +257,24 @@ impl Node {
             counting.told_reader(&frame.body);
             replies.push_back(Output::Transmit(reader, frame));
         });
+    }
+
+    /// A page of the timeline.
+    pub(super) fn read(&mut self, peer: Peer, read: &Read, rows: &dyn Rows) -> Result<Body, Code> {
+        let handle = self.reading(peer, read.handle)?;
+        Ok(self.page(self.logs.read(rows, handle.log, handle.key, read)))
+    }
+
+    /// Entries by name.
+    pub(super) fn fetch(
+        &mut self,
+        peer: Peer,
+        number: u32,
+        references: &[Reference],
+        rows: &dyn Rows,
+    ) -> Result<Body, Code> {
+        let handle = self.reading(peer, number)?;
+        Ok(self.page(self.logs.fetch(rows, handle.log, handle.key, references)))
     }
 
     pub(super) fn page(&mut self, (entries, more): (Vec<Entry>, bool)) -> Body {

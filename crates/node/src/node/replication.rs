@@ -205,7 +205,7 @@ impl Node {
         if sequence > got.sequence {
             replica::put_received(draft, &peer, number, Cursor { sequence, ..got });
         }
-        self.give_receipt(peer, handle, envelope);
+        self.give_receipt((peer, handle, number), envelope, draft);
         Ok(Body::Accepted { handle, sequence })
     }
 
@@ -226,8 +226,8 @@ impl Node {
         draft: &mut Draft<'_>,
         now: Instant,
     ) {
-        if let Body::Held { handle, reference, node, signature } = body {
-            self.held(peer, (handle, reference), node, signature);
+        if let Body::Held { handle, reference, node, receipt } = body {
+            self.held(peer, (handle, reference), node, receipt);
         } else if let Body::Settled { handle, sequence } = body {
             self.settled(peer, handle, sequence, draft, now);
         }

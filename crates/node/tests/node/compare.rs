@@ -19,7 +19,7 @@ use crate::{
 const DIRTY: Table = Table(22);
 const ENTRIES: Table = Table(4);
 /// Where an entry is, and the two ways to it.
-const ALL: [Table; 3] = [ENTRIES, Table(5), Table(6)];
+pub(crate) const ALL: [Table; 3] = [ENTRIES, Table(5), Table(6)];
 const COMPARED: Duration = Duration::from_secs(60);
 const COUNTED: Duration = Duration::from_secs(120);
 
@@ -41,7 +41,7 @@ fn town(texts: u64) -> (Town, Conversation) {
 }
 
 /// The disk loses the entries of a log whose numbers are chosen, in some tables.
-fn lose(world: &mut World, tables: &[Table], is_chosen: impl Fn(u64) -> bool) -> usize {
+pub(crate) fn lose(world: &mut World, tables: &[Table], is_chosen: impl Fn(u64) -> bool) -> usize {
     let (mut batch, mut lost) = (WriteBatch::default(), 0);
     for table in tables {
         let mut visit = |key: &[u8], value: &[u8]| {

@@ -1,12 +1,14 @@
 //! Receipts: whoever appends hears from each node that holds the entry, in that node's own words.
 
 use node::{Dropped, NodeConfig};
-use proto::{Body, Cursor, Envelope, Expiry, Frame, Hello, Input, Replicate, VERSIONS};
+use proto::{
+    Body, Code, Cursor, Envelope, Expiry, Frame, Hello, Input, NodeReceipt, Replicate, VERSIONS,
+};
 
 use crate::{
     city::{City, key, name, peer},
     town::is_append,
-    world::{Account, Conversation, NODE, World, append, expiring},
+    world::{Account, Conversation, NODE, World, append, expiring, refused},
 };
 
 fn is_held(body: &Body) -> bool {
@@ -19,14 +21,13 @@ fn signers(city: &mut City, n: usize, envelope: &Envelope) -> Vec<usize> {
     let device = city.devices[n];
     let mut signers = Vec::new();
     for frame in city.worlds[n].take(device.peer) {
-        let Body::Held { handle, reference, node, signature } = frame.body else { continue };
+        let Body::Held { handle, reference, node, receipt } = frame.body else { continue };
         assert_eq!((handle, reference), (2, envelope.id().reference()));
         let signer =
             (0..city.worlds.len()).find(|m| node.unwrap_or_else(|| name(n)) == name(*m)).unwrap();
         assert_eq!(node.is_none(), signer == n);
-        let message = crypto::held_message(&envelope.head.log, &envelope.id());
-        let public = key(signer).public();
-        crypto::verify(&public, crypto::HELD_CONTEXT, &message, &signature).unwrap();
+        let (log, id) = (envelope.head.log, envelope.id());
+        crypto::verify_held(&name(signer), &log, &id, &receipt).unwrap();
         signers.push(signer);
     }
     signers
@@ -157,7 +158,8 @@ fn a_receipt_of_one_that_is_not_pushed_to_is_dropped() {
     let stranger = world.connect(9);
     let forged = |handle, node| {
         let reference = envelope.id().reference();
-        Body::Held { handle, reference, node, signature: [7; 64] }
+        let receipt = NodeReceipt { incarnation: 1, signature: [7; 64] };
+        Body::Held { handle, reference, node, receipt }
     };
     for handle in 0..10 {
         world.tell(&stranger, forged(handle, None));
@@ -216,4 +218,36 @@ fn a_node_without_a_key_gives_none_and_one_alone_only_its_own() {
         let frames = world.take(owner.peer);
         assert_eq!(frames.iter().filter(|frame| is_held(&frame.body)).count(), count);
     }
+}
+
+#[test]
+fn a_node_hands_over_what_it_has_signed_for_or_signs_that_it_has_lost_it() {
+    let (mut city, talk) = City::sharing(2);
+    let (device, envelope) = (city.devices[0], talk.envelope(1, b"still there?"));
+    send(&mut city, 0, &envelope);
+    let frames = city.worlds[0].take(device.peer);
+    let receipt = frames.iter().find_map(|frame| match &frame.body {
+        Body::Held { node: None, receipt, .. } => Some(*receipt),
+        _ => None,
+    });
+    let (receipt, id) = (receipt.unwrap(), envelope.id());
+    let challenge = |id, receipt| Body::Challenge { handle: 2, id, receipt };
+    let world = &mut city.worlds[0];
+    let Body::Page { entries, .. } = world.ask(&device, challenge(id, receipt)) else { panic!() };
+    assert_eq!(entries[0].ciphertext, b"still there?");
+    // It says nothing of what it has not signed itself, nor of another copy.
+    let never = talk.envelope(9, b"never sent").id();
+    assert_eq!(world.ask(&device, challenge(never, receipt)), refused(Code::BadSignature));
+    let of_another = crypto::sign_held(&key(1), &talk.log, &never, receipt.incarnation);
+    assert_eq!(world.ask(&device, challenge(never, of_another)), refused(Code::BadSignature));
+    let of_old = crypto::sign_held(&key(0), &talk.log, &never, receipt.incarnation ^ 1);
+    assert_eq!(world.ask(&device, challenge(never, of_old)), refused(Code::NotFound));
+    let stranger = world.connect(9);
+    assert_eq!(world.ask(&stranger, challenge(id, receipt)), refused(Code::Unexpected));
+
+    crate::compare::lose(world, &crate::compare::ALL, |_| true);
+    let Body::Lost { signature } = world.ask(&device, challenge(id, receipt)) else { panic!() };
+    let node = name(0);
+    let proof = crypto::LossProof { node, envelope, receipt, lost: signature };
+    assert_eq!(proof.verify(), Ok(()));
 }

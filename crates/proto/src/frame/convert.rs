@@ -2,8 +2,8 @@
 
 use crate::{
     AccountId, Body, Code, Compare, Cursor, DecodeError, Entry, EnvelopeId, Expiry, Extension,
-    Frame, Hello, Kind, LogId, NodeAddress, NodeId, Open, Part, PublicKey, PutKeyPackages, Ranking,
-    Read, Recruit, Reference, Replicate, limits, wire,
+    Frame, Hello, Kind, LogId, NodeAddress, NodeId, NodeReceipt, Open, Part, PublicKey,
+    PutKeyPackages, Ranking, Read, Recruit, Reference, Replicate, limits, wire,
 };
 use wire::frame::Body as Wire;
 
@@ -39,17 +39,16 @@ impl From<&Body> for Wire {
             Body::Deliver { handle, entry } => {
                 Self::Deliver(wire::Deliver { handle: *handle, entry: Some(entry.into()) })
             }
-            Body::Brief { handle, sequence, reference } => Self::Brief(wire::Brief {
-                handle: *handle,
-                sequence: *sequence,
-                reference: reference.0.to_vec(),
-            }),
-            Body::Held { handle, reference, node, signature } => Self::Held(wire::Held {
-                handle: *handle,
-                reference: reference.0.to_vec(),
-                node: node.map(|node| node.0.to_vec()).unwrap_or_default(),
-                signature: signature.to_vec(),
-            }),
+            Body::Brief { handle, sequence, reference } => {
+                Self::Brief(brief_to_wire(*handle, *sequence, reference))
+            }
+            Body::Held { handle, reference, node, receipt } => {
+                Self::Held(held_to_wire(*handle, reference, node.as_ref(), receipt))
+            }
+            Body::Challenge { handle, id, receipt } => {
+                Self::Challenge(challenge_to_wire(*handle, id, receipt))
+            }
+            Body::Lost { signature } => Self::Lost(wire::Lost { signature: signature.to_vec() }),
             Body::Settled { handle, sequence } => {
                 Self::Settled(wire::Settled { handle: *handle, sequence: *sequence })
             }
@@ -120,6 +119,8 @@ impl TryFrom<Wire> for Body {
                 reference: Reference::try_from(brief.reference.as_slice())?,
             },
             Wire::Held(held) => held_from_wire(held)?,
+            Wire::Challenge(challenge) => challenge_from_wire(challenge)?,
+            Wire::Lost(lost) => Self::Lost { signature: signature_from_wire(lost.signature)? },
             Wire::Settled(wire::Settled { handle, sequence }) => Self::Settled { handle, sequence },
             Wire::Compare(compare) => Self::Compare(compare.try_into()?),
             Wire::Symbols(wire::Symbols { portion }) => {
@@ -205,7 +206,7 @@ impl TryFrom<wire::Open> for Open {
             handle: wire.handle,
             log: LogId::try_from(wire.log.as_slice())?,
             key: PublicKey::try_from(wire.key.as_slice())?,
-            proof: wire.proof.try_into().map_err(|_| DecodeError::Length)?,
+            proof: signature_from_wire(wire.proof)?,
             genesis: (!genesis.is_empty()).then_some(genesis),
             tail: wire.tail.then_some(cursor),
             brief: wire.brief,
@@ -412,7 +413,7 @@ fn append_to_wire(handle: u32, entry: &Entry, signature: &[u8; 64]) -> wire::App
 }
 
 fn append_from_wire(wire: wire::Append) -> Result<Body, DecodeError> {
-    let signature = wire.signature.try_into().map_err(|_| DecodeError::Length)?;
+    let signature = signature_from_wire(wire.signature)?;
     let entry = Entry {
         sequence: wire.sequence,
         kind: Kind::try_from(wire.kind)?,
@@ -434,14 +435,56 @@ fn lacking_to_wire(log: &LogId, references: &[Reference]) -> wire::Lacking {
     wire::Lacking { log: log.0.to_vec(), references }
 }
 
+fn brief_to_wire(handle: u32, sequence: u64, reference: &Reference) -> wire::Brief {
+    wire::Brief { handle, sequence, reference: reference.0.to_vec() }
+}
+
+fn held_to_wire(
+    handle: u32,
+    reference: &Reference,
+    node: Option<&NodeId>,
+    receipt: &NodeReceipt,
+) -> wire::Held {
+    wire::Held {
+        handle,
+        reference: reference.0.to_vec(),
+        node: node.map(|node| node.0.to_vec()).unwrap_or_default(),
+        signature: receipt.signature.to_vec(),
+        incarnation: receipt.incarnation,
+    }
+}
+
+fn challenge_to_wire(handle: u32, id: &EnvelopeId, receipt: &NodeReceipt) -> wire::Challenge {
+    wire::Challenge {
+        handle,
+        id: id.0.to_vec(),
+        incarnation: receipt.incarnation,
+        signature: receipt.signature.to_vec(),
+    }
+}
+
+fn challenge_from_wire(wire: wire::Challenge) -> Result<Body, DecodeError> {
+    let id = EnvelopeId::try_from(wire.id.as_slice())?;
+    let receipt = receipt_from_wire(wire.incarnation, wire.signature)?;
+    Ok(Body::Challenge { handle: wire.handle, id, receipt })
+}
+
 fn held_from_wire(wire: wire::Held) -> Result<Body, DecodeError> {
     let node = match wire.node.as_slice() {
         [] => None,
         node => Some(NodeId::try_from(node)?),
     };
-    let signature = wire.signature.try_into().map_err(|_| DecodeError::Length)?;
+    let receipt = receipt_from_wire(wire.incarnation, wire.signature)?;
     let reference = Reference::try_from(wire.reference.as_slice())?;
-    Ok(Body::Held { handle: wire.handle, reference, node, signature })
+    Ok(Body::Held { handle: wire.handle, reference, node, receipt })
+}
+
+fn receipt_from_wire(incarnation: u64, signature: Vec<u8>) -> Result<NodeReceipt, DecodeError> {
+    Ok(NodeReceipt { incarnation, signature: signature_from_wire(signature)? })
+}
+
+fn signature_from_wire(signature: Vec<u8>) -> Result<[u8; 64], DecodeError> {
+    signature.try_into().map_err(|_| DecodeError::Length)
 }
 
 fn references(references: Vec<Vec<u8>>) -> Result<Vec<Reference>, DecodeError> {

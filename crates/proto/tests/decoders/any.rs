@@ -3,8 +3,9 @@
 use proptest::{collection::vec, option, prelude::*};
 use proto::{
     AccountId, Body, Code, Compare, Content, ContentBody, Cursor, Entry, Envelope, EnvelopeId,
-    Expiry, Extension, Frame, Head, Hello, Kind, LogGenesis, LogId, NodeAddress, NodeId, Open,
-    Part, PublicKey, PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference, Replicate, limits,
+    Expiry, Extension, Frame, Head, Hello, Kind, LogGenesis, LogId, NodeAddress, NodeId,
+    NodeReceipt, Open, Part, PublicKey, PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference,
+    Replicate, limits,
 };
 
 use crate::words::word;
@@ -45,13 +46,20 @@ fn told() -> impl Strategy<Value = Body> {
     prop_oneof![
         (handle(), any::<u64>(), reference())
             .prop_map(|(handle, sequence, reference)| Body::Brief { handle, sequence, reference }),
-        (handle(), reference(), node, any::<[u8; 64]>()).prop_map(
-            |(handle, reference, node, signature)| {
-                Body::Held { handle, reference, node, signature }
-            }
-        ),
+        (handle(), reference(), node, receipt()).prop_map(|(handle, reference, node, receipt)| {
+            Body::Held { handle, reference, node, receipt }
+        }),
+        (handle(), any::<[u8; 32]>(), receipt()).prop_map(|(handle, id, receipt)| {
+            Body::Challenge { handle, id: EnvelopeId(id), receipt }
+        }),
+        any::<[u8; 64]>().prop_map(|signature| Body::Lost { signature }),
         (handle(), any::<u64>()).prop_map(|(handle, sequence)| Body::Settled { handle, sequence }),
     ]
+}
+
+fn receipt() -> impl Strategy<Value = NodeReceipt> {
+    any::<(u64, [u8; 64])>()
+        .prop_map(|(incarnation, signature)| NodeReceipt { incarnation, signature })
 }
 
 /// What nodes say when they compare what they hold.

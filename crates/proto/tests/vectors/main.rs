@@ -9,8 +9,9 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use proto::{
     AccountId, Body, Code, Compare, Content, ContentBody, Cursor, Entry, EnvelopeId, Expiry,
-    Extension, Frame, FrameReader, Hello, Kind, LogId, NodeAddress, NodeId, Open, Part, PublicKey,
-    PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference, Replicate, write_frame,
+    Extension, Frame, FrameReader, Hello, Kind, LogId, NodeAddress, NodeId, NodeReceipt, Open,
+    Part, PublicKey, PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference, Replicate,
+    write_frame,
 };
 
 use crate::words::words;
@@ -125,14 +126,17 @@ fn compared() -> [(&'static str, Body); 4] {
 }
 
 /// What a node says of entries without handing them over.
-fn told() -> [(&'static str, Body); 4] {
+fn told() -> [(&'static str, Body); 6] {
     let (handle, sequence, reference) = (3, 42, Reference([0x88; 16]));
-    let held = |node| Body::Held { handle, reference, node, signature: [0x66; 64] };
+    let receipt = NodeReceipt { incarnation: 0x1234_5678, signature: [0x66; 64] };
+    let held = |node| Body::Held { handle, reference, node, receipt };
     [
         ("brief", Body::Brief { handle, sequence, reference }),
         ("held", held(None)),
         ("held", held(Some(NodeId([0xb1; 32])))),
         ("settled", Body::Settled { handle, sequence }),
+        ("challenge", Body::Challenge { handle, id: EnvelopeId([0x88; 32]), receipt }),
+        ("lost", Body::Lost { signature: [0x66; 64] }),
     ]
 }
 

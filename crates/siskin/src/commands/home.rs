@@ -1,5 +1,6 @@
 //! `siskin home`.
 
+mod proofs;
 mod show;
 
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -52,6 +53,8 @@ pub(super) async fn run(command: HomeCommand, home: &Home, out: Output) -> Resul
             out.result(&shape, show::copies);
             Ok(())
         }
+        HomeCommand::Proofs { save } => proofs::list(save.as_deref(), home, out).await,
+        HomeCommand::Check { proof } => proofs::check(&proof, out),
         HomeCommand::Move(args) => move_home(args, home, out).await,
     }
 }

@@ -2,7 +2,7 @@
 
 use client::{
     Action,
-    view::{self, CostView, HomeView, HomesView},
+    view::{self, ConvictionView, CostView, HomeView, HomesView},
 };
 use proto::{NodeAddress, NodeId, Rows, networks};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,24 @@ pub(crate) struct HomeCopies {
     pub(crate) receipts: u32,
     #[serde(default)]
     pub(crate) wait_s: u32,
+}
+
+/// Which nodes are proved to have lost what they signed for.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HomeProofs {}
+
+/// A node has lost what it signed for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ProofShape {
+    pub(crate) node: String,
+    /// The id of the entry, and its log.
+    pub(crate) entry: String,
+    pub(crate) log: String,
+    /// When it was proved, in seconds since the Unix epoch.
+    pub(crate) at: u64,
+    /// A `LossProof` of `spec/proto/records.proto`, in hexadecimal.
+    pub(crate) proof: String,
 }
 
 /// Where an account is at home, and what that costs.
@@ -70,6 +88,8 @@ pub(crate) struct HomeShape {
     pub(crate) has_copies: bool,
     /// Why it does not, although it is to.
     pub(crate) trouble: Option<String>,
+    /// It is proved to have lost what it signed for.
+    pub(crate) convicted: bool,
     /// The account is connected to it.
     pub(crate) up: bool,
     /// Milliseconds to it and back, as the next three if it was asked and answers.
@@ -132,6 +152,29 @@ impl Call for HomeCopies {
     }
 }
 
+impl Call for HomeProofs {
+    const METHOD: &'static str = "home.proofs";
+    type Returns = Vec<ProofShape>;
+
+    async fn run(self, engine: &Engine) -> Result<Vec<ProofShape>, Failure> {
+        let convictions = engine.read(view::convictions).await?;
+        Ok(convictions.into_iter().map(ProofShape::from).collect())
+    }
+}
+
+impl From<ConvictionView> for ProofShape {
+    fn from(ConvictionView { proof, at_s }: ConvictionView) -> Self {
+        let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            node: proof.node.to_string(),
+            entry: proof.envelope.id().to_string(),
+            log: proof.envelope.head.log.to_string(),
+            at: at_s,
+            proof: hex(proof.encode()),
+        }
+    }
+}
+
 /// Whether nothing of a move is left to be done, or it can't be done.
 fn settled(rows: &dyn Rows) -> Option<()> {
     let homes = view::homes(rows)?;
@@ -173,6 +216,7 @@ fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> H
         serves: home.serves,
         has_copies: home.has_copies,
         trouble: Some(home.trouble).filter(|trouble| !trouble.is_empty()),
+        convicted: home.convicted,
         round_trip_ms: None,
         operator: None,
         capacity_bytes: None,

@@ -9,7 +9,7 @@ use super::{
         ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
         ContactVerify,
     },
-    homes::{HomeCopies, HomeList, HomeSet},
+    homes::{HomeCopies, HomeList, HomeProofs, HomeSet},
     message::{
         ConversationRekey, ConversationTyping, MessageDelete, MessageEdit, MessageList,
         MessageReact, MessageRead, MessageSend,
@@ -55,6 +55,7 @@ pub(crate) async fn call(
         ContactVerify,
         HomeCopies,
         HomeList,
+        HomeProofs,
         HomeSet,
         ConversationRekey,
         ConversationTyping,

@@ -153,7 +153,7 @@ impl From<MessageView> for MessageShape {
             reply_to: view.reply_to.map(|id: EnvelopeId| id.to_string()),
             reactions: reactions.map(|(by, emoji)| (by.to_string(), emoji)).collect(),
             mark: view.mark.map(MarkShape::from),
-            stored_on: view.receipts.iter().map(|receipt| receipt.node.to_string()).collect(),
+            stored_on: view.holders.iter().map(|holder| holder.node.to_string()).collect(),
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Homes of an account: more copies than two, and a node that is ended for good.
 
+use std::fs;
+
+use crypto::{LossProof, SigningKey, sign_held, sign_lost};
+use proto::{Envelope, Expiry, Extension, Head, Kind, LogId, NodeId, PublicKey};
 use serde_json::Value;
 
-use crate::people::{Person, Running, siskin, status_until, stderr};
+use crate::people::{Person, Running, siskin, status_until, stderr, stdout};
 
 #[test]
 fn a_third_home_holds_all_and_a_node_is_drained_before_it_ends() {
@@ -48,4 +52,45 @@ fn a_third_home_holds_all_and_a_node_is_drained_before_it_ends() {
     assert!(nodes.remove(0).terminate().success());
     let received = ben.json(&["read", "Ada", "-n", "1"]);
     assert_eq!(received[0]["text"], "on five nodes");
+}
+
+#[test]
+fn a_proof_that_a_node_has_lost_something_convinces_whoever_checks_it() {
+    let key = SigningKey::from_seed([1; 32]);
+    let node = NodeId(key.public().0);
+    let head = Head {
+        kind: Kind::Entry,
+        expiry: Expiry::Never,
+        position: 1,
+        log: LogId([2; 32]),
+        write_key: PublicKey([3; 32]),
+        extension: Extension::default(),
+    };
+    let envelope = Envelope { head, ciphertext: b"lost".to_vec(), signature: [4; 64] };
+    let (log, id) = (envelope.head.log, envelope.id());
+    let receipt = sign_held(&key, &log, &id, 7);
+    let lost = sign_lost(&key, &log, &id, &receipt);
+    let proof = LossProof { node, envelope, receipt, lost }.encode();
+    let place = tempfile::tempdir().unwrap();
+    let (good, bad) = (place.path().join("good"), place.path().join("bad"));
+    fs::write(&good, &proof).unwrap();
+    fs::write(&bad, &proof[1..]).unwrap();
+
+    let checked = siskin(&["home", "check", "--json"]).arg(&good).output().unwrap();
+    assert!(checked.status.success(), "{}", stderr(&checked));
+    let checked: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(
+        (&checked["node"], &checked["entry"]),
+        (&node.to_string().into(), &id.to_string().into())
+    );
+    let checked = siskin(&["home", "check"]).arg(&bad).output().unwrap();
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(stderr(&checked).contains("proves nothing"), "{}", stderr(&checked));
+
+    let running = Running::node(&place.path().join("node"));
+    let ada = Person::with_account("Ada", running.address());
+    assert_eq!(ada.json(&["home", "proofs"]), serde_json::json!([]));
+    let said = ada.run(&["home", "proofs"]);
+    assert!(stdout(&said).contains("no node"), "{}", stdout(&said));
+    assert_eq!(ada.json(&["home", "list"])["homes"][0]["convicted"], false);
 }

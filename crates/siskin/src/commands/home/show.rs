@@ -86,6 +86,10 @@ fn describe(home: &HomeShape, out: Output) -> String {
         None => "does not answer".to_owned(),
     });
     notes.extend(home.trouble.as_ref().map(|trouble| safe(trouble)));
+    if home.convicted {
+        let lost = "has lost messages that it signed for (`siskin home proofs`)";
+        notes.push(out.styled(Style::Yellow, lost));
+    }
     notes.push(match &home.network {
         Some(network) => format!("network {network}"),
         None => "no public network".to_owned(),

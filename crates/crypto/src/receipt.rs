@@ -1,0 +1,217 @@
+//! Receipts: a node's word that an entry is on its disk, its word that it is not any more, and both
+//! together, which prove to anybody that the node has lost what it signed for. Specified in
+//! `spec/frames.md`, section 5.
+//!
+//! A receipt is for one copy of a log, named by its incarnation. Whoever gives its copy up, or restores an
+//! older one, has another incarnation from then on, and is not held to what it signed before.
+
+use std::fmt;
+
+use prost::Message;
+use proto::{
+    DecodeError, Envelope, EnvelopeId, Expiry, LogId, NodeId, NodeReceipt, PublicKey, wire,
+};
+
+use crate::{BadSignature, SigningKey, verify};
+
+/// A node signs that an entry is on its disk, in the copy of this incarnation.
+pub fn sign_held(key: &SigningKey, log: &LogId, id: &EnvelopeId, incarnation: u64) -> NodeReceipt {
+    let signature = key.sign(HELD_CONTEXT, &held_message(log, id, incarnation));
+    NodeReceipt { incarnation, signature }
+}
+
+/// Checks a node's receipt for an entry.
+pub fn verify_held(
+    node: &NodeId,
+    log: &LogId,
+    id: &EnvelopeId,
+    receipt: &NodeReceipt,
+) -> Result<(), BadSignature> {
+    let message = held_message(log, id, receipt.incarnation);
+    verify(&PublicKey(node.0), HELD_CONTEXT, &message, &receipt.signature)
+}
+
+/// A node signs that it has not got an entry any more for which it gave this receipt.
+pub fn sign_lost(
+    key: &SigningKey,
+    log: &LogId,
+    id: &EnvelopeId,
+    receipt: &NodeReceipt,
+) -> [u8; 64] {
+    key.sign(LOST_CONTEXT, &lost_message(log, id, receipt))
+}
+
+/// Checks what a node has signed that has lost an entry.
+pub fn verify_lost(
+    node: &NodeId,
+    log: &LogId,
+    id: &EnvelopeId,
+    receipt: &NodeReceipt,
+    lost: &[u8; 64],
+) -> Result<(), BadSignature> {
+    verify(&PublicKey(node.0), LOST_CONTEXT, &lost_message(log, id, receipt), lost)
+}
+
+/// The entry's log is part of what its id is the hash of, and is named as well so that nobody needs the
+/// entry to know it.
+fn held_message(log: &LogId, id: &EnvelopeId, incarnation: u64) -> Vec<u8> {
+    [log.0.as_slice(), &id.0, &incarnation.to_be_bytes()].concat()
+}
+
+/// Names the receipt too: what was said before it was given says nothing.
+fn lost_message(log: &LogId, id: &EnvelopeId, receipt: &NodeReceipt) -> Vec<u8> {
+    let mut message = held_message(log, id, receipt.incarnation);
+    message.extend(receipt.signature);
+    message
+}
+
+/// A node has lost an entry for which it has signed. Checked by itself, it convinces anybody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LossProof {
+    /// Who has lost it.
+    pub node: NodeId,
+    /// What is lost. It says nothing to those who can't open it.
+    pub envelope: Envelope,
+    /// What the node signed when it had it.
+    pub receipt: NodeReceipt,
+    /// What it signed when it was asked for it later.
+    pub lost: [u8; 64],
+}
+
+/// Why something is no proof of a loss.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoProof {
+    /// It can't be read.
+    #[error("it can't be read: {0}")]
+    Malformed(#[from] DecodeError),
+    /// A node may forget it in time.
+    #[error("the entry is not kept for ever, so the node may have swept it")]
+    Expires,
+    /// The node has not signed for the entry.
+    #[error("the receipt is not the node's")]
+    NotHeld,
+    /// The node has not signed that it is lost.
+    #[error("the node has not signed that it lost the entry")]
+    NotLost,
+}
+
+impl LossProof {
+    /// Checks everything that it rests on.
+    pub fn verify(&self) -> Result<(), NoProof> {
+        let Self { node, envelope, receipt, lost } = self;
+        if envelope.head.expiry != Expiry::Never {
+            return Err(NoProof::Expires);
+        }
+        let (log, id) = (&envelope.head.log, envelope.id());
+        verify_held(node, log, &id, receipt).map_err(|_| NoProof::NotHeld)?;
+        verify_lost(node, log, &id, receipt, lost).map_err(|_| NoProof::NotLost)
+    }
+
+    /// An encoded `LossProof` of `spec/proto/records.proto`.
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { node, envelope, receipt, lost } = self;
+        let proof = wire::LossProof {
+            node: node.0.to_vec(),
+            envelope: envelope.encode(),
+            incarnation: receipt.incarnation,
+            held: receipt.signature.to_vec(),
+            lost: lost.to_vec(),
+        };
+        proof.encode_to_vec()
+    }
+
+    /// Reads one and checks it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NoProof> {
+        let wire = wire::LossProof::decode(bytes).map_err(DecodeError::from)?;
+        let signature = |bytes: Vec<u8>| bytes.try_into().map_err(|_| DecodeError::Length);
+        let proof = Self {
+            node: NodeId::try_from(wire.node.as_slice()).map_err(DecodeError::from)?,
+            envelope: Envelope::decode(&wire.envelope)?,
+            receipt: NodeReceipt {
+                incarnation: wire.incarnation,
+                signature: signature(wire.held)?,
+            },
+            lost: signature(wire.lost)?,
+        };
+        proof.verify()?;
+        Ok(proof)
+    }
+}
+
+impl fmt::Debug for LossProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (log, id) = (&self.envelope.head.log, self.envelope.id());
+        write!(f, "LossProof({:?} lost {id:?} of {log:?})", self.node)
+    }
+}
+
+const HELD_CONTEXT: &[u8] = b"siskin1 held\x01";
+const LOST_CONTEXT: &[u8] = b"siskin1 lost\x01";
+
+#[cfg(test)]
+mod tests {
+    use proto::{Extension, Head, Kind};
+
+    use super::*;
+
+    fn node() -> SigningKey {
+        SigningKey::from_seed([1; 32])
+    }
+
+    fn envelope(expiry: Expiry) -> Envelope {
+        let head = Head {
+            kind: Kind::Entry,
+            expiry,
+            position: 1,
+            log: LogId([2; 32]),
+            write_key: PublicKey([3; 32]),
+            extension: Extension::default(),
+        };
+        Envelope { head, ciphertext: b"ciphertext".to_vec(), signature: [4; 64] }
+    }
+
+    fn proof(expiry: Expiry) -> LossProof {
+        let envelope = envelope(expiry);
+        let (log, id) = (envelope.head.log, envelope.id());
+        let receipt = sign_held(&node(), &log, &id, 7);
+        let lost = sign_lost(&node(), &log, &id, &receipt);
+        LossProof { node: NodeId(node().public().0), envelope, receipt, lost }
+    }
+
+    #[test]
+    fn who_signed_and_lost_is_proved_to_have_lost() {
+        let proof = proof(Expiry::Never);
+        assert_eq!(proof.verify(), Ok(()));
+        assert_eq!(LossProof::decode(&proof.encode()), Ok(proof));
+    }
+
+    #[test]
+    fn what_may_be_forgotten_is_no_loss() {
+        assert_eq!(proof(Expiry::Day).verify(), Err(NoProof::Expires));
+    }
+
+    #[test]
+    fn nobody_is_convicted_by_anything_else() {
+        let good = proof(Expiry::Never);
+        let (log, id) = (good.envelope.head.log, good.envelope.id());
+        let other = SigningKey::from_seed([9; 32]);
+        let of_another = LossProof { node: NodeId(other.public().0), ..good.clone() };
+        assert_eq!(of_another.verify(), Err(NoProof::NotHeld));
+        let mut of_another_entry = good.clone();
+        of_another_entry.envelope.ciphertext.push(0);
+        assert_eq!(of_another_entry.verify(), Err(NoProof::NotHeld));
+        let mut of_another_copy = good.clone();
+        of_another_copy.receipt.incarnation = 8;
+        assert_eq!(of_another_copy.verify(), Err(NoProof::NotHeld));
+        // What it said of an older receipt, before it got the entry.
+        let older = sign_held(&node(), &log, &id, 6);
+        let lost = sign_lost(&node(), &log, &id, &older);
+        assert_eq!(LossProof { lost, ..good.clone() }.verify(), Err(NoProof::NotLost));
+        let lost = good.receipt.signature;
+        assert_eq!(LossProof { lost, ..good.clone() }.verify(), Err(NoProof::NotLost));
+        let bytes = good.encode();
+        for end in 0..bytes.len() {
+            assert!(LossProof::decode(&bytes[..end]).is_err(), "{end}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Proofs that a node has lost what it signed for: to list, to hand on, to check.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crypto::LossProof;
+use serde::Serialize;
+
+use super::super::call;
+use crate::{
+    failure::Failure,
+    output::Output,
+    paths::Home,
+    rpc::{HomeProofs, ProofShape},
+};
+
+/// Lists what is proved, and saves it where others can get it.
+pub(super) async fn list(save: Option<&Path>, home: &Home, out: Output) -> Result<(), Failure> {
+    let proofs = call(home, HomeProofs {}).await?;
+    if let Some(directory) = save {
+        for proof in &proofs {
+            let path = save_in(directory, proof)?;
+            out.say(&format!("saved {}", path.display()));
+        }
+    }
+    out.result(&proofs, |proofs| {
+        if proofs.is_empty() {
+            return "no node is proved to have lost anything".to_owned();
+        }
+        proofs.iter().map(|proof| describe(&Lost::from(proof))).collect::<Vec<_>>().join("\n")
+    });
+    Ok(())
+}
+
+/// Checks a saved proof.
+pub(super) fn check(path: &Path, out: Output) -> Result<(), Failure> {
+    let bytes = fs::read(path).map_err(|error| Failure::io(path.display(), &error))?;
+    let proof = LossProof::decode(&bytes)
+        .map_err(|error| Failure::user(format!("{} proves nothing: {error}", path.display())))?;
+    let lost = Lost {
+        node: proof.node.to_string(),
+        entry: proof.envelope.id().to_string(),
+        log: proof.envelope.head.log.to_string(),
+    };
+    out.result(&lost, describe);
+    Ok(())
+}
+
+/// Who has lost what.
+#[derive(Serialize)]
+struct Lost {
+    node: String,
+    entry: String,
+    log: String,
+}
+
+impl From<&ProofShape> for Lost {
+    fn from(proof: &ProofShape) -> Self {
+        let ProofShape { node, entry, log, .. } = proof;
+        Self { node: node.clone(), entry: entry.clone(), log: log.clone() }
+    }
+}
+
+fn describe(Lost { node, entry, log }: &Lost) -> String {
+    format!("{node} has signed for entry {entry} of log {log}, and later that it has lost it")
+}
+
+fn save_in(directory: &Path, proof: &ProofShape) -> Result<PathBuf, Failure> {
+    let path = directory.join(format!("{}.proof", proof.node));
+    let bytes =
+        unhex(&proof.proof).ok_or_else(|| Failure::user("the daemon's proof is no proof"))?;
+    fs::write(&path, bytes).map_err(|error| Failure::io(path.display(), &error))?;
+    Ok(path)
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
+}
