@@ -21,6 +21,7 @@ use crate::{
     errand::may_pass,
     link::{Ask, Handle, Opening, Purpose},
     machine::{PAUSE_MIN, Timer, pause},
+    receipts::has_signed,
     schema::{
         self, CHANGES, DRAFTS, KEPT, MARKS, OUTBOX, Outgoing, Place, RECEIPTS, join, numbered,
         prefix_range,
@@ -218,7 +219,12 @@ impl Client {
         self.offended(step.now, &home, Offence::Unwilling);
         // Positions of one's own are right: a node that says otherwise may think better of it.
         let passes = may_pass(code) || code == Code::Position;
-        if passes || self.doubts(step.now, log, Place::of(&envelope), home) {
+        let place = Place::of(&envelope);
+        if !passes && has_signed(step, &home, log, place) {
+            // Whatever it says now, its copy has it: said anew it would be there twice.
+            return self.append_accepted(step, &home, log, number);
+        }
+        if passes || self.doubts(step.now, log, place, home) {
             self.stall(log);
             return self.retry_later(step, log, PAUSE_MIN);
         }

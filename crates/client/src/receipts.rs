@@ -55,6 +55,13 @@ pub(crate) fn receipt_of(
     holders.filter(|holder| holder.node == *node).map(|holder| holder.receipt).next()
 }
 
+/// Whether a node has signed that an own entry is in the copy that it has now.
+pub(crate) fn has_signed(step: &Step<'_>, node: &NodeId, log: &LogId, place: Place) -> bool {
+    let incarnation = sync::cursor(&step.draft, node, log).incarnation;
+    let receipt = receipt_of(&step.draft, log, place, node);
+    receipt.is_some_and(|receipt| receipt.incarnation == incarnation)
+}
+
 /// The row of an entry.
 pub(crate) fn parse(row: &[u8]) -> Vec<Holder> {
     let holders = row.chunks_exact(HOLDER_LEN).filter_map(|holder| {

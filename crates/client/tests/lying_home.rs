@@ -103,6 +103,27 @@ fn a_home_that_is_alone_for_long_is_believed_at_last() {
 }
 
 #[test]
+fn what_a_home_has_signed_for_it_can_t_refuse_later() {
+    let mut town = Town::at(8, 2, &[("Ada", vec![0]), ("Ben", vec![1])]).acquaint();
+    town.pass(5 * SECOND);
+    town.set_cut(Who::Node(0), Who::Node(1), true);
+    for text in ["one", "two"] {
+        town.say(0, text);
+        town.pass(5 * SECOND);
+    }
+    assert_eq!(town.marks(0), [Mark::Sent; 2], "nobody else has signed");
+    town.refuse(0, |body| matches!(body, Body::Append { .. }).then_some(Code::Invalid));
+    town.crash(Who::Person(0));
+    town.start(Who::Person(0));
+    town.pass(10 * SECOND);
+    town.repent(0);
+    town.heal();
+    town.pass(60 * SECOND);
+    assert_eq!(town.texts(1), ["one", "two"]);
+    talk(&mut town, ["once", "each"]);
+}
+
+#[test]
 fn what_is_no_answer_to_a_question_leaves_nothing_undone() {
     let kinds: [fn(&Body) -> bool; 3] = [
         |body| matches!(body, Body::Open(_)),
