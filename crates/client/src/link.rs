@@ -119,6 +119,9 @@ struct Link {
     heard: Option<Instant>,
     /// How long it was silent before it answered, of late.
     pace: Option<Duration>,
+    /// The shortest time in which it has answered anything on this connection: that long it has to be silent
+    /// after it has answered all, be it as quick as it may.
+    way: Option<Duration>,
     /// How often errands were refused since the connection stands.
     refusals: BTreeMap<Errand, u32>,
 }
@@ -315,9 +318,12 @@ impl Links {
     }
 
     /// Returns the question to which `request` is the answer.
-    pub(crate) fn answered(&mut self, node: &NodeId, request: u32) -> Option<Ask> {
+    pub(crate) fn answered(&mut self, node: &NodeId, request: u32, now: Instant) -> Option<Ask> {
         let link = self.links.get_mut(node)?;
-        link.asks.remove(&request).map(|asked| asked.ask)
+        let Asked { ask, at } = link.asks.remove(&request)?;
+        let took = now.since(at);
+        link.way = Some(link.way.map_or(took, |way| way.min(took)));
+        Some(ask)
     }
 
     /// A node has said something.
@@ -343,10 +349,10 @@ impl Links {
 
     /// How long a node may be silent before another one takes its place.
     pub(crate) fn patience(&self, node: &NodeId) -> Duration {
-        let pace = self.links.get(node).and_then(|link| link.pace);
-        pace.map_or(PATIENCE_AT_FIRST, |pace| {
-            pace.saturating_mul(2).clamp(PATIENCE_MIN, PATIENCE_MAX)
-        })
+        let link = self.links.get(node);
+        let twice = |time: Duration| time.saturating_mul(2).clamp(PATIENCE_MIN, PATIENCE_MAX);
+        let by_pace = link.and_then(|link| link.pace).map_or(PATIENCE_AT_FIRST, twice);
+        by_pace.max(link.and_then(|link| link.way).map_or(PATIENCE_MIN, twice))
     }
 
     /// Remembers that a handle is open.

@@ -431,7 +431,7 @@ impl Client {
                 self.held(step, (node, handle), &reference, holder, receipt);
             }
             Body::Goodbye(_) => {}
-            answer => match self.links.answered(node, request) {
+            answer => match self.links.answered(node, request, step.now) {
                 Some(ask) => self.answered(step, node, ask, answer),
                 None => self.caught(step.now, node),
             },
@@ -530,7 +530,8 @@ impl Client {
                     self.send_request(step, &contact);
                 }
                 self.disarm(Timer::Refetch(handle.log));
-                self.pump(step, &handle.log);
+                // A refusal from before it was opened may have come meanwhile.
+                self.start_over(step, &handle.log);
                 self.ask_for_missing(step, &handle.log);
             }
             Purpose::Write if !self.talks_about(&handle.log, node) => self.hedge(step, &handle.log),
