@@ -57,6 +57,9 @@ fn a_home_that_has_lost_what_it_signed_for_is_convicted_and_replaced() {
         town.pass(12 * MINUTE);
         assert_eq!(convicted(&town), names(&town, &[loser]));
         assert_eq!(homes(&town), names(&town, &left));
+        let view = view::homes(town.rows(0)).into_iter();
+        let replaced: Vec<_> = view.flat_map(|view| view.convicted).collect();
+        assert_eq!(replaced, names(&town, &[loser]));
         // It is known for ever.
         town.crash(Who::Person(0));
         town.start(Who::Person(0));

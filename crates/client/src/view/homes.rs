@@ -25,6 +25,8 @@ pub struct HomesView {
     pub former: Vec<NodeAddress>,
     /// Nodes that have yet to be told who holds a conversation.
     pub untold: Vec<NodeAddress>,
+    /// Nodes that are homes no more and are proved to have lost what they signed for.
+    pub convicted: Vec<NodeId>,
     /// Why the next home does not take the account; empty if it does.
     pub trouble: String,
     /// How many of the homes are to hold all that the account has.
@@ -110,12 +112,16 @@ pub fn homes(rows: &dyn Rows) -> Option<HomesView> {
     let next = account::next(&row).map(|next| next.homes().to_vec()).unwrap_or_default();
     let former = row.former.iter().filter_map(|former| former.home.as_ref());
     let extra = bundle.homes().iter().take(bundle.copies()).skip(account::HOMES_SERVED);
+    let convicted = schema::load_all::<schema::Conviction>(rows, CONVICTIONS, b"").into_iter();
+    let convicted = convicted.filter_map(|(node, _)| NodeId::try_from(node.as_slice()).ok());
+    let is_home = |node: &NodeId| bundle.homes().iter().any(|home| home.node == *node);
     let (cost, untold) = cost(rows, &extra.map(|home| home.node).collect::<Vec<_>>());
     Some(HomesView {
         homes: bundle.homes().iter().enumerate().map(home).collect(),
         next,
         former: former.filter_map(|home| NodeAddress::try_from(home).ok()).collect(),
         untold,
+        convicted: convicted.filter(|node| !is_home(node)).collect(),
         copies: bundle.next_draft().copies,
         receipts: row.receipts.max(u32::try_from(account::RECEIPTS_MIN).unwrap_or(u32::MAX)),
         trouble: row.moving_trouble,

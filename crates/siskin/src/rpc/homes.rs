@@ -69,6 +69,8 @@ pub(crate) struct HomesShape {
     pub(crate) former: Vec<String>,
     /// Nodes that have yet to hear who holds a conversation.
     pub(crate) untold: Vec<String>,
+    /// Nodes that are homes no more and are proved to have lost what they signed for.
+    pub(crate) convicted: Vec<String>,
     /// The home holds all that others need to reach the account.
     pub(crate) published: bool,
     /// Why the next home does not take the account.
@@ -230,6 +232,7 @@ fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> H
         next: text(view.next),
         former: text(view.former),
         untold: text(view.untold),
+        convicted: view.convicted.iter().map(ToString::to_string).collect(),
         published,
         trouble: Some(view.trouble).filter(|trouble| !trouble.is_empty()),
         cost: CostShape {

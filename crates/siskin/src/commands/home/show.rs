@@ -61,6 +61,10 @@ pub(super) fn show(homes: &HomesShape, out: Output) -> String {
     );
     lines.extend(homes.former.iter().map(|node| format!("left, but not yet told: {node}")));
     lines.extend(homes.untold.iter().map(|node| format!("yet to hear of the move: {node}")));
+    lines.extend(homes.convicted.iter().map(|node| {
+        let lost = "no home any more, for it has lost messages that it signed for";
+        out.styled(Style::Yellow, &format!("{lost}: {node} (`siskin home proofs`)"))
+    }));
     lines.push(copies(homes));
     lines.extend(cost(&homes.cost));
     lines.join("\n")
