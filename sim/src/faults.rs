@@ -79,7 +79,13 @@ impl World<'_> {
                 });
             }
             What::Partition => {
-                self.each(&fault, |world, who| world.tell(who, "is cut off"));
+                self.each(&fault, |world, who| {
+                    world.tell(who, "is cut off");
+                    if forever {
+                        let (host, now) = (world.host_of(who), world.stage.now);
+                        world.gone.entry(host).or_insert(now);
+                    }
+                });
                 self.cut(number, &fault);
             }
             What::SlowDisk => self.each(&fault, |world, who| {

@@ -451,7 +451,11 @@ impl fmt::Debug for World<'_> {
 fn steps_allowed(scenario: &Scenario) -> u64 {
     let acts = u64::from(scenario.people).saturating_mul(u64::from(scenario.talk.acts));
     let hosts = u64::from(scenario.nodes).saturating_add(scenario.people.into());
+    // Who says everything five times over and more does so as long as anybody asks.
+    let floods = scenario.liars.iter().any(|liar| liar.lie == Lie::Floods);
+    let often = if floods { STEPS_OF_A_FLOOD } else { 1 };
     let moments = scenario.lasts.0.as_secs().saturating_add(3600).saturating_mul(hosts);
+    let moments = moments.saturating_mul(often);
     STEPS_MIN.saturating_add(acts.saturating_mul(STEPS_PER_ACT)).saturating_add(moments)
 }
 
@@ -466,3 +470,4 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 const VIOLATIONS_MAX: usize = 100;
 const STEPS_MIN: u64 = 1_000_000;
 const STEPS_PER_ACT: u64 = 1_000;
+const STEPS_OF_A_FLOOD: u64 = 8;

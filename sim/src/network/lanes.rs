@@ -38,6 +38,8 @@ pub(super) struct Stream {
     lost_from: Option<u64>,
     /// Bytes that were sent and have not arrived.
     waiting: usize,
+    /// Frames that are there before those which should come first.
+    early: BTreeMap<u64, Flying>,
     /// Frames that wait for the end of a cut.
     stuck: BTreeMap<u64, Vec<u8>>,
 }
@@ -128,11 +130,15 @@ impl Link {
             }
             return None;
         }
-        if frame.number > stream.expected || to.stage == Stage::Coming {
-            // What should come first was held up.
+        if to.stage == Stage::Coming {
             let due = stream.arrives.max(opens).max(now.after(TICK));
             stream.arrives = due;
             paths.enter(due, link, side, What::Frame(frame));
+            return None;
+        }
+        if frame.number > stream.expected {
+            // What should come first was held up.
+            stream.early.insert(frame.number, frame);
             return None;
         }
         if !frame.admitted
@@ -144,6 +150,9 @@ impl Link {
             return None;
         }
         stream.expected = stream.expected.saturating_add(1);
+        if let Some(next) = stream.early.remove(&stream.expected) {
+            paths.enter(now, link, side, What::Frame(next));
+        }
         stream.waiting = stream.waiting.saturating_sub(frame.bytes.len());
         (to.heard, to.owed) = (now, None);
         if severed.is_none() {
