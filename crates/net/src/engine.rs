@@ -220,6 +220,8 @@ impl<M: Machine, S: Store> Engine<M, S> {
                 self.disconnected(link.peer)?;
             }
             self.work.forget_said(link.peer);
+            // What was said in this batch woke the old link; the new one has to be woken as well.
+            self.work.touched_peers.remove(&link.peer);
             self.input(Input::Connected(link.peer, link.met_at))?;
         }
         let current =
