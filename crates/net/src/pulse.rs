@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep};
 pub(crate) async fn falls_silent(connection: &Connection) {
     let (mut seen, mut rounds) = (Traffic::of(connection), 0_u32);
     while rounds < ROUNDS_MAX {
+        // QUIC tells of what comes, and never of what does not: its counts are looked at again.
         sleep(if rounds == 0 { LOOK_PAUSE } else { ROUND }).await;
         let now = Traffic::of(connection);
         let is_heard = now.heard != seen.heard;
