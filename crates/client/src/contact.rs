@@ -477,7 +477,8 @@ impl Client {
     }
 
     /// Both asked each other, so both want to: of the two conversations the one with the lower log
-    /// id stays, and whoever was asked for it joins.
+    /// id stays, and whoever was asked for it joins. A request that never left may have no way to them,
+    /// and nobody waits for it.
     fn requests_crossed(
         &mut self,
         step: &mut Step<'_>,
@@ -486,7 +487,9 @@ impl Client {
         theirs: wire::ContactRequest,
     ) {
         let their_log = LogGenesis::decode(&theirs.log_genesis).map(|genesis| genesis.id());
-        let ours_stays = contact.log().is_some_and(|ours| their_log.is_ok_and(|l| ours < l));
+        let has_left = contact.state() == ContactState::Requested || !contact.sealed.is_empty();
+        let ours = contact.log().filter(|_| has_left);
+        let ours_stays = ours.is_some_and(|ours| their_log.is_ok_and(|theirs| ours < theirs));
         if ours_stays {
             if let Ok(log) = their_log {
                 settle(step, &log);

@@ -14,7 +14,7 @@ mod town;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use client::{Action, ContactState, Mark, Reply, view};
+use client::{Action, ContactState, InviteLink, Mark, Reply, view};
 use proptest::prelude::*;
 use proto::Body;
 use town::{Town, Who};
@@ -69,6 +69,35 @@ fn a_request_that_crossed_another_may_come_late() {
             assert_eq!(contact.state, ContactState::Established, "seed {seed}, person {number}");
         }
         assert_eq!(town.log(0), town.log(1), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_request_that_never_left_gives_way_to_one_that_came() {
+    // Half of the worlds show it: there Ben's conversation would stay, had he asked for it.
+    for seed in 0..8 {
+        let mut town = Town::new(seed);
+        let link = town.invite(0);
+        // Ben is ready to ask but for his conversation's log.
+        town.delay(Who::Node(1), Who::Person(1), |body| matches!(body, Body::Opened { .. }));
+        town.add(1, link.clone());
+        town.run();
+        town.add(1, InviteLink { token: [7; 16], ..link });
+        town.run();
+        town.delay(Who::Node(1), Who::Person(1), |_| false);
+        town.pass(Duration::from_secs(5));
+        assert_eq!(view::contacts(town.rows(1))[0].state, ContactState::Adding);
+        let link = town.invite(1);
+        town.add(0, link);
+        town.pass(Duration::from_secs(5));
+        for number in [0, 1] {
+            let contact = &view::contacts(town.rows(number))[0];
+            assert_eq!(contact.state, ContactState::Established, "seed {seed}, person {number}");
+        }
+        town.say(0, "from Ada");
+        town.say(1, "from Ben");
+        town.pass(Duration::from_secs(5));
+        assert_eq!((town.texts(0).len(), town.texts(1).len()), (2, 2), "seed {seed}");
     }
 }
 
