@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use client::{
-    Action, Command, CommandError, ContactState, Event, Reply,
+    Action, Command, CommandError, ContactState, Event, Mark, Reply,
     view::{self, MessageView},
 };
 use crypto::Phrase;
@@ -304,11 +304,16 @@ impl World<'_> {
         if let Some(person) = self.people.get_mut(number as usize) {
             person.threads.insert(log, Thread { arrivals: last, ..thread });
         }
+        let anew = |m: &MessageView| m.own && !self.model.knows(&m.place.id.reference());
+        let sealed_anew = new.iter().any(anew);
         self.follow_moves(number, thread.with, log, &new);
         let found = self.model.shows(number, thread.with, &new, self.stage.now);
         self.accuse(found);
         if self.scenario.people <= CLOSE_LOOK_MAX {
             self.look_at_marks(number, thread.with, log);
+        }
+        if sealed_anew {
+            self.look_for_refused(number, thread.with, log);
         }
     }
 
@@ -337,6 +342,20 @@ impl World<'_> {
         let latest = view::timeline(device.rows(), &log, view::Range::Latest, MARKS_SEEN, now);
         let latest: Vec<_> = latest.into_iter().filter_map(message).collect();
         let found = self.model.marks(number, with, &latest, self.stage.now);
+        self.accuse(found);
+    }
+
+    /// Messages are sealed anew because of one that was refused. It may stand far above what is on the
+    /// screen.
+    fn look_for_refused(&mut self, number: u32, with: u32, log: LogId) {
+        let Some(device) = self.devices.get(number as usize) else { return };
+        let on_the_way = self.model.on_the_way(number, with);
+        let on_the_way = on_the_way.iter();
+        let marked: Vec<_> = on_the_way
+            .filter_map(|(_, name)| view::message(device.rows(), &log, name))
+            .filter(|message| message.mark == Some(Mark::Refused))
+            .collect();
+        let found = self.model.marks(number, with, &marked, self.stage.now);
         self.accuse(found);
     }
 
