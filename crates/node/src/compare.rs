@@ -25,7 +25,7 @@ use std::{
 };
 
 use proto::{
-    Body, Code, Compare, Frame, Gauge, Instant, LogId, Output, Peer, Reference, Rows, Seed,
+    Body, Code, Compare, Frame, Gauge, Instant, LogId, Output, Part, Peer, Reference, Rows, Seed,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -69,6 +69,8 @@ struct Pair {
     is_changed: bool,
     /// How often in a row they differed.
     tries: u32,
+    /// How often in a row the other has asked although nothing has changed here.
+    asked: u32,
 }
 
 /// What is drawn and counted.
@@ -125,7 +127,7 @@ impl Comparisons {
         self.disconnected(&peer);
         if self.pairs.len() < replica::PEERS_MAX {
             let due = now.after(self.numbers.about(first_part(self.every)));
-            self.pairs.insert(peer, Pair { due, is_changed: true, tries: 0 });
+            self.pairs.insert(peer, Pair { due, is_changed: true, tries: 0, asked: 0 });
             self.dues.insert((due, peer));
         }
     }
@@ -287,7 +289,10 @@ impl Comparisons {
             self.make_room(&peer, now)?;
             self.answering.insert(peer, Answering::new(compare, set, now));
             if set == Set::Logs {
-                self.is_compared_by_the_other(peer, now);
+                self.asking.remove(&peer);
+                if compare.part == Part::ALL {
+                    self.is_compared_by_the_other(peer, now);
+                }
             }
         }
         let answering = self.answering.get_mut(&peer).ok_or(Code::Unexpected)?;
@@ -348,13 +353,19 @@ impl Comparisons {
         Ok(())
     }
 
-    /// Whoever asks sees to what is lacking on both sides.
+    /// Whoever asks sees to what is lacking on both sides, but for what only the other one counts as being on
+    /// both. Who asks again, with nothing new here, has found that, or has news of its own; then this node
+    /// has its turn.
     fn is_compared_by_the_other(&mut self, peer: Peer, now: Instant) {
-        self.asking.remove(&peer);
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
         self.dues.remove(&(pair.due, peer));
         pair.due = now.after(self.numbers.about(self.every));
-        pair.is_changed = false;
+        pair.asked = if pair.is_changed { 0 } else { pair.asked.saturating_add(1) };
+        pair.is_changed = pair.asked >= TURN_AFTER;
+        if pair.is_changed {
+            pair.asked = 0;
+            self.dues.insert((pair.due, peer));
+        }
     }
 }
 
@@ -442,6 +453,8 @@ const WAIT: Duration = Duration::from_secs(10);
 const FIRST_PART: u32 = 12;
 /// Times as long at most nodes wait that keep differing.
 const TIMES_MAX: u32 = 24;
+/// How often in a row the other node asks in vain before this one does.
+const TURN_AFTER: u32 = 2;
 /// The first request: others that go to nodes are counted from 1.
 const FIRST_REQUEST: u32 = 1 << 31;
 /// Of the seed's random numbers.

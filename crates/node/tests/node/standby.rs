@@ -196,7 +196,14 @@ fn who_is_back_in_time_is_not_replaced() {
 }
 
 #[test]
-fn who_has_given_a_copy_up_is_asked_for_it_once() {
+fn who_has_given_a_copy_up_is_asked_for_it_once_whoever_begins() {
+    for draws in 0..8 {
+        asks_once_for_what_was_given_up(draws);
+    }
+}
+
+/// Which of two begins to compare is drawn, and so depends on how often they have drawn before.
+fn asks_once_for_what_was_given_up(draws: usize) {
     let mut pair = Pair::new();
     pair.say(0, 1, "hello");
     // Nodes 2 and 4 have something else in common.
@@ -224,11 +231,18 @@ fn who_has_given_a_copy_up_is_asked_for_it_once() {
     assert!(!pair.has_copy(2));
 
     let before = pair.city.said.len();
+    for _ in 0..draws {
+        pair.city.cut(2, 4);
+        pair.city.carry();
+    }
     let device = pair.city.devices[4];
     for position in 1..=5 {
         let envelope = other.envelope(position, b"of something else");
         pair.city.worlds[4].ask(&device, append(5, &envelope));
-        pair.city.pass(DAY);
+        pair.city.pass(DAY / 2);
+        let said = pair.city.said.len();
+        pair.city.pass(DAY / 2);
+        assert_eq!(pair.city.said.len(), said, "all is quiet");
     }
     let about = |log| {
         let is_of = move |body: &Body| matches!(body, Body::Compare(c) if c.log == Some(log));
