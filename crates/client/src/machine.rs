@@ -389,6 +389,7 @@ impl Client {
         for log in self.conversations_at(node) {
             if let Some(conversation) = self.conversations.get_mut(&log) {
                 conversation.flow.tries = 0;
+                conversation.flow.put_off = 0;
             }
             if self.talks_about(&log, node) {
                 self.disarm(Timer::Retry(log));

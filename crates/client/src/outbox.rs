@@ -105,7 +105,7 @@ impl Client {
         self.refill(step, log, Refill::Unsettled);
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let sent = before_first(&step.draft, conversation);
-        conversation.flow = Flow { sent, tries: conversation.flow.tries, ..Flow::default() };
+        conversation.flow = Flow { sent, ..conversation.flow.anew() };
         let tries = conversation.flow.tries;
         let opening = opening_at(&step.draft, conversation, &node, Purpose::Read, tries);
         let Some(opening) = opening else { return };
@@ -193,6 +193,7 @@ impl Client {
         if let Some(conversation) = self.conversations.get_mut(log) {
             conversation.flow.doubtful = false;
             conversation.flow.tries = 0;
+            conversation.flow.put_off = 0;
             if number == conversation.queued {
                 step.event(Event::Sent(*log));
             }
@@ -224,11 +225,26 @@ impl Client {
             // Whatever it says now, its copy has it: said anew it would be there twice.
             return self.append_accepted(step, &home, log, number);
         }
-        if passes || self.doubts(step.now, log, place, home) {
+        if passes {
+            let later = self.put_off_until_it_passes(log);
+            return self.retry_later(step, log, later);
+        }
+        if self.doubts(step.now, log, place, home) {
             self.stall(log);
             return self.retry_later(step, log, PAUSE_MIN);
         }
         self.will_never_be_taken(step, log, number, code);
+    }
+
+    /// A full node may be so for hours. Returns when it is to be asked again.
+    fn put_off_until_it_passes(&mut self, log: &LogId) -> Duration {
+        let Some(conversation) = self.conversations.get_mut(log) else { return PAUSE_MIN };
+        let flow = &mut conversation.flow;
+        let later = pause(flow.put_off).min(PUT_OFF_MAX);
+        // Of all that was on the way together the first one counts.
+        flow.put_off = flow.put_off.saturating_add(u32::from(!flow.stalled));
+        self.stall(log);
+        later
     }
 
     /// Nothing more leaves for now: what is behind an entry that was refused depends on it.
@@ -344,7 +360,7 @@ impl Client {
         if envelopes.is_empty() && which != Refill::All {
             return;
         }
-        conversation.flow = Flow { tries: conversation.flow.tries, ..Flow::default() };
+        conversation.flow = conversation.flow.anew();
         for (number, envelope) in all_of(&step.draft, log) {
             step.draft.delete(OUTBOX, numbered(log, number));
             envelopes.insert(Place::of(&envelope), envelope);
@@ -457,8 +473,17 @@ pub(crate) struct Flow {
     pub(crate) doubtful: bool,
     /// How often the node was asked in vain.
     pub(crate) tries: u32,
+    /// How often in a row nodes would not take an entry for now.
+    pub(crate) put_off: u32,
     /// The last sequence the log had when it was opened.
     pub(crate) log_end: u64,
+}
+
+impl Flow {
+    /// As the log is opened once more.
+    fn anew(&self) -> Self {
+        Self { tries: self.tries, put_off: self.put_off, ..Self::default() }
+    }
 }
 
 /// The first envelope in the outbox, and its number.
@@ -552,6 +577,8 @@ const OPENED_IN_VAIN: u32 = 2;
 /// How long a home has to say that it will never take an entry before it is believed although the other one
 /// can't be asked.
 const DOUBT_MAX: Duration = Duration::from_secs(600);
+/// How long one waits at most for a node that has no room: its user may have asked somebody to make some.
+const PUT_OFF_MAX: Duration = Duration::from_secs(60);
 /// Key changes that wait in an outbox: few of the epochs that a device keeps, so that it never
 /// forgets the last one that the node knows.
 pub(crate) const KEY_CHANGES_MAX: usize = limits::EPOCHS_OPEN_MAX / 4;

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Body, Instant, LogId, NodeId, Reference, Rows, limits};
+use proto::{Body, Instant, LogId, NodeAddress, NodeId, Reference, Rows, limits};
 
 use crate::{
     Client, Event,
@@ -35,6 +35,8 @@ use crate::{
 pub(crate) struct Standing {
     changed: Option<Instant>,
     changes: u32,
+    /// How often in a row none of the two was to be trusted.
+    in_need: u32,
     pub(crate) trust: Trust,
 }
 
@@ -45,7 +47,16 @@ impl Standing {
         changed.after(REST_MIN.saturating_mul(1 << self.changes.min(REST_DOUBLINGS)))
     }
 
-    fn change(&mut self, now: Instant) {
+    /// The same if neither is to be trusted: until when one that fails keeps its place, and one that refuses.
+    fn rests_in_need_until(&self) -> (Instant, Instant) {
+        let Some(changed) = self.changed else { return Default::default() };
+        let rest = |doublings: u32| REST_SHUNNED.saturating_mul(1_u32 << doublings);
+        let least = self.rests_until(changed);
+        (least.after(rest(0)), least.after(rest(self.in_need.min(REST_SHUNNED_DOUBLINGS))))
+    }
+
+    fn change(&mut self, now: Instant, in_need: bool) {
+        self.in_need = if in_need { self.in_need.saturating_add(1) } else { 0 };
         let calm = self.changed.map_or(0, |changed| now.since(changed).as_secs() / CALM_S);
         let left = self.changes.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX));
         (self.changed, self.changes) = (Some(now), left.saturating_add(1));
@@ -117,8 +128,9 @@ impl Client {
             (Some(_), None) => true,
             // Neither is to be trusted: whatever the one would not do, the other is asked.
             (Some(of_home), Some(of_stand_in)) => {
-                let fails = self.is_failing(now, home);
-                (fails || of_stand_in < of_home) && now >= rests_until.after(REST_SHUNNED)
+                let (if_it_fails, if_it_refuses) = self.standing.rests_in_need_until();
+                self.is_failing(now, home) && now >= if_it_fails
+                    || of_stand_in < of_home && now >= if_it_refuses
             }
         }
     }
@@ -178,8 +190,12 @@ impl Client {
         step.must_last();
         self.disarm(Timer::Silence);
         let Some(me) = &mut self.me else { return };
+        let (home, stand_in) = (me.home(), me.stand_in());
+        let is_shunned =
+            |home: &NodeAddress| self.standing.trust.shunned_until(&home.node, step.now).is_some();
+        let in_need = home.is_some_and(is_shunned) && stand_in.is_some_and(is_shunned);
         me.change_places();
-        self.standing.change(step.now);
+        self.standing.change(step.now, in_need);
         self.reopen_at_homes(step);
         step.event(Event::Account);
     }
@@ -385,6 +401,9 @@ const REST_MIN: Duration = Duration::from_millis(250);
 const REST_DOUBLINGS: u32 = 3;
 /// How much longer if neither is to be trusted.
 const REST_SHUNNED: Duration = Duration::from_secs(8);
+/// And twice as long with each such change, for one that refuses: full homes are so for hours, and each change
+/// asks both for everything.
+const REST_SHUNNED_DOUBLINGS: u32 = 4;
 /// How long the home may be silent before one takes its place that is not to be trusted.
 const PATIENCE_IN_NEED: Duration = Duration::from_secs(10);
 /// For each so many seconds without a change one is forgotten.
