@@ -553,6 +553,6 @@ const BATCH_MAX: usize = 1024;
 /// Two connections within this time are one that both sides wanted.
 const CROSSING: Duration = Duration::from_secs(5);
 /// When whatever watches over a process starts it anew.
-const RESTART_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const RESTART_AFTER: Duration = Duration::from_secs(5);
 /// The least time until a machine is asked again.
 const MOMENT: Duration = Duration::from_micros(1);

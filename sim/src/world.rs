@@ -17,13 +17,13 @@ use crate::{
     dial::{Dials, Identity},
     dice::Dice,
     disk::Disk,
-    driver::{Driver, Ending, Host},
+    driver::{Driver, Ending, Host, RESTART_AFTER},
     liar::{Server, ServerConfig},
     model::Model,
     network::{HostId, Network, Notice, Port},
     person::Person,
     report::{BEGINNING, Tally},
-    scenario::{Fault, Lie, Who},
+    scenario::{Fault, Lie, What, Who},
     stage::{Happening, Stage},
     traffic::Traffic,
     transcript::Transcript,
@@ -456,7 +456,20 @@ fn steps_allowed(scenario: &Scenario) -> u64 {
     let often = if floods { STEPS_OF_A_FLOOD } else { 1 };
     let moments = scenario.lasts.0.as_secs().saturating_add(3600).saturating_mul(hosts);
     let moments = moments.saturating_mul(often);
-    STEPS_MIN.saturating_add(acts.saturating_mul(STEPS_PER_ACT)).saturating_add(moments)
+    let restarts = restarts(scenario).saturating_mul(hosts).saturating_mul(STEPS_PER_RESTART);
+    let steps = STEPS_MIN.saturating_add(acts.saturating_mul(STEPS_PER_ACT));
+    steps.saturating_add(moments).saturating_add(restarts)
+}
+
+/// How often hosts whose disk is full may start in vain.
+fn restarts(scenario: &Scenario) -> u64 {
+    let full = scenario.faults.iter().filter(|fault| fault.what == What::FullDisk);
+    let times = full.map(|fault| {
+        let lasts = fault.lasts.unwrap_or(scenario.lasts).0.as_secs();
+        let hosts = u64::from(fault.some_nodes).saturating_add(fault.who.len() as u64);
+        hosts.saturating_mul(lasts).checked_div(RESTART_AFTER.as_secs()).unwrap_or_default()
+    });
+    times.sum()
 }
 
 /// A few people by their names, the others by number.
@@ -471,3 +484,5 @@ const VIOLATIONS_MAX: usize = 100;
 const STEPS_MIN: u64 = 1_000_000;
 const STEPS_PER_ACT: u64 = 1_000;
 const STEPS_OF_A_FLOOD: u64 = 8;
+/// Everybody connects to it, says hello, and has something for it.
+const STEPS_PER_RESTART: u64 = 50;
