@@ -69,7 +69,7 @@ struct Pair {
     is_changed: bool,
     /// How often in a row they differed.
     tries: u32,
-    /// How often in a row the other has asked although nothing has changed here.
+    /// How often in a row the other has asked although nothing has changed here, and had no more to ask.
     asked: u32,
 }
 
@@ -288,12 +288,7 @@ impl Comparisons {
             }
             self.make_room(&peer, now)?;
             self.answering.insert(peer, Answering::new(compare, set, now));
-            if set == Set::Logs {
-                self.asking.remove(&peer);
-                if compare.part == Part::ALL {
-                    self.is_compared_by_the_other(peer, now);
-                }
-            }
+            self.is_compared_by_the_other(peer, compare, now);
         }
         let answering = self.answering.get_mut(&peer).ok_or(Code::Unexpected)?;
         answering.ask(peer, request, compare.symbols, now)?;
@@ -354,17 +349,25 @@ impl Comparisons {
     }
 
     /// Whoever asks sees to what is lacking on both sides, but for what only the other one counts as being on
-    /// both. Who asks again, with nothing new here, has found that, or has news of its own; then this node
-    /// has its turn.
-    fn is_compared_by_the_other(&mut self, peer: Peer, now: Instant) {
+    /// both. Who asks again and has no more to ask, with nothing new here, may have found that; then this node has
+    /// its turn.
+    fn is_compared_by_the_other(&mut self, peer: Peer, compare: &Compare, now: Instant) {
+        let is_of_logs = compare.log.is_none();
+        if is_of_logs {
+            self.asking.remove(&peer);
+        }
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
-        self.dues.remove(&(pair.due, peer));
-        pair.due = now.after(self.numbers.about(self.every));
-        pair.asked = if pair.is_changed { 0 } else { pair.asked.saturating_add(1) };
-        pair.is_changed = pair.asked >= TURN_AFTER;
-        if pair.is_changed {
+        if !is_of_logs {
             pair.asked = 0;
-            self.dues.insert((pair.due, peer));
+        } else if compare.part == Part::ALL {
+            self.dues.remove(&(pair.due, peer));
+            pair.due = now.after(self.numbers.about(self.every));
+            pair.asked = if pair.is_changed { 0 } else { pair.asked.saturating_add(1) };
+            pair.is_changed = pair.asked >= TURN_AFTER;
+            if pair.is_changed {
+                pair.asked = 0;
+                self.dues.insert((pair.due, peer));
+            }
         }
     }
 }
