@@ -59,11 +59,7 @@ impl Client {
 
     fn plan_audit(&mut self, now: Instant) {
         self.audits.rounds = 0;
-        let soon = now.after(AUDIT_MIN);
-        if self.due(Timer::Audit).is_some_and(|due| due > soon) {
-            self.disarm(Timer::Audit);
-        }
-        self.arm(soon, Timer::Audit);
+        self.arm_by(now.after(AUDIT_MIN), Timer::Audit);
     }
 
     /// Asks the homes for some of what they have signed for, as long as there is anything of which the

@@ -239,6 +239,14 @@ impl Client {
         }
     }
 
+    /// The same of one that may be set for later.
+    pub(crate) fn arm_by(&mut self, due: Instant, timer: Timer) {
+        if self.due(timer).is_some_and(|later| later > due) {
+            self.disarm(timer);
+        }
+        self.arm(due, timer);
+    }
+
     pub(crate) fn is_armed(&self, timer: Timer) -> bool {
         self.armed.contains_key(&timer)
     }

@@ -13,7 +13,7 @@ use proto::{
 use crate::{
     Client, Event, Mark,
     link::{Ask, Handle, Opening, Purpose},
-    machine::{PAUSE_MIN, Timer},
+    machine::{Timer, pause},
     outbox::{mark_of, raise},
     schema::{self, KEPT, Outgoing, Place, RECEIPTS, place_of},
     step::{Durability, Step},
@@ -22,11 +22,20 @@ use crate::{
 
 /// What has left the outbox and is not stored.
 #[derive(Debug, Default)]
-pub(crate) struct Awaited(BTreeSet<Place>);
+pub(crate) struct Awaited {
+    places: BTreeSet<Place>,
+    /// How often in a row the stand-in was given something in vain.
+    tries: u32,
+}
 
 impl Awaited {
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
+    }
+
+    /// There is a new reason to hope.
+    pub(crate) fn begin_anew(&mut self) {
+        self.tries = 0;
     }
 }
 
@@ -163,7 +172,7 @@ impl Client {
         let count = signed.iter().filter(|holder| may_hold(&holder.node)).count();
         let enough = count >= me.receipts().min(all.len().max(1));
         if enough {
-            conversation.awaited.0.remove(&place);
+            conversation.awaited.places.remove(&place);
             raise(step, log, place, Mark::Stored);
         }
         enough
@@ -182,25 +191,31 @@ impl Client {
         }
         let Some(conversation) = self.conversations.get_mut(log) else { return };
         let awaited = &mut conversation.awaited;
-        awaited.0.insert(place);
+        awaited.places.insert(place);
+        awaited.begin_anew();
         while awaited.len() > AWAITED_MAX {
             // Sent again on the next connection.
-            awaited.0.pop_first();
+            awaited.places.pop_first();
         }
         let patience = self.links.patience(node);
-        self.arm(step.now.after(patience), Timer::Hedge(*log));
+        self.arm_by(step.now.after(patience), Timer::Hedge(*log));
     }
 
     /// Too few nodes hold what the home has accepted: the stand-in is given it as well.
     pub(crate) fn hedge(&mut self, step: &mut Step<'_>, log: &LogId) {
         let Some(conversation) = self.conversations.get_mut(log) else { return };
+        let stand_in = conversation.stand_in();
         let awaited = &mut conversation.awaited;
-        awaited.0.retain(|place| mark_of(&step.draft, log, *place) == Some(Mark::Sent));
-        let places: Vec<Place> = awaited.0.iter().copied().collect();
-        let Some(node) = conversation.stand_in() else { return };
-        if places.is_empty() || !self.links.is_up(&node) {
+        awaited.places.retain(|place| mark_of(&step.draft, log, *place) == Some(Mark::Sent));
+        let Some(node) = stand_in.filter(|node| self.links.is_up(node)) else { return };
+        // What it has signed for it need not be given: others have to.
+        let lacks = |place: &&Place| !has_signed(step, &node, log, **place);
+        let places: Vec<Place> = awaited.places.iter().filter(lacks).copied().collect();
+        if places.is_empty() {
             return;
         }
+        let later = pause(awaited.tries);
+        awaited.tries = awaited.tries.saturating_add(1);
         for place in places.into_iter().take(HEDGED_MAX) {
             let row: Option<Outgoing> = schema::load(&step.draft, KEPT, &place.key(log));
             let envelope = row.and_then(|row| Envelope::decode(&row.envelope).ok());
@@ -219,7 +234,7 @@ impl Client {
                 self.links.ask(step, &node, Ask::Hedge(*log, place), body);
             }
         }
-        self.arm(step.now.after(PAUSE_MIN), Timer::Hedge(*log));
+        self.arm(step.now.after(later), Timer::Hedge(*log));
     }
 }
 

@@ -245,6 +245,7 @@ impl Client {
     pub(crate) fn stands_by(&mut self, step: &mut Step<'_>, log: &LogId) {
         if let Some(conversation) = self.conversations.get_mut(log) {
             conversation.briefs.tries = 0;
+            conversation.awaited.begin_anew();
         }
         // It may have been away when it was to be given something.
         self.hedge(step, log);

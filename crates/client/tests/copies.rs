@@ -130,6 +130,22 @@ fn a_node_that_does_not_sign_does_not_count() {
     town.pass(MINUTE);
     assert_eq!(town.marks(0).last(), Some(&Mark::Sent));
     assert!(appended.get() > 0, "another node is given it");
+    town.pass(60 * MINUTE);
+    assert!(appended.get() > 3 && appended.get() < 20, "ever more rarely: {}", appended.get());
+}
+
+#[test]
+fn each_text_is_given_to_the_stand_in_in_time() {
+    let mut town = town(6);
+    town.crash(Who::Person(1));
+    for node in [1, 2, 3] {
+        town.set_cut(Who::Node(0), Who::Node(node), true);
+    }
+    for text in ["one", "two", "three"] {
+        town.say(0, text);
+        town.pass(2 * SECOND);
+        assert_eq!(town.marks(0).last(), Some(&Mark::Stored), "{text}");
+    }
 }
 
 #[test]
