@@ -177,7 +177,10 @@ impl Client {
         number: u64,
     ) {
         let key = numbered(log, number);
-        let Some(row) = schema::load::<Outgoing>(&step.draft, OUTBOX, &key) else { return };
+        let Some(row) = schema::load::<Outgoing>(&step.draft, OUTBOX, &key) else {
+            // The other home has taken it in the meantime. What is behind it may have waited for the answer.
+            return self.go_on(step, log);
+        };
         step.draft.delete(OUTBOX, key);
         // What bears no mark is a change of keys by somebody else.
         if let Ok(envelope) = Envelope::decode(&row.envelope)
@@ -201,6 +204,11 @@ impl Client {
         if self.conversations.get(log).is_some_and(|c| c.frontier.unacknowledged) {
             self.arm(step.now, Timer::Receipt(*log));
         }
+        self.go_on(step, log);
+    }
+
+    /// An answer is there.
+    fn go_on(&mut self, step: &mut Step<'_>, log: &LogId) {
         self.pump(step, log);
         self.settle(step, log, false);
     }
@@ -215,8 +223,10 @@ impl Client {
     ) {
         let row: Option<Outgoing> = schema::load(&step.draft, OUTBOX, &numbered(log, number));
         let envelope = row.and_then(|row| Envelope::decode(&row.envelope).ok());
-        // Else another node has taken it.
-        let (Some(envelope), Some(home)) = (envelope, self.talks_with(log)) else { return };
+        let (Some(envelope), Some(home)) = (envelope, self.talks_with(log)) else {
+            // The other home has taken it.
+            return self.go_on(step, log);
+        };
         self.offended(step.now, &home, Offence::Unwilling);
         // Positions of one's own are right: a node that says otherwise may think better of it.
         let passes = may_pass(code) || code == Code::Position;

@@ -116,6 +116,33 @@ fn a_message_is_stored_once_two_nodes_have_signed_for_it() {
 }
 
 #[test]
+fn an_answer_to_what_the_other_home_has_taken_holds_up_nothing() {
+    let mut town = town(12);
+    let (home, ada) = (Who::Node(0), Who::Person(0));
+    let answers = |body: &Body| match body {
+        Body::Held { .. } => true,
+        Body::Accepted { sequence, .. } => *sequence > 0,
+        _ => false,
+    };
+    town.delay(home, ada, answers);
+    town.say(0, "to one home, and then to the other");
+    town.pass(10 * SECOND);
+    // The first home names what the other one has taken, so it is well, and takes its place again.
+    town.crash(Who::Person(1));
+    town.say(0, "to the other");
+    town.pass(SECOND / 10);
+    let outgoing = |town: &Town| view::contacts(town.rows(0))[0].outgoing;
+    assert_eq!(outgoing(&town), 0);
+    town.crash(Who::Node(1));
+    town.say(0, "to the first");
+    town.pass(SECOND / 10);
+    assert_eq!(outgoing(&town), 1);
+    town.delay(home, ada, |_| false);
+    town.pass(5 * SECOND);
+    assert_eq!(outgoing(&town), 0);
+}
+
+#[test]
 fn a_receipt_of_another_key_is_none() {
     for forge in [false, true] {
         let mut town = town(9);
