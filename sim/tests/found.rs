@@ -13,6 +13,8 @@ fn what_was_found_and_mended_stays_so() {
         (1300, include_str!("../found/1300.toml")),
         // A refusal from before a log was opened anew: nothing was sent any more.
         (1984, include_str!("../found/1984.toml")),
+        // Who was once with a home that is late with everything stayed there.
+        (9960, include_str!("../found/9960.toml")),
     ];
     for (seed, text) in found {
         let report = run(&Scenario::parse(text).unwrap(), seed, Options::default());

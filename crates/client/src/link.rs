@@ -355,6 +355,13 @@ impl Links {
         by_pace.max(link.and_then(|link| link.way).map_or(PATIENCE_MIN, twice))
     }
 
+    /// Whether a node has never answered anything within a second, and the other one does in a fraction of that.
+    pub(crate) fn is_much_slower(&self, node: &NodeId, other: &NodeId) -> bool {
+        let way = |node| self.links.get(node).and_then(|link| link.way);
+        let (Some(way), Some(other)) = (way(node), way(other)) else { return false };
+        way >= SLOW && way >= other.saturating_mul(QUICKER_TIMES)
+    }
+
     /// Remembers that a handle is open.
     pub(crate) fn opened(&mut self, node: &NodeId, handle: u32) -> Option<Handle> {
         let handle = self.links.get_mut(node)?.handles.get_mut(&handle)?;
@@ -437,6 +444,9 @@ const REQUEST_BITS: u32 = 21;
 const PATIENCE_MIN: Duration = Duration::from_millis(400);
 const PATIENCE_MAX: Duration = Duration::from_secs(5);
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(2);
+/// What nobody calls a moment any more, and how much quicker the other home has to be.
+const SLOW: Duration = Duration::from_secs(1);
+const QUICKER_TIMES: u32 = 4;
 /// What is left of a slow answer's time with each further one.
 const PACE_KEPT: f64 = 0.9;
 /// Questions that one node has not answered: full windows of 64 conversations, and as many others.

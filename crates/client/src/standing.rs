@@ -122,7 +122,11 @@ impl Client {
         let rests_until = self.standing.rests_until(now);
         let shunned = |node| self.standing.trust.shunned_until(node, now);
         match (shunned(home), shunned(stand_in)) {
-            (None, None) => self.is_failing(now, home) && now >= rests_until,
+            (None, None) => {
+                let is_worse =
+                    self.is_failing(now, home) || self.links.is_much_slower(home, stand_in);
+                is_worse && now >= rests_until
+            }
             // Only in need.
             (None, Some(_)) => self.is_gone(now, home) && now >= rests_until,
             (Some(_), None) => true,
