@@ -7,7 +7,7 @@ use std::{
 };
 
 use client::Client;
-use proto::{Direction, Envelope, EnvelopeId, LogId, Rows, Table};
+use proto::{Direction, Envelope, EnvelopeId, Expiry, LogId, Rows, Table};
 
 use crate::{Rule, driver::Driver, liar::Server, model::MARKER, scenario::Who, world::World};
 
@@ -21,6 +21,8 @@ struct Holding {
     numbers: BTreeMap<Vec<u8>, LogId>,
     /// The entries of each log, by its number.
     logs: BTreeMap<Vec<u8>, BTreeSet<EnvelopeId>>,
+    /// Those that are not kept for ever.
+    passing: BTreeSet<EnvelopeId>,
 }
 
 impl World<'_> {
@@ -33,7 +35,7 @@ impl World<'_> {
             let Some(node) = self.nodes.get(number as usize) else { continue };
             let mut holding = look_through(node.rows(), &secrets);
             if !self.scenario.excused(number) && !self.is_gone(Who::Node(number)) {
-                copies.push((number, holding.take_logs()));
+                copies.push((number, holding.take_logs(self.scenario.liars.is_empty())));
             }
             entries = entries.saturating_add(holding.entries);
             let allowed = self.bytes_allowed(number, holding.entries);
@@ -121,9 +123,15 @@ impl World<'_> {
 }
 
 impl Holding {
-    fn take_logs(&mut self) -> BTreeMap<LogId, BTreeSet<EnvelopeId>> {
+    /// What passes is pushed and never compared: who lies does not push it.
+    fn take_logs(&mut self, with_passing: bool) -> BTreeMap<LogId, BTreeSet<EnvelopeId>> {
         let logs = std::mem::take(&mut self.numbers).into_iter();
-        logs.map(|(number, log)| (log, self.logs.remove(&number).unwrap_or_default())).collect()
+        let logs = logs.map(|(number, log)| {
+            let mut entries = self.logs.remove(&number).unwrap_or_default();
+            entries.retain(|entry| with_passing || !self.passing.contains(entry));
+            (log, entries)
+        });
+        logs.collect()
     }
 }
 
@@ -145,9 +153,13 @@ fn look_through(rows: &dyn Rows, secrets: &Secrets) -> Holding {
             if table == ENTRIES {
                 holding.entries = holding.entries.saturating_add(1);
                 let log = key.get(..8).unwrap_or_default().to_vec();
-                if let Ok(envelope) = Envelope::decode(value)
-                    && !holding.logs.entry(log).or_default().insert(envelope.id())
-                {
+                let Ok(envelope) = Envelope::decode(value) else {
+                    return ControlFlow::Continue(());
+                };
+                if envelope.head.expiry != Expiry::Never {
+                    holding.passing.insert(envelope.id());
+                }
+                if !holding.logs.entry(log).or_default().insert(envelope.id()) {
                     let text = format!("an entry at position {} twice", envelope.head.position);
                     holding.found.push((Rule::Twice, text));
                 }

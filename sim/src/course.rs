@@ -113,8 +113,9 @@ impl World<'_> {
 
     /// Nobody does anything: after a while nobody says anything either.
     fn check_quiet(&mut self) {
-        // All that changed is compared once more before all must be quiet; and twice, if it differs then.
-        self.pass(CALM_AFTER.max(self.scenario.disks.checked_every.0.saturating_mul(10)));
+        // All that changed is compared once more before all must be quiet; ever more rarely, if it differs then; and by
+        // the other node, if this one finds nothing to name.
+        self.pass(CALM_AFTER.max(self.scenario.disks.checked_every.0.saturating_mul(20)));
         // Homes are asked for what somebody was told who never comes back, ever more rarely.
         let is_somebody_gone =
             (0..self.scenario.people).any(|person| self.is_gone(Who::Person(person)));
