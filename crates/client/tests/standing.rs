@@ -119,11 +119,8 @@ fn a_message_is_stored_once_two_nodes_have_signed_for_it() {
 fn an_answer_to_what_the_other_home_has_taken_holds_up_nothing() {
     let mut town = town(12);
     let (home, ada) = (Who::Node(0), Who::Person(0));
-    let answers = |body: &Body| match body {
-        Body::Held { .. } => true,
-        Body::Accepted { sequence, .. } => *sequence > 0,
-        _ => false,
-    };
+    let answers =
+        |body: &Body| matches!(body, Body::Held { .. } | Body::Accepted { sequence: 1.., .. });
     town.delay(home, ada, answers);
     town.say(0, "to one home, and then to the other");
     town.pass(10 * SECOND);

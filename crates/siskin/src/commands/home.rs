@@ -178,11 +178,16 @@ struct Before {
     shape: HomesShape,
     homes: Vec<NodeAddress>,
     pinned: Vec<NodeId>,
+    /// Nodes that have lost what they signed for; none of them is chosen or kept, if it is left to chance.
+    convicted: Vec<NodeId>,
 }
 
 impl Before {
     async fn read(home: &Home) -> Result<Self, Failure> {
-        let shape = call(home, HomeList {}).await?;
+        Self::of(call(home, HomeList {}).await?)
+    }
+
+    fn of(shape: HomesShape) -> Result<Self, Failure> {
         let parse = |text: &str| {
             text.parse::<NodeAddress>()
                 .map_err(|error| Failure::user(format!("a node's address `{text}`: {error}")))
@@ -191,7 +196,22 @@ impl Before {
             shape.homes.iter().map(|home| parse(&home.address)).collect::<Result<Vec<_>, _>>()?;
         let pinned = shape.homes.iter().zip(&homes).filter(|(shape, _)| shape.pinned);
         let pinned = pinned.map(|(_, address)| address.node).collect();
-        Ok(Self { shape, homes, pinned })
+        let convicted = shape.homes.iter().zip(&homes).filter(|(shape, _)| shape.convicted);
+        let convicted = convicted.map(|(_, address)| address.node);
+        let former = shape.convicted.iter().filter_map(|node| node.parse().ok());
+        let convicted = convicted.chain(former).collect();
+        Ok(Self { shape, homes, pinned, convicted })
+    }
+
+    /// Whether a home is kept unless somebody says otherwise.
+    fn is_kept(&self, node: &NodeId) -> bool {
+        self.pinned.contains(node) && !self.convicted.contains(node)
+    }
+
+    /// Whether the account may move to a node on which the lot falls.
+    fn may_become_home(&self, node: &NodeId) -> bool {
+        let serves = self.homes.first().is_some_and(|home| home.node == *node);
+        !serves && !self.convicted.contains(node)
     }
 
     /// Chooses homes by lot, those that are pinned first.
@@ -201,14 +221,13 @@ impl Before {
             None => lookup::some_node(home).await?,
         };
         let mut sample = lookup::sample(&through).await?;
-        let serves = self.homes.first().map(|home| home.node);
-        if serves.is_some_and(|serves| self.pinned.contains(&serves)) {
+        if self.homes.first().is_some_and(|serves| self.is_kept(&serves.node)) {
             return Err(Failure::user("your home is pinned, so it is kept")
                 .hint("`siskin home unpin` lets it go; or name a node to move to"));
         }
-        sample.retain(|(record, _)| Some(record.node()) != serves);
+        sample.retain(|(record, _)| self.may_become_home(&record.node()));
         let kept: Vec<_> =
-            self.homes.iter().filter(|old| self.pinned.contains(&old.node)).cloned().collect();
+            self.homes.iter().filter(|old| self.is_kept(&old.node)).cloned().collect();
         let secret = keys::random()?;
         let homes = choose_homes(&sample, &kept, usize::from(args.count).max(kept.len()), &secret);
         if homes == kept {
@@ -279,3 +298,6 @@ const RECEIPTS_WANTED_MAX: u32 = 3;
 /// Homes of an account, unless its user wants another number: two that serve, and one for when they are
 /// gone.
 pub(crate) const HOMES_WANTED: usize = 3;
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,7 @@ fn describe(home: &HomeShape, out: Output) -> String {
     });
     notes.extend(home.trouble.as_ref().map(|trouble| safe(trouble)));
     if home.convicted {
-        let lost = "has lost messages that it signed for (`siskin home proofs`)";
+        let lost = "has lost messages that it signed for (`siskin home proofs`); `siskin home move` leaves it";
         notes.push(out.styled(Style::Yellow, lost));
     }
     notes.push(match &home.network {
