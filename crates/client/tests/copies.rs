@@ -1,13 +1,14 @@
 //! More copies and more receipts than there are by default, and how many nodes have signed.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests add a few numbers")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test counts two kinds of frames")]
 
 mod town;
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use client::{Action, CommandError, Holder, Mark, view};
-use proto::{Body, Frame, NodeId};
+use proto::{Body, Code, Frame, NodeId};
 use town::{Town, Who};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -157,4 +158,29 @@ fn numbers_that_make_no_sense_are_refused() {
     }
     let homes = view::homes(town.rows(0)).unwrap();
     assert_eq!((homes.copies, homes.receipts), (2, 2));
+}
+
+#[test]
+fn full_homes_are_asked_ever_more_rarely_and_used_once_there_is_room() {
+    let mut town = town(7);
+    let full = |body: &Body| matches!(body, Body::Append { .. }).then_some(Code::Full);
+    town.refuse(0, full);
+    town.refuse(1, full);
+    town.said.clear();
+    town.say(0, "hello");
+    town.pass(60 * MINUTE);
+    assert_eq!(town.marks(0).last(), Some(&Mark::Sent));
+    let from_ada = town.said.iter().filter(|(from, ..)| *from == Who::Person(0));
+    let (opens, appends) =
+        from_ada.fold((0, 0), |(opens, appends), (.., frame)| match frame.body {
+            Body::Open(_) => (opens + 1, appends),
+            Body::Append { .. } => (opens, appends + 1),
+            _ => (opens, appends),
+        });
+    assert!(appends > 20 && appends < 250, "{appends} times");
+    assert!(opens < 80, "{opens} times");
+    town.repent(0);
+    town.repent(1);
+    town.pass(MINUTE);
+    assert!(town.marks(0).last() >= Some(&Mark::Stored));
 }
