@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         "ci" => ci::run(),
         "codegen" => codegen::write(),
         "sim" => sim::run(std::env::args_os().skip(2)),
-        "tidy" => tidy::run(),
+        "tidy" => tidy::run(std::env::args().skip(2)),
         _ => Err(USAGE.into()),
     });
     match result {
@@ -36,6 +36,7 @@ fn enter_root() -> Result<(), Box<dyn Error>> {
 const USAGE: &str = "usage: cargo xtask TASK
 
   ci       all that must pass before a change goes in
-  tidy     the house rules that the compiler does not know
+  tidy     the house rules that the compiler does not know; `--list [RULE]` prints what is still
+           wrong, `--update` lowers the counts in xtask/tidy.toml
   codegen  writes crates/proto/src/wire.rs from spec/proto
   sim      runs whole networks from a seed; `cargo xtask sim --help`";

@@ -18,8 +18,11 @@ fn check_one(source: &Source) -> Vec<Problem> {
 }
 
 fn complaint(source: &Source, line: &str) -> Option<String> {
-    if let Some(word) = BANNED.iter().find(|word| stands_alone(line, word)) {
-        return Some(format!("`{word}` belongs to somebody's machine"));
+    if let Some(path) = absolute_paths(line).find(|path| !is_everywhere(path)) {
+        return Some(format!("`{path}` is a path of one machine"));
+    }
+    if let Some(host) = HOSTS.iter().find(|host| line.contains(*host)) {
+        return Some(format!("`{host}` is for cargo to choose"));
     }
     if source.is("md") {
         return None;
@@ -31,12 +34,27 @@ fn complaint(source: &Source, line: &str) -> Option<String> {
         .then(|| "a test that does not run proves nothing".to_owned())
 }
 
-/// Tells whether `path` begins a path in this line, rather than being the middle of one.
-fn stands_alone(line: &str, path: &str) -> bool {
-    line.match_indices(path).any(|(at, _)| {
-        let before = line.get(..at).and_then(|before| before.chars().next_back());
-        !before.is_some_and(|c| c.is_alphanumeric() || ".-_}".contains(c))
+/// Absolute paths of two names or more: one name alone is more often a route or a fraction.
+fn absolute_paths(line: &str) -> impl Iterator<Item = &str> {
+    let part = |c: char| c.is_alphanumeric() || "._-{}".contains(c);
+    line.match_indices('/').filter_map(move |(at, _)| {
+        let (before, path) = line.split_at_checked(at)?;
+        let is_inside = |c: char| part(c) || "/:<*~)]$\\".contains(c);
+        if before.ends_with(is_inside) {
+            return None;
+        }
+        let end = path.find(|c: char| !part(c) && c != '/').unwrap_or(path.len());
+        let mut names = path.get(1..end)?.split('/');
+        let (first, second) = (names.next()?, names.next()?);
+        let is_name = first.starts_with(|c: char| c.is_alphabetic()) && !second.is_empty();
+        (is_name).then(|| path.get(..end))?
     })
+}
+
+/// Returns whether a path is one of every Unix, or of a protocol.
+fn is_everywhere(path: &str) -> bool {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    SYSTEM.contains(&first) || PROTOCOLS.contains(&first)
 }
 
 fn has_note(line: &str, note: &str) -> bool {
@@ -55,15 +73,11 @@ const PUBLIC_REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-i
 // In halves, so that this file passes its own check.
 const NOTES: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 const IGNORE: &str = concat!("#[ig", "nore");
-const BANNED: [&str; 7] = [
-    concat!("/wo", "rk/"),
-    concat!("/fa", "rm/"),
-    concat!("/ro", "ot/"),
-    concat!("/ho", "me/"),
-    concat!("/Us", "ers/"),
-    concat!("index.", "crates.io"),
-    concat!("static.", "crates.io"),
-];
+const HOSTS: [&str; 2] = [concat!("index.", "crates.io"), concat!("static.", "crates.io")];
+
+const SYSTEM: [&str; 9] = ["bin", "dev", "etc", "proc", "run", "sys", "tmp", "usr", "var"];
+/// Multiaddresses, names of stream protocols, pointers into JSON.
+const PROTOCOLS: [&str; 3] = ["bench", "ip4", "wire"];
 
 #[cfg(test)]
 mod tests {
@@ -75,9 +89,17 @@ mod tests {
 
     #[test]
     fn machine_paths_are_found() {
-        assert_eq!(found("a.md", &format!("see `{}x`", BANNED[0])), 1);
-        assert_eq!(found("a.rs", &format!("\"{}x\"", BANNED[2])), 1);
-        assert_eq!(found("a.md", "docs/work/plan and /workspace"), 0);
+        let [home, work] = [concat!("/ho", "me/alice/x"), concat!("/wo", "rk/siskin")];
+        assert_eq!(found("a.md", &format!("see `{home}`")), 1);
+        assert_eq!(found("a.rs", &format!("let path = \"{work}\";")), 1);
+        assert_eq!(found("a.md", "docs/work/plan, ../work/x, `/metrics`, either/or/both"), 0);
+        assert_eq!(found("a.md", "https://example.org/home/alice and <div></div>"), 0);
+        assert_eq!(found("a.rs", "\"/proc/self/stat\" a / b / c // d"), 0);
+    }
+
+    #[test]
+    fn registries_are_cargos_choice() {
+        assert_eq!(found("a.toml", HOSTS[0]), 1);
     }
 
     #[test]

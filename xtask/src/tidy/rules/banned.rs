@@ -1,0 +1,143 @@
+//! Words that engineers of the field don't search for, and what they would write.
+//!
+//! In comments, documents, strings, and names of functions (a test's name is a sentence). What stands
+//! in backticks is quoted.
+
+use std::path::Path;
+
+use super::RustFile;
+use crate::tidy::{Problem, Source};
+
+/// Checks prose line by line; a phrase may be broken over two.
+pub(super) fn check(files: &[RustFile], sources: &[Source]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for file in files.iter().filter(|file| file.path != Path::new(THIS)) {
+        problems.extend(in_prose(&file.path, &file.prose));
+        for function in &file.functions {
+            let sentence = function.name.replace('_', " ");
+            let found = banned(&sentence, "").into_iter();
+            problems.extend(found.map(|message| Problem::new(&file.path, function.line, message)));
+        }
+    }
+    for source in sources.iter().filter(|source| !source.is("rs") && !source.is("lock")) {
+        problems.extend(in_prose(&source.path, &source.text));
+    }
+    problems
+}
+
+fn in_prose(path: &Path, text: &str) -> Vec<Problem> {
+    let lines: Vec<String> = text.lines().map(plain).collect();
+    let following = lines.iter().skip(1).map(String::as_str).chain([""]);
+    let lines = (1..).zip(&lines).zip(following).filter(|((_, line), _)| !line.is_empty());
+    lines
+        .flat_map(|((number, line), next)| {
+            banned(line, next).into_iter().map(move |message| Problem::new(path, number, message))
+        })
+        .collect()
+}
+
+/// In small letters, without comment marks and what stands in backticks.
+fn plain(line: &str) -> String {
+    let line = line.trim().trim_start_matches(['/', '!', '#', '>']).trim_start();
+    let outside = line.split('`').step_by(2);
+    outside.collect::<Vec<_>>().join("`").to_lowercase()
+}
+
+/// Complaints about the phrases that begin in `line`; they may end in the `next`.
+fn banned(line: &str, next: &str) -> Vec<String> {
+    let inside = |c: char| c.is_alphanumeric() || c == '_';
+    let own = line.split(|c| !inside(c)).filter(|word| !word.is_empty());
+    let words: Vec<&str> =
+        own.chain(next.split(|c| !inside(c)).filter(|w| !w.is_empty())).collect();
+    let count = line.split(|c| !inside(c)).filter(|word| !word.is_empty()).count();
+    let mut complaints = Vec::new();
+    for start in 0..count {
+        let rest = words.get(start..).unwrap_or_default();
+        let begins = |phrase: &str| phrase.split(' ').zip(rest).filter(|(a, b)| a == *b).count();
+        for (phrase, better) in BANNED {
+            if rest.first().is_some_and(|word| phrase.starts_with(word))
+                && begins(phrase) == phrase.split(' ').count()
+            {
+                complaints.push(format!("not \"{phrase}\" but {better}"));
+            }
+        }
+    }
+    complaints
+}
+
+const THIS: &str = "xtask/src/tidy/rules/banned.rs";
+
+const BANNED: [(&str, &str); 49] = [
+    ("a moment", "the number of milliseconds"),
+    ("all the same", "still"),
+    ("anew", "again"),
+    ("as quick as it may", "however fast"),
+    ("be it", "whether … or"),
+    ("by lot", "at random"),
+    ("ever less", "with back-off"),
+    ("ever longer", "with back-off"),
+    ("ever more", "with back-off"),
+    ("fare", "status"),
+    ("fares", "status"),
+    ("for all one knows", "apparently"),
+    ("for ever", "indefinitely"),
+    ("for good", "permanently"),
+    ("gave up", "dropped"),
+    ("give up", "drop"),
+    ("given up", "dropped"),
+    ("gives up", "drops"),
+    ("giving up", "dropping"),
+    ("goes on with", "switches to"),
+    ("go on with", "switch to"),
+    ("going on with", "switching to"),
+    ("heed", "apply"),
+    ("heeded", "applied"),
+    ("heeds", "applies"),
+    ("hereafter", "later"),
+    ("in need", "when needed"),
+    ("in vain", "without success"),
+    ("in whatever way", "arbitrarily"),
+    ("is late with", "is slow to"),
+    ("likewise", "also"),
+    ("mend", "repair or heal"),
+    ("mended", "repaired or healed"),
+    ("mending", "repair"),
+    ("mends", "repairs or heals"),
+    ("nobody", "the peer: no node, no client"),
+    ("of late", "recently"),
+    ("save that", "except that"),
+    ("shun", "penalise"),
+    ("shunned", "penalised"),
+    ("shunning", "penalising"),
+    ("shuns", "penalises"),
+    ("somebody", "the peer: a node, a client"),
+    ("thereby", "so"),
+    ("to be had", "available"),
+    ("untold", "unannounced"),
+    ("whichever of", "either, any of"),
+    ("whoever", "any peer that"),
+    ("whomever", "any peer that"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::file;
+    use super::*;
+
+    fn found(text: &str) -> usize {
+        in_prose(Path::new("a.md"), text).len()
+    }
+
+    #[test]
+    fn banned_words_are_found() {
+        assert_eq!(found("It has failed Of Late."), 1);
+        assert_eq!(found("/// It waits for\n/// ever."), 1);
+        assert_eq!(found("Amended `mend` recommends welfare."), 0);
+    }
+
+    #[test]
+    fn code_is_not_prose_but_names_are() {
+        let text = "fn is_told_for_good() { shun(\"of late\"); }";
+        assert_eq!(check(&[file("a.rs", text)], &[]).len(), 2);
+    }
+}
