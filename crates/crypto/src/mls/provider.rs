@@ -1,36 +1,29 @@
-//! MLS cipher suite 3 with randomness from a seed: RustCrypto's, but each random byte comes from
-//! a generator that the caller seeds, so that the same inputs give the same bytes.
+//! MLS cipher suite 3 (X25519, ChaCha20-Poly1305, SHA-256, Ed25519) with randomness from a seed:
+//! the same inputs give the same bytes.
 //!
-//! It is also stricter: Ed25519 signatures are verified as everywhere else here, and a shared
-//! X25519 secret of zeros, which a public key of small order gives, is an error (RFC 9180, section
-//! 7.1.4).
+//! Two checks are stricter than RFC 9420 demands: Ed25519 signatures are verified as everywhere
+//! else in this crate, and a shared X25519 secret of zeros, the result of a public key of small
+//! order, is an error (RFC 9180, section 7.1.4).
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod primitives;
 
+use hmac::{Hmac, KeyInit, Mac};
 use mls_rs::{CipherSuite, CipherSuiteProvider, CryptoProvider};
-use mls_rs_core::{
-    crypto::{
-        HpkeCiphertext, HpkePsk, HpkePublicKey, HpkeSecretKey, SignaturePublicKey,
-        SignatureSecretKey,
-    },
-    error::IntoAnyError,
+use mls_rs_core::crypto::{
+    HpkeCiphertext, HpkePsk, HpkePublicKey, HpkeSecretKey, SignaturePublicKey, SignatureSecretKey,
 };
 use mls_rs_crypto_hpke::{
     context::{ContextR, ContextS},
     dhkem::DhKem,
+    hpke::Hpke,
 };
-use mls_rs_crypto_rustcrypto::{
-    RustCryptoCipherSuite, RustCryptoError,
-    aead::Aead,
-    ecdh::{Ecdh, EcdhKemError},
-    kdf::Kdf,
-};
-use mls_rs_crypto_traits::{DhType, KemId, SamplingMethod};
+use mls_rs_crypto_traits::{AeadType, KdfType, KemId};
 use proto::PublicKey;
-use rand_chacha::ChaCha20Rng;
-use rand_core::{CryptoRng, Rng, SeedableRng};
+use rand_core::CryptoRng;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use self::primitives::{ChaChaPoly, HkdfSha256, Randomness, SuiteError, X25519};
 use crate::signing::{SigningKey, verify};
 
 /// The one cipher suite.
@@ -43,9 +36,7 @@ pub(super) struct Seeded(Randomness);
 impl Seeded {
     /// All randomness comes from `rng`, by way of a seed.
     pub(super) fn new(rng: &mut impl CryptoRng) -> Self {
-        let mut seed = Zeroizing::new([0; 32]);
-        rng.fill_bytes(&mut *seed);
-        Self(Randomness(Arc::new(Mutex::new(ChaCha20Rng::from_seed(*seed)))))
+        Self(Randomness::new(rng))
     }
 }
 
@@ -57,100 +48,157 @@ impl CryptoProvider for Seeded {
     }
 
     fn cipher_suite_provider(&self, suite: CipherSuite) -> Option<SeededSuite> {
-        if suite != SUITE {
-            return None;
-        }
-        let (kdf, kem_id) = (Kdf::new(SUITE)?, KemId::new(SUITE)?);
-        let dh = SeededDh { ecdh: Ecdh::new(SUITE)?, randomness: self.0.clone() };
-        let kem = DhKem::new(dh, kdf, kem_id as u16, kem_id.n_secret());
-        let inner = RustCryptoCipherSuite::new(SUITE, kem, kdf, Aead::new(SUITE)?)?;
-        Some(SeededSuite { inner, randomness: self.0.clone() })
+        (suite == SUITE).then(|| {
+            let id = KemId::DhKemX25519Sha256;
+            let kem = DhKem::new(X25519(self.0.clone()), HkdfSha256, id as u16, id.n_secret());
+            let hpke = Hpke::new(kem, HkdfSha256, Some(ChaChaPoly));
+            SeededSuite { hpke, randomness: self.0.clone() }
+        })
     }
 }
 
 /// Suite 3.
 #[derive(Clone)]
 pub(super) struct SeededSuite {
-    inner: RustCryptoCipherSuite<DhKem<SeededDh, Kdf>, Kdf, Aead>,
+    hpke: Hpke<DhKem<X25519, HkdfSha256>, HkdfSha256, ChaChaPoly>,
     randomness: Randomness,
-}
-
-/// What goes wrong inside.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SuiteError {
-    #[error(transparent)]
-    Inner(#[from] RustCryptoError),
-    #[error("the signature or its key is not valid")]
-    Signature,
-}
-
-impl IntoAnyError for SuiteError {}
-
-/// Hands the named calls on to the inner suite.
-macro_rules! delegate {
-    ($(fn $name:ident(&self $(, $argument:ident: $type:ty)* $(,)?) -> $output:ty;)*) => {$(
-        fn $name(&self $(, $argument: $type)*) -> Result<$output, SuiteError> {
-            Ok(self.inner.$name($($argument),*)?)
-        }
-    )*};
 }
 
 impl CipherSuiteProvider for SeededSuite {
     type Error = SuiteError;
-    type HpkeContextS = ContextS<Kdf, Aead>;
-    type HpkeContextR = ContextR<Kdf, Aead>;
-
-    delegate! {
-        fn hash(&self, data: &[u8]) -> Vec<u8>;
-        fn mac(&self, key: &[u8], data: &[u8]) -> Vec<u8>;
-        fn aead_seal(&self, key: &[u8], data: &[u8], aad: Option<&[u8]>, nonce: &[u8]) -> Vec<u8>;
-        fn aead_open(
-            &self, key: &[u8], sealed: &[u8], aad: Option<&[u8]>, nonce: &[u8],
-        ) -> Zeroizing<Vec<u8>>;
-        fn kdf_extract(&self, salt: &[u8], ikm: &[u8]) -> Zeroizing<Vec<u8>>;
-        fn kdf_expand(&self, prk: &[u8], info: &[u8], len: usize) -> Zeroizing<Vec<u8>>;
-        fn hpke_seal(
-            &self, key: &HpkePublicKey, info: &[u8], aad: Option<&[u8]>, plaintext: &[u8],
-        ) -> HpkeCiphertext;
-        fn hpke_seal_psk(
-            &self, key: &HpkePublicKey, info: &[u8], aad: Option<&[u8]>, plaintext: &[u8],
-            psk: HpkePsk<'_>,
-        ) -> HpkeCiphertext;
-        fn hpke_open(
-            &self, sealed: &HpkeCiphertext, secret: &HpkeSecretKey, public: &HpkePublicKey,
-            info: &[u8], aad: Option<&[u8]>,
-        ) -> Zeroizing<Vec<u8>>;
-        fn hpke_open_psk(
-            &self, sealed: &HpkeCiphertext, secret: &HpkeSecretKey, public: &HpkePublicKey,
-            info: &[u8], aad: Option<&[u8]>, psk: HpkePsk<'_>,
-        ) -> Zeroizing<Vec<u8>>;
-        fn hpke_setup_s(
-            &self, key: &HpkePublicKey, info: &[u8],
-        ) -> (Vec<u8>, ContextS<Kdf, Aead>);
-        fn hpke_setup_r(
-            &self, output: &[u8], secret: &HpkeSecretKey, public: &HpkePublicKey, info: &[u8],
-        ) -> ContextR<Kdf, Aead>;
-        fn kem_derive(&self, ikm: &[u8]) -> (HpkeSecretKey, HpkePublicKey);
-        fn kem_generate(&self) -> (HpkeSecretKey, HpkePublicKey);
-        fn kem_public_key_validate(&self, key: &HpkePublicKey) -> ();
-        fn signature_key_derive_public(&self, secret: &SignatureSecretKey) -> SignaturePublicKey;
-        fn sign(&self, secret: &SignatureSecretKey, data: &[u8]) -> Vec<u8>;
-    }
+    type HpkeContextS = ContextS<HkdfSha256, ChaChaPoly>;
+    type HpkeContextR = ContextR<HkdfSha256, ChaChaPoly>;
 
     fn cipher_suite(&self) -> CipherSuite {
         SUITE
     }
 
     fn aead_key_size(&self) -> usize {
-        self.inner.aead_key_size()
+        ChaChaPoly.key_size()
     }
 
     fn aead_nonce_size(&self) -> usize {
-        self.inner.aead_nonce_size()
+        ChaChaPoly.nonce_size()
     }
 
     fn kdf_extract_size(&self) -> usize {
-        self.inner.kdf_extract_size()
+        HkdfSha256.extract_size()
+    }
+
+    fn hash(&self, data: &[u8]) -> Result<Vec<u8>, SuiteError> {
+        Ok(Sha256::digest(data).to_vec())
+    }
+
+    fn mac(&self, key: &[u8], data: &[u8]) -> Result<Vec<u8>, SuiteError> {
+        let mac = Hmac::<Sha256>::new_from_slice(key).map_err(|_| SuiteError::Length)?;
+        Ok(mac.chain_update(data).finalize().into_bytes().to_vec())
+    }
+
+    fn aead_seal(
+        &self,
+        key: &[u8],
+        data: &[u8],
+        aad: Option<&[u8]>,
+        nonce: &[u8],
+    ) -> Result<Vec<u8>, SuiteError> {
+        ChaChaPoly.seal(key, data, aad, nonce)
+    }
+
+    fn aead_open(
+        &self,
+        key: &[u8],
+        sealed: &[u8],
+        aad: Option<&[u8]>,
+        nonce: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SuiteError> {
+        ChaChaPoly.open(key, sealed, aad, nonce).map(Zeroizing::new)
+    }
+
+    fn kdf_extract(&self, salt: &[u8], ikm: &[u8]) -> Result<Zeroizing<Vec<u8>>, SuiteError> {
+        HkdfSha256.extract(salt, ikm).map(Zeroizing::new)
+    }
+
+    fn kdf_expand(
+        &self,
+        prk: &[u8],
+        info: &[u8],
+        len: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, SuiteError> {
+        HkdfSha256.expand(prk, info, len).map(Zeroizing::new)
+    }
+
+    fn hpke_seal(
+        &self,
+        key: &HpkePublicKey,
+        info: &[u8],
+        aad: Option<&[u8]>,
+        plaintext: &[u8],
+    ) -> Result<HpkeCiphertext, SuiteError> {
+        Ok(self.hpke.seal(key, info, None, aad, plaintext)?)
+    }
+
+    fn hpke_seal_psk(
+        &self,
+        key: &HpkePublicKey,
+        info: &[u8],
+        aad: Option<&[u8]>,
+        plaintext: &[u8],
+        psk: HpkePsk<'_>,
+    ) -> Result<HpkeCiphertext, SuiteError> {
+        Ok(self.hpke.seal(key, info, Some(psk), aad, plaintext)?)
+    }
+
+    fn hpke_open(
+        &self,
+        sealed: &HpkeCiphertext,
+        secret: &HpkeSecretKey,
+        public: &HpkePublicKey,
+        info: &[u8],
+        aad: Option<&[u8]>,
+    ) -> Result<Zeroizing<Vec<u8>>, SuiteError> {
+        Ok(self.hpke.open(sealed, secret, public, info, None, aad)?)
+    }
+
+    fn hpke_open_psk(
+        &self,
+        sealed: &HpkeCiphertext,
+        secret: &HpkeSecretKey,
+        public: &HpkePublicKey,
+        info: &[u8],
+        aad: Option<&[u8]>,
+        psk: HpkePsk<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, SuiteError> {
+        Ok(self.hpke.open(sealed, secret, public, info, Some(psk), aad)?)
+    }
+
+    fn hpke_setup_s(
+        &self,
+        key: &HpkePublicKey,
+        info: &[u8],
+    ) -> Result<(Vec<u8>, Self::HpkeContextS), SuiteError> {
+        Ok(self.hpke.setup_sender(key, info, None)?)
+    }
+
+    fn hpke_setup_r(
+        &self,
+        output: &[u8],
+        secret: &HpkeSecretKey,
+        public: &HpkePublicKey,
+        info: &[u8],
+    ) -> Result<Self::HpkeContextR, SuiteError> {
+        Ok(self.hpke.setup_receiver(output, secret, public, info, None)?)
+    }
+
+    fn kem_derive(&self, ikm: &[u8]) -> Result<(HpkeSecretKey, HpkePublicKey), SuiteError> {
+        Ok(self.hpke.derive(ikm)?)
+    }
+
+    fn kem_generate(&self) -> Result<(HpkeSecretKey, HpkePublicKey), SuiteError> {
+        Ok(self.hpke.generate()?)
+    }
+
+    fn kem_public_key_validate(&self, key: &HpkePublicKey) -> Result<(), SuiteError> {
+        Ok(self.hpke.public_key_validate(key)?)
     }
 
     fn random_bytes(&self, out: &mut [u8]) -> Result<(), SuiteError> {
@@ -164,6 +212,17 @@ impl CipherSuiteProvider for SeededSuite {
         let mut seed = Zeroizing::new([0; 32]);
         self.randomness.fill(&mut *seed);
         Ok(signature_keys(&SigningKey::from_seed(*seed)))
+    }
+
+    fn signature_key_derive_public(
+        &self,
+        secret: &SignatureSecretKey,
+    ) -> Result<SignaturePublicKey, SuiteError> {
+        Ok(SignaturePublicKey::new_slice(&signing_key(secret)?.public().0))
+    }
+
+    fn sign(&self, secret: &SignatureSecretKey, data: &[u8]) -> Result<Vec<u8>, SuiteError> {
+        Ok(signing_key(secret)?.sign(b"", data).to_vec())
     }
 
     fn verify(
@@ -185,70 +244,11 @@ pub(super) fn signature_keys(device: &SigningKey) -> (SignatureSecretKey, Signat
     (SignatureSecretKey::new(secret), SignaturePublicKey::new_slice(&public))
 }
 
-/// X25519 whose new keys, those of HPKE's sender among them, come from the generator.
-#[derive(Clone)]
-pub(super) struct SeededDh {
-    ecdh: Ecdh,
-    randomness: Randomness,
-}
-
-impl DhType for SeededDh {
-    type Error = DhError;
-
-    fn dh(&self, secret: &HpkeSecretKey, public: &HpkePublicKey) -> Result<Vec<u8>, DhError> {
-        let shared = self.ecdh.dh(secret, public)?;
-        // Whoever sent a key of small order knows the result, so it's no secret that differs.
-        if shared.iter().all(|byte| *byte == 0) { Err(DhError::SmallOrder) } else { Ok(shared) }
-    }
-
-    fn generate(&self) -> Result<(HpkeSecretKey, HpkePublicKey), DhError> {
-        let mut secret = vec![0; self.secret_key_size()];
-        self.randomness.fill(&mut secret);
-        let secret = HpkeSecretKey::from(secret);
-        let public = self.ecdh.to_public(&secret)?;
-        Ok((secret, public))
-    }
-
-    fn to_public(&self, secret: &HpkeSecretKey) -> Result<HpkePublicKey, DhError> {
-        Ok(self.ecdh.to_public(secret)?)
-    }
-
-    fn bitmask_for_rejection_sampling(&self) -> SamplingMethod {
-        self.ecdh.bitmask_for_rejection_sampling()
-    }
-
-    fn secret_key_size(&self) -> usize {
-        DhType::secret_key_size(&self.ecdh)
-    }
-
-    fn public_key_size(&self) -> usize {
-        DhType::public_key_size(&self.ecdh)
-    }
-
-    fn public_key_validate(&self, key: &HpkePublicKey) -> Result<(), DhError> {
-        Ok(self.ecdh.public_key_validate(key)?)
-    }
-}
-
-/// Why two keys have no secret in common.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DhError {
-    #[error(transparent)]
-    Inner(#[from] EcdhKemError),
-    #[error("the public key is of small order")]
-    SmallOrder,
-}
-
-impl IntoAnyError for DhError {}
-
-/// The generator, shared by all parts of one call into MLS.
-#[derive(Clone)]
-struct Randomness(Arc<Mutex<ChaCha20Rng>>);
-
-impl Randomness {
-    fn fill(&self, bytes: &mut [u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
-    }
+/// Reads what [`signature_keys`] wrote; the public key must be that of the seed.
+fn signing_key(secret: &SignatureSecretKey) -> Result<SigningKey, SuiteError> {
+    let (seed, public) = secret.split_first_chunk::<32>().ok_or(SuiteError::Key)?;
+    let key = SigningKey::from_seed(*seed);
+    if key.public().0 == *public { Ok(key) } else { Err(SuiteError::Key) }
 }
 
 #[cfg(test)]
