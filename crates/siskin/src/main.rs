@@ -26,7 +26,11 @@ mod stop;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{
     cli::{Cli, Command},
@@ -59,22 +63,23 @@ fn run(cli: Cli, out: Output) -> Result<(), Failure> {
     result
 }
 
-/// Logs go to standard error; `RUST_LOG` chooses among them.
+/// Logs to standard error. `RUST_LOG` sets a level for each target: `warn,net=debug`.
 fn start_log(cli: &Cli) {
     let serves = matches!(&cli.command, Command::Node(args) if args.runs());
     let level = match (cli.verbose, serves) {
-        (0, false) => "off",
-        (0, true) => "info",
-        (1, _) => "debug",
-        _ => "trace",
+        (0, false) => LevelFilter::OFF,
+        (0, true) => LevelFilter::INFO,
+        (1, _) => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let colors = Output::new(false).colors_errors();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let chosen = std::env::var("RUST_LOG").ok().and_then(|text| text.parse().ok());
+    let filter = chosen.unwrap_or_else(|| Targets::new().with_default(level));
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let filtered = tracing_subscriber::registry().with(filter);
     if cli.json {
-        log.json().init();
+        filtered.with(log.json()).init();
     } else {
-        log.with_ansi(colors).init();
+        filtered.with(log.with_ansi(Output::new(false).colors_errors())).init();
     }
 }
 
