@@ -114,14 +114,15 @@ const fn edges(
 
 const EVERYTHING: &[&str] = &["*"];
 
-const EDGES: [Edges; 13] = [
+const EDGES: [Edges; 14] = [
     edges("proto", &[], &[]),
     edges("reconcile", &[], &[]),
     edges("crypto", &["proto"], &[]),
-    edges("routing", &["proto", "crypto"], &[]),
-    edges("node", &["proto", "crypto", "reconcile", "routing"], &["store"]),
-    edges("client", &["proto", "crypto"], &["node", "store"]),
+    edges("routing", &["proto", "crypto"], &["testnet"]),
+    edges("node", &["proto", "crypto", "reconcile", "routing"], &["store", "testnet"]),
+    edges("client", &["proto", "crypto"], &["node", "store", "testnet"]),
     edges("store", &["proto"], &[]),
+    edges("testnet", &["proto", "store"], &[]),
     edges("net", &["proto", "store"], &[]),
     edges("siskin", EVERYTHING, &[]),
     edges("sim", EVERYTHING, &[]),
