@@ -18,7 +18,7 @@ fn what_one_publishes_any_other_finds() {
         assert!(requests <= 45 && found.requests <= 12, "{requests} and {}", found.requests);
         assert_eq!(found.record, account(bytes));
     }
-    let links = world.hosts.iter().map(|host| host.links.len()).max();
+    let links = (0..100).map(|number| world.net.peers(number).len()).max();
     assert!(links <= Some(58), "{links:?}");
 }
 
@@ -39,11 +39,11 @@ fn what_a_node_keeps_itself_is_found_at_once() {
     let (key, bytes) = bundle(1, 1);
     world.publish(3, &bytes);
     let (ticket, record) = (9, account(bytes).unwrap());
-    world.command(5, RouterCommand::Lookup { ticket, target: key, insist: false });
+    world.net.command(5, RouterCommand::Lookup { ticket, target: key, insist: false });
     let found = RouterEvent::Found { ticket, record };
-    assert!(world.hosts[5].events.contains(&found), "{:?}", world.hosts[5].events);
+    assert!(world.events(5).contains(&found), "{:?}", world.events(5));
     world.pass(Duration::from_secs(10));
-    let told = world.hosts[5].events.iter().filter(|event| **event == found).count();
+    let told = world.events(5).iter().filter(|event| **event == found).count();
     assert_eq!(told, 1);
 }
 
@@ -55,7 +55,7 @@ fn the_newer_record_wins_wherever_the_older_one_is() {
     world.publish(5, &old);
     world.publish(6, &new);
     assert_eq!(world.look_up(30, key).record, account(new.clone()));
-    // Published again, the old one is refused everywhere, and the newer one goes on.
+    // Published again, the old one is refused everywhere, and the newer one is still found.
     world.publish(7, &old);
     for at in [0, 20, 59] {
         assert_eq!(world.look_up(at, key).record, account(new.clone()));
@@ -71,7 +71,7 @@ fn records_outlive_a_third_of_the_nodes() {
         world.publish(at, bytes);
     }
     for number in (0..100).filter(|number| number % 3 == 1) {
-        world.kill(number);
+        world.net.crash(number);
     }
     for (number, (key, bytes)) in published.iter().enumerate() {
         assert_eq!(world.look_up(3 * number, *key).record, account(bytes.clone()));
@@ -83,9 +83,9 @@ fn all_that_are_left_keep_what_is_published() {
     let mut world = World::new(12);
     world.pass(Duration::from_secs(30));
     for number in [3, 5, 7, 9] {
-        world.kill(number);
+        world.net.crash(number);
     }
-    // Some are asked in vain, which must not end it before the slowest has answered.
+    // Some requests fail, which must not end it before the slowest node has answered.
     let (copies, _) = world.publish(0, &bundle(1, 1).1);
     assert_eq!(copies, 8);
 }
@@ -95,13 +95,17 @@ fn the_dead_hold_up_no_publication() {
     let mut world = World::new(60);
     world.pass(Duration::from_secs(60));
     for number in (0..60).filter(|number| number % 3 == 1) {
-        world.kill(number);
+        world.net.crash(number);
     }
     for number in 0..10 {
-        let began = world.now;
+        let began = world.net.now;
         let (copies, _) = world.publish(3 * number, &bundle(number as u64, 1).1);
         assert!(copies >= 15, "{copies}");
-        // Sooner than a request is given up.
-        assert!(world.now.since(began) < Duration::from_secs(3), "{:?}", world.now.since(began));
+        // Sooner than a request times out.
+        assert!(
+            world.net.now.since(began) < Duration::from_secs(3),
+            "{:?}",
+            world.net.now.since(began)
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Whole networks of routers over an event queue: no sockets, no disk, time that is told.
+//! Whole networks of routers over virtual time.
 
 #![allow(
     clippy::arithmetic_side_effects,

@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use routing::RouterEvent;
+use testnet::RELAYED;
 
-use crate::world::{RELAYED, World};
+use crate::world::World;
 
 #[test]
 fn who_can_be_dialled_learns_it_and_loses_no_connection() {
     let mut world = World::new(4);
     let number = world.add(&[0]);
     world.pass(Duration::from_secs(1));
-    let links = world.hosts[number].links.clone();
+    let links = world.net.peers(number);
     assert_eq!(world.router(number).is_reachable(), None, "nobody has tried");
     world.pass(Duration::from_secs(9));
     assert_eq!(world.router(number).is_reachable(), Some(true));
-    assert_eq!(world.hosts[number].links, links);
-    assert_eq!(world.ended, 0);
+    assert_eq!(world.net.peers(number), links);
+    assert_eq!(world.net.ended, 0);
 }
 
 #[test]
@@ -26,7 +27,7 @@ fn who_cant_be_dialled_is_never_taken_for_one_who_can() {
         let number = world.add_hidden(&[0]);
         // It dials those who let go of it.
         world.pass(Duration::from_secs(20));
-        let events = &world.hosts[number].events;
+        let events = world.events(number);
         let told = events.iter().filter(|event| matches!(event, RouterEvent::Unreachable));
         assert_eq!(told.count(), 1, "{nodes}: {events:?}");
         assert_eq!(world.router(number).is_reachable(), Some(true), "through a relay");
