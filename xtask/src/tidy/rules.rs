@@ -7,6 +7,7 @@ mod circles;
 mod client;
 mod durability;
 mod floors;
+mod named_files;
 mod retired;
 mod signatures;
 mod size;
@@ -21,6 +22,7 @@ pub(super) fn check(sources: &[Source]) -> Vec<Rule> {
         Rule { name: "circles", problems: circles::check(&files) },
         Rule { name: "durability", problems: durability::check(&files) },
         Rule { name: "floors", problems: floors::check(&files) },
+        Rule { name: "named_files", problems: named_files::check(sources) },
         Rule { name: "retired_names", problems: retired::check(&files) },
         Rule { name: "magic_requests", problems: variants::check(&files) },
         Rule { name: "wide_comments", problems: width::check(&files) },

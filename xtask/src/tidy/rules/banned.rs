@@ -1,7 +1,7 @@
 //! Words that engineers of the field don't search for, and what they would write.
 //!
 //! In comments, documents, strings, and names of functions (a test's name is a sentence). What stands
-//! in backticks is quoted.
+//! in backticks is quoted, and so is a block of `text` in a document: it shows a program's output.
 
 use std::path::Path;
 
@@ -26,7 +26,13 @@ pub(super) fn check(files: &[RustFile], sources: &[Source]) -> Vec<Problem> {
 }
 
 fn in_prose(path: &Path, text: &str) -> Vec<Problem> {
-    let lines: Vec<String> = text.lines().map(plain).collect();
+    let mut quoted = false;
+    let prose = |line: &str| {
+        let fence = line.trim_start().strip_prefix("```");
+        quoted = fence.map_or(quoted, |language| language == "text");
+        if quoted { String::new() } else { plain(line) }
+    };
+    let lines: Vec<String> = text.lines().map(prose).collect();
     let following = lines.iter().skip(1).map(String::as_str).chain([""]);
     let lines = (1..).zip(&lines).zip(following).filter(|((_, line), _)| !line.is_empty());
     lines
