@@ -200,7 +200,7 @@ impl Machine for Sender {
                 self.say(0, Body::Hello(Hello { versions: VERSIONS, nonce: self.nonce }));
             }
             Input::Frame(_, frame) => self.frame(frame),
-            Input::Disconnected(_) | Input::Relayed(..) | Input::Tried(..) | Input::Timeout => {}
+            Input::Disconnected(_) | Input::Reached(_) | Input::Timeout => {}
         }
         self.fill();
     }

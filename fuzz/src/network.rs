@@ -95,7 +95,7 @@ impl World {
                 Output::Event(NodeEvent::Registered(account)) => {
                     assert!([ALICE.account(), BOB.account()].contains(&account), "an intruder");
                 }
-                Output::Event(_) | Output::Relay(_) | Output::Tunnel { .. } | Output::Try(..) => {
+                Output::Event(_) | Output::Reach(_) => {
                     panic!("not of a node alone")
                 }
             }

@@ -211,7 +211,7 @@ impl Talk {
                 Output::Event(Event::Done { result: Ok(Reply::Link(link)), .. }) => {
                     person.invite = Some(link);
                 }
-                Output::Relay(_) | Output::Tunnel { .. } | Output::Try(..) => {
+                Output::Reach(_) => {
                     panic!("not of a device")
                 }
                 Output::Connect(..) | Output::Disconnect(_) | Output::Event(_) => {}
@@ -235,7 +235,7 @@ impl Talk {
                     let bytes = prost::Message::encode_to_vec(&proto::wire::Frame::from(&frame));
                     self.people[who].mail.push_back(bytes);
                 }
-                Output::Note(_) | Output::Relay(_) | Output::Tunnel { .. } | Output::Try(..) => {
+                Output::Note(_) | Output::Reach(_) => {
                     panic!("not of a node")
                 }
                 Output::Connect(..) | Output::Disconnect(_) | Output::Event(_) => {}

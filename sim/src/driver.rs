@@ -250,9 +250,7 @@ impl<M: Machine> Driver<M> {
                 Output::Connect(..)
                 | Output::Disconnect(_)
                 | Output::Transmit(..)
-                | Output::Relay(_)
-                | Output::Tunnel { .. }
-                | Output::Try(..)
+                | Output::Reach(_)
                 | Output::Event(_)
                     if process.uncommitted && !self.hasty =>
                 {
@@ -261,9 +259,7 @@ impl<M: Machine> Driver<M> {
                 Output::Connect(..)
                 | Output::Disconnect(_)
                 | Output::Transmit(..)
-                | Output::Relay(_)
-                | Output::Tunnel { .. }
-                | Output::Try(..)
+                | Output::Reach(_)
                 | Output::Event(_) => self.carry_out(output, stage),
             }
         }
@@ -318,11 +314,7 @@ impl<M: Machine> Driver<M> {
             Output::Event(event) => self.events.push(event),
             // Applied where they came out, see `drain`; and there are no packets here that could be
             // relayed, see `spec/faults.md`, section 4.
-            Output::Commit(_)
-            | Output::Note(_)
-            | Output::Relay(_)
-            | Output::Tunnel { .. }
-            | Output::Try(..) => {}
+            Output::Commit(_) | Output::Note(_) | Output::Reach(_) => {}
         }
     }
 }
@@ -530,8 +522,7 @@ fn frame<C>(input: &Input<C>) -> Option<(Peer, Frame)> {
         Input::Command(_)
         | Input::Connected(..)
         | Input::Disconnected(_)
-        | Input::Relayed(..)
-        | Input::Tried(..)
+        | Input::Reached(_)
         | Input::Timeout => None,
     }
 }

@@ -213,7 +213,7 @@ impl Liar {
                 Some(input)
             }
             Input::Timeout => due.is_some_and(|due| due <= now).then_some(input),
-            Input::Command(_) | Input::Relayed(..) | Input::Tried(..) => Some(input),
+            Input::Command(_) | Input::Reached(_) => Some(input),
         }
     }
 
@@ -229,9 +229,7 @@ impl Liar {
             Output::Commit(_)
             | Output::Note(_)
             | Output::Connect(..)
-            | Output::Relay(_)
-            | Output::Tunnel { .. }
-            | Output::Try(..)
+            | Output::Reach(_)
             | Output::Event(_) => {
                 self.mouth.pass(output);
             }

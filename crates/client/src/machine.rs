@@ -157,7 +157,7 @@ impl Machine for Client {
             Input::Frame(peer, frame) => client.frame(step, &NodeId(peer.0), frame),
             Input::Disconnected(peer) => client.disconnected(step, &NodeId(peer.0)),
             // It asks for no relays: nobody dials a device.
-            Input::Relayed(..) | Input::Tried(..) => {}
+            Input::Reached(_) => {}
             Input::Timeout => client.timeout(step),
         });
     }

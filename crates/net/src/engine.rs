@@ -10,7 +10,7 @@ use std::{
     thread::{self, Thread},
 };
 
-use proto::{Body, Code, Frame, Input, Machine, Output, Peer, RelayPort};
+use proto::{Body, Code, Frame, Input, Machine, Output, Peer, Reach, Reached, RelayPort};
 use store::{Store, StoreError};
 use tokio::sync::mpsc;
 
@@ -151,13 +151,13 @@ impl<M: Machine, S: Store> Engine<M, S> {
     /// Tells the machine of the relays that it asked for, and of whom it had tried to reach.
     fn take_answers(&mut self, room: &mut Room) -> Result<bool, StoreError> {
         let relayed = std::mem::take(&mut self.work.relayed);
-        let relayed = relayed.into_iter().map(|(peer, port)| Input::Relayed(peer, port));
-        let tried = self.hub.tried().into_iter().map(|(peer, there)| Input::Tried(peer, there));
+        let relayed = relayed.into_iter().map(|(peer, port)| Reached::Relayed(peer, port));
+        let tried = self.hub.tried().into_iter().map(|(peer, there)| Reached::Tried(peer, there));
         let answers: Vec<_> = relayed.chain(tried).collect();
         let busy = !answers.is_empty();
         for answer in answers {
             room.take(0);
-            self.input(answer)?;
+            self.input(Input::Reached(answer))?;
         }
         Ok(busy)
     }
@@ -269,9 +269,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
                 Output::Connect(..)
                 | Output::Disconnect(_)
                 | Output::Transmit(..)
-                | Output::Relay(_)
-                | Output::Tunnel { .. }
-                | Output::Try(..)
+                | Output::Reach(_)
                 | Output::Event(_) => {
                     if self.work.uncommitted {
                         self.work.held.push(output);
@@ -315,20 +313,26 @@ impl<M: Machine, S: Store> Engine<M, S> {
             Output::Connect(peer, addresses) => self.hub.dial(peer, addresses),
             Output::Disconnect(peer) => self.hub.hang_up(&peer),
             Output::Event(event) => self.events.push(event),
-            Output::Relay(peer) => {
+            Output::Reach(reach) => self.reach(reach),
+            // Applied where they came out; see `drain`.
+            Output::Commit(_) | Output::Note(_) => {}
+        }
+    }
+
+    fn reach(&mut self, reach: Reach) {
+        match reach {
+            Reach::Relay(peer) => {
                 if self.work.links.contains_key(&peer) {
                     let port = self.work.relays.open(&self.hub, peer);
                     self.work.relayed.push((peer, port));
                 }
             }
-            Output::Tunnel { through, at, token } => {
+            Reach::Tunnel { through, at, token } => {
                 if self.work.links.contains_key(&through) {
                     self.work.relays.tunnel(&self.hub, through, at, token);
                 }
             }
-            Output::Try(peer, addresses) => self.hub.try_to_reach(peer, addresses),
-            // Applied where they came out; see `drain`.
-            Output::Commit(_) | Output::Note(_) => {}
+            Reach::Try(peer, addresses) => self.hub.try_to_reach(peer, addresses),
         }
     }
 

@@ -17,8 +17,8 @@
 //! the driver hold more than fixed amounts of memory: a peer that sends too fast is read more
 //! slowly, one that does not read loses its connection. Specified in `spec/transport.md`.
 //!
-//! A peer that can't be dialled is reached through a port of a driver that it is connected to; see
-//! [`Output::Relay`](proto::Output::Relay) and [`Output::Tunnel`](proto::Output::Tunnel).
+//! A peer that cannot be dialled is reached through a port of a driver that it is connected to; see
+//! [`Reach`](proto::Reach).
 //!
 //! This is the only asynchronous library of the workspace and the only one that reads the clock or
 //! asks the operating system for randomness.

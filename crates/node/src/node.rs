@@ -206,8 +206,7 @@ impl Machine for Node {
             Input::Connected(peer, met_at) => self.connected(peer, met_at, &mut draft, now),
             Input::Frame(peer, frame) => durability = self.frame(peer, frame, &mut draft, now),
             Input::Disconnected(peer) => self.disconnected(peer, &mut draft, now),
-            Input::Relayed(peer, port) => self.relayed(peer, port, &mut draft, now),
-            Input::Tried(peer, is_there) => self.tried(peer, is_there, &mut draft, now),
+            Input::Reached(reached) => self.on_reached(reached, &mut draft, now),
             Input::Timeout => {
                 let expired = self.logs.sweep(&mut draft, &mut self.quota, now);
                 let counters = &mut self.counting.counters;

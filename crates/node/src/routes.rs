@@ -12,7 +12,7 @@ use std::{
 
 use proto::{
     AccountId, Body, Code, Frame, Gauge, Input, Instant, Key, Machine, OpenError, Output, Peer,
-    Record, RelayPort, Rows, Seed,
+    Reached, Record, Rows, Seed,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -145,20 +145,9 @@ impl Routes {
         self.router.handle(Input::Frame(peer, frame), now, rows);
     }
 
-    /// The driver has opened a port for a peer, or has none.
-    pub(crate) fn relayed(
-        &mut self,
-        peer: Peer,
-        port: Option<RelayPort>,
-        now: Instant,
-        rows: &dyn Rows,
-    ) {
-        self.router.handle(Input::Relayed(peer, port), now, rows);
-    }
-
-    /// The driver has tried whether a peer can be dialled.
-    pub(crate) fn tried(&mut self, peer: Peer, is_there: bool, now: Instant, rows: &dyn Rows) {
-        self.router.handle(Input::Tried(peer, is_there), now, rows);
+    /// Hands the driver's answer to the router.
+    pub(crate) fn on_reached(&mut self, reached: Reached, now: Instant, rows: &dyn Rows) {
+        self.router.handle(Input::Reached(reached), now, rows);
     }
 
     pub(crate) fn timeout(&mut self, now: Instant, rows: &dyn Rows) {

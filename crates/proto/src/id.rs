@@ -152,6 +152,11 @@ impl fmt::Display for EnvelopeId {
     }
 }
 
+/// The other end of a connection, known by the Ed25519 key that it has proved to hold.
+///
+/// A node's [`NodeId`], or the key that a device uses towards this one node.
+pub type Peer = PublicKey;
+
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         hex(&self.0, f)

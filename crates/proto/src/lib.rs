@@ -21,6 +21,7 @@ mod id;
 pub mod limits;
 mod machine;
 mod network;
+mod reach;
 mod routing;
 mod rows;
 mod time;
@@ -38,10 +39,11 @@ pub use frame::{
 };
 pub use gauge::Gauge;
 pub use id::{
-    AccountId, EnvelopeId, Key, LogId, NodeAddress, NodeId, ParseError, PublicKey, Reference,
+    AccountId, EnvelopeId, Key, LogId, NodeAddress, NodeId, ParseError, Peer, PublicKey, Reference,
 };
-pub use machine::{Input, Machine, OpenError, Output, Peer, RelayPort, RelayToken, Seed};
+pub use machine::{Input, Machine, OpenError, Output, Seed};
 pub use network::{Network, is_public, networks};
+pub use reach::{Reach, Reached, RelayPort, RelayToken};
 pub use routing::{
     Contact, Fact, FactId, Gossip, Hop, HopOutcome, Query, Record, Routing, pack, unpack,
 };

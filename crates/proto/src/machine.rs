@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
-use crate::{Frame, Instant, PublicKey, Rows, WriteBatch};
+use crate::{Frame, Instant, Peer, Reach, Reached, Rows, WriteBatch};
 
 /// A protocol part. It has no clock, socket, disk, thread or randomness of its own.
 ///
@@ -59,10 +59,8 @@ pub enum Input<C> {
     Frame(Peer, Frame),
     /// A peer is gone; what was not accepted may be lost.
     Disconnected(Peer),
-    /// The answer to [`Output::Relay`]: nothing if no port could be had.
-    Relayed(Peer, Option<RelayPort>),
-    /// The answer to [`Output::Try`]: whether the peer was there.
-    Tried(Peer, bool),
+    /// The driver answers an [`Output::Reach`].
+    Reached(Reached),
     /// The time that [`Machine::poll_timeout`] named has come.
     Timeout,
 }
@@ -81,49 +79,10 @@ pub enum Output<E> {
     Disconnect(Peer),
     /// Say this. Dropped if there is no connection.
     Transmit(Peer, Frame),
-    /// Open a port of this host through which others reach this peer, who can't be dialled. It
-    /// lives as long as the connection to the peer. Dropped if there is none; a second time, the
-    /// answer is the same port.
-    Relay(Peer),
-    /// Let others reach this machine through the port that `through` has opened for it. It lives
-    /// as long as the connection to `through`, dropped if there is none; a newer one takes the
-    /// place of an older.
-    Tunnel {
-        /// The peer whose port it is.
-        through: Peer,
-        /// Its address and the port.
-        at: SocketAddr,
-        /// What the port was opened with.
-        token: RelayToken,
-    },
-    /// Find out whether this peer can be dialled at one of these addresses, by a connection apart
-    /// from the one that there may be, and from another port. Answered within 3 s.
-    Try(Peer, Vec<SocketAddr>),
+    /// Help peers that cannot be dialled to be reached. Only nodes ask for this.
+    Reach(Reach),
     /// Tell the application.
     Event(E),
-}
-
-/// The other end of a connection, known by the Ed25519 key it has proved to hold: a node's
-/// [`NodeId`](crate::NodeId), or the key that a device uses towards this one node.
-pub type Peer = PublicKey;
-
-/// A port through which a peer is reached that can't be dialled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RelayPort {
-    /// Of this host, at each address where it listens.
-    pub port: u16,
-    /// For the peer alone.
-    pub token: RelayToken,
-}
-
-/// By which a relay knows the one for whom it has opened a port.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct RelayToken(pub [u8; 16]);
-
-impl fmt::Debug for RelayToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RelayToken(..)")
-    }
 }
 
 /// Thirty-two fresh random bytes from the driver.

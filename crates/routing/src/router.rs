@@ -25,7 +25,7 @@ use crate::{
     table::{Missed, Table},
 };
 
-use self::{errands::Errands, reach::Reach, upkeep::Upkeep};
+use self::{errands::Errands, reach::Reachability, upkeep::Upkeep};
 
 /// One node's part in routing.
 ///
@@ -42,7 +42,7 @@ pub struct Router {
     gossip: Gossip,
     errands: Errands,
     upkeep: Upkeep,
-    reach: Reach,
+    reach: Reachability,
     /// Where this node is reached instead of where it was told to be, if that is so.
     relayed_at: Option<Vec<SocketAddr>>,
     /// Dials for others: an attacker could have many nodes dial one address.
@@ -101,7 +101,7 @@ impl Machine for Router {
             gossip: Gossip::new(gossip, ChaCha20Rng::from_rng(&mut rng)),
             errands: Errands::default(),
             upkeep,
-            reach: Reach::new(now),
+            reach: Reachability::new(now),
             relayed_at: None,
             probes: Allowance::new(PROBES_PER_S, now),
             counters: RouterCounters::default(),
@@ -130,8 +130,7 @@ impl Machine for Router {
                 self.gossip.disconnected(node_of(peer), now);
                 self.relay_lost(&node_of(peer), now, rows);
             }
-            Input::Relayed(peer, port) => self.relayed(peer, port),
-            Input::Tried(peer, is_there) => self.tried(&node_of(peer), is_there),
+            Input::Reached(reached) => self.on_reached(reached),
             Input::Timeout => self.timeout(now, rows),
         }
         self.settle(now, rows);

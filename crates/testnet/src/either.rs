@@ -89,8 +89,7 @@ fn map_input<C, D>(input: Input<C>, command: fn(C) -> D) -> Input<D> {
         Input::Connected(peer, at) => Input::Connected(peer, at),
         Input::Frame(peer, frame) => Input::Frame(peer, frame),
         Input::Disconnected(peer) => Input::Disconnected(peer),
-        Input::Relayed(peer, port) => Input::Relayed(peer, port),
-        Input::Tried(peer, reached) => Input::Tried(peer, reached),
+        Input::Reached(reached) => Input::Reached(reached),
         Input::Timeout => Input::Timeout,
     }
 }
@@ -102,9 +101,7 @@ fn map_output<E, F>(output: Output<E>, event: fn(E) -> F) -> Output<F> {
         Output::Connect(peer, at) => Output::Connect(peer, at),
         Output::Disconnect(peer) => Output::Disconnect(peer),
         Output::Transmit(peer, frame) => Output::Transmit(peer, frame),
-        Output::Relay(peer) => Output::Relay(peer),
-        Output::Tunnel { through, at, token } => Output::Tunnel { through, at, token },
-        Output::Try(peer, at) => Output::Try(peer, at),
+        Output::Reach(reach) => Output::Reach(reach),
         Output::Event(told) => Output::Event(event(told)),
     }
 }

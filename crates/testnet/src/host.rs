@@ -7,8 +7,8 @@ use std::{
 };
 
 use proto::{
-    Direction, Frame, FrameReader, Gauge, Input, Instant, Machine, Output, Peer, Rows, Seed, Table,
-    write_frame,
+    Direction, Frame, FrameReader, Gauge, Input, Instant, Machine, Output, Peer, Reach, Rows, Seed,
+    Table, write_frame,
 };
 use store::{Memory, Store};
 
@@ -191,14 +191,14 @@ impl<M: Machine> Host<M> {
                 self.hung_up.push(peer);
                 self.requests.push(Request::HangUp(peer));
             }
-            Output::Relay(peer) if self.relays => self.requests.push(Request::Relay(peer)),
-            Output::Tunnel { .. } if self.relays => {}
-            Output::Try(peer, at) if self.relays => self.requests.push(Request::Try(peer, at)),
-            Output::Commit(_)
-            | Output::Note(_)
-            | Output::Relay(_)
-            | Output::Tunnel { .. }
-            | Output::Try(..) => panic!("unexpected output"),
+            Output::Reach(Reach::Relay(peer)) if self.relays => {
+                self.requests.push(Request::Relay(peer));
+            }
+            Output::Reach(Reach::Tunnel { .. }) if self.relays => {}
+            Output::Reach(Reach::Try(peer, at)) if self.relays => {
+                self.requests.push(Request::Try(peer, at));
+            }
+            Output::Commit(_) | Output::Note(_) | Output::Reach(_) => panic!("unexpected output"),
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Body, Frame, Gauge, Input, Instant, Machine, Peer, RelayPort, RelayToken};
+use proto::{Body, Frame, Gauge, Input, Instant, Machine, Peer, Reached, RelayPort, RelayToken};
 
 use crate::{Host, START, host::Request};
 
@@ -371,11 +371,11 @@ impl<M: Machine> Net<M> {
             }
             Event::Relayed { at, peer } => {
                 let port = RelayPort { port: RELAYED, token: RelayToken([7; 16]) };
-                self.input(at, Input::Relayed(peer, Some(port)));
+                self.input(at, Input::Reached(Reached::Relayed(peer, Some(port))));
             }
             Event::Tried { at, peer, to } => {
                 let reached = to.is_some_and(|to| self.hosts[to].machine.is_some());
-                self.input(at, Input::Tried(peer, reached));
+                self.input(at, Input::Reached(Reached::Tried(peer, reached)));
             }
         }
     }

@@ -49,7 +49,7 @@ impl Machine for Counter {
                 self.alarm = None;
                 self.outputs.push_back(Output::Event(ALARM));
             }
-            Input::Relayed(..) | Input::Tried(..) => panic!("not asked for"),
+            Input::Reached(_) => panic!("not asked for"),
         }
     }
 

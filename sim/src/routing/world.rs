@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration};
 use crypto::{SigningKey, Verifier};
 use proto::{
     Frame, FrameReader, Input, Instant, Machine, NodeAddress, NodeId, Output, Peer, PublicKey,
-    Rows, Seed, Table, write_frame,
+    Reach, Reached, Rows, Seed, Table, write_frame,
 };
 use routing::{Defences, Router, RouterCommand, RouterConfig, RouterEvent};
 use sha2::{Digest, Sha256};
@@ -324,7 +324,9 @@ impl World {
                     self.handle(at, Input::Disconnected(peer));
                 }
             }
-            What::Tried { at, peer, is_there } => self.handle(at, Input::Tried(peer, is_there)),
+            What::Tried { at, peer, is_there } => {
+                self.handle(at, Input::Reached(Reached::Tried(peer, is_there)));
+            }
             What::Wake(host) => self.wake(host),
         }
     }
@@ -394,8 +396,10 @@ impl World {
                 Some(Output::Disconnect(peer)) => self.hang_up(host, peer),
                 Some(Output::Transmit(peer, frame)) => self.transmit(host, peer, frame),
                 // There are no NATs here.
-                Some(Output::Relay(_) | Output::Tunnel { .. }) => {}
-                Some(Output::Try(peer, addresses)) => self.try_to_dial(host, peer, &addresses),
+                Some(Output::Reach(Reach::Relay(_) | Reach::Tunnel { .. })) => {}
+                Some(Output::Reach(Reach::Try(peer, addresses))) => {
+                    self.try_to_dial(host, peer, &addresses);
+                }
                 Some(Output::Event(event)) => {
                     self.heard.push(Heard { at: self.now, event });
                 }

@@ -113,7 +113,7 @@ impl<M: Machine> Host<M> {
                     self.wanted.remove(&peer);
                     self.hung_up.push(peer);
                 }
-                Output::Relay(_) | Output::Tunnel { .. } | Output::Try(..) => {
+                Output::Reach(_) => {
                     panic!("nobody is behind a NAT")
                 }
             }

@@ -8,7 +8,7 @@ use std::{
 
 use proto::{
     Body, Code, Expiry, Extension, Frame, Input, Instant, Kind, Machine, OpenError, Output, Peer,
-    RelayPort, RelayToken, Rows, Seed, Table, WriteBatch,
+    Reach, Reached, RelayPort, RelayToken, Rows, Seed, Table, WriteBatch,
 };
 use store::Store;
 
@@ -89,11 +89,15 @@ impl Machine for Echo {
             Input::Command(Tell::Say(peer, frame)) => {
                 outputs.push_back(Output::Transmit(peer, frame));
             }
-            Input::Command(Tell::Relay(peer)) => outputs.push_back(Output::Relay(peer)),
-            Input::Command(Tell::Tunnel(through, at, token)) => {
-                outputs.push_back(Output::Tunnel { through, at, token });
+            Input::Command(Tell::Relay(peer)) => {
+                outputs.push_back(Output::Reach(Reach::Relay(peer)));
             }
-            Input::Command(Tell::Try(peer, at)) => outputs.push_back(Output::Try(peer, at)),
+            Input::Command(Tell::Tunnel(through, at, token)) => {
+                outputs.push_back(Output::Reach(Reach::Tunnel { through, at, token }));
+            }
+            Input::Command(Tell::Try(peer, at)) => {
+                outputs.push_back(Output::Reach(Reach::Try(peer, at)));
+            }
             Input::Connected(peer, met_at) => {
                 outputs.push_back(Output::Event(Told::Connected(peer, met_at)));
             }
@@ -120,10 +124,10 @@ impl Machine for Echo {
                 }
                 outputs.push_back(Output::Event(Told::Frame(frame)));
             }
-            Input::Relayed(peer, port) => {
+            Input::Reached(Reached::Relayed(peer, port)) => {
                 outputs.push_back(Output::Event(Told::Relayed(peer, port)));
             }
-            Input::Tried(peer, is_there) => {
+            Input::Reached(Reached::Tried(peer, is_there)) => {
                 outputs.push_back(Output::Event(Told::Tried(peer, is_there)));
             }
             Input::Timeout => {}

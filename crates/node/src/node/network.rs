@@ -2,7 +2,7 @@
 //! wants.
 
 use proto::{
-    AccountId, Body, Code, Draft, Frame, Instant, Key, Output, Peer, Query, RelayPort, Rows,
+    AccountId, Body, Code, Draft, Frame, Instant, Key, Output, Peer, Query, Reached, Rows,
 };
 use routing::{LookedUp, RouterCommand, RouterEvent};
 
@@ -156,30 +156,10 @@ impl Node {
         }
     }
 
-    /// The driver has opened a port for a node that can't be dialled, or has none.
-    pub(super) fn relayed(
-        &mut self,
-        peer: Peer,
-        port: Option<RelayPort>,
-        draft: &mut Draft<'_>,
-        now: Instant,
-    ) {
+    /// Hands the driver's answer to the router.
+    pub(super) fn on_reached(&mut self, reached: Reached, draft: &mut Draft<'_>, now: Instant) {
         if let Some(routes) = &mut self.routes {
-            routes.relayed(peer, port, now, draft);
-            self.carry_out(draft, now);
-        }
-    }
-
-    /// The driver has tried whether a peer can be dialled.
-    pub(super) fn tried(
-        &mut self,
-        peer: Peer,
-        is_there: bool,
-        draft: &mut Draft<'_>,
-        now: Instant,
-    ) {
-        if let Some(routes) = &mut self.routes {
-            routes.tried(peer, is_there, now, draft);
+            routes.on_reached(reached, now, draft);
             self.carry_out(draft, now);
         }
     }
@@ -217,13 +197,7 @@ impl Node {
                         self.goodbye(peer, draft, now);
                     }
                 }
-                Output::Relay(peer) => self.replies.push_back(Output::Relay(peer)),
-                Output::Tunnel { through, at, token } => {
-                    self.replies.push_back(Output::Tunnel { through, at, token });
-                }
-                Output::Try(peer, addresses) => {
-                    self.replies.push_back(Output::Try(peer, addresses));
-                }
+                Output::Reach(reach) => self.replies.push_back(Output::Reach(reach)),
                 Output::Event(event) => self.router_says(event, draft, now),
             }
         }

@@ -10,7 +10,7 @@ use crypto::SigningKey;
 use node::{Node, NodeCommand, NodeConfig, NodeEvent};
 use proto::{
     Body, Frame, Hello, Input, Instant, Machine, NodeAddress, NodeId, Output, Peer, PublicKey,
-    Record, Routing, Seed, VERSIONS,
+    Reach, Reached, Record, Routing, Seed, VERSIONS,
 };
 use routing::RouterConfig;
 use store::{Memory, Store};
@@ -255,11 +255,11 @@ impl Network {
                 }
                 Output::Disconnect(peer) => self.close(at, peer),
                 // There are no NATs here.
-                Output::Relay(_) | Output::Tunnel { .. } => {}
-                Output::Try(peer, _) => {
+                Output::Reach(Reach::Relay(_) | Reach::Tunnel { .. }) => {}
+                Output::Reach(Reach::Try(peer, _)) => {
                     let to = self.by_peer(&peer);
                     let is_there = to.is_some_and(|to| self.hosts[to].node.is_some());
-                    let answer = Box::new(Input::Tried(peer, is_there));
+                    let answer = Box::new(Input::Reached(Reached::Tried(peer, is_there)));
                     self.enter(LATENCY * 2, What::Input(at, answer));
                 }
                 Output::Transmit(peer, frame) => match self.by_peer(&peer) {

@@ -124,11 +124,7 @@ impl World {
                 Output::Connect(peer, addresses) => {
                     self.wanted.insert(peer, addresses);
                 }
-                Output::Commit(_)
-                | Output::Note(_)
-                | Output::Relay(_)
-                | Output::Tunnel { .. }
-                | Output::Try(..) => {
+                Output::Commit(_) | Output::Note(_) | Output::Reach(_) => {
                     panic!("unexpected output")
                 }
             }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use proto::{
-    Body, Code, Contact, Gauge, Instant, NodeId, Output, Peer, PublicKey, RelayPort, RelayToken,
-    Routing, Rows,
+    Body, Code, Contact, Gauge, Instant, NodeId, Output, Peer, PublicKey, Reach, Reached,
+    RelayPort, RelayToken, Routing, Rows,
 };
 use rand_core::Rng;
 
@@ -18,7 +18,7 @@ use crate::RouterEvent;
 
 /// What is known of being reached.
 #[derive(Debug)]
-pub(super) struct Reach {
+pub(super) struct Reachability {
     state: State,
     /// Through whom this node is reached.
     through: Option<NodeId>,
@@ -40,7 +40,7 @@ enum State {
     Unreachable { at: Instant },
 }
 
-impl Reach {
+impl Reachability {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             state: State::Asking { in_vain: 0, at: now.after(FIRST) },
@@ -136,12 +136,20 @@ impl Router {
             return Err(Code::Busy);
         }
         self.reach.tried.insert(contact.node, asker);
-        self.outputs.push_back(Output::Try(PublicKey(contact.node.0), contact.addresses));
+        self.outputs
+            .push_back(Output::Reach(Reach::Try(PublicKey(contact.node.0), contact.addresses)));
         Ok(())
     }
 
-    /// The driver has found out.
-    pub(super) fn tried(&mut self, node: &NodeId, is_there: bool) {
+    /// Takes an answer of the driver.
+    pub(super) fn on_reached(&mut self, reached: Reached) {
+        match reached {
+            Reached::Relayed(peer, port) => self.on_relayed(peer, port),
+            Reached::Tried(peer, is_there) => self.on_tried(&NodeId(peer.0), is_there),
+        }
+    }
+
+    fn on_tried(&mut self, node: &NodeId, is_there: bool) {
         if let Some((asker, request)) = self.reach.tried.remove(node) {
             self.reply(asker, request, Body::Routing(Routing::Probed(Some(is_there))));
         }
@@ -156,12 +164,12 @@ impl Router {
         }
         self.reach.given.remove(&from);
         self.reach.asked.insert(from, request);
-        self.outputs.push_back(Output::Relay(PublicKey(from.0)));
+        self.outputs.push_back(Output::Reach(Reach::Relay(PublicKey(from.0))));
         Ok(())
     }
 
     /// The driver has opened a port for a node, or has none.
-    pub(super) fn relayed(&mut self, peer: Peer, port: Option<RelayPort>) {
+    fn on_relayed(&mut self, peer: Peer, port: Option<RelayPort>) {
         let node = NodeId(peer.0);
         let Some(request) = self.reach.asked.remove(&node) else { return };
         let Some(RelayPort { port, token }) = port else {
@@ -187,7 +195,7 @@ impl Router {
         let State::Unreachable { .. } = self.reach.state else { return };
         self.reach.through = Some(through);
         let (through, token) = (PublicKey(through.0), RelayToken(token));
-        self.outputs.push_back(Output::Tunnel { through, at, token });
+        self.outputs.push_back(Output::Reach(Reach::Tunnel { through, at, token }));
         self.set_relayed(addresses, now, rows);
     }
 

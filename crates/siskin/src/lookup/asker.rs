@@ -64,11 +64,7 @@ impl Machine for Asker {
                 self.say(peer, Frame::new(Body::Hello(hello)));
             }
             Input::Frame(peer, frame) => self.frame(peer, frame, now),
-            Input::Command(())
-            | Input::Disconnected(_)
-            | Input::Relayed(..)
-            | Input::Tried(..)
-            | Input::Timeout => {}
+            Input::Command(()) | Input::Disconnected(_) | Input::Reached(_) | Input::Timeout => {}
         }
     }
 

@@ -187,7 +187,7 @@ impl World {
                     }
                 }
                 Output::Note(_) => panic!("a node notes nothing"),
-                Output::Relay(_) | Output::Tunnel { .. } | Output::Try(..) => {
+                Output::Reach(_) => {
                     panic!("a node relays nothing")
                 }
                 Output::Event(_) | Output::Connect(..) | Output::Disconnect(_) => {}
@@ -213,7 +213,7 @@ impl World {
                 Output::Event(event) => device.events.push(event),
                 Output::Connect(..) => wants_link = true,
                 Output::Disconnect(_) => {}
-                Output::Relay(_) | Output::Tunnel { .. } | Output::Try(..) => {
+                Output::Reach(_) => {
                     panic!("a device relays nothing")
                 }
             }
