@@ -60,7 +60,7 @@ fn program(arguments: &[&str]) -> &'static str {
     if own { NEXTEST } else { "cargo" }
 }
 
-/// Whoever has nothing but Rust gets nextest too, in `target/` and nowhere else.
+/// Installs nextest in `target/` if it is missing, so that Rust alone is enough.
 fn nextest_is_there() -> Result<(), Box<dyn Error>> {
     let version = ["nextest", "--version"];
     let found = Command::new(program(&version)).args(version).stderr(Stdio::null()).status()?;

@@ -13,8 +13,8 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Box<d
     if status.success() { Ok(()) } else { process::exit(status.code().unwrap_or(1)) }
 }
 
-/// A step of `cargo xtask ci`: random seeds, every named scenario, the loss of any node, and the same
-/// trace each time.
+/// A step of `cargo xtask ci`: random seeds, every named scenario, the loss of any node, and the
+/// same trace each time.
 pub(crate) fn survives() -> Result<(), Box<dyn Error>> {
     succeed(simulator().args(["--locked", "--", "--seeds", SEEDS]))?;
     succeed(simulator().args(["--locked", "--", "--all"]))?;

@@ -15,8 +15,8 @@ pub(super) struct Import {
     pub(super) line: usize,
 }
 
-/// Returns the imports between the product's files below `source`, each pair of files once, with the
-/// first line that says so.
+/// Returns the imports between the product's files below `source`, each pair of files once, with
+/// the first line that says so.
 pub(super) fn of_crate(files: &[RustFile], source: &str) -> Vec<Import> {
     let graph = Graph::new(files, Path::new(source));
     let mut imports: BTreeMap<(&Path, &Path), usize> = BTreeMap::new();

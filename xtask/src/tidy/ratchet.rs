@@ -1,9 +1,9 @@
 //! Ratchets: rules that are not kept everywhere yet.
 //!
-//! `xtask/tidy.toml` lists for each rule the files that still break it and how often. The count of a
-//! crate never rises; within a crate violations may move, so that code can. A count that fell is
-//! written down with `cargo xtask tidy --update`: continuous integration demands it, because
-//! progress that nobody wrote down can be lost again. A rule without a list is absolute.
+//! `xtask/tidy.toml` lists for each rule the files that still break it and how often. The count of
+//! a crate never rises; within a crate violations may move, so that code can. A count that fell is
+//! recorded with `cargo xtask tidy --update`; continuous integration demands it, because unrecorded
+//! progress can be lost again. A rule without a list is absolute.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

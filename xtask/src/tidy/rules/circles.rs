@@ -1,7 +1,7 @@
 //! Files that import each other, directly or through others, can only be read together.
 //!
-//! A file imports another if a path in it (in a `use`, or written out in code) leads to something in
-//! that other file. Four things are no imports:
+//! A file imports another if a path in it (in a `use`, or written out in code) leads to something
+//! in that other file. Four things are no imports:
 //! - a `mod` declaration;
 //! - a type of a module above that the file adds methods to: an `impl` spread over a module and its
 //!   children is one thing in several files;

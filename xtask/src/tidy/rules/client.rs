@@ -2,7 +2,7 @@
 //!
 //! A method of `Client` can reach every concern, so nothing stops it from tying two together. Only
 //! `machine.rs` may do that: it is the page on which all flow between concerns stands. For the same
-//! reason nobody is handed a `Client`, and no module opens its fields to others.
+//! reason no function takes a `Client`, and no module opens its fields to others.
 
 use super::{RustFile, client_files};
 use crate::tidy::{Problem, ratchet::Rule, rust::closing};
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_handed_the_client() {
+    fn no_function_takes_the_client() {
         let text = "fn a(b: &mut Client) {}\nfn c(d: &ClientId) {}\n";
         let found = told(&parameters(&file("crates/client/src/a.rs", text)));
         let wrong = "crates/client/src/a.rs:1: `a` takes the whole client; hand in what it needs";

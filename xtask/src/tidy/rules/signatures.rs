@@ -48,8 +48,8 @@ fn is_tuple_pattern(function: &Function) -> bool {
     function.parameters.iter().any(|parameter| parameter.starts_with('('))
 }
 
-/// Only methods that change the machine: what encodes or checks a frame is no handler, and what sends
-/// one says so.
+/// Only methods that change the machine: what encodes or checks a frame is no handler, and what
+/// sends one says so.
 fn is_unnamed_handler(function: &Function) -> bool {
     let changes = function.parameters.first().is_some_and(|first| first == "&mut self");
     let takes =

@@ -1,6 +1,7 @@
 //! Sizes up to which a reader keeps the whole in mind: 500 lines of a file, 70 of a function.
 //!
-//! The client's machine is excepted: it is one page of dispatch, and cutting it would hide the flow.
+//! The client's machine is excepted: it is one page of dispatch, and cutting it would hide the
+//! flow.
 
 use std::path::Path;
 
