@@ -8,7 +8,7 @@ use crate::LogId;
 pub struct Compare {
     /// Whose entries are compared; without one, the logs that both nodes hold.
     pub log: Option<LogId>,
-    /// Drawn for this comparison, so that nobody has chosen ids for it.
+    /// Random per comparison, so that an attacker can't have chosen ids for it.
     pub key: [u8; 16],
     /// Only items of this part are compared.
     pub part: Part,
@@ -27,8 +27,8 @@ impl Part {
     /// Of all ids.
     pub const ALL: Self = Self { depth: 0, bits: 0 };
 
-    /// Of those that begin with `depth` bits, at most [`DEPTH_MAX`](Self::DEPTH_MAX), which are those
-    /// of `bits`.
+    /// Of those that begin with `depth` bits, at most [`DEPTH_MAX`](Self::DEPTH_MAX), which are
+    /// those of `bits`.
     pub fn new(depth: u32, bits: u32) -> Option<Self> {
         let fits = depth <= Self::DEPTH_MAX && bits.checked_shr(depth) == Some(0);
         fits.then_some(Self { depth, bits })

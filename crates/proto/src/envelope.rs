@@ -211,8 +211,8 @@ impl Extension {
     }
 }
 
-/// What a log starts from; its hash is the log's id, so that whoever holds it can tell the log's
-/// kind and first key without trusting anyone.
+/// What a log starts from; its hash is the log's id, so that any holder can verify the log's kind
+/// and first key without trusting anyone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogGenesis {
     /// An account's inbox.

@@ -10,7 +10,7 @@ use crate::{
 /// One utterance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Chosen by whoever asks, echoed by whoever answers; 0 where no answer is expected.
+    /// Chosen by the sender of a request, echoed by the answer; 0 where no answer is expected.
     pub request: u32,
     /// What is said.
     pub body: Body,
@@ -45,11 +45,11 @@ pub enum Body {
     Deliver { handle: u32, entry: Entry },
     /// Names an entry to a reader who wants no more than that.
     Brief { handle: u32, sequence: u64, reference: Reference },
-    /// An entry that was appended on `handle` is on the disk of a node, which has signed this; without
-    /// a name, of the one that says so.
+    /// An entry that was appended on `handle` is on the disk of a node, which has signed this;
+    /// without a name, of the one that says so.
     Held { handle: u32, reference: Reference, node: Option<NodeId>, receipt: NodeReceipt },
-    /// The node has signed for an entry and did not have it when it was asked for: it is to hand it over,
-    /// or to sign that it has lost it.
+    /// The node has signed for an entry and did not have it when it was asked for: it is to hand it
+    /// over, or to sign that it has lost it.
     Challenge { handle: u32, id: EnvelopeId, receipt: NodeReceipt },
     /// What a node signs that has lost an entry.
     Lost { signature: [u8; 64] },
@@ -305,7 +305,7 @@ impl Frame {
     }
 }
 
-/// Why something was refused or a connection closed. Numbers are for ever: `spec/frames.md`.
+/// Why something was refused or a connection closed. Numbers never change: `spec/frames.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum Code {

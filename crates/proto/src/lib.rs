@@ -1,5 +1,6 @@
 //! The words of the Siskin protocol: ids, envelopes, frames, contents, limits, and the [`Machine`]
-//! trait with the rows it lives on. No logic: whoever sends, stores or shows is in a crate above.
+//! trait with the rows it lives on. No logic: sending, storing and showing belong to the crates
+//! above.
 //!
 //! ```text
 //!  bytes ──codec──▶ Frame ──▶ ┌─────────┐ ──▶ Commit(WriteBatch)   durable before

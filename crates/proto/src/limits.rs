@@ -23,7 +23,8 @@ pub const POSITION_MAX: u64 = 1 << 48;
 pub const DEVICES_MAX: usize = 16;
 /// Nodes of a ranking.
 pub const RANKING_MAX: usize = 8;
-/// Homes of an account that hold all that it has, unless it wants more: one, and one to take its place.
+/// Homes of an account that hold all that it has, unless it wants more: one, and one to take its
+/// place.
 pub const COPIES_MIN: u32 = 2;
 /// The same if it wants as many as there can be: those of two people fill a ranking.
 pub const COPIES_MAX: u32 = 4;
@@ -55,7 +56,7 @@ pub const DEFERRED_MAX: usize = 10_000;
 /// remembers, so that what it says next can join them.
 pub const HEADS_MAX: usize = 64;
 /// Epochs of a conversation that a device keeps. More than 64 changes of the group within the
-/// [grace](WRITE_KEY_GRACE_S) of a write key serve nobody but an attacker.
+/// [grace](WRITE_KEY_GRACE_S) of a write key serve only an attacker.
 pub const EPOCHS_OPEN_MAX: usize = 64;
 /// An MLS commit.
 pub const COMMIT_MAX: usize = 1024 * 1024;
@@ -89,8 +90,8 @@ pub const SUSPICION_MAX: usize = 320;
 pub const RECORD_LIFE_S: u32 = 24 * 3600;
 /// Names of facts in one frame.
 pub const FACTS_NAMED_MAX: usize = 64;
-/// Nodes in one sample, each of another network: so many that whoever owns a dozen networks has few
-/// of them. Some 50 KiB.
+/// Nodes in one sample, each of another network: so many that an attacker with a dozen networks has
+/// few of them. Some 50 KiB.
 pub const SAMPLE_MAX: usize = 160;
 /// Requests of one lookup, and hops in its trace.
 pub const HOPS_MAX: usize = 128;

@@ -52,8 +52,8 @@ pub trait Machine: Sized {
 pub enum Input<C> {
     /// The application asks for something.
     Command(C),
-    /// A peer is connected and authenticated; frames may flow. With it comes the address at which it
-    /// is, which it has proved by answering there; nothing if a relay is between.
+    /// A peer is connected and authenticated; frames may flow. With it comes the address at which
+    /// it is, which it has proved by answering there; nothing if a relay is between.
     Connected(Peer, Option<SocketAddr>),
     /// A peer said something.
     Frame(Peer, Frame),

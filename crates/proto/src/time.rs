@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// A moment, in microseconds since the Unix epoch.
+/// A point in time, in microseconds since the Unix epoch.
 ///
-/// The driver takes the wall clock once and counts on from there, so that within one run time
-/// never goes back; a machine may both set deadlines with it and show it as a date.
+/// The driver takes the wall clock once and counts on from there, so that within one run time never
+/// goes back; a machine may both set deadlines with it and show it as a date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
