@@ -31,8 +31,8 @@ pub fn verify_envelope(envelope: &Envelope) -> Result<(), BadSignature> {
 }
 
 /// Tells of each envelope whether [`verify_envelope`] takes it, for less than half the work if
-/// nearly all are good, and less than twice the work if none is. Nobody who makes envelopes may
-/// guess what comes from `rng`.
+/// nearly all are good, and less than twice the work if none is. No author of envelopes may guess
+/// what comes from `rng`.
 pub fn verify_envelopes(envelopes: &[&Envelope], rng: &mut impl CryptoRng) -> Vec<bool> {
     let items: Vec<Item> = envelopes.iter().map(|envelope| item(envelope)).collect();
     if items.len() > GROUP && all_verify(&items, rng) {

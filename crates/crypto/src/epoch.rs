@@ -73,7 +73,7 @@ impl Epoch {
         &self.tag
     }
 
-    /// What signs the envelopes of this epoch. Every member has it, nobody else.
+    /// The key that signs the envelopes of this epoch. Only members have it.
     pub fn write_key(&self) -> SigningKey {
         SigningKey::from_seed(*self.write_seed)
     }

@@ -1,4 +1,4 @@
-//! Inbox sealing: X-Wing HPKE (RFC 9180, base mode), post-quantum because whoever records a
+//! Inbox sealing: X-Wing HPKE (RFC 9180, base mode), post-quantum because an attacker who records a
 //! request today must not open it later. Specified in `spec/accounts.md`, section 6.
 
 use std::fmt;

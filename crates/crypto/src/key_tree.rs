@@ -1,9 +1,9 @@
 //! The key tree of an epoch: one key for each message, each reachable in 48 steps and each
-//! deletable for ever. Specified in `spec/encryption.md`, section 4.
+//! permanently deletable. Specified in `spec/encryption.md`, section 4.
 //!
 //! ```text
 //!                 root                     a node derives its children, never the other way:
-//!            ┌─────┴─────┐                 whoever holds a node holds its leaves and nothing else
+//!            ┌─────┴─────┐                 a holder of a node has its leaves and nothing else
 //!           "0"         "1"
 //!         ┌──┴──┐     ┌──┴──┐              48 levels: 20 bits say which leaf of the MLS tree (a
 //!        "00" "01"   "10" "11"             device) sends, 28 bits count what it sends
@@ -85,7 +85,7 @@ impl KeyTree {
         Self::of(granted)
     }
 
-    /// Reads a grant that somebody else encoded.
+    /// Reads a grant that a peer encoded.
     pub fn from_grant(bytes: &[u8]) -> Result<Self, NotATree> {
         if bytes.len() > GRANT_NODES_MAX.saturating_mul(NODE_LEN) {
             return Err(NotATree);

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) struct Memory<T>(Mutex<T>);
 
 impl<T> Memory<T> {
-    /// What is remembered, unless somebody else is looking at it: waiting would take longer than
+    /// The remembered results, unless another thread holds the lock: waiting would take longer than
     /// doing without.
     pub(crate) fn get(&self) -> Option<MutexGuard<'_, T>> {
         self.0.try_lock().ok()

@@ -73,8 +73,8 @@ impl Cgka for Mls {
         let package = message.as_key_package().ok_or(CgkaError::Malformed)?;
         let found = owner(package.signing_identity()).ok_or(CgkaError::NotAllowed)?;
 
-        // MLS checks key packages only when it adds their owners, so one is added, to a group of
-        // nobody that is thrown away; what is random about it matters to nobody.
+        // MLS checks key packages only when it adds their owners, so one is added to an empty group
+        // that is thrown away; its randomness doesn't matter.
         let mut rng = ChaCha20Rng::from_seed([0; 32]);
         let nobody = SigningKey::from_seed([0; 32]);
         let client =
@@ -312,7 +312,7 @@ impl From<mls_rs::mls_rs_codec::Error> for CgkaError {
     }
 }
 
-/// A group of nobody else, in an epoch that nothing is taken from.
+/// A group without other members, in an epoch that no key is taken from.
 fn new_group(client: &Client<Config>) -> Result<Group<Config>, CgkaError> {
     let none = ExtensionList::default;
     Ok(client.create_group(none(), none(), Some(MlsTime::default()))?)

@@ -31,11 +31,11 @@ pub struct NodeDraft {
     pub since_s: u64,
     /// Of its operator's choice; at most [`limits::REGION_MAX`] bytes.
     pub region: String,
-    /// A key of whoever runs several nodes.
+    /// A key of an operator of several nodes.
     pub operator: Option<PublicKey>,
     /// Of its software; at most [`limits::REGION_MAX`] bytes.
     pub version: String,
-    /// It goes, for good or for a while.
+    /// It leaves, permanently or temporarily.
     pub leaving: bool,
 }
 
@@ -124,7 +124,7 @@ impl NodeRecord {
             && match self.says.serial.cmp(&held.says.serial) {
                 Ordering::Greater => true,
                 Ordering::Less => false,
-                // A node that says two things at once: everyone goes on with the same one.
+                // A node that signed two records with one serial: every program uses the same one.
                 Ordering::Equal => self.bytes < held.bytes,
             }
     }

@@ -2,8 +2,9 @@
 //! together, which prove to anybody that the node has lost what it signed for. Specified in
 //! `spec/frames.md`, section 5.
 //!
-//! A receipt is for one copy of a log, named by its incarnation. Whoever gives its copy up, or restores an
-//! older one, has another incarnation from then on, and is not held to what it signed before.
+//! A receipt is for one copy of a log, named by its incarnation. A node that drops its copy, or
+//! restores an older one, has another incarnation from then on, and is not held to what it signed
+//! before.
 
 use std::fmt;
 
@@ -52,8 +53,8 @@ pub fn verify_lost(
     verify(&PublicKey(node.0), LOST_CONTEXT, &lost_message(log, id, receipt), lost)
 }
 
-/// The entry's log is part of what its id is the hash of, and is named as well so that nobody needs the
-/// entry to know it.
+/// The entry's log is part of what its id is the hash of, and is named as well so that no verifier
+/// needs the entry to know it.
 fn held_message(log: &LogId, id: &EnvelopeId, incarnation: u64) -> Vec<u8> {
     [log.0.as_slice(), &id.0, &incarnation.to_be_bytes()].concat()
 }
@@ -85,7 +86,7 @@ pub enum NoProof {
     #[error("it can't be read: {0}")]
     Malformed(#[from] DecodeError),
     /// A node may forget it in time.
-    #[error("the entry is not kept for ever, so the node may have swept it")]
+    #[error("the entry expires, so the node may have swept it")]
     Expires,
     /// The node has not signed for the entry.
     #[error("the receipt is not the node's")]
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_convicted_by_anything_else() {
+    fn nothing_else_proves_a_fault() {
         let good = proof(Expiry::Never);
         let (log, id) = (good.envelope.head.log, good.envelope.id());
         let other = SigningKey::from_seed([9; 32]);

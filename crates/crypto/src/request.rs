@@ -114,7 +114,7 @@ pub enum RequestError {
     /// Not a request, or a field of the wrong length.
     #[error("not a contact request of this version")]
     Malformed,
-    /// Meant for somebody else, who may have passed it on.
+    /// Meant for another account, which may have forwarded it.
     #[error("the contact request is meant for another account")]
     Recipient,
     /// The sender's bundle does not verify.

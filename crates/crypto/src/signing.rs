@@ -56,8 +56,8 @@ pub fn verify(
     key.verify_strict(&[context, message].concat(), &signature).map_err(|_| BadSignature)
 }
 
-/// Tells whether a key is of small order: nearly anything counts as signed by it, so no log may take
-/// it as one of its keys.
+/// Tells whether a key is of small order: nearly anything counts as signed by it, so no log may
+/// take it as one of its keys.
 pub fn is_weak(key: &PublicKey) -> bool {
     VerifyingKey::from_bytes(&key.0).is_ok_and(|key| key.is_weak())
 }
@@ -76,8 +76,8 @@ pub struct BadSignature;
 /// └────────┴────────┴────────────┴───────┴────────┴─────────┘
 /// ```
 ///
-/// where the first length is that of prefix and label. A label has at most 247 bytes, a context 255;
-/// labels are constants, contexts constants and hashes.
+/// where the first length is that of prefix and label. A label has at most 247 bytes, a context
+/// 255; labels are constants, contexts constants and hashes.
 pub fn derive_key(secret: &[u8; 32], label: &str, context: &[u8]) -> Zeroizing<[u8; 32]> {
     debug_assert!(label.len() <= 247 && context.len() <= 255);
     let length = |bytes: usize| u8::try_from(bytes).unwrap_or(u8::MAX);

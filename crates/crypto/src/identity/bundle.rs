@@ -14,7 +14,7 @@ use super::{
 /// A verified bundle, with the bytes it came in.
 ///
 /// Of two bundles of one account the one of the higher [`rank`](Self::rank) wins, always and
-/// everywhere. Two different ones of equal rank prove that whoever holds the keys misbehaved:
+/// everywhere. Two different ones of equal rank prove that a holder of the keys misbehaved:
 /// [`Standing::Forked`].
 #[derive(Clone, PartialEq)]
 pub struct Bundle {
@@ -78,7 +78,7 @@ impl Bundle {
         &self.record.homes
     }
 
-    /// How many of the homes, from the first that are not gone, are to hold all that the account has.
+    /// How many home nodes, from the first reachable one, hold everything the account has.
     pub fn copies(&self) -> usize {
         (self.record.copies as usize).min(self.record.homes.len())
     }
@@ -112,7 +112,7 @@ impl Bundle {
     }
 
     /// Tells whether this bundle takes the place of `held`: if it is newer, or forked and of the
-    /// lower hash, so that everyone goes on with the same one until a higher rank ends the fork.
+    /// lower hash, so that every program uses the same one until a higher rank ends the fork.
     pub fn replaces(&self, held: &Self) -> bool {
         match self.compare(held) {
             Standing::Newer => true,

@@ -28,7 +28,8 @@ pub struct RecordDraft {
 pub struct Device {
     /// The key it signs with.
     pub key: PublicKey,
-    /// When it was added, in seconds since the Unix epoch, by the clock of whoever added it.
+    /// When it was added, in seconds since the Unix epoch, by the clock of the device that added
+    /// it.
     pub added_s: u64,
 }
 

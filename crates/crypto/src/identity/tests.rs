@@ -82,7 +82,7 @@ fn a_rotated_account_keeps_its_id_and_obeys_the_next_phrase_only() {
     let again = Authority::delegate(&second, Some(&rotated), &mut rng(5)).unwrap();
     assert_eq!(again.serial(), 3);
 
-    // Whoever found the first phrase can still sign by the chain that it knows, and loses.
+    // A finder of the first phrase can still sign by the chain that it knows, and loses.
     let thief = Authority::delegate(&first, Some(&old), &mut rng(6)).unwrap();
     let stolen = thief.sign_record(draft(u64::MAX, &device(6))).unwrap();
     assert_eq!(stolen.compare(&rotated), Standing::Older);

@@ -44,7 +44,7 @@ impl Ways {
 }
 
 /// The nodes from the root down to a key, without the key. They never move, since what moves leaves
-/// a copy behind that nobody wipes.
+/// an unzeroized copy behind.
 pub(super) struct Way {
     path: u64,
     secrets: Vec<Option<Zeroizing<[u8; 32]>>>,

@@ -92,7 +92,7 @@ fn any_changed_byte_is_noticed() {
 
 #[test]
 fn any_byte_changed_by_a_member_is_noticed() {
-    // A member has the envelope key and can seal anew what is inside.
+    // A member has the envelope key and can reseal the contents.
     let inner = inner_of(&seal(b"hello"));
     for i in 0..inner.len() {
         let mut broken = inner.clone();

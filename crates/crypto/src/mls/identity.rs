@@ -39,7 +39,7 @@ impl IdentityProvider for Guard {
         if allowed { Ok(()) } else { Err(Forbidden) }
     }
 
-    /// Nobody but members has a say.
+    /// Only members may propose.
     fn validate_external_sender(
         &self,
         _: &SigningIdentity,
@@ -58,7 +58,7 @@ impl IdentityProvider for Guard {
         Ok([account.0, device.0].concat())
     }
 
-    /// A leaf stays the same device's for ever.
+    /// A leaf belongs to the same device permanently.
     fn valid_successor(
         &self,
         predecessor: &SigningIdentity,

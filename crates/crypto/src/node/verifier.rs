@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use super::{NodeRecord, RecordError, Suspicion};
 
 /// Verifies what nodes sign, and may remember what was right: the same record comes by gossip, by
-/// introductions, and from whoever keeps it. Clones share their memory, so that a process with many
-/// routers verifies a signature once.
+/// introductions, and from nodes that store it. Clones share their memory, so that a process with
+/// many routers verifies a signature once.
 #[derive(Clone)]
 pub struct Verifier {
     work_bits: u32,
@@ -97,7 +97,8 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// Of the whole, so that not a bit may differ; nobody finds another preimage of 128 bits of it.
+/// Of the whole record, so that no bit may differ; finding a second preimage of 128 bits is
+/// infeasible.
 fn name(bytes: &[u8]) -> [u8; 16] {
     let hash = Sha256::digest(bytes);
     hash.first_chunk().copied().unwrap_or_default()

@@ -1,8 +1,8 @@
 //! Proof of work: what a place in the key space costs.
 //!
 //! A node's place is SHA-256("siskin1 place\x01" ‖ node ‖ nonce), and the SHA-256 of that must
-//! begin with so many zero bits (the static puzzle of S/Kademlia, section 4.1). Whoever wants a
-//! certain place pays for each place it tries. Specified in `spec/routing.md`, section 2.
+//! begin with so many zero bits (the static puzzle of S/Kademlia, section 4.1). An attacker who
+//! wants a certain place pays for each place it tries. Specified in `spec/routing.md`, section 2.
 
 use proto::{Key, NodeId};
 use sha2::{Digest, Sha256};

@@ -41,7 +41,7 @@ fn a_request_can_not_be_passed_on() {
 }
 
 #[test]
-fn nobody_asks_in_another_name() {
+fn requests_in_another_name_are_refused() {
     let (alice, bob, mallory) = (Person::new(1), Person::new(2), Person::new(3));
     // Her bundle, his device.
     let body =
@@ -143,7 +143,7 @@ impl Person {
         open_request(&self.inbox, AAD, sealed, &self.bundle.account())
     }
 
-    /// Opens a request that whoever sent it did not check.
+    /// Opens a request that its sender did not check.
     fn receive(
         &self,
         device: &SigningKey,

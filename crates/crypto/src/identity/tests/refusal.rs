@@ -1,4 +1,4 @@
-//! Bundles that nobody accepts.
+//! Bundles that are refused.
 
 use prost::Message;
 use proto::{AccountId, PublicKey, limits, wire};
@@ -46,7 +46,7 @@ fn a_bundle_has_one_encoding() {
     };
     let (delegation, record) = (wire.delegation.unwrap(), wire.record.unwrap());
     let padded_signed = {
-        // The record's `Signed` with a field 9 that nobody knows.
+        // The record's `Signed` with an unknown field 9.
         let mut signed = record.encode_to_vec();
         signed.extend([9 << 3, 1]);
         let mut part = vec![4 << 3 | 2];
