@@ -19,8 +19,8 @@ pub struct Comparison {
     found: BTreeMap<u128, i64>,
 }
 
-/// What only one of two sets has, in rising order, if the other side is honest: one that lies may have
-/// any items named, so whoever acts on them looks whether they are there.
+/// The items that only one of two sets has, in ascending order. A malicious peer may have named any
+/// items, so a caller checks whether they exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
     /// What we have and they lack.
@@ -36,8 +36,8 @@ impl Comparison {
         Self { key, ours: Sketch::new(key), left: Vec::new(), found: BTreeMap::new() }
     }
 
-    /// The symbols that the other side is to tell next: eight, four times as many until there are 512,
-    /// then half as many again.
+    /// The symbols to request next: eight, four times as many until there are 512, then half as
+    /// many again.
     #[must_use]
     pub fn wants(&self) -> Range<usize> {
         let told = self.left.len();
@@ -49,13 +49,14 @@ impl Comparison {
         told..next.min(SYMBOLS_MAX)
     }
 
-    /// As [`Sketch::grow`], for what is wanted next: after that [`Self::hear`] walks through nothing.
+    /// As [`Sketch::grow`], for what is wanted next: after that [`Self::hear`] walks through
+    /// nothing.
     pub fn grow(&mut self) -> bool {
         self.ours.grow(self.wants().end)
     }
 
-    /// Takes a portion of [`Self::wants`]. `ours` are the items of this side; they are walked through
-    /// as those of a [`Sketch`] are. Returns the difference once it is known.
+    /// Takes a portion of [`Self::wants`]. `ours` are the items of this side; they are walked
+    /// through as those of a [`Sketch`] are. Returns the difference once it is known.
     ///
     /// # Errors
     ///

@@ -2,10 +2,10 @@
 
 use siphasher::sip128::{Hash128, SipHasher24};
 
-/// What sets are made of: 16 bytes that nobody can bend two items to, such as a truncated hash.
+/// The items of sets: 16 collision-resistant bytes, such as a truncated hash.
 pub type Item = [u8; 16];
 
-/// What both sides put into every hash: 16 random bytes, drawn anew by whoever begins.
+/// The key of every hash: 16 random bytes, drawn by the initiator for each comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(pub [u8; 16]);
 
@@ -48,8 +48,8 @@ impl Mark {
             drawn = (drawn ^ (drawn >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
             drawn = (drawn ^ (drawn >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
             drawn ^= drawn >> 31;
-            // (place + 3/2) · (1/√(drawn / 2^64) − 1), the same everywhere: IEEE 754 says to the bit
-            // what a square root is.
+            // (place + 3/2) · (1/√(drawn / 2^64) − 1), the same everywhere: IEEE 754 says to the
+            // bit what a square root is.
             #[expect(clippy::cast_possible_truncation, reason = "the root of 64 bits has 32")]
             let root = ((drawn as f64).sqrt() as u64).max(1);
             let above = place.checked_mul(2)?.checked_add(3)?;

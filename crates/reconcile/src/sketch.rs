@@ -7,8 +7,8 @@ use crate::{Item, Key, mark::Mark};
 /// So many items at most may be in one set only.
 pub const DIFFERENCES_MAX: usize = 1 << 16;
 
-/// So many symbols at most are told of a set: twice as many as [`DIFFERENCES_MAX`], where 1.4 times is
-/// enough.
+/// The most symbols that are sent of a set: twice as many as [`DIFFERENCES_MAX`], where 1.4 times
+/// is enough.
 pub(crate) const SYMBOLS_MAX: usize = 1 << 17;
 
 /// So many symbols at most are told at once, of 26 bytes, and of 34 if they are made up.
@@ -49,7 +49,8 @@ impl Sketch {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] if the range is empty, longer than 2,048 or goes beyond 131,072 symbols.
+    /// [`Error::Malformed`] if the range is empty, longer than 2,048 or goes beyond 131,072
+    /// symbols.
     pub fn portion(
         &mut self,
         range: Range<usize>,
@@ -77,8 +78,8 @@ impl Sketch {
         }
     }
 
-    /// Makes room for symbols up to `to`. Tells whether all items have to be walked through for that,
-    /// each once by `extend`, before anything else: for whoever does so in portions.
+    /// Makes room for symbols up to `to`. Tells whether all items have to be walked through for
+    /// that, each once by `extend`, before anything else: for callers that do so in portions.
     pub fn grow(&mut self, to: usize) -> bool {
         if to <= self.symbols.len() || to > SYMBOLS_MAX {
             return false;

@@ -1,4 +1,4 @@
-//! Sets are told apart, and nobody who makes up symbols gets far.
+//! Differences are found, and invented symbols are detected.
 
 #![allow(
     clippy::unwrap_used,
@@ -155,7 +155,8 @@ fn too_many_differences_come_to_an_end() {
     assert!(symbols <= SYMBOLS_MAX);
 }
 
-/// Symbols that no set has, each with one lone item: the same in all, or one that is not at home there.
+/// Symbols that no set has, each with one lone item: the same in all, or one that has no place
+/// there.
 #[test]
 fn made_up_symbols_come_to_an_end() {
     let lone = |number: u64| {
