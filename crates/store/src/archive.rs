@@ -1,7 +1,7 @@
 //! All rows in one file: a backup, which any store of the same layout can be filled from.
 //!
 //! ```text
-//! "siskin rows 1\n" ‖ name ‖ layout's version 4 ‖ preamble ‖ row … ‖ end ‖ SHA-256 of all before 32
+//! "siskin rows 1\n" ‖ name ‖ layout's version 4 ‖ preamble ‖ row … ‖ end ‖ SHA-256 of it all 32
 //! name, preamble: length 4 ‖ bytes       row: 1 ‖ table 1 ‖ key ‖ value       end: 0 ‖ rows 8
 //! key, value: length 4 ‖ bytes           numbers: big-endian
 //! ```

@@ -318,7 +318,7 @@ fn recover(rows: &Path, cache_bytes: u64) -> Result<Option<Recovered>, Error> {
 
 /// Waits until the background threads have caught up with the writer.
 ///
-/// Fjall does this itself at the end of a commit, but for ever: it doesn't notice there when a
+/// Fjall does this itself at the end of a commit, but without end: it doesn't notice there when a
 /// background thread has met a disk error and ended. So its limits (4 sealed memtables, 30 runs in
 /// level 0) must never be reached in a commit, during which up to two memtables may be sealed.
 fn wait_for_room(database: &Database, keyspace: &Keyspace) -> Result<(), Error> {
@@ -363,8 +363,8 @@ const VERSION: &str = "version";
 
 /// A small node's; one with memory to spare gives a quarter of it.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// As few as fjall allows: one journal that is full and the one that is written. Replaying these takes up
-/// to 1.5 s of CPU; with twice as much, up to 219 MiB were seen and 140 MiB took 3.3 s.
+/// As few as fjall allows: one journal that is full and the one that is written. Replaying these
+/// takes up to 1.5 s of CPU; with twice as much, up to 219 MiB were seen and 140 MiB took 3.3 s.
 const JOURNALS_BYTES: u64 = 64 * 1024 * 1024;
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 /// Below this, the second look-up costs more than rewriting the value in compactions.

@@ -8,15 +8,15 @@
 //!
 //! A batch is visible and atomic when [`Store::apply`] returns and durable when the next
 //! [`Store::sync`] does, so a driver makes many batches durable with one disk sync. **Any error is
-//! final**: after a failed sync nobody knows what the disk holds, so the store refuses all further
-//! work until it is opened again, and what it shows then is the truth.
+//! final**: after a failed sync the contents of the disk are unknown, so the store refuses all
+//! further work until it is opened again, and what it shows then is the truth.
 //!
-//! Both disk stores carry the name and version of their [`Layout`]: fjall in the keyspace
-//! `layout`, SQLite in the table `layout`; the rows themselves are in its table
-//! `rows(t, k, v, PRIMARY KEY(t, k))`. Opening an older version migrates it one version at a time,
-//! each step in one durable batch; a newer version or another name is refused untouched. A new
-//! store is made beside its place (`rows.new`, `<path>-new`) and moved there, so what is found in
-//! the place is whole or damaged, never half made.
+//! Both disk stores carry the name and version of their [`Layout`]: fjall in the keyspace `layout`,
+//! SQLite in the table `layout`; the rows themselves are in its table `rows(t, k, v, PRIMARY KEY(t,
+//! k))`. Opening an older version migrates it one version at a time, each step in one durable
+//! batch; a newer version or another name is refused untouched. A new store is made beside its
+//! place (`rows.new`, `<path>-new`) and moved there, so what is found in the place is whole or
+//! damaged, never half made.
 
 mod archive;
 mod disk;
@@ -56,8 +56,8 @@ pub trait Store: Rows + Send {
     /// The rows as they are now.
     fn as_rows(&self) -> &dyn Rows;
 
-    /// The rows as they are now, for whoever reads them later and elsewhere. Keep it for no longer
-    /// than needed: what is deleted meanwhile stays on disk. A store of clients has none.
+    /// The rows as they are now, for a reader elsewhere and later. Keep it for no longer than
+    /// needed: what is deleted meanwhile stays on disk. A store of clients has none.
     fn snapshot(&self) -> Option<Box<dyn Snapshot>>;
 }
 

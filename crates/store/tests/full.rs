@@ -34,13 +34,13 @@ fn sqlite_on_a_full_disk_keeps_what_was_synced() {
 }
 
 #[test]
-fn fjall_stops_for_good_when_a_sync_fails() {
-    stops_for_good_when_a_sync_fails::<FjallDisk>();
+fn fjall_stops_permanently_when_a_sync_fails() {
+    stops_permanently_when_a_sync_fails::<FjallDisk>();
 }
 
 #[test]
-fn sqlite_stops_for_good_when_a_sync_fails() {
-    stops_for_good_when_a_sync_fails::<SqliteDisk>();
+fn sqlite_stops_permanently_when_a_sync_fails() {
+    stops_permanently_when_a_sync_fails::<SqliteDisk>();
 }
 
 /// Not a test of its own: the process whose syncs fail once a certain file exists.
@@ -90,7 +90,7 @@ fn keeps_what_was_synced_on_a_full_disk<E: Engine>(size: &str) {
     store.sync().unwrap();
 }
 
-fn stops_for_good_when_a_sync_fails<E: Engine>() {
+fn stops_permanently_when_a_sync_fails<E: Engine>() {
     let directory = tempfile::tempdir().unwrap();
     let library = directory.path().join("shim.so");
     let source = directory.path().join("shim.c");
