@@ -20,7 +20,7 @@ pub struct RouterConfig {
     pub capacity_bytes: u64,
     /// Of the operator's choice, such as a country; at most 16 bytes.
     pub region: String,
-    /// A key of whoever runs several nodes, so that no account takes two of them for homes.
+    /// A key of an operator of several nodes, so that no account chooses two of them as homes.
     pub operator: Option<PublicKey>,
     /// What others have to prove. The work is the same in a whole network.
     pub verifier: Verifier,
@@ -30,8 +30,7 @@ pub struct RouterConfig {
     pub records_max: usize,
 }
 
-/// What makes it hard for many nodes of one hand to surround somebody. All on, but where their
-/// effect is measured.
+/// Defences against eclipse attacks. All on, except where their effect is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Defences {
     /// Disjoint paths of a lookup: 3 (S/Kademlia, section 4.4); 1 is plain Kademlia.
@@ -47,7 +46,7 @@ impl Default for Defences {
 }
 
 impl RouterConfig {
-    /// The defaults, for a node that nobody can dial yet.
+    /// The defaults, for a node that can't be dialled yet.
     pub fn new(key: SigningKey) -> Self {
         Self {
             key,
@@ -114,7 +113,7 @@ pub enum RouterEvent {
     Published { ticket: u64, copies: usize, requests: u32 },
     /// Nodes drawn at random, with the time to them and back.
     Sampled { ticket: u64, nodes: Vec<(NodeRecord, Duration)> },
-    /// Somebody asks everybody for this account.
+    /// A node broadcasts a query for this account.
     Asked(Query),
     /// Others can't dial this node where it says they can.
     Unreachable,
@@ -147,7 +146,7 @@ pub struct LookedUp {
 pub struct RouterCounters {
     /// Words that were refused, for whatever reason.
     pub refused: u64,
-    /// Words that nobody asked for or that did not verify.
+    /// Messages that were not requested or did not verify.
     pub dropped: u64,
     /// Requests said to others.
     pub requests: u64,

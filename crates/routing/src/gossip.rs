@@ -9,9 +9,9 @@
 //! ```
 //!
 //! [`Gossip`] is a machine in the machine: the router feeds it and carries out what it
-//! [polls](Gossip::poll). It is no existing implementation, for facts must be verified before they are
-//! passed on, the time must come from outside, and a network that lost a third of its nodes must
-//! find together again by itself.
+//! [polls](Gossip::poll). It is no existing implementation, for facts must be verified before they
+//! are passed on, the time must come from outside, and a network that lost a third of its nodes
+//! must find together again by itself.
 
 mod detector;
 mod dice;
@@ -91,7 +91,7 @@ pub(crate) enum GossipOutput {
     Probe { of: Contact, through: NodeId },
     /// This was heard and verified.
     News(News),
-    /// Somebody's last question, which it is time to answer.
+    /// The query of a failed lookup, which it is time to answer.
     Asked(Query),
 }
 
@@ -148,7 +148,7 @@ impl Gossip {
         self.settle(now);
     }
 
-    /// A connection stands, and the node has introduced itself, perhaps anew.
+    /// A connection is up, and the node has introduced itself, perhaps again.
     pub(crate) fn connected(&mut self, node: NodeId, record: &NodeRecord, now: Instant) {
         if self.left || record.node() != node {
             return;
@@ -158,7 +158,7 @@ impl Gossip {
         self.settle(now);
     }
 
-    /// A connection is gone, or not to be had.
+    /// A connection is lost or could not be made.
     pub(crate) fn disconnected(&mut self, node: NodeId, now: Instant) {
         if let Some((contact, serial)) = self.view.disconnected(&node, now, &mut self.out) {
             if self.suspicions.is_dead(&node) {
@@ -215,8 +215,8 @@ impl Gossip {
         self.settle(now);
     }
 
-    /// Asks everybody who knows an account. Returns false if it is too soon for that, or nobody could
-    /// answer.
+    /// Broadcasts a query for an account. Returns false if it is too soon for that, or no node
+    /// could answer.
     pub(crate) fn query(&mut self, account: AccountId, now: Instant) -> bool {
         let origin = self.own.as_ref().map(NodeRecord::contact);
         let Some(origin) = origin.filter(|origin| !origin.addresses.is_empty()) else {
@@ -245,7 +245,7 @@ impl Gossip {
         self.view.has(node)
     }
 
-    /// Those of both views, and those to come back to: whoever is to be remembered.
+    /// The contacts to remember: those of both views, and those to return to.
     pub(crate) fn contacts(&self) -> impl Iterator<Item = &Contact> {
         self.view.contacts()
     }
@@ -329,7 +329,7 @@ impl Gossip {
         rows.into_iter().chain(records.map(|record| record.as_bytes().len())).sum()
     }
 
-    /// Somebody wants a place among the neighbours.
+    /// A node asks to become a neighbour.
     fn asked_by(&mut self, from: NodeId, urgent: Option<bool>, now: Instant) {
         if self.strangers.take(now) {
             self.view.asked(from, urgent, now, &mut self.out);
@@ -352,7 +352,7 @@ impl Gossip {
             1
         };
         if !self.view.may_say(&from, count, now) {
-            return self.view.shun(&from, now, &mut self.out);
+            return self.view.penalise(&from, now, &mut self.out);
         }
         let out = &mut self.out;
         match word {
@@ -386,9 +386,9 @@ impl Gossip {
         if !self.facts.see(&id) {
             return self.tree.got_again(&from, &mut self.out);
         }
-        // Nobody passes on what does not verify.
+        // Facts that do not verify are not forwarded.
         let Some(statement) = self.facts.verify(fact) else {
-            return self.view.shun(&from, now, &mut self.out);
+            return self.view.penalise(&from, now, &mut self.out);
         };
         self.tree.got(&id, &from);
         let is_new = match statement {
@@ -418,7 +418,7 @@ impl Gossip {
             return false;
         }
         if is_own {
-            // Nobody else can have signed it: this node has forgotten how far it was.
+            // Only this node can have signed it: it has forgotten its serial.
             if known < Some(serial) {
                 self.suspected_myself();
             }
@@ -484,7 +484,7 @@ impl Gossip {
         true
     }
 
-    /// A node counts as dead. To which a connection stands, that does not: this node sees for itself.
+    /// A node counts as dead, unless a connection to it is up.
     fn died(&mut self, node: NodeId) {
         self.detector.alive(&node);
         if !self.view.has(&node) {
@@ -499,7 +499,7 @@ impl Gossip {
         self.out.push_back(GossipOutput::News(News::SuspectedMyself));
     }
 
-    /// Has a node probed that this one does not reach. Nobody else could reach one without addresses.
+    /// Has a node probed that this one does not reach. No node could reach one without addresses.
     fn watch(&mut self, contact: &Contact, serial: u64, now: Instant) {
         if contact.addresses.is_empty() || self.left {
             return;
@@ -564,8 +564,8 @@ fn is_news(record: &NodeRecord, said: &NodeRecord) -> bool {
         || new.capacity_bytes.abs_diff(old.capacity_bytes) >= half
 }
 
-/// Hops of a fact. In the tree of 10,000 nodes there are some 15; one that comes from farther goes in
-/// circles.
+/// Hops of a fact. In the tree of 10,000 nodes there are some 15; one that comes from farther goes
+/// in circles.
 const HOPS_MAX: u32 = 64;
 /// How far ahead the clock of a node may be that signs a record, and how old a suspicion.
 const AHEAD_MAX_S: u64 = 600;

@@ -38,7 +38,7 @@ struct Entry {
 /// What is due for a record.
 #[derive(Debug)]
 pub(crate) enum Due {
-    /// Nobody has stored it anew for long.
+    /// It was not stored again for long.
     Republish { record: Record, age_s: u32 },
 }
 
@@ -73,7 +73,7 @@ impl Kept {
     }
 
     /// Keeps a record, unless one that wins is kept or there is no room for one so far away.
-    /// `jitter` is how much longer than usual it may go without being stored anew.
+    /// `jitter` is how much longer than usual it may go without being stored again.
     pub(crate) fn store(
         &mut self,
         record: &Record,
@@ -88,7 +88,7 @@ impl Kept {
         let key = claimed_key(record).ok_or(Code::Invalid)?;
         let held = self.get(&key, now, rows);
         if held.as_ref() == Some(record) {
-            // No signature to verify: most of what is stored is stored anew.
+            // No signature to verify: most records are stored again.
             let before = self.entries.get(&self.distance(&key)).map(|entry| entry.published_s);
             published_s = published_s.max(before.unwrap_or_default());
         } else {
@@ -238,7 +238,7 @@ fn age_s(entry: &Entry, now: Instant) -> u32 {
 
 /// Key → when it was published (seconds, 8 bytes) ‖ record.
 const RECORDS: Table = Table(32);
-/// Without being stored anew by anybody.
+/// The time without being stored again.
 const REPUBLISH: Duration = Duration::from_secs(3600);
 /// Records that are kept unless told otherwise: 20 copies each, so 3,276 accounts for each node.
 pub(crate) const RECORDS_MAX: usize = 65_536;

@@ -20,8 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Links<P> {
     links: BTreeMap<NodeId, Link<P>>,
-    /// Connections that were given up and of whose end the driver has yet to tell: it is not that of
-    /// the next one.
+    /// Connections that were dropped and whose end the driver has not reported yet: it is not that
+    /// of the next one.
     closing: BTreeSet<NodeId>,
     /// Who is connected and has not introduced itself, and where it is.
     strangers: BTreeMap<NodeId, IpAddr>,
@@ -90,7 +90,7 @@ pub(crate) enum Turn<P> {
     Late(NodeId, P),
     /// There will be no answer.
     Lost(NodeId, P),
-    /// A connection that was dialled for is not to be had.
+    /// A dialled connection could not be made.
     Unreached(NodeId),
 }
 
@@ -117,7 +117,7 @@ impl<P: Clone> Links<P> {
         word: Routing,
         now: Instant,
     ) -> bool {
-        // Who is asked to dial somebody takes as long as that may take, for each who passes it on.
+        // A node that is asked to dial another takes as long as the dial, for each forwarding node.
         let patience = if let Routing::Probe { anew, .. } = word {
             LOST_AFTER.saturating_mul(if anew { 3 } else { 2 })
         } else {
@@ -182,7 +182,7 @@ impl<P: Clone> Links<P> {
     }
 
     fn met_stranger(&mut self, node: NodeId, met_at: Option<IpAddr>) {
-        // Whoever is forgotten here is taken for one that has proved nothing.
+        // A node forgotten here counts as one that has proved nothing.
         if self.strangers.len() >= LINKS_HARD_MAX && !self.strangers.contains_key(&node) {
             self.strangers.pop_first();
         }
@@ -211,8 +211,7 @@ impl<P: Clone> Links<P> {
         true
     }
 
-    /// A connection is gone, and with it what was under way. Returns nothing if it was given up
-    /// before.
+    /// A connection is lost with its pending requests. Returns nothing if it was dropped before.
     pub(crate) fn disconnected(&mut self, node: &NodeId, now: Instant) -> Option<Vec<Turn<P>>> {
         self.strangers.remove(node);
         if self.closing.remove(node) {
@@ -221,8 +220,8 @@ impl<P: Clone> Links<P> {
         Some(self.await_another(node, now).unwrap_or_else(|| self.forget(node)))
     }
 
-    /// If two have dialled each other, one connection takes the place of the other. The driver goes on
-    /// dialling, so the next one is awaited for as long as a dial may take; not so a third one.
+    /// If two have dialled each other, one connection takes the place of the other. The driver goes
+    /// on dialling, so the next one is awaited for as long as a dial may take; not so a third one.
     fn await_another(&mut self, node: &NodeId, now: Instant) -> Option<Vec<Turn<P>>> {
         let is_young = |link: &&mut Link<P>| now.since(link.since) <= REPLACED_WITHIN;
         let link = self.links.get_mut(node).filter(|link| link.dialled && !link.is_second);
@@ -322,9 +321,9 @@ impl<P: Clone> Links<P> {
         self.links.contains_key(node)
     }
 
-    /// Closes those that were silent longest, as long as there are too many for one who knows so many
-    /// contacts, and those that are silent for long; but none that is kept, or on which something is
-    /// under way.
+    /// Closes those that were silent longest, as long as there are too many for one who knows so
+    /// many contacts, and those that are silent for long; but none that is kept, or on which
+    /// something is under way.
     pub(crate) fn tidy(&mut self, contacts: usize, keeps: impl Fn(&NodeId) -> bool, now: Instant) {
         let most = if contacts <= FEW { FEW } else { LINKS_MAX };
         if self.links.len() <= most && now < self.tidy_at {
@@ -436,7 +435,7 @@ impl<P> Link<P> {
     }
 }
 
-/// Connections that are kept: the active view, and whoever was asked or asked lately.
+/// Connections that are kept: the active view, and nodes with recent requests in either direction.
 const LINKS_MAX: usize = 36;
 /// Connections at any time, with those that are needed just now.
 const LINKS_HARD_MAX: usize = 60;
@@ -450,8 +449,9 @@ const TIDIED_EVERY: Duration = Duration::from_secs(1);
 const ASKS_MAX: usize = 64;
 /// As QUIC's handshake: three tries on any network that can be used.
 const LOST_AFTER: Duration = Duration::from_secs(3);
-/// How old a connection is at most when one that was dialled from the other side takes its place: as old
-/// as one may be that had to be dialled first, and the 5 s of `spec/transport.md`, section 3.
+/// How old a connection is at most when one that was dialled from the other side takes its place:
+/// as old as one may be that had to be dialled first, and the 5 s of `spec/transport.md`, section
+/// 3.
 const REPLACED_WITHIN: Duration = LOST_AFTER.saturating_add(Duration::from_secs(5));
 /// Until something was measured: most of the internet is within half of it.
 const LATE_FIRST: Duration = Duration::from_millis(300);

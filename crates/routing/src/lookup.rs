@@ -95,7 +95,7 @@ impl Lookup {
         self.best = Some(record);
     }
 
-    /// Whom to ask now, if anybody. To be called until there is nobody.
+    /// Returns the next contact to query. To be called until there is none.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Contact> {
         if self.is_done()
             || usize::try_from(self.requests).unwrap_or(usize::MAX) >= limits::HOPS_MAX
@@ -158,7 +158,7 @@ impl Lookup {
     }
 
     /// A record is believed when so many nodes have answered with it, not all of them on one path,
-    /// which could be in one hand; all else ends when there is nobody left who could know more.
+    /// which could be in one hand; all else ends when no remaining node could know more.
     pub(crate) fn is_done(&self) -> bool {
         let first = self.holders.first().map(|(_, path)| path);
         let one_path = self.holders.iter().all(|(_, path)| Some(path) == first);
@@ -259,7 +259,7 @@ impl Lookup {
         let of_path = || self.candidates.values().filter(|c| c.path == path);
         let answered = |c: &Candidate| matches!(c.state, State::Answered { .. });
         let late = |c: &Candidate| matches!(c.state, State::Late(_));
-        // Of those of whom nobody has answered yet even a late one is waited for.
+        // If none of them has answered yet, even a late one is waited for.
         if of_path().any(late) && !of_path().any(answered) {
             return false;
         }
@@ -331,7 +331,7 @@ impl Lookup {
                 (HopOutcome::Record, false)
             }
             Ordering::Greater => {
-                // Whoever answered before has an older one.
+                // The nodes that answered before have an older one.
                 let before = std::mem::take(&mut self.holders);
                 let held = |c: &&Candidate| before.iter().any(|(node, _)| *node == c.contact.node);
                 let older = self.candidates.values().filter(held);

@@ -1,4 +1,4 @@
-//! Pace: how long answers take, and how often somebody may do something.
+//! Response times and rate limits.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn half(duration: Duration) -> Duration {
     duration.checked_div(2).unwrap_or_default()
 }
 
-/// How often somebody may do something: so many times a second, and a burst of four times as many.
+/// A rate limit: so many a second, and a burst of four times as many.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
     per_s: u32,

@@ -58,8 +58,8 @@ enum Purpose {
     Lookup(u64),
     /// A publication.
     Store(u64),
-    /// A better record for whoever answered with one that loses, a copy on the way, a record that
-    /// is handed over: nobody waits for it.
+    /// A better record for a node that answered with one that loses, a copy on the way, a record
+    /// that is handed over: nothing waits for it.
     Gift,
     /// Whether it is still there.
     Check,
@@ -284,7 +284,7 @@ impl Router {
         }
     }
 
-    /// Takes in who somebody is.
+    /// Takes in a node's introduction.
     fn introduced(&mut self, from: NodeId, bytes: &[u8], now: Instant) -> Result<(), Code> {
         let known = self.links.record(&from).is_some_and(|known| known.as_bytes() == bytes);
         if known {
@@ -296,7 +296,7 @@ impl Router {
         }
         if self.links.introduced(record.clone(), now) {
             if record.says().leaving {
-                // It still takes what is under way, but nobody is sent there.
+                // It still answers pending requests, but no lookup is sent there.
                 self.table.remove(&from);
                 return Ok(());
             }
@@ -341,7 +341,7 @@ impl Router {
         self.turn(turns, now);
         self.gossip.timeout(now);
         self.keep(now, rows);
-        self.give_up_queries(now);
+        self.expire_queries(now);
         self.upkeep(now, rows);
     }
 
@@ -396,7 +396,7 @@ impl Router {
                     self.gossip.disconnected(contact.node, now);
                 }
             }
-            // Lookups may go on with the connection; it goes when it is silent.
+            // Lookups may still use the connection; it is closed when it is idle.
             GossipOutput::Release(_) => {}
             GossipOutput::Probe { of, through } => {
                 let purpose = Purpose::ProbeThrough(of.node);
@@ -415,7 +415,7 @@ impl Router {
         match news {
             News::Node(record) => {
                 self.links.renew(&record);
-                // Hearsay does not enter the table, but it mends what is there.
+                // Unverified contacts do not enter the table, but update it.
                 if self.table.place_of(&record.node()).is_some() {
                     let proved = self.links.is_where_it_says(&record);
                     self.table.heard(&record, proved, now);

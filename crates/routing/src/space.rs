@@ -25,7 +25,7 @@ impl Distance {
     }
 }
 
-/// Tells whether somebody who was met at an address is in the network of one of these.
+/// Returns whether a node that was met at an address is in the network of one of these.
 pub(crate) fn is_at(met_at: &IpAddr, addresses: &[SocketAddr]) -> bool {
     let network = Network::of(&SocketAddr::new(*met_at, 0));
     addresses.iter().any(|address| {

@@ -60,9 +60,9 @@ impl Table {
         self.public = public;
     }
 
-    /// A node has introduced itself, or says something new of itself. One that has not proved to be
-    /// where it says does not enter, and one that says it has moved goes until it has: whoever has one
-    /// network could name many.
+    /// A node has introduced itself, or announces a newer record. A node that has not proved its
+    /// address does not enter, and one that announces another address leaves until it has proved
+    /// it: a node with one network could claim many.
     pub(crate) fn heard(&mut self, record: &NodeRecord, proved: bool, now: Instant) {
         let known = self.find(&record.node());
         let trusted = proved || known.is_some_and(|known| known.contact.is_at(record));
@@ -190,8 +190,8 @@ impl Table {
         }
     }
 
-    /// The number of a bucket in which nothing was looked up since `before`; among those that others
-    /// than the nearest few can be in.
+    /// The number of a bucket in which nothing was looked up since `before`; among those that
+    /// others than the nearest few can be in.
     pub(crate) fn stale_bucket(&self, before: Instant) -> Option<u32> {
         let mut buckets = self.buckets.iter().filter(|(_, bucket)| !bucket.entries.is_empty());
         buckets.find(|(_, bucket)| bucket.looked < before).map(|(number, _)| *number)
@@ -251,7 +251,7 @@ impl Table {
         }
     }
 
-    /// Who can be dialled by nobody, or by nobody outside its network, is of no use to others.
+    /// A node that can't be dialled from outside its network is of no use to others.
     fn takes(&self, addresses: &[std::net::SocketAddr]) -> bool {
         let mut public = addresses.iter().map(|address| space::is_public(&address.ip()));
         !addresses.is_empty() && (!self.public || public.any(|public| public))
@@ -321,7 +321,7 @@ const WAITING_MAX: usize = 2;
 const FAILURES_MAX: u8 = 2;
 /// As go-libp2p has it: a network of 256 addresses costs about as much as one of its addresses.
 const PER_NETWORK_AND_BUCKET_MAX: usize = 2;
-/// Likewise, in all buckets.
+/// The same, in all buckets.
 const PER_NETWORK_MAX: usize = 8;
 
 #[cfg(test)]

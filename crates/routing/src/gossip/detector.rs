@@ -123,9 +123,9 @@ impl Detector {
     }
 }
 
-/// Others that are asked to reach a node: SWIM's k, of which three find a living node nearly always.
+/// Other nodes that are asked to reach a node: SWIM's k; three nearly always find a living node.
 pub(super) const THROUGH: usize = 3;
-/// So many of them must have tried in vain: one might lie.
+/// So many of them must have failed: one might lie.
 const NEEDED: usize = 2;
 /// Time for a dial through two links; who reaches it later than this finds it slow.
 const PROBED_FOR: Duration = Duration::from_secs(10);

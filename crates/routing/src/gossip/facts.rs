@@ -45,7 +45,7 @@ pub(super) enum Of {
     Origin,
 }
 
-/// Somebody of whom there were facts.
+/// A node of which there were facts.
 #[derive(Debug)]
 struct Subject {
     /// Of the newest record that was spread.
@@ -96,8 +96,8 @@ impl Facts {
         }
     }
 
-    /// Takes one fact of somebody from what there may be in an hour. One who goes on saying more is
-    /// not forgotten meanwhile.
+    /// Takes one fact from a node's allowance of an hour. A node that keeps sending more is not
+    /// forgotten meanwhile.
     pub(super) fn admit(&mut self, of: Of, node: &NodeId, now: Instant) -> bool {
         let most = match of {
             Of::Record => RECORDS_PER_H,
@@ -179,11 +179,11 @@ fn subject(of: Of, node: &NodeId) -> u64 {
     short(&node.0).wrapping_add(of as u64)
 }
 
-/// Facts that are recognised when they come again: of 40 s at the six a second that 10,000 nodes say
-/// of which half come and go within an hour, and of 8 s at the most that is passed on. A fact reaches
-/// everybody within two.
+/// Facts that are recognised when they come again: those of 40 s at six a second, the rate of
+/// 10,000 nodes of which half come and go within an hour, and those of 8 s at the highest rate that
+/// is forwarded. A fact reaches every node within two seconds.
 const SEEN_MAX: usize = 256;
-/// Nodes of which it is known how many facts there were: whoever floods is among those touched last.
+/// Nodes whose facts are counted: a flooding node is among those touched last.
 const SUBJECTS_MAX: usize = 64;
 /// Five times what 10,000 nodes say of which half come and go within an hour. To verify as many
 /// signatures takes some 0.2 % of a processor.

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// What is remembered under the first eight bytes of a name. Whoever wants two names to be taken
-/// for one needs 2^64 tries for it; and there are so few that a search from end to end is quick.
+/// Values remembered under the first eight bytes of an id. Making two ids collide takes 2^64 tries,
+/// and there are so few that a linear search is quick.
 #[derive(Debug)]
 pub(super) struct Recent<V> {
     /// The one touched last is at the back.

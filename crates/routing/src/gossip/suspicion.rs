@@ -17,7 +17,7 @@ pub(super) struct Suspicions {
     public: bool,
 }
 
-/// Somebody who is suspected.
+/// A suspected node.
 #[derive(Debug)]
 struct Suspected {
     node: NodeId,
@@ -75,7 +75,7 @@ impl Suspicions {
         if suspected.settle(public) { Suspecting::Dead } else { Suspecting::New }
     }
 
-    /// A newer record of a node was heard: whoever suspected an older one is refuted.
+    /// A newer record of a node arrived: suspicions of an older one are refuted.
     pub(super) fn refute(&mut self, record: &NodeRecord) {
         let serial = record.says().serial;
         self.suspected.retain_mut(|suspected| {
@@ -141,8 +141,9 @@ impl Suspected {
     }
 }
 
-/// Tells whether observers count as two. Whoever has no public address may be any number of nodes on
-/// one machine; only in a network that is private as a whole there is nothing else to go by.
+/// Returns whether observers count as two. Those without a public address may be any number of
+/// nodes on one machine; only in a network that is private as a whole there is nothing else to go
+/// by.
 fn are_two(a: &Networks, b: &Networks, public: bool) -> bool {
     match (a.is_public(), b.is_public()) {
         (true, true) => !a.meets(b),

@@ -1,9 +1,9 @@
-//! The tree over which facts are spread: PlumTree (Leitão, Pereira and Rodrigues, "Epidemic Broadcast
-//! Trees", 2007). Specified in `spec/routing.md`, section 8.
+//! The tree over which facts are spread: PlumTree (Leitão, Pereira and Rodrigues, "Epidemic
+//! Broadcast Trees", 2007). Specified in `spec/routing.md`, section 8.
 //!
-//! Each edge to a neighbour is of the tree, and carries facts, or beside it, and carries their names
-//! (section 3.4 of the paper). A fact that comes twice takes an edge out of the tree; one that is
-//! named and does not come puts one in.
+//! Each edge to a neighbour is of the tree, and carries facts, or beside it, and carries their
+//! names (section 3.4 of the paper). A fact that comes twice takes an edge out of the tree; one
+//! that is named and does not come puts one in.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -52,8 +52,8 @@ struct Missing {
 }
 
 impl Tree {
-    /// Makes the edges those to the neighbours. New ones are of the tree (section 3.6 of the paper),
-    /// and told what can be had, so that nothing falls between two views.
+    /// Makes the edges those to the neighbours. New ones are of the tree (section 3.6 of the
+    /// paper), and told what can be had, so that nothing falls between two views.
     pub(super) fn follow(&mut self, neighbours: &[NodeId], out: &mut Outputs) {
         self.edges.retain(|node, _| neighbours.contains(node));
         self.missing.retain(|_, missing| {
@@ -102,7 +102,7 @@ impl Tree {
         self.kept.push_back(Kept { id, encoded: fact.encode(), hops, since: now });
     }
 
-    /// Says a fact to those who were only told its name: there will be nobody to ask.
+    /// Sends a fact to the nodes that only got its id: they could not ask later.
     pub(super) fn press(&self, id: &FactId, out: &mut Outputs) {
         let Some(kept) = self.kept.iter().find(|kept| kept.id == *id) else { return };
         for (node, _) in self.edges.iter().filter(|(_, edge)| edge.names.contains(id)) {
@@ -110,7 +110,7 @@ impl Tree {
         }
     }
 
-    /// A fact has come that was not seen before: whoever brought it is nearer to where it was said.
+    /// A new fact has arrived: its sender is nearer to its origin.
     pub(super) fn got(&mut self, id: &FactId, from: &NodeId) {
         self.missing.remove(id);
         if let Some(edge) = self.edges.get_mut(from) {

@@ -2,11 +2,11 @@
 //! 2007). Specified in `spec/routing.md`, section 8.
 //!
 //! The active view is a handful of neighbours, each over a connection, and each the other's
-//! neighbour too; the passive view is contacts from which it is filled up (section 4.1 of the paper).
-//! Two things are added. A neighbour that was lost is come back to now and then: when a partition
-//! ends, views no longer lead to the other side, and a neighbour that answers again does. And
-//! neighbours that this node has chosen are not displaced by those who ask to become one, as long as
-//! there is another.
+//! neighbour too; the passive view is contacts from which it is filled up (section 4.1 of the
+//! paper). Two things are added. A neighbour that was lost is come back to now and then: when a
+//! partition ends, views no longer lead to the other side, and a neighbour that answers again does.
+//! And neighbours that this node has chosen are not displaced by nodes that ask to become one, as
+//! long as there is another.
 
 mod words;
 
@@ -32,7 +32,7 @@ pub(super) struct View {
     wanted: Vec<Wanted>,
     doors: VecDeque<Door>,
     /// Who has flooded or forged, until when.
-    shunned: VecDeque<(NodeId, Instant)>,
+    penalised: VecDeque<(NodeId, Instant)>,
     /// Contacts that were asked lately, and have no place.
     refused: VecDeque<u64>,
     /// Contacts that may still be asked before the next shuffle.
@@ -40,7 +40,7 @@ pub(super) struct View {
     /// What was given away in a shuffle that is not answered yet.
     given: Option<Vec<NodeId>>,
     shuffle_at: Option<Instant>,
-    /// When alone: when to come back to somebody.
+    /// Without neighbours: when to return to a lost one.
     return_at: Instant,
 }
 
@@ -55,7 +55,7 @@ struct Neighbour {
     words: Allowance,
 }
 
-/// Somebody to whom a connection is wanted, or of whom an answer.
+/// A node to which a connection is wanted, or from which an answer.
 #[derive(Debug)]
 struct Wanted {
     contact: Contact,
@@ -79,7 +79,7 @@ enum Why {
     Shuffled(Vec<Contact>),
 }
 
-/// Somebody to come back to.
+/// A node to return to.
 #[derive(Debug)]
 struct Door {
     contact: Contact,
@@ -98,7 +98,7 @@ impl View {
             passive: Vec::new(),
             wanted: Vec::new(),
             doors: VecDeque::new(),
-            shunned: VecDeque::new(),
+            penalised: VecDeque::new(),
             refused: VecDeque::new(),
             tries: 0,
             given: None,
@@ -122,8 +122,8 @@ impl View {
         self.want(contact, Why::Join, now, out);
     }
 
-    /// A connection stands. Whoever comes along is welcome when this node is alone, and so is a
-    /// neighbour that was lost.
+    /// A connection is up. A node without neighbours accepts any node, and any node a lost
+    /// neighbour.
     pub(super) fn connected(&mut self, record: &NodeRecord, now: Instant, out: &mut Outputs) {
         let (contact, serial) = (record.contact(), record.says().serial);
         self.renew(record);
@@ -137,7 +137,8 @@ impl View {
         for wanted in mine {
             self.granted(wanted.why, &contact, serial, now, out);
         }
-        if self.has(&contact.node) || self.is_shunned(&contact.node, now) || record.says().leaving {
+        if self.has(&contact.node) || self.is_penalised(&contact.node, now) || record.says().leaving
+        {
             return;
         }
         // Better than hearsay, and of another origin.
@@ -151,15 +152,15 @@ impl View {
         }
     }
 
-    /// A connection is gone or not to be had. Returns the neighbour that was lost, with the serial of
-    /// its record.
+    /// A connection is lost or could not be made. Returns the neighbour that was lost, with the
+    /// serial of its record.
     pub(super) fn disconnected(
         &mut self,
         node: &NodeId,
         now: Instant,
         out: &mut Outputs,
     ) -> Option<(Contact, u64)> {
-        let was_wanted = self.give_up(|wanted| wanted.contact.node == *node);
+        let was_wanted = self.drop_wanted(|wanted| wanted.contact.node == *node);
         let lost = self.active.remove(node);
         if let Some(lost) = &lost {
             self.open_door(lost.contact.clone(), true);
@@ -202,14 +203,14 @@ impl View {
         self.passive.retain(|contact| contact.node != *node);
     }
 
-    /// Parts from a node that has flooded or forged, for a while.
-    pub(super) fn shun(&mut self, node: &NodeId, now: Instant, out: &mut Outputs) {
+    /// Drops a node that has flooded or forged, and penalises it.
+    pub(super) fn penalise(&mut self, node: &NodeId, now: Instant, out: &mut Outputs) {
         self.left(node, now, out);
         say(out, node, Gossip::Part { leaving: false });
-        if self.shunned.len() >= SHUNNED_MAX {
-            self.shunned.pop_front();
+        if self.penalised.len() >= PENALISED_MAX {
+            self.penalised.pop_front();
         }
-        self.shunned.push_back((*node, now.after(SHUNNED_FOR)));
+        self.penalised.push_back((*node, now.after(PENALISED_FOR)));
     }
 
     /// Says goodbye to all.
@@ -252,8 +253,8 @@ impl View {
     }
 
     pub(super) fn timeout(&mut self, now: Instant, out: &mut Outputs) {
-        self.shunned.retain(|(_, until)| *until > now);
-        if self.give_up(|wanted| wanted.until <= now) {
+        self.penalised.retain(|(_, until)| *until > now);
+        if self.drop_wanted(|wanted| wanted.until <= now) {
             self.fill(now, out);
         }
         if self.shuffle_at.is_some_and(|at| at <= now) {
@@ -287,7 +288,7 @@ impl View {
             Gauge::new("passive view", self.passive.len(), PASSIVE_MAX),
             Gauge::new("nodes wanted as neighbours", self.wanted.len(), WANTED_MAX),
             Gauge::new("nodes to come back to", self.doors.len(), DOORS_MAX),
-            Gauge::new("nodes shunned", self.shunned.len(), SHUNNED_MAX),
+            Gauge::new("nodes penalised", self.penalised.len(), PENALISED_MAX),
             Gauge::new("nodes that refused", self.refused.len(), REFUSED_MAX),
         ]
     }
@@ -300,7 +301,7 @@ impl View {
             self.passive.capacity().saturating_mul(size_of::<Contact>()),
             self.wanted.capacity().saturating_mul(size_of::<Wanted>()),
             self.doors.capacity().saturating_mul(size_of::<Door>()),
-            self.shunned.capacity().saturating_mul(size_of::<(NodeId, Instant)>()),
+            self.penalised.capacity().saturating_mul(size_of::<(NodeId, Instant)>()),
             self.refused.capacity().saturating_mul(size_of::<u64>()),
         ];
         let wanted = self.wanted.iter().map(|wanted| match &wanted.why {
@@ -357,8 +358,8 @@ impl View {
         self.want(contact, Why::Ask { urgent: true }, now, out);
     }
 
-    /// Gives up some of whom was wanted; a contact that is not to be had is none.
-    fn give_up(&mut self, which: impl Fn(&Wanted) -> bool) -> bool {
+    /// Drops some of the wanted nodes; a contact that can't be reached is removed.
+    fn drop_wanted(&mut self, which: impl Fn(&Wanted) -> bool) -> bool {
         let (given_up, others): (Vec<Wanted>, Vec<Wanted>) =
             std::mem::take(&mut self.wanted).into_iter().partition(which);
         self.wanted = others;
@@ -440,14 +441,14 @@ impl View {
     }
 
     /// Takes a contact into the passive view. When that is full, one of a network that has many
-    /// places makes room, so that nobody fills the view with contacts of his own; or else one of those
-    /// that were given away for it.
+    /// places makes room, so that no node fills the view with contacts of its own; or else one of
+    /// those that were given away for it.
     fn take(&mut self, contact: Contact, given: &[NodeId], now: Instant) {
         if contact.node == self.own.node
             || self.has(&contact.node)
             || self.passive.iter().any(|known| known.node == contact.node)
             || !is_sound(&contact, self.work_bits)
-            || self.is_shunned(&contact.node, now)
+            || self.is_penalised(&contact.node, now)
         {
             return;
         }
@@ -489,8 +490,8 @@ impl View {
         self.refused.push_back(short(&node.0));
     }
 
-    fn is_shunned(&self, node: &NodeId, now: Instant) -> bool {
-        self.shunned.iter().any(|(shunned, until)| shunned == node && *until > now)
+    fn is_penalised(&self, node: &NodeId, now: Instant) -> bool {
+        self.penalised.iter().any(|(penalised, until)| penalised == node && *until > now)
     }
 
     fn is_alone(&self) -> bool {
@@ -509,8 +510,8 @@ fn say(out: &mut Outputs, to: &NodeId, word: Gossip) {
     out.push_back(GossipOutput::Say(*to, word));
 }
 
-/// Neighbours: the logarithm of 10,000 nodes, and one more (HyParView, section 5.1). When a third of
-/// all die, one node of 400 loses all five, and asks its contacts.
+/// Neighbours: the logarithm of 10,000 nodes, and one more (HyParView, section 5.1). When a third
+/// of all die, one node of 400 loses all five, and asks its contacts.
 const ACTIVE_MAX: usize = 5;
 /// With fewer neighbours than this, contacts are asked until there are as many.
 const ACTIVE_LOW: usize = 3;
@@ -538,9 +539,9 @@ const DOORS_MAX: usize = 8;
 /// How often one is come back to: one each minute, so for hours.
 const RETURNS_MAX: u32 = 60;
 const RETURN: Duration = Duration::from_secs(10);
-/// Whoever has flooded or forged is no neighbour for so long.
-const SHUNNED_FOR: Duration = Duration::from_secs(600);
-const SHUNNED_MAX: usize = 16;
+/// A node that has flooded or forged is no neighbour for so long.
+const PENALISED_FOR: Duration = Duration::from_secs(600);
+const PENALISED_MAX: usize = 16;
 /// All contacts there may be.
 const REFUSED_MAX: usize = PASSIVE_MAX;
 /// Facts and names of one neighbour a second: all that it passes on, named and said.

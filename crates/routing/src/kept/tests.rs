@@ -119,12 +119,12 @@ fn what_is_a_day_old_is_over_and_a_new_copy_does_not_make_it_older() {
 }
 
 #[test]
-fn what_nobody_stores_anew_is_to_be_stored_anew() {
+fn records_that_were_not_stored_again_are_republished() {
     let mut shelf = Shelf::new(10);
     shelf.store(&record(1, 5), 100, NOW).unwrap();
     assert!(shelf.timeout(after_s(3_599)).is_none());
     shelf.store(&record(1, 5), 0, after_s(3_000)).unwrap();
-    assert!(shelf.timeout(after_s(3_601)).is_none(), "somebody has");
+    assert!(shelf.timeout(after_s(3_601)).is_none(), "it was stored again");
     let Some(Due::Republish { record: due, age_s }) = shelf.timeout(after_s(6_700)) else {
         panic!("it is due")
     };

@@ -39,7 +39,7 @@ fn asks(lookup: &mut Lookup) -> Vec<Contact> {
 }
 
 #[test]
-fn three_paths_ask_the_nearest_and_share_nobody() {
+fn three_paths_ask_the_nearest_and_share_no_node() {
     let contacts = sorted(60);
     let mut lookup = Lookup::new(TARGET, false, RULES, contacts[..20].to_vec());
     let first = asks(&mut lookup);
@@ -53,7 +53,7 @@ fn three_paths_ask_the_nearest_and_share_nobody() {
     let mut asked: Vec<NodeId> = lookup.hops().iter().map(|hop| hop.node).collect();
     asked.sort_unstable();
     asked.dedup();
-    assert_eq!(asked.len(), lookup.hops().len(), "nobody was asked twice");
+    assert_eq!(asked.len(), lookup.hops().len(), "no node was asked twice");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn results_prefer_those_of_whom_more_than_one_path_knows() {
     let contacts = sorted(40);
     let mut lookup = Lookup::new(TARGET, false, RULES, contacts[20..26].to_vec());
     let first = asks(&mut lookup);
-    // One path is told of near nodes that nobody else knows; two are told of others.
+    // One path gets near nodes that no other node knows; two get others.
     lookup.answered(&first[0].node, Answer::Nothing, contacts[..5].to_vec(), NOW);
     lookup.answered(&first[1].node, Answer::Nothing, contacts[5..10].to_vec(), NOW);
     lookup.answered(&first[2].node, Answer::Nothing, contacts[5..10].to_vec(), NOW);

@@ -45,7 +45,7 @@ impl Router {
         }
     }
 
-    /// A record that somebody answered with: it must verify, and be the one that was asked for.
+    /// A record in an answer: it must verify, and be the requested one.
     fn checked(&mut self, record: &Record, target: &Key) -> Answer {
         match Verified::verify(record, &self.config.verifier) {
             Ok(verified) if verified.key() == *target => Answer::Record(Box::new(verified)),
@@ -77,7 +77,7 @@ impl Router {
         }
     }
 
-    /// A request takes long: whoever waits for it goes on without.
+    /// A request takes long: its operation continues without it.
     pub(super) fn late(&mut self, node: NodeId, purpose: &Purpose, now: Instant) {
         match purpose {
             Purpose::Lookup(number) => self.lookup_late(*number, &node, now),
@@ -97,7 +97,7 @@ impl Router {
         match purpose {
             Purpose::Lookup(number) => self.lookup_lost(number, &node, now),
             Purpose::Store(number) => self.publication_lost(number, &node),
-            // For reach and relays somebody else is asked soon.
+            // For reach and relays another node is asked soon.
             Purpose::Gift | Purpose::Check | Purpose::Reach | Purpose::Relay => {}
             Purpose::Probe(asker, request) => {
                 self.reply(asker, request, Body::Routing(Routing::Probed(Some(false))));

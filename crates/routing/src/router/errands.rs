@@ -58,7 +58,7 @@ struct Queried {
 /// What follows a lookup.
 #[derive(Debug)]
 pub(super) enum Then {
-    /// Whoever asked is told.
+    /// The requester is answered.
     LookedUp(Origin),
     /// The record goes to the nearest nodes.
     Publish { record: Record, age_s: u32, ticket: Option<u64> },
@@ -203,7 +203,7 @@ impl Router {
         }
     }
 
-    /// Goes on with every errand of which something was heard. Returns whether there was any.
+    /// Advances every operation that got an answer. Returns whether there was any.
     pub(super) fn advance(&mut self, now: Instant, rows: &dyn Rows) -> bool {
         let Some(number) = self.errands.touched.pop_first() else { return false };
         if self.errands.publications.contains_key(&number) {
@@ -238,7 +238,7 @@ impl Router {
             }
             Then::Refresh => {}
             Then::Join => self.has_joined(now, rows),
-            Then::Sample(sampling) => self.go_on_sampling(sampling, &lookup, now, rows),
+            Then::Sample(sampling) => self.continue_sampling(sampling, &lookup, now, rows),
         }
         self.start_waiting(now, rows);
     }
@@ -300,7 +300,7 @@ impl Router {
         true
     }
 
-    /// Somebody has stored the record that everybody was asked for.
+    /// A node has stored the record of a broadcast query.
     pub(super) fn query_answered(&mut self, key: &Key, now: Instant, rows: &dyn Rows) {
         let Some(record) = self.kept.get(key, now, rows) else { return };
         let Some(queried) = self.errands.queries.remove(key) else { return };
@@ -311,7 +311,7 @@ impl Router {
         }
     }
 
-    pub(super) fn give_up_queries(&mut self, now: Instant) {
+    pub(super) fn expire_queries(&mut self, now: Instant) {
         while let Some(key) = self
             .errands
             .queries
@@ -326,7 +326,7 @@ impl Router {
         }
     }
 
-    /// Somebody asks everybody: whoever keeps the record answers, and its home may.
+    /// A broadcast query: nodes that store the record answer, and its home may.
     pub(super) fn asked_everybody(&mut self, query: Query, now: Instant, rows: &dyn Rows) {
         match self.kept.get(&Key::from(query.account), now, rows) {
             Some(record) => self.answer_query(&query, record, now),
@@ -342,7 +342,7 @@ impl Router {
 
 /// Lookups under way. Each takes some 10 KiB.
 const LOOKUPS_MAX: usize = 64;
-/// Lookups under way beyond which none is begun for somebody else.
+/// Pending lookups beyond which none is begun for another node.
 const LOOKUPS_FOR_OTHERS_MAX: usize = 48;
 /// Lookups and samples under way for one peer.
 const LOOKUPS_OF_PEER_MAX: usize = 8;

@@ -115,8 +115,8 @@ impl Router {
         kept
     }
 
-    /// Finds out whether a node can be reached. Whoever asks about itself is connected already, so
-    /// somebody else is asked to look.
+    /// Finds out whether a node can be reached. A node that asks about itself is connected already,
+    /// so another node is asked to dial.
     fn probe(
         &mut self,
         from: NodeId,
@@ -165,5 +165,5 @@ impl Router {
     }
 }
 
-/// A record is stored anew by the first of those who keep it.
+/// A record is republished by the first of the nodes that store it.
 const REPUBLISH_JITTER: Duration = Duration::from_secs(1800);

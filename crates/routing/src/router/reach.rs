@@ -32,11 +32,11 @@ pub(super) struct Reachability {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// So many could not dial this node; somebody else is asked at this time.
+    /// So many could not dial this node; another one is asked at this time.
     Asking { in_vain: u32, at: Instant },
-    /// Somebody could.
+    /// A node could.
     Reached,
-    /// Nobody could; a port is asked for at this time.
+    /// None could; a port is requested at this time.
     Unreachable { at: Instant },
 }
 
@@ -51,12 +51,12 @@ impl Reachability {
         }
     }
 
-    /// The addresses have changed: all is open again.
-    pub(super) fn begin_anew(&mut self, now: Instant) {
+    /// The addresses have changed: reachability is unknown again.
+    pub(super) fn restart(&mut self, now: Instant) {
         self.state = State::Asking { in_vain: 0, at: now };
     }
 
-    /// Connections that must stay because somebody is reached through them.
+    /// Connections that must stay because a node is reached through them.
     pub(super) fn needs(&self, node: &NodeId) -> bool {
         self.through == Some(*node) || self.given.contains(node) || self.asked.contains_key(node)
     }
@@ -71,7 +71,7 @@ impl Reachability {
 }
 
 impl Router {
-    /// Tells whether somebody outside has dialled this node, if that is known.
+    /// Returns whether a node outside has dialled this one, if that is known.
     pub fn is_reachable(&self) -> Option<bool> {
         match self.reach.state {
             State::Asking { .. } => None,
@@ -80,12 +80,12 @@ impl Router {
         }
     }
 
-    /// Asks somebody drawn at random to have this node dialled, or for a port.
+    /// Asks a random node to have this one dialled, or for a port.
     pub(super) fn find_out_reach(&mut self, now: Instant) {
         match self.reach.state {
             State::Asking { in_vain, at } if now >= at && !self.config.addresses.is_empty() => {
                 let nodes: Vec<NodeId> = self.links.nodes().collect();
-                // Of two that know only each other neither can have the other dialled anew.
+                // With only two nodes there is no third to probe reachability.
                 let Some(node) = self.drawn(&nodes).filter(|_| nodes.len() > 1) else { return };
                 self.reach.state = State::Asking { in_vain, at: now.after(AGAIN) };
                 let word = Routing::Probe { contact: self.own.contact(), anew: true };
@@ -105,7 +105,7 @@ impl Router {
         }
     }
 
-    /// Somebody was asked to have this node dialled.
+    /// A node that was asked to have this one dialled has answered.
     pub(super) fn reach_told(&mut self, outcome: Option<bool>, now: Instant, rows: &dyn Rows) {
         let State::Asking { in_vain, .. } = self.reach.state else { return };
         let in_vain = in_vain.saturating_add(1);
@@ -125,7 +125,7 @@ impl Router {
         }
     }
 
-    /// Has the driver find out whether a node can be dialled, for somebody who asked.
+    /// Has the driver find out whether a node can be dialled, for a requester.
     pub(super) fn try_to_dial(
         &mut self,
         contact: Contact,
@@ -226,7 +226,7 @@ impl Router {
 /// Others know this node by then.
 const FIRST: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(30);
-/// So many must have tried in vain.
+/// So many must have failed.
 const IN_VAIN_MAX: u32 = 3;
 /// Nodes that are reached through this one. Their connections stay, so they are few of those that
 /// routing may have.

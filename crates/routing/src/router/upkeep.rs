@@ -25,7 +25,7 @@ pub(super) struct Upkeep {
     /// Whom this node remembers to have been there.
     remembered: Vec<Contact>,
     since_s: u64,
-    /// Somebody was met.
+    /// A node was met.
     joined: bool,
     /// The own place was, or is being, looked up.
     begun: bool,
@@ -92,7 +92,7 @@ impl Router {
             RouterCommand::Addresses(addresses) => {
                 self.config.addresses = addresses;
                 self.relayed_at = None;
-                self.reach.begin_anew(now);
+                self.reach.restart(now);
                 self.renew_record(now, rows);
             }
             RouterCommand::Capacity(bytes) => {
@@ -141,7 +141,7 @@ impl Router {
         }
     }
 
-    /// Somebody has introduced itself: the first one is the door into the network.
+    /// A node has introduced itself: the first one is the way into the network.
     pub(super) fn met(&mut self, record: &NodeRecord, now: Instant) {
         if self.upkeep.joined || record.says().addresses.is_empty() {
             return;
@@ -168,7 +168,7 @@ impl Router {
         self.look_up(target, false, Then::Refresh, now, rows);
     }
 
-    /// Signs what this node says of itself anew, and says it.
+    /// Signs this node's record again, and publishes it.
     pub(super) fn renew_record(&mut self, now: Instant, rows: &dyn Rows) {
         let mut batch = WriteBatch::default();
         let serial =
@@ -240,8 +240,8 @@ impl Router {
         self.find_out_reach(now);
     }
 
-    /// Asks the contact that was silent longest for a sign of life, and looks into a bucket in which
-    /// nothing was looked up for long.
+    /// Asks the contact that was silent longest for a sign of life, and looks into a bucket in
+    /// which nothing was looked up for long.
     fn check(&mut self, now: Instant, rows: &dyn Rows) {
         let before =
             |age: Duration| Instant::from_micros(now.as_micros().saturating_sub(micros(age)));
@@ -277,7 +277,7 @@ impl Router {
         self.note(batch);
     }
 
-    /// Stores anew what nobody has for long, a few at a time.
+    /// Republishes records that were not stored again for long, a few at a time.
     pub(super) fn keep(&mut self, now: Instant, rows: &dyn Rows) {
         for _ in 0..REPUBLISHED_AT_A_TIME {
             let mut batch = WriteBatch::default();
@@ -295,8 +295,8 @@ impl Router {
 
     // Leaving.
 
-    /// Tells everybody, and hands over what is kept for others: to the nearest node that is not
-    /// known to have it, for those nearer were given it by whoever published it.
+    /// Tells all neighbours, and hands over stored records: each to the nearest node that is not
+    /// known to have it, since nearer ones got it from its publisher.
     fn leave(&mut self, now: Instant, rows: &dyn Rows) {
         self.upkeep.leaving = true;
         self.renew_record(now, rows);

@@ -66,7 +66,7 @@ fn one_network_takes_few_places() {
 }
 
 #[test]
-fn a_public_node_takes_nobody_who_is_reached_in_one_network_only() {
+fn a_public_node_takes_no_node_of_a_private_network() {
     let mut table = table();
     table.heard(&node(1, "10.0.0.1:4440"), true, START);
     assert_eq!(table.len(), 1);

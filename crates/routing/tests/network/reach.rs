@@ -13,7 +13,7 @@ fn who_can_be_dialled_learns_it_and_loses_no_connection() {
     let number = world.add(&[0]);
     world.pass(Duration::from_secs(1));
     let links = world.net.peers(number);
-    assert_eq!(world.router(number).is_reachable(), None, "nobody has tried");
+    assert_eq!(world.router(number).is_reachable(), None, "no node has tried");
     world.pass(Duration::from_secs(9));
     assert_eq!(world.router(number).is_reachable(), Some(true));
     assert_eq!(world.net.peers(number), links);

@@ -34,7 +34,8 @@ fn a_quiet_network_shuffles_and_says_nothing_else() {
     world.run(Duration::from_secs(600));
     let said = world.said;
     assert_eq!((said.facts, said.names, said.grafts, said.prunes), (0, 0, 0, 0), "{said:?}");
-    // Ten minutes of shuffles that walk six hops, and of nodes with room for one more that ask once.
+    // Ten minutes of shuffles that walk six hops, and of nodes with room for one more that ask
+    // once.
     assert!(said.shuffles < 100 * 10 * 8, "{said:?}");
     assert!(said.others < 100 * 10, "{said:?}");
 }
@@ -51,7 +52,7 @@ fn everybody_is_known_to_have_joined_and_to_have_left() {
     world.run(Duration::from_secs(60));
     for node in 0..60 {
         assert!(world.nodes[node].left.contains(&id), "{node}");
-        assert!(!world.nodes[node].dead.contains(&id), "whoever says goodbye is not suspected");
+        assert!(!world.nodes[node].dead.contains(&id), "a node that says goodbye is not suspected");
         assert!(world.nodes[node].gossip.contacts().all(|contact| contact.node != id), "{node}");
     }
 }
@@ -70,7 +71,7 @@ fn what_is_no_news_is_not_spread() {
 }
 
 #[test]
-fn a_node_that_nobody_can_dial_takes_part_and_is_nobodys_contact() {
+fn a_node_that_cannot_be_dialled_takes_part_and_is_no_contact() {
     let mut world = World::joined(5, 40);
     let hidden = world.add(Vec::new());
     world.join(hidden, 11);

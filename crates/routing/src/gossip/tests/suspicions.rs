@@ -79,7 +79,7 @@ fn one_liar_is_not_enough_and_two_of_one_network_are_not() {
 }
 
 #[test]
-fn whoever_hears_that_it_is_suspected_refutes() {
+fn a_suspected_node_refutes() {
     let mut world = World::joined_aloud(24, 30);
     let before = world.nodes[5].record.says().serial;
     accuse(&mut world, 12, 5);
@@ -89,7 +89,7 @@ fn whoever_hears_that_it_is_suspected_refutes() {
     for node in (0..30).filter(|node| *node != 5) {
         assert_eq!(world.nodes[node].heard.get(&id), Some(&after), "{node}");
     }
-    // What was refuted counts no more, whoever says it again.
+    // A refuted suspicion no longer counts, whichever node repeats it.
     let contact = world.nodes[20].record.contact();
     let bytes = Suspicion::sign(world.key(20), &contact, (id, before), world.now.as_secs());
     for neighbour in world.neighbours(20) {

@@ -1,5 +1,5 @@
-//! A network of gossip: many nodes, an event queue, links with latency, and no sockets. What a router
-//! does for gossip is done here in the simplest way. Everything follows from one seed.
+//! A network of gossip: many nodes, an event queue, links with latency, and no sockets. What a
+//! router does for gossip is done here in the simplest way. Everything follows from one seed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,7 +56,7 @@ pub(super) struct Node {
     pub(super) heard: BTreeMap<NodeId, u64>,
     pub(super) left: BTreeSet<NodeId>,
     pub(super) dead: BTreeSet<NodeId>,
-    /// How often somebody counted as dead, refuted or not.
+    /// How often a node counted as dead, refuted or not.
     pub(super) deaths: usize,
     pub(super) asked: Vec<Query>,
 }
@@ -85,8 +85,8 @@ impl World {
         }
     }
 
-    /// A network of so many nodes, that have joined one after the other through the first. Nobody
-    /// says that it has joined: to verify that at every node is most of the work.
+    /// A network of so many nodes, that have joined one after the other through the first. No node
+    /// announces that it has joined: verifying that at every node is most of the work.
     pub(super) fn joined(seed: u8, count: usize) -> Self {
         Self::grown(seed, count, true)
     }
@@ -179,7 +179,7 @@ impl World {
         says.serial
     }
 
-    /// Has a node say something new, and tells how many of the living have heard of it after a time.
+    /// Has a node broadcast a new fact, and returns how many living nodes have it after a time.
     pub(super) fn coverage(&mut self, node: usize, within: Duration) -> (usize, usize) {
         let version = format!("1.0.{}", self.sequence);
         let serial = self.change(node, |says| says.version = version);
@@ -221,7 +221,7 @@ impl World {
         }
     }
 
-    /// Parts the nodes into two sides; with one side, mends it.
+    /// Partitions the nodes into two sides; with one side, heals the partition.
     pub(super) fn part(&mut self, side: impl Fn(usize) -> u8) {
         self.side = (0..self.nodes.len()).map(side).collect();
         for (a, b) in self.links.clone() {

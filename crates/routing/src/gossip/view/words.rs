@@ -3,7 +3,7 @@
 use super::{Contact, Gossip, Instant, NodeId, Outputs, TRIES, View, Why, dice, is_sound, say};
 
 impl View {
-    /// Somebody joins through this node, or asks to become a neighbour: who that is, its record says.
+    /// A node joins through this one, or asks to become a neighbour; its record identifies it.
     pub(in super::super) fn asked(
         &mut self,
         from: NodeId,
@@ -38,7 +38,7 @@ impl View {
                 }
             }
             Why::Joins => {
-                if self.is_shunned(&node, now) {
+                if self.is_penalised(&node, now) {
                     return say(out, &node, Gossip::Part { leaving: false });
                 }
                 self.admit(contact.clone(), (serial, false), now, out);
@@ -47,7 +47,7 @@ impl View {
             Why::Asks { urgent } => {
                 let room = self.active.len() < super::ACTIVE_MAX;
                 let accepted =
-                    self.has(&node) || ((urgent || room) && !self.is_shunned(&node, now));
+                    self.has(&node) || ((urgent || room) && !self.is_penalised(&node, now));
                 say(out, &node, Gossip::NeighbourIs { accepted });
                 if accepted {
                     self.admit(contact.clone(), (serial, false), now, out);
@@ -58,8 +58,8 @@ impl View {
         }
     }
 
-    /// Sends a join on its walks, one by each other neighbour. Nobody could dial one without
-    /// addresses.
+    /// Sends a join on its walks, one by each other neighbour. A node without addresses could not
+    /// be dialled.
     fn forward_join(&self, contact: &Contact, out: &mut Outputs) {
         if contact.addresses.is_empty() {
             return;
@@ -70,7 +70,7 @@ impl View {
         }
     }
 
-    /// Somebody who joins comes by on a walk.
+    /// A joining node comes by on a walk.
     pub(in super::super) fn join_comes_by(
         &mut self,
         from: NodeId,
@@ -93,7 +93,7 @@ impl View {
         }
         let wanted = self.wanted.iter().any(|wanted| wanted.contact.node == contact.node);
         let room = self.wanted.len() < super::WANTED_OF_OTHERS_MAX;
-        if room && !self.has(&contact.node) && !wanted && !self.is_shunned(&contact.node, now) {
+        if room && !self.has(&contact.node) && !wanted && !self.is_penalised(&contact.node, now) {
             self.want(contact, Why::Ask { urgent: true }, now, out);
         }
     }
@@ -158,7 +158,7 @@ impl View {
         let passive = dice::some_of(&mut self.rng, self.passive.clone(), SHUFFLED_PASSIVE);
         self.given = Some(passive.iter().map(|contact| contact.node).collect());
         contacts.extend(passive);
-        // Nobody but a neighbour could answer one without addresses.
+        // Only a neighbour could answer one without addresses.
         let hops = if self.own.addresses.is_empty() { 0 } else { WALK_HOPS };
         say(out, &to, Gossip::Shuffle { origin: self.own.clone(), contacts, hops });
     }

@@ -103,7 +103,7 @@ impl Router {
                 publication.requests = publication.requests.saturating_add(1);
             }
         }
-        // Whoever is late has the record on its way, and the next publication comes within the hour.
+        // Late nodes have the record in flight, and the next publication comes within the hour.
         let enough = if publication.in_time() == 0 { ENOUGH } else { limits::BUCKET_MAX };
         if publication.copies >= enough || publication.awaited.is_empty() {
             return self.published(publication.ticket, publication.copies, publication.requests);
@@ -124,7 +124,7 @@ impl Router {
         publication.awaited.remove(&from);
         match answer {
             Ok(()) => publication.copies = publication.copies.saturating_add(1),
-            // Somebody keeps a better one: that is what is to be published, if it is one.
+            // A node stores a better one: that is to be published, if it verifies.
             Err((Code::Stale, newer)) => {
                 let (ticket, copies) = (publication.ticket, publication.copies);
                 let better = Record::decode(&newer).ok();
@@ -148,7 +148,7 @@ impl Router {
         }
     }
 
-    /// Somebody takes long; another one is asked as well, and the late answer still counts.
+    /// A node is late; another one is asked as well, and the late answer still counts.
     pub(in super::super) fn publication_late(&mut self, number: u64, node: &NodeId) {
         self.errands.touched.insert(number);
         let publication = self.errands.publications.get_mut(&number);
@@ -157,7 +157,7 @@ impl Router {
         }
     }
 
-    /// Somebody does not answer.
+    /// A node does not answer.
     pub(in super::super) fn publication_lost(&mut self, number: u64, node: &NodeId) {
         self.errands.touched.insert(number);
         if let Some(publication) = self.errands.publications.get_mut(&number) {

@@ -21,12 +21,12 @@ pub(super) struct Sampling {
     /// Under way.
     lookups: u32,
     lookups_left: u32,
-    /// Lookups in a row that found nobody new.
+    /// Lookups in a row that found no new node.
     in_vain: u32,
 }
 
 impl Errands {
-    /// Somebody has answered in a lookup for a sample.
+    /// A node has answered in a lookup for a sample.
     pub(super) fn sampled(&mut self, number: u64, record: NodeRecord) {
         let Some(sampling) = self.samplings.get_mut(&number) else { return };
         let says = record.says();
@@ -52,7 +52,7 @@ impl Errands {
 }
 
 impl Router {
-    /// Draws nodes for somebody.
+    /// Samples nodes for a peer.
     pub(in super::super) fn sample(&mut self, origin: Origin, now: Instant, rows: &dyn Rows) {
         let number = self.errands.number();
         let sampling = Sampling {
@@ -71,14 +71,14 @@ impl Router {
         }
     }
 
-    /// What a connected node says of itself, if it has proved to be there: of one network counts one
-    /// node, and saying that one is elsewhere costs nothing.
+    /// What a connected node says of itself, if it has proved to be there: of one network counts
+    /// one node, and saying that one is elsewhere costs nothing.
     pub(super) fn proved(&self, node: &NodeId) -> Option<NodeRecord> {
         self.links.record(node).filter(|record| self.links.is_where_it_says(record))
     }
 
-    /// A lookup of a sample has ended; another one begins, or whoever asked is told.
-    pub(super) fn go_on_sampling(
+    /// A lookup of a sample has ended; another one begins, or the requester is answered.
+    pub(super) fn continue_sampling(
         &mut self,
         number: u64,
         lookup: &Lookup,
@@ -127,5 +127,5 @@ const UNMEASURED: Duration = Duration::from_secs(3);
 /// Places that are looked up for one sample, and how many of them at the same time.
 const LOOKUPS: u32 = 48;
 const PARALLEL: u32 = 3;
-/// The network is small when so many in a row find nobody new.
+/// The network is small when so many in a row find no new node.
 const IN_VAIN_MAX: u32 = 6;
