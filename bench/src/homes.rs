@@ -1,5 +1,5 @@
-//! What it costs to have each message at several nodes: how much later it arrives and is called stored,
-//! and how many a second all of them take.
+//! The cost of storing each message at several nodes: how much later it arrives and counts as
+//! stored, and how many a second all of them take.
 
 use std::{
     collections::BTreeSet,
@@ -160,7 +160,7 @@ impl Case {
         })
     }
 
-    /// Those who are at home at a node, of each conversation one: with all that is to be said there, or
+    /// The users of a node, one of each conversation, with all the messages to be sent there, or
     /// with nothing.
     fn authors(
         &self,

@@ -83,7 +83,7 @@ impl Network {
             put.push((bundle.account(), home));
         }
         println!("  put at a home     {}", took.show());
-        // Published is what nobody is asked to keep any more.
+        // A record is published once no node is asked to store it any more.
         let (mut last, begun) = (0, Instant::now());
         loop {
             let requests = self.figures()?.iter().map(|one| one.requests).sum::<u64>();
@@ -97,7 +97,7 @@ impl Network {
         }
     }
 
-    /// Looks each account up, from a device that nobody knows, at a node that isn't its home.
+    /// Looks each account up, from an unknown device, at a node that isn't its home.
     async fn look_up_all(&mut self, when: &str, accounts: &[(AccountId, usize)]) -> Result<()> {
         let before = self.figures()?.iter().map(|one| one.requests).sum::<u64>();
         let begun = Instant::now();
@@ -171,7 +171,7 @@ impl Network {
         let begun = Instant::now();
         while !until(&self.figures()?) {
             if begun.elapsed() > PATIENCE {
-                bail!("waited in vain {what}: {:?}", self.figures()?);
+                bail!("timed out waiting {what}: {:?}", self.figures()?);
             }
             sleep(Duration::from_millis(100)).await;
         }

@@ -58,7 +58,7 @@ impl Drop for PeerProcess {
     }
 }
 
-/// An address that was free a moment ago.
+/// An address that was free when it was checked.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

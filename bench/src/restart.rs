@@ -130,8 +130,8 @@ fn forget_pages() -> bool {
     fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
 }
 
-/// Has people write as fast as they can, and kills the node meanwhile. Returns how many messages it has
-/// accepted at least.
+/// Has users write as fast as they can, and kills the node meanwhile. Returns how many messages it
+/// has accepted at least.
 async fn write_until_killed(node: SiskinNode, number: u32) -> Result<u64> {
     let plan = Plan { devices: 16, first: number * STRANGERS, ready_made: 0, follow: false };
     let crowd = Crowd::gather(plan, node.address()).await?;

@@ -1,5 +1,5 @@
 //! How fast the simulator lets time pass, and what its hosts take: networks of 100, 1,000 and
-//! 10,000 nodes with the people that they have, and 10,000 nodes with nobody.
+//! 10,000 nodes with their users, and 10,000 nodes without users.
 
 use std::{
     process::Command,

@@ -17,7 +17,7 @@ pub(crate) struct Timed<S> {
     timings: Arc<Timings>,
 }
 
-/// What a [`Timed`] store has noted since somebody last looked.
+/// What a [`Timed`] store has recorded since the last read.
 #[derive(Debug, Default)]
 pub(crate) struct Timings(Mutex<Noted>);
 

@@ -74,7 +74,7 @@ pub(super) struct Member {
     address: SocketAddr,
 }
 
-/// How a node fares.
+/// The status of a node.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Figures {
     pub(super) contacts: u64,

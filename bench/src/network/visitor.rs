@@ -1,4 +1,4 @@
-//! A device that nobody knows, with one question to one node.
+//! An unknown device with one request to one node.
 
 use std::{
     collections::VecDeque,

@@ -11,9 +11,9 @@ use super::{PATIENCE, Pair, Person};
 use crate::measure::Samples;
 
 impl Pair {
-    /// Sends `count` messages, each once the one before has arrived and is stored. Returns how long each
-    /// took from the command until the reader had it in hand, and until the writer was told that it is
-    /// stored. `after` is run after each.
+    /// Sends `count` messages, each once the one before has arrived and is stored. Returns how long
+    /// each took from the command until the reader's application had it, and until the author's
+    /// showed it as stored. `after` is run after each.
     pub(crate) async fn say_each(
         &mut self,
         count: u64,

@@ -1,5 +1,5 @@
-//! A node's store with many envelopes: the machine of the node over its real store, which is handed what
-//! devices say, without a network in between.
+//! A node's store with many envelopes: the machine of the node over its real store, which is handed
+//! what devices say, without a network in between.
 
 use std::{
     collections::VecDeque,
@@ -33,7 +33,7 @@ pub(super) struct Filled {
     pub(super) bytes: u64,
 }
 
-/// Makes a node in `directory` that holds so many conversations, with so many messages each. Each has
+/// Creates a node in `directory` with so many conversations, with so many messages each. Each has
 /// another home, which is away, so that the node owes it all.
 pub(super) fn fill(directory: &Path, conversations: u32, each: u64) -> Result<Filled> {
     let layout = Layout { name: LAYOUT_NAME, version: LAYOUT_VERSION, migrations: &[] };
@@ -69,7 +69,7 @@ fn write(mut writers: Vec<(Peer, Author)>, each: u64, made: &SyncSender<Batch>) 
         for (number, (device, author)) in (0..).zip(&mut writers) {
             let body = author.next_of(text_bytes(number, round));
             batch.push((*device, Frame { request: 1, body }));
-            // Whoever has stopped to listen says why.
+            // The stopped receiver reports why.
             if batch.len() >= BATCH && made.send(std::mem::take(&mut batch)).is_err() {
                 return;
             }
@@ -93,7 +93,7 @@ struct Filler {
 
 impl Filler {
     fn new(store: Fjall) -> Result<Self> {
-        // Nobody is there to whom it could give receipts.
+        // No device is connected to get acks.
         let name = address(SEED).node;
         let config = NodeConfig { disk_cap_bytes: u64::MAX, ..NodeConfig::new(name) };
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
@@ -126,7 +126,7 @@ impl Filler {
         Ok((device, sender.into_author()))
     }
 
-    /// Stores what comes, as the driver does: many signatures are verified and many commits synced at
+    /// Stores its input as the driver does: many signatures are verified and many commits synced at
     /// once.
     fn take(&mut self, to_store: Receiver<Batch>) -> Result<()> {
         for batch in to_store {
@@ -164,7 +164,7 @@ impl Filler {
 }
 
 fn address(seed: [u8; 32]) -> NodeAddress {
-    // Nobody listens there.
+    // No node listens there.
     let addresses = vec![([127, 0, 0, 1], 1).into()];
     NodeAddress { node: NodeId(Identity::from_seed(seed).public().0), addresses }
 }
