@@ -222,5 +222,5 @@ static POPULATED: LazyLock<Memory> = LazyLock::new(|| {
     world.store
 });
 
-/// Of whoever dials.
+/// Of the dialling side.
 const NONCE: [u8; 16] = [6; 16];

@@ -90,7 +90,7 @@ pub fn message_open(bytes: &[u8]) {
             let sealed = XChaCha20Poly1305::new((&*key).into()).encrypt(&nonce.into(), payload);
             let ciphertext = [&salt[..], &sealed.unwrap()].concat();
             let opened = open(&epoch, &head, &ciphertext, &device_of);
-            assert!(!matches!(opened, Ok(Opened::Message { .. })), "a message nobody signed");
+            assert!(!matches!(opened, Ok(Opened::Message { .. })), "an unsigned message");
         }
         2 => {
             let mut rng = ChaCha20Rng::from_seed([1; 32]);

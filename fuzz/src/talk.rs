@@ -23,7 +23,7 @@ use crate::secrets::NODE;
 
 /// Two people who know each other, and what their node tells them: as the bytes say, frames are
 /// dropped, repeated, bent and made up, while both talk and now and then lose power. Whatever
-/// happens, nobody is shown a word that the other didn't say, or a word twice.
+/// happens, no user is shown a text that the other didn't write, or a text twice.
 pub fn client_machine(bytes: &[u8]) {
     let mut talk = ACQUAINTED.clone().wake();
     let mut rest = bytes;
@@ -259,7 +259,7 @@ impl Talk {
                 let author = if message.own { who } else { 1 - who };
                 assert!(shown.insert(message.place.id), "shown twice");
                 if let Some(text) = message.text {
-                    assert!(self.people[author].said.contains(&text), "nobody said {text:?}");
+                    assert!(self.people[author].said.contains(&text), "{text:?} was never written");
                 }
             }
         }

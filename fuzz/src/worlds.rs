@@ -1,4 +1,4 @@
-//! Whole networks: a scenario that nobody thought of, and the rules of the simulator as the judge.
+//! Whole networks: random scenarios, checked by the rules of the simulator.
 
 use sim::Options;
 
