@@ -53,7 +53,7 @@ pub struct AccountRecord {
     /// X-Wing public key, 1,216 bytes.
     #[prost(bytes = "vec", tag = "6")]
     pub inbox_key: ::prost::alloc::vec::Vec<u8>,
-    /// How many of the homes hold all that the account has; absent: 2.
+    /// How many home nodes hold everything the account has; absent: 2.
     #[prost(uint32, tag = "7")]
     pub copies: u32,
 }
@@ -98,14 +98,15 @@ pub struct LogGenesis {
     #[prost(bytes = "vec", tag = "4")]
     pub salt: ::prost::alloc::vec::Vec<u8>,
 }
-/// What an envelope says in the clear besides its fixed head.
+/// The cleartext fields of an envelope besides its fixed head.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Extension {
     /// Kind KEY_CHANGE: the write key of the epoch that this envelope opens.
     #[prost(bytes = "vec", tag = "1")]
     pub next_key: ::prost::alloc::vec::Vec<u8>,
 }
-/// A node has signed that an entry is on its disk, and later that it is not: anybody can check that.
+/// A node has signed that an entry is on its disk, and later that it is not: any third party can
+/// verify this.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LossProof {
     #[prost(bytes = "vec", tag = "1")]
@@ -116,7 +117,7 @@ pub struct LossProof {
     /// Of the copy that it was in.
     #[prost(uint64, tag = "3")]
     pub incarnation: u64,
-    /// The receipt, and what was signed when the entry was asked for.
+    /// The ack, and what was signed when the entry was requested.
     #[prost(bytes = "vec", tag = "4")]
     pub held: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "5")]
@@ -138,7 +139,7 @@ pub mod record {
         Node(::prost::alloc::vec::Vec<u8>),
     }
 }
-/// What a node says of itself. Signed with its own key.
+/// A node's record of itself, signed with its own key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeRecord {
     #[prost(bytes = "vec", tag = "1")]
@@ -160,17 +161,17 @@ pub struct NodeRecord {
     /// At most 16 bytes, of the operator's choice.
     #[prost(string, tag = "7")]
     pub region: ::prost::alloc::string::String,
-    /// A key of whoever runs several nodes, or empty.
+    /// A key of an operator of several nodes, or empty.
     #[prost(bytes = "vec", tag = "8")]
     pub operator: ::prost::alloc::vec::Vec<u8>,
     /// Of the software.
     #[prost(string, tag = "9")]
     pub version: ::prost::alloc::string::String,
-    /// It goes for good, or for a while.
+    /// It leaves, permanently or temporarily.
     #[prost(bool, tag = "10")]
     pub leaving: bool,
 }
-/// "I can't reach this node, and others whom I asked can't either."
+/// "I can't reach this node, and neither can others that I asked."
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Suspicion {
     #[prost(bytes = "vec", tag = "1")]
@@ -190,7 +191,7 @@ pub struct Suspicion {
     #[prost(uint64, tag = "6")]
     pub at_s: u64,
 }
-/// Everything that only routing says, inside a frame.
+/// All routing messages, inside a frame.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Routing {
     #[prost(
@@ -203,7 +204,7 @@ pub struct Routing {
 pub mod routing {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Word {
-        /// First word of a node on a connection: its encoded Signed NodeRecord.
+        /// First message of a node on a connection: its encoded Signed NodeRecord.
         #[prost(bytes, tag = "1")]
         Introduce(::prost::alloc::vec::Vec<u8>),
         #[prost(message, tag = "2")]
@@ -252,7 +253,7 @@ pub mod routing {
         Prune(super::Prune),
     }
 }
-/// How to reach a node. Hearsay: whoever dials finds out.
+/// How to reach a node. Unverified until it is dialled.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Contact {
     #[prost(bytes = "vec", tag = "1")]
@@ -280,7 +281,7 @@ pub struct Found {
     #[prost(message, repeated, tag = "2")]
     pub contacts: ::prost::alloc::vec::Vec<Contact>,
 }
-/// Keeps a record for a day less `age_s`. Answered with Accepted or Refused.
+/// Stores a record for a day less `age_s`. Answered with Accepted or Refused.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Store {
     #[prost(bytes = "vec", tag = "1")]
@@ -289,7 +290,7 @@ pub struct Store {
     #[prost(uint32, tag = "2")]
     pub age_s: u32,
 }
-/// "Can you reach this node?" With `anew`: somebody who has no connection to it.
+/// "Can you reach this node?" With `anew`: asks a node without a connection to it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Probe {
     #[prost(message, optional, tag = "1")]
@@ -316,7 +317,7 @@ pub struct SampledNode {
     /// An encoded Signed NodeRecord.
     #[prost(bytes = "vec", tag = "1")]
     pub record: ::prost::alloc::vec::Vec<u8>,
-    /// Time to it and back as measured by whoever answers.
+    /// RTT to it as measured by the answering node.
     #[prost(uint32, tag = "2")]
     pub round_trip_ms: u32,
 }
@@ -325,7 +326,7 @@ pub struct SampledNode {
 pub struct Lookup {
     #[prost(bytes = "vec", tag = "1")]
     pub target: ::prost::alloc::vec::Vec<u8>,
-    /// Say where you have been.
+    /// Return the queried nodes.
     #[prost(bool, tag = "2")]
     pub trace: bool,
 }
@@ -368,7 +369,7 @@ pub struct RelayIs {
     #[prost(bytes = "vec", tag = "2")]
     pub token: ::prost::alloc::vec::Vec<u8>,
 }
-/// HyParView: wants to be known. `hops` are those it may still take.
+/// HyParView: a node joins. `hops` are those that remain.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Join {
     #[prost(message, optional, tag = "1")]
@@ -376,7 +377,7 @@ pub struct Join {
     #[prost(uint32, tag = "2")]
     pub hops: u32,
 }
-/// HyParView: wants a place in the active view; `urgent` is not refused.
+/// HyParView: requests a place in the active view; `urgent` is not refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Neighbour {
     #[prost(bool, tag = "1")]
@@ -387,7 +388,7 @@ pub struct NeighbourIs {
     #[prost(bool, tag = "1")]
     pub accepted: bool,
 }
-/// HyParView: gives the place in the active view back. `leaving`: for good.
+/// HyParView: returns the place in the active view. `leaving`: permanently.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Part {
     #[prost(bool, tag = "1")]
@@ -416,7 +417,7 @@ pub struct Spread {
     #[prost(uint32, tag = "2")]
     pub hops: u32,
 }
-/// PlumTree: facts that can be had, named by the first 16 bytes of the SHA-256 of their encoding.
+/// PlumTree: available facts, named by the first 16 bytes of the SHA-256 of their encoding.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Have {
     #[prost(bytes = "vec", repeated, tag = "1")]
@@ -428,10 +429,11 @@ pub struct Graft {
     #[prost(bytes = "vec", repeated, tag = "1")]
     pub facts: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
-/// PlumTree: had it already; tell me names only from now on.
+/// PlumTree: had it already; send only ids from now on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Prune {}
-/// What gossip spreads: about nodes, and nothing about users but the last question of a lookup.
+/// What gossip broadcasts: facts about nodes, and nothing about users but the query of a failed
+/// lookup.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fact {
     #[prost(oneof = "fact::Fact", tags = "1, 2, 3")]
@@ -451,7 +453,7 @@ pub mod fact {
         Query(super::Query),
     }
 }
-/// "Who knows this account?" Whoever does tells `origin` with a Store.
+/// "Who knows this account?" A node that does sends `origin` a Store.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Query {
     #[prost(bytes = "vec", tag = "1")]
@@ -463,7 +465,7 @@ pub struct Query {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Frame {
-    /// Chosen by whoever asks, echoed by whoever answers. 0 where no answer is expected.
+    /// Chosen by the sender of a request, echoed by the answer. 0 where no answer is expected.
     #[prost(uint32, tag = "1")]
     pub request: u32,
     #[prost(
@@ -574,7 +576,8 @@ pub struct Goodbye {
     #[prost(uint32, tag = "1")]
     pub code: u32,
 }
-/// Opens a log under a number of the opener's choice and proves possession of one of its keys.
+/// Opens a log as the channel `handle`, a number of the opener's choice, and proves possession of
+/// one of its keys.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Open {
     #[prost(uint32, tag = "1")]
@@ -588,17 +591,17 @@ pub struct Open {
     /// Present to create the log: its genesis, whose hash is `log`.
     #[prost(bytes = "vec", tag = "5")]
     pub genesis: ::prost::alloc::vec::Vec<u8>,
-    /// Deliver everything after this cursor and whatever is appended from now on.
+    /// Deliver everything after this cursor and every entry appended from now on.
     #[prost(bool, tag = "6")]
     pub tail: bool,
     #[prost(uint64, tag = "7")]
     pub incarnation: u64,
     #[prost(uint64, tag = "8")]
     pub sequence: u64,
-    /// Who holds the log, as its members know; for conversations with several homes.
+    /// The nodes that hold the log, as its members know; for conversations with several home nodes.
     #[prost(message, optional, tag = "9")]
     pub ranking: ::core::option::Option<Ranking>,
-    /// With `tail`: only name what is there, in Briefs.
+    /// With `tail`: only announce entries, in Briefs.
     #[prost(bool, tag = "10")]
     pub brief: bool,
 }
@@ -609,12 +612,13 @@ pub struct Ranking {
     pub version: u64,
     #[prost(message, repeated, tag = "2")]
     pub nodes: ::prost::alloc::vec::Vec<NodeAddress>,
-    /// Who takes the place of one of these that is gone, in order.
+    /// The reserve: nodes that replace unreachable ones, in order.
     #[prost(message, repeated, tag = "3")]
     pub standbys: ::prost::alloc::vec::Vec<NodeAddress>,
 }
-/// From one node of a log's ranking to another: "I will append to your copy, as `handle`, what mine
-/// has". Answered with Opened, whose cursor says up to where the receiver has the sender's copy.
+/// From one node of a log's ranking to another: "I will append the entries of my copy to yours, on
+/// channel `handle`". Answered with Opened, whose cursor says up to where the receiver has the
+/// sender's copy.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Replicate {
     #[prost(uint32, tag = "1")]
@@ -627,8 +631,8 @@ pub struct Replicate {
     #[prost(uint64, tag = "4")]
     pub sequence: u64,
 }
-/// From a home of an account to another one, because a third that should hold a log is gone: "make a copy
-/// of it for this account, and call the log's nodes". Answered with Accepted.
+/// From a home of an account to another one, because a third that should hold a log is unreachable:
+/// "create a copy of it for this account, and connect to the log's nodes". Answered with Accepted.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Recruit {
     /// The account's bundle, which names both.
@@ -655,8 +659,8 @@ pub struct Close {
     #[prost(uint32, tag = "1")]
     pub handle: u32,
 }
-/// An envelope without the two fields that the handle stands for: log and write key. On a handle of
-/// Replicate the key comes along, and the entry's sequence in the sender's copy.
+/// An envelope without the two fields that the channel implies: log and write key. On a channel of
+/// Replicate it has the key, and the entry's sequence in the sender's copy.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Append {
     #[prost(uint32, tag = "1")]
@@ -685,8 +689,8 @@ pub struct Deliver {
     #[prost(message, optional, tag = "2")]
     pub entry: ::core::option::Option<Entry>,
 }
-/// On a handle that was opened to be told briefly: an entry is there, of which these are the first 16
-/// bytes of its id.
+/// On a channel that was opened with `brief`: an entry is there, with these first 16 bytes of its
+/// id.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Brief {
     #[prost(uint32, tag = "1")]
@@ -696,15 +700,15 @@ pub struct Brief {
     #[prost(bytes = "vec", tag = "3")]
     pub reference: ::prost::alloc::vec::Vec<u8>,
 }
-/// "This entry of yours is on my disk", or on that of another node of the log's ranking, which has signed
-/// this. To whoever has appended it on `handle`.
+/// A node ack: "this entry of yours is on my disk", or on that of another node of the log's ranking,
+/// which has signed this. Sent to the peer that has appended it on `handle`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Held {
     #[prost(uint32, tag = "1")]
     pub handle: u32,
     #[prost(bytes = "vec", tag = "2")]
     pub reference: ::prost::alloc::vec::Vec<u8>,
-    /// Empty: the one that says so.
+    /// Empty: the sender.
     #[prost(bytes = "vec", tag = "3")]
     pub node: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
@@ -713,29 +717,29 @@ pub struct Held {
     #[prost(uint64, tag = "5")]
     pub incarnation: u64,
 }
-/// "You have signed for this entry, and did not have it when I asked": the node hands it over, or signs
-/// that it has lost it.
+/// "You have acknowledged this entry, and did not have it when I asked": the node returns it, or
+/// signs that it has lost it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Challenge {
     #[prost(uint32, tag = "1")]
     pub handle: u32,
-    /// Of the entry, all of it.
+    /// The entry's whole id.
     #[prost(bytes = "vec", tag = "2")]
     pub id: ::prost::alloc::vec::Vec<u8>,
-    /// Of the receipt.
+    /// Of the ack.
     #[prost(uint64, tag = "3")]
     pub incarnation: u64,
     #[prost(bytes = "vec", tag = "4")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
 }
-/// "I have signed for it and I don't have it", to a Challenge.
+/// "I have acknowledged it and I don't have it", to a Challenge.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lost {
     #[prost(bytes = "vec", tag = "1")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
 }
-/// From one node of a log's ranking to another, on a handle of Replicate: all others have what mine has
-/// up to `sequence`.
+/// From one node of a log's ranking to another, on a channel of Replicate: all others have
+/// everything of this copy up to `sequence`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Settled {
     #[prost(uint32, tag = "1")]
@@ -743,11 +747,11 @@ pub struct Settled {
     #[prost(uint64, tag = "2")]
     pub sequence: u64,
 }
-/// From one node to another that holds the same logs: asks for symbols of what it has, from one number
-/// up to another, exclusive. See ../reconciliation.md.
+/// From one node to another that holds the same logs: asks for symbols of what it has, from one
+/// number up to another, exclusive. See ../reconciliation.md.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Compare {
-    /// Whose entries are compared. Empty: which logs both hold, and what is in them.
+    /// The log whose entries are compared. Empty: which logs both hold, and their contents.
     #[prost(bytes = "vec", tag = "1")]
     pub log: ::prost::alloc::vec::Vec<u8>,
     /// Drawn for this comparison.
@@ -776,8 +780,8 @@ pub struct Lacking {
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub references: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
-/// An envelope as a node hands it to a member: without log and signature. The key is left out
-/// where it is the one that the handle was opened with.
+/// An envelope as a node delivers it to a member: without log and signature. The key is left out
+/// where it is the one that the channel was opened with.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Entry {
     #[prost(uint64, tag = "1")]
@@ -856,7 +860,7 @@ pub struct PutKeyPackages {
     pub device: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub one_time: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
-    /// Handed out, again and again, when the one-time packages have run out. Empty: keep the old one.
+    /// Returned repeatedly once the one-time packages have run out. Empty: keep the old one.
     #[prost(bytes = "vec", tag = "4")]
     pub last_resort: ::prost::alloc::vec::Vec<u8>,
 }
@@ -874,7 +878,7 @@ pub struct KeyPackages {
     #[prost(uint32, tag = "2")]
     pub left: u32,
 }
-/// Allows `key` to append to the inbox that is open as `handle`. `uses` 0 takes it back.
+/// Allows `key` to append to the inbox that is open as `handle`. `uses` 0 revokes it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutInvite {
     #[prost(uint32, tag = "1")]
@@ -896,7 +900,7 @@ pub struct Content {
     pub sent_at_s: u64,
     #[prost(string, tag = "3")]
     pub text: ::prost::alloc::string::String,
-    /// Text: the message that this one answers. Edit, delete, reaction: the message that is meant.
+    /// Text: the message that this one replies to. Edit, delete, reaction: the message concerned.
     #[prost(bytes = "vec", tag = "4")]
     pub target: ::prost::alloc::vec::Vec<u8>,
     #[prost(message, optional, tag = "5")]
@@ -922,7 +926,7 @@ pub struct Edit {
 pub struct Delete {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reaction {
-    /// Empty: take the reaction back.
+    /// Empty: removes the reaction.
     #[prost(string, tag = "1")]
     pub emoji: ::prost::alloc::string::String,
 }
@@ -934,12 +938,12 @@ pub struct Receipt {
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub read: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
-/// The contact request is accepted; carries the bundle of whoever accepts.
+/// The contact request is accepted; carries the accepting account's bundle.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Accept {
     #[prost(bytes = "vec", tag = "1")]
     pub bundle: ::prost::alloc::vec::Vec<u8>,
-    /// Requests crossed: the conversation that whoever accepts had asked for, and gives up.
+    /// Requests crossed: the conversation that the accepting side had requested, and drops.
     #[prost(bytes = "vec", tag = "2")]
     pub instead_of: ::prost::alloc::vec::Vec<u8>,
 }
@@ -963,13 +967,14 @@ pub struct CommitLink {
     #[prost(uint32, tag = "5")]
     pub expiry: u32,
 }
-/// Not stored: forwarded to whoever has the conversation open.
+/// Not stored: forwarded to the connections that have the conversation open.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Activity {
     #[prost(bool, tag = "1")]
     pub typing: bool,
 }
-/// What an inbox envelope opens to. Sealed to the account's inbox key, signed by the sender's device.
+/// What an inbox envelope opens to. Sealed to the account's inbox key, signed by the sender's
+/// device.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InboxItem {
     #[prost(bytes = "vec", tag = "1")]
@@ -981,7 +986,7 @@ pub struct InboxItem {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ContactRequest {
-    /// The account this is meant for, so that it can't be passed on.
+    /// The account this is meant for, so that it can't be forwarded to another.
     #[prost(bytes = "vec", tag = "1")]
     pub recipient: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
