@@ -40,7 +40,7 @@ fn check_one(file: &Source, reached: bool) -> Vec<Problem> {
     problems
 }
 
-/// Tells whether cargo takes `file` for the root of a target of the package in `directory`.
+/// Returns whether cargo takes `file` for the root of a target of the package in `directory`.
 fn is_root(directory: &Path, file: &Path) -> bool {
     let Ok(inside) = file.strip_prefix(directory) else { return false };
     let parts: Vec<&str> = inside.iter().filter_map(|part| part.to_str()).collect();
