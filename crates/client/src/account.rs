@@ -1,99 +1,131 @@
-//! The own account: making it, bringing it back, and keeping its home node supplied with the
-//! record, key packages and invites. Specified in `spec/accounts.md`.
+//! The own account: its record, its homes, and what it keeps them supplied with. Specified in
+//! `spec/accounts.md`.
+//!
+//! ```text
+//!  record ─ signs what the account says of itself      migration ─ moves it to other homes
+//!  homes ─ primary, secondary, reserve; failover       reputation, hold_down ─ which of them to use
+//!  key_packages, invites ─ at each home                audit ─ whether homes have what they acknowledged
+//!  recovery ─ the account from its phrase
+//! ```
 
-mod moving;
-mod reserve;
+pub(crate) mod audit;
+mod hold_down;
+mod homes;
+pub(crate) mod invites;
+pub(crate) mod key_packages;
+mod migration;
+mod record;
+mod recovery;
+mod reputation;
+pub(crate) mod row;
 
-use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
-use crypto::{Authority, Bundle, Cgka, InboxKey, Mls, Phrase, RecordDraft, SigningKey, Standing};
-use prost::Message;
-use proto::{
-    AccountId, Body, Code, Instant, LogGenesis, LogId, NodeAddress, NodeId, PublicKey,
-    PutKeyPackages, Rows, limits,
-};
+use crypto::{Authority, Bundle, InboxKey, RecordDraft, SigningKey};
+use proto::{AccountId, Body, Code, Cursor, Gauge, LogGenesis, LogId, NodeAddress, NodeId, Rows};
 use rand_core::Rng;
-use sha2::{Digest, Sha256};
+
+use hold_down::HoldDown;
+use reputation::Reputation;
+use row::{AccountRow, PreviousHome, RefusalRow};
+
+pub(crate) use recovery::Recovery;
 
 use crate::{
-    CommandError, Event, InviteLink, Reply,
-    conversation::Own,
-    invite_link::invite_key,
-    link::{Ask, Links, Opening, Purpose},
-    schema::{self, ACCOUNT, INVITES, KEY_PACKAGES},
-    step::Step,
+    CommandError,
+    contact::Refused,
+    identity::Identity,
+    link::{Channel, ChannelAt, ChannelUse, Links, OpenLog, is_transient},
+    log::{self, Policy},
+    ranking::{ACTIVE_HOMES, first_homes},
+    step::{Misbehaviour, Step},
+    topics::{AccountRequest, AccountTimer, PendingTask, Timer},
 };
-use moving::Former;
-pub(crate) use moving::next;
 
 /// The account of this device.
-pub(crate) struct Me {
-    pub(crate) account: AccountId,
-    pub(crate) device: SigningKey,
-    pub(crate) inbox: InboxKey,
-    pub(crate) bundle: Bundle,
-    /// The record that the next home has to take.
+pub(crate) struct Account {
+    id: AccountId,
+    device: SigningKey,
+    inbox: InboxKey,
+    bundle: Bundle,
+    /// The record that the next home has to accept.
     next: Option<Bundle>,
-    former: Vec<Former>,
-    /// Homes that have been out of reach for long.
-    away: BTreeSet<NodeId>,
-    /// The first two that are not.
-    serving: Vec<NodeAddress>,
-    /// The stand-in serves as the home.
-    stands_in: bool,
-    row: schema::Account,
+    previous: Vec<PreviousHome>,
+    /// Homes that have been unreachable for long.
+    unreachable: BTreeSet<NodeId>,
+    /// The first two that are not, in the order of the record.
+    active: Vec<NodeAddress>,
+    /// The second of them is the primary.
+    swapped: bool,
+    hold_down: HoldDown,
+    reputation: Reputation,
+    /// How often in a row nothing new was acknowledged between two audits.
+    audits: u32,
+    row: AccountRow,
+    events: Vec<AccountEvent>,
 }
 
-/// An account that is being brought back: its bundle is being asked for.
-pub(crate) struct Recovery {
-    pub(crate) ticket: u64,
-    phrase: Phrase,
-    name: String,
-    homes: Vec<NodeAddress>,
+/// What others have to know of the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AccountEvent {
+    /// Other homes are active, or the same in other roles; in a failover another one is the
+    /// primary.
+    HomesChanged { is_failover: bool },
+    /// Another record counts. If the account `moves` by it, another home is active.
+    RecordChanged { moves: bool },
+    /// Other nodes count, or more of them, until an entry is stored.
+    PolicyChanged,
+    /// The inbox is open at an active home: it knows whose the conversations are.
+    InboxOpened(NodeId),
+    /// A home that was left sends on whoever comes: contacts who move at the same time can be seen
+    /// there.
+    PreviousInformed,
+    /// Nothing more is expected of a home that was left.
+    PreviousDone,
+    /// A node is up that may have to be told of rankings.
+    Announce(NodeId),
 }
 
-impl Me {
+impl Account {
     pub(crate) fn load(rows: &dyn Rows) -> Option<Self> {
-        let row: schema::Account = schema::load(rows, ACCOUNT, b"")?;
-        let bundle = Bundle::verify(&row.bundle).ok()?;
+        let row = row::load(rows)?;
+        let bundle = row.bundle()?;
+        let mut account = Self::new(row, bundle)?;
+        account.reputation.set_faulty(audit::faulty(rows));
+        Some(account)
+    }
+
+    fn new(row: AccountRow, bundle: Bundle) -> Option<Self> {
         Some(Self {
-            account: bundle.account(),
+            id: bundle.account(),
             device: SigningKey::from_seed(row.device_seed.as_slice().try_into().ok()?),
             inbox: InboxKey::from_seed(row.inbox_seed.as_slice().try_into().ok()?),
-            next: next(&row),
-            former: row.former.iter().filter_map(Former::load).collect(),
-            away: BTreeSet::new(),
-            serving: served(&bundle).to_vec(),
-            stands_in: false,
+            next: row.next(),
+            previous: row.previous.iter().filter_map(PreviousHome::load).collect(),
+            unreachable: BTreeSet::new(),
+            active: first_homes(&bundle).to_vec(),
+            swapped: false,
+            hold_down: HoldDown::default(),
+            reputation: Reputation::default(),
+            audits: 0,
             bundle,
             row,
+            events: Vec::new(),
         })
     }
 
-    /// Makes a new account, its first device and its first record.
-    pub(crate) fn create(
-        step: &mut Step<'_>,
-        phrase: &Phrase,
-        name: String,
-        homes: Vec<NodeAddress>,
-    ) -> Result<Self, CommandError> {
-        check_new(&name, &homes)?;
-        let authority = Authority::create(phrase, &mut step.rng);
-        Self::settle(step, &authority, (1, limits::COPIES_MIN), name, homes)
-    }
-
     /// Signs a record whose only device is this one, and keeps all of it.
-    fn settle(
+    fn create_device(
         step: &mut Step<'_>,
         authority: &Authority,
-        (version, copies): (u64, u32),
-        name: String,
-        homes: Vec<NodeAddress>,
+        unsigned: NewDevice,
     ) -> Result<Self, CommandError> {
+        let NewDevice { version, copies, name, homes } = unsigned;
         let (mut device_seed, mut inbox_seed) = ([0; 32], [0; 32]);
         step.rng.fill_bytes(&mut device_seed);
         step.rng.fill_bytes(&mut inbox_seed);
         let (device, inbox) = (SigningKey::from_seed(device_seed), InboxKey::from_seed(inbox_seed));
+        let too_large = CommandError::BadRequest("its record would be too large");
         let bundle = authority
             .sign_record(RecordDraft {
                 version,
@@ -102,477 +134,347 @@ impl Me {
                 copies,
                 inbox_key: inbox.public(),
             })
-            .map_err(|_| CommandError::BadRequest("its record would be too large"))?;
-        let row = schema::Account {
+            .map_err(|_| too_large.clone())?;
+        let row = AccountRow {
             authority: authority.encode().to_vec(),
             device_seed: device_seed.to_vec(),
             inbox_seed: inbox_seed.to_vec(),
             bundle: bundle.as_bytes().to_vec(),
             name,
-            superseded_by: Vec::new(),
             account: bundle.account().0.to_vec(),
-            ..schema::Account::default()
+            ..AccountRow::default()
         };
-        step.draft.put(ACCOUNT, b"", row.encode_to_vec());
-        let account = bundle.account();
-        let me = Self {
-            account,
-            device,
-            inbox,
-            next: None,
-            former: Vec::new(),
-            away: BTreeSet::new(),
-            serving: served(&bundle).to_vec(),
-            bundle,
-            stands_in: false,
-            row,
-        };
-        me.make_key_packages(step, PACKAGES_WANTED, true);
-        step.event(Event::Account);
-        Ok(me)
+        row.save(step);
+        let account = Self::new(row, bundle).ok_or(too_large)?;
+        account.make_first_key_packages(step);
+        Ok(account)
     }
 
-    /// A newer bundle than this device's was published: it is locked out.
-    pub(crate) fn locked_out(&self) -> bool {
-        !self.row.superseded_by.is_empty()
-    }
-
-    /// Remembers why a home does not serve the account, or that it does.
-    pub(crate) fn set_trouble(&mut self, step: &mut Step<'_>, node: &NodeId, code: Option<Code>) {
-        let why = match code {
-            None => None,
-            Some(Code::Closed) => Some("the home node takes no new accounts".to_owned()),
-            Some(Code::Full | Code::Quota) => Some("the home node is full".to_owned()),
-            Some(Code::Stale) => Some("a newer record of the account is out".to_owned()),
-            Some(refused) => Some(format!("the home node refused ({refused:?})")),
-        };
-        let others = self.row.refusals.iter().filter(|refusal| {
-            let is_of = |home: &NodeAddress| home.node.0 == *refusal.node;
-            refusal.node != node.0 && self.served().iter().any(is_of)
-        });
-        let this = why.map(|why| schema::Refusal { node: node.0.to_vec(), why });
-        let refusals: Vec<_> = others.cloned().chain(this).collect();
-        if self.row.refusals != refusals {
-            self.row.refusals = refusals;
-            step.draft.put(ACCOUNT, b"", self.row.encode_to_vec());
-            step.event(Event::Account);
+    /// What the modules below see of it.
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        Identity {
+            account: self.id,
+            device: &self.device,
+            inbox: &self.inbox,
+            bundle: &self.bundle,
+            name: &self.row.name,
+            homes: self.homes(),
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.row.name
+    pub(crate) fn id(&self) -> AccountId {
+        self.id
     }
 
-    /// The home that this device talks with: the first, or who stands in for it.
-    pub(crate) fn home(&self) -> Option<&NodeAddress> {
-        self.served().get(usize::from(self.stands_in)).or_else(|| self.bundle.homes().first())
+    /// Returns whether a newer bundle than this device's was published.
+    pub(crate) fn is_locked_out(&self) -> bool {
+        self.row.is_locked_out()
     }
 
-    /// Who takes the home's place if that fails.
-    pub(crate) fn stand_in(&self) -> Option<&NodeAddress> {
-        self.served().get(usize::from(!self.stands_in))
+    /// Takes what others have to know.
+    pub(crate) fn take_events(&mut self) -> Vec<AccountEvent> {
+        std::mem::take(&mut self.events)
     }
 
-    /// Home and stand-in, which hold everything of the account's, in the order of the record.
-    pub(crate) fn served(&self) -> &[NodeAddress] {
-        &self.serving
+    pub(crate) fn gauge(&self) -> Gauge {
+        self.reputation.gauge()
     }
 
-    pub(crate) fn is_served(&self, node: &NodeId) -> bool {
-        self.served().iter().any(|home| home.node == *node)
+    /// Which nodes have to acknowledge an entry before it is called stored.
+    pub(crate) fn policy(&self) -> Policy {
+        let extra = self.bundle.homes().iter().take(self.bundle.copies()).skip(ACTIVE_HOMES);
+        Policy {
+            needed: usize::try_from(self.row.acks_needed()).unwrap_or(usize::MAX),
+            extra: extra.map(|home| home.node).collect(),
+            excluded: self.reputation.faulty().clone(),
+        }
     }
 
-    pub(crate) fn own(&self) -> Own {
-        let node = |home: Option<&NodeAddress>| home.map(|home| home.node);
-        Own { home: node(self.home()), stand_in: node(self.stand_in()) }
+    /// A node has misbehaved; of nodes that are not own homes nothing better is expected.
+    pub(crate) fn on_misbehaviour(&mut self, step: &Step<'_>, node: &NodeId, kind: Misbehaviour) {
+        if self.is_active_home(node) {
+            self.reputation.note(*node, kind, step.now);
+        }
     }
 
-    /// Homes that hold all that the account has although no device talks with them.
-    pub(crate) fn extra_homes(&self) -> impl Iterator<Item = &NodeAddress> {
-        self.bundle.homes().iter().take(self.bundle.copies()).skip(HOMES_SERVED)
-    }
-
-    /// How many nodes have to hold an entry before it is called stored.
-    pub(crate) fn receipts(&self) -> usize {
-        (self.row.receipts as usize).max(RECEIPTS_MIN)
-    }
-
-    /// Home and stand-in change places.
-    pub(crate) fn change_places(&mut self) {
-        self.stands_in = !self.stands_in && self.served().len() > 1;
+    /// The nodes that it needs links to.
+    pub(crate) fn needed_nodes(&self) -> impl Iterator<Item = &NodeAddress> {
+        let homes = self.bundle.homes().iter();
+        let unreachable = homes.filter(|home| self.unreachable.contains(&home.node));
+        let previous = self.previous.iter().map(|previous| &previous.home);
+        self.active.iter().chain(unreachable).chain(self.next_home()).chain(previous)
     }
 
     pub(crate) fn inbox_log(&self) -> LogId {
-        LogGenesis::Inbox(self.account).id()
+        LogGenesis::Inbox(self.id).id()
     }
 
-    /// A home is there: first it must know the account's newest bundle.
-    pub(crate) fn home_is_up(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
-        if !self.locked_out() {
-            self.put_bundle(step, links, node);
+    fn save(&mut self, step: &mut Step<'_>) {
+        self.row.next = self.next.as_ref().map(|next| next.as_bytes().to_vec()).unwrap_or_default();
+        self.row.previous = self.previous.iter().map(PreviousHome::to_row).collect();
+        self.row.save(step);
+    }
+}
+
+/// What a new device's record says.
+struct NewDevice {
+    version: u64,
+    copies: u32,
+    name: String,
+    homes: Vec<NodeAddress>,
+}
+
+/// What nodes say.
+impl Account {
+    /// A node is up: goes on with whatever there is to do at it.
+    pub(crate) fn on_node_up(&mut self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
+        self.set_unreachable(step, links, node, false);
+        if self.is_locked_out() {
+            return;
+        }
+        if self.is_active_home(node) && self.is_reserve_home(node) {
+            self.arm_reserve(step, node);
+        } else if self.is_active_home(node) {
+            // Conversations are opened once the node knows whose they are.
+            self.publish(step, links, node);
+        }
+        self.resume_migration(step, links, node);
+    }
+
+    /// The connection to a node is gone; the next one begins all tasks by itself.
+    pub(crate) fn on_node_gone(&mut self, step: &mut Step<'_>, node: &NodeId) {
+        step.timers.disarm(Timer::Account(AccountTimer::ServeReserve(*node)));
+        if self.homes().secondary == Some(*node) {
+            self.hold_down.on_confirmed();
         }
     }
 
-    fn put_bundle(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
-        let goes_on = links.awaited(node, |ask| matches!(ask, Ask::PutBundle(_))) > 0;
-        if links.is_up(node) && !goes_on {
-            let (ask, bundle) = (Ask::PutBundle(self.bundle.rank().2), self.bundle.as_bytes());
-            links.ask(step, node, ask, Body::PutBundle(bundle.to_vec()));
+    /// A node answers a request. Returns false if that is no answer to it.
+    pub(crate) fn on_answer(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        request: AccountRequest,
+        answer: Body,
+    ) -> bool {
+        match (request, answer) {
+            (AccountRequest::PutBundle(version), Body::Accepted { .. }) => {
+                self.on_record_accepted(step, links, node, version);
+            }
+            (AccountRequest::PutKeyPackages(hashes), Body::KeyPackages { left, .. }) => {
+                self.on_key_packages_accepted(step, links, node, hashes, left);
+            }
+            (AccountRequest::PutInvite(key), Body::Accepted { .. }) => {
+                links.task_done(node, PendingTask::Invite(key));
+                invites::on_registered(step, node, &key);
+            }
+            (AccountRequest::Audit(log, key, asked), Body::Page { entries, .. }) => {
+                self.on_audited(step, links, node, &audit::Audited { log, key, asked, entries });
+            }
+            (AccountRequest::Challenge(log, key, entry), answer) => {
+                let challenged = audit::Challenged { log, key, entry };
+                return self.on_challenged(step, links, node, &challenged, answer);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// A node refuses a request.
+    pub(crate) fn on_refused(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        request: AccountRequest,
+        refused: Refused<'_>,
+    ) {
+        let code = refused.code;
+        match request {
+            AccountRequest::PutBundle(_) => self.on_record_refused(step, links, node, refused),
+            AccountRequest::PutKeyPackages(hashes) => {
+                key_packages::on_refused(step, hashes);
+                self.back_off(step, links, node, PendingTask::KeyPackages, code);
+            }
+            AccountRequest::PutInvite(key) => {
+                self.back_off(step, links, node, PendingTask::Invite(key), code);
+            }
+            AccountRequest::Challenge(..) => audit::on_challenge_refused(step, node, code),
+            AccountRequest::GetOwnBundle | AccountRequest::Audit(..) => {}
         }
     }
 
-    /// A home knows the bundle: open the inbox.
-    pub(crate) fn bundle_is_known(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
+    /// A node has opened the inbox.
+    pub(crate) fn on_inbox_opened(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        used_for: ChannelUse,
+        head: Cursor,
+    ) {
+        log::on_copy(step, node, &self.inbox_log(), head);
+        if used_for == ChannelUse::PreviousInbox {
+            self.on_previous_opened(node, head.sequence);
+            return self.on_previous_progress(step, links, node);
+        }
+        links.task_done(node, PendingTask::Publish);
+        self.upload_key_packages(step, links, node);
+        self.register_invites(step, links, node);
+        self.events.push(AccountEvent::InboxOpened(*node));
+    }
+
+    /// An entry of the inbox was taken in.
+    pub(crate) fn on_inbox_delivered(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        at: ChannelAt<'_>,
+        used_for: ChannelUse,
+        sequence: u64,
+    ) {
+        links.check_order(step, at, sequence);
+        log::put_cursor(step, at.node, &self.inbox_log(), sequence);
+        links.on_delivered(step, at, sequence, ACKNOWLEDGE_DELAY);
+        if used_for == ChannelUse::PreviousInbox {
+            self.on_previous_progress(step, links, at.node);
+        }
+    }
+
+    /// A node would not open the inbox.
+    pub(crate) fn on_inbox_refused(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        used_for: ChannelUse,
+        code: Code,
+    ) {
+        if used_for == ChannelUse::PreviousInbox {
+            self.on_previous_done(step, links, node);
+        } else {
+            self.on_home_refused(step, links, node, code);
+        }
+    }
+
+    /// A home would not serve the account.
+    fn on_home_refused(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        code: Code,
+    ) {
+        if self.is_active_home(node) {
+            self.set_trouble(step, node, Some(code));
+        }
+        self.back_off(step, links, node, PendingTask::Publish, code);
+        step.report(node, Misbehaviour::Refused);
+    }
+
+    /// A node refused a part of a task: if that is transient, the task is tried again after a
+    /// pause, which grows with each refusal on this connection.
+    fn back_off(
+        &self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        task: PendingTask,
+        code: Code,
+    ) {
+        if !is_transient(code) {
+            return;
+        }
+        let at_inbox = matches!(
+            task,
+            PendingTask::Publish | PendingTask::KeyPackages | PendingTask::Invite(_)
+        );
+        if code == Code::Unexpected && at_inbox {
+            // The node does not know the channel any more: the inbox is opened again first.
+            links.back_off(step, node, task, PendingTask::Publish);
+            self.close_inbox(step, links, node);
+        } else {
+            links.back_off(step, node, task, task);
+        }
+    }
+
+    fn close_inbox(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
+        let inbox = self.inbox_log();
+        links.close_at(step, node, |channel| channel.log == inbox);
+    }
+
+    /// Tries a task again where it stands.
+    pub(crate) fn retry(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        task: PendingTask,
+    ) {
+        if !links.is_up(node) || self.is_locked_out() {
+            return;
+        }
+        let is_active = self.is_active_home(node);
+        match task {
+            PendingTask::Publish if is_active => self.publish(step, links, node),
+            PendingTask::KeyPackages if is_active => self.upload_key_packages(step, links, node),
+            PendingTask::Invite(key) if is_active => self.register_again(step, links, node, &key),
+            PendingTask::Propose | PendingTask::InformPrevious | PendingTask::Announce => {
+                self.resume_migration(step, links, node);
+            }
+            PendingTask::Publish
+            | PendingTask::KeyPackages
+            | PendingTask::Invite(_)
+            | PendingTask::Add(_)
+            | PendingTask::Recover => {}
+        }
+    }
+
+    /// A timer is due.
+    pub(crate) fn on_timer(&mut self, step: &mut Step<'_>, links: &mut Links, timer: AccountTimer) {
+        match timer {
+            // What follows from it is seen to after each input.
+            AccountTimer::CheckPrimary => {}
+            AccountTimer::Audit => self.audit(step, links),
+            AccountTimer::Retry(node, task) => self.retry(step, links, &node, task),
+            AccountTimer::Unreachable(node) => {
+                if !links.is_up(&node) {
+                    self.set_unreachable(step, links, &node, true);
+                }
+            }
+            AccountTimer::ServeReserve(node) => {
+                if self.is_active_home(&node) {
+                    self.publish(step, links, &node);
+                }
+            }
+        }
+    }
+
+    /// Finds the channel of the own inbox at a node.
+    fn inbox_at(&self, links: &Links, node: &NodeId) -> Option<u32> {
+        let inbox = self.inbox_log();
+        links.find(node, |channel: &Channel| channel.log == inbox)
+    }
+
+    /// Asks a node to open the inbox.
+    fn open_inbox(
+        &self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        used_for: ChannelUse,
+    ) {
         let log = self.inbox_log();
-        let cursor = crate::sync::cursor(&step.draft, node, &log);
-        let opening = Opening {
-            log,
-            key: &self.device,
-            purpose: Purpose::Home,
-            genesis: None,
-            tail: Some(cursor),
-            brief: false,
-            ranking: self.is_in_reserve(node).then(|| self.inbox_ranking()),
+        let is_told = used_for == ChannelUse::Inbox && self.is_reserve_home(node);
+        let opening = OpenLog {
+            tail: Some(log::cursor(&step.rows, node, &log)),
+            ranking: is_told.then(|| self.inbox_ranking()),
+            ..OpenLog::to_write(log, &self.device, used_for)
         };
         links.open(step, node, opening);
     }
-
-    /// The inbox is open: hand in whatever the home node lacks.
-    pub(crate) fn inbox_is_open(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
-        self.upload_key_packages(step, links, node);
-        for (key, invite) in schema::load_all::<schema::Invite>(&step.draft, INVITES, b"") {
-            if let (Ok(key), false) = (PublicKey::try_from(key.as_slice()), invite.is_at(node)) {
-                self.register_again(step, links, node, &key);
-            }
-        }
-    }
-
-    /// Registers an invite that a home has not taken yet, unless its time is over.
-    pub(crate) fn register_again(
-        &self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        node: &NodeId,
-        key: &PublicKey,
-    ) {
-        let Some(invite) = schema::load::<schema::Invite>(&step.draft, INVITES, &key.0) else {
-            return;
-        };
-        if invite.expires_s <= step.now.as_secs() {
-            step.draft.delete(INVITES, key.0);
-            step.event(Event::Account);
-        } else if !invite.is_at(node) && invite.used < invite.uses {
-            self.register_invite(step, links, node, *key, &invite);
-        }
-    }
-
-    /// The home node refused the bundle because it knows a better one.
-    pub(crate) fn superseded(&mut self, step: &mut Step<'_>, newer: &[u8]) {
-        let Ok(newer) = Bundle::verify(newer) else { return };
-        // What lists this device only this device has signed: it is about to move.
-        let ours = newer.account() == self.account && !newer.has_device(&self.device.public());
-        if ours && self.bundle.compare(&newer) == Standing::Older {
-            self.row.superseded_by = newer.as_bytes().to_vec();
-            step.draft.put(ACCOUNT, b"", self.row.encode_to_vec());
-            step.event(Event::Account);
-        }
-    }
-
-    pub(crate) fn invite(
-        &self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        uses: u32,
-        valid_s: u64,
-    ) -> Result<Reply, CommandError> {
-        let now_s = step.now.as_secs();
-        let mut open = 0_usize;
-        for (key, invite) in schema::load_all::<schema::Invite>(&step.draft, INVITES, b"") {
-            if invite.expires_s <= now_s {
-                step.draft.delete(INVITES, key);
-            } else {
-                open = open.saturating_add(1);
-            }
-        }
-        if open >= limits::INVITES_MAX {
-            return Err(CommandError::TooMany(limits::INVITES_MAX));
-        }
-        let mut token = [0; 16];
-        step.rng.fill_bytes(&mut token);
-        let invite = schema::Invite {
-            token: token.to_vec(),
-            expires_s: now_s.saturating_add(valid_s),
-            uses: uses.max(1),
-            used: 0,
-            homes: Vec::new(),
-        };
-        let key = invite_key(&token).public();
-        step.draft.put(INVITES, key.0, invite.encode_to_vec());
-        for home in self.served() {
-            self.register_invite(step, links, &home.node, key, &invite);
-        }
-        let nodes = self.bundle.homes().iter().take(2).cloned().collect();
-        Ok(Reply::Link(InviteLink { account: self.account, nodes, token }))
-    }
-
-    /// Somebody has come by an invite.
-    pub(crate) fn invite_was_used(step: &mut Step<'_>, key: &PublicKey) {
-        if let Some(mut invite) = schema::load::<schema::Invite>(&step.draft, INVITES, &key.0) {
-            invite.used = invite.used.saturating_add(1);
-            step.draft.put(INVITES, key.0, invite.encode_to_vec());
-        }
-    }
-
-    pub(crate) fn invite_is_registered(step: &mut Step<'_>, node: &NodeId, key: &PublicKey) {
-        if let Some(mut invite) = schema::load::<schema::Invite>(&step.draft, INVITES, &key.0) {
-            note(&mut invite.homes, node);
-            step.draft.put(INVITES, key.0, invite.encode_to_vec());
-            step.event(Event::Account);
-        }
-    }
-
-    /// The home node took these key packages and has `left` one-time ones. If more are wanted than
-    /// may be made now, returns when to ask again.
-    pub(crate) fn key_packages_are_up(
-        &self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        node: &NodeId,
-        hashes: Vec<Vec<u8>>,
-        left: u32,
-    ) -> Option<Instant> {
-        for hash in hashes {
-            let package = schema::load::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, &hash);
-            if let Some(mut package) = package {
-                note(&mut package.homes, node);
-                step.draft.put(KEY_PACKAGES, hash, package.encode_to_vec());
-            }
-        }
-        step.event(Event::Account);
-        let left = usize::try_from(left).unwrap_or(PACKAGES_WANTED);
-        let lacking = PACKAGES_WANTED.saturating_sub(left);
-        if lacking <= PACKAGES_WANTED / 2 {
-            return None;
-        }
-        let stored = one_time_packages(&step.draft);
-        let recent: Vec<_> = stored
-            .iter()
-            .map(|(made_s, _)| Instant::from_secs(*made_s))
-            .filter(|made| *made <= step.now && step.now.since(*made) < REFILL_TIME)
-            .collect();
-        let most = REFILL_MAX.saturating_mul(self.served().len());
-        if recent.len().saturating_add(lacking) > most {
-            return recent.first().map(|oldest| oldest.after(REFILL_TIME));
-        }
-        self.make_key_packages(step, lacking, false);
-        self.upload_key_packages(step, links, node);
-        None
-    }
-
-    /// The home node took none of these key packages.
-    pub(crate) fn key_packages_refused(step: &mut Step<'_>, hashes: Vec<Vec<u8>>) {
-        for hash in hashes {
-            let package = schema::load::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, &hash);
-            if let Some(mut package) = package {
-                package.offered = false;
-                step.draft.put(KEY_PACKAGES, hash, package.encode_to_vec());
-            }
-        }
-    }
-
-    fn make_key_packages(&self, step: &mut Step<'_>, count: usize, last_resort: bool) {
-        forget_key_packages(step, KEY_PACKAGES_KEPT_MAX.saturating_sub(count));
-        for i in 0..count.saturating_add(usize::from(last_resort)) {
-            let Ok((public, secret)) = Mls.key_package(&self.device, &self.account, &mut step.rng)
-            else {
-                return;
-            };
-            let hash = Sha256::digest(&public);
-            let package = schema::KeyPackage {
-                public,
-                secret: secret.to_vec(),
-                last_resort: last_resort && i == count,
-                offered: false,
-                homes: Vec::new(),
-                made_s: step.now.as_secs(),
-            };
-            step.draft.put(KEY_PACKAGES, hash.to_vec(), package.encode_to_vec());
-        }
-    }
-
-    /// Hands in what was never handed in, in one frame. Asking without packages only asks how many
-    /// are left. Of those handed in on a connection that was lost, the node's count tells enough.
-    pub(crate) fn upload_key_packages(
-        &self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        node: &NodeId,
-    ) {
-        let log = self.inbox_log();
-        let Some(handle) = links.find(node, |handle| handle.log == log) else { return };
-        if links.awaited(node, |ask| matches!(ask, Ask::PutKeyPackages(_))) > 0 {
-            return;
-        }
-        let mut put = PutKeyPackages {
-            handle,
-            device: self.device.public(),
-            one_time: Vec::new(),
-            last_resort: Vec::new(),
-        };
-        let mut hashes = Vec::new();
-        let all = schema::load_all::<schema::KeyPackage>(&step.draft, KEY_PACKAGES, b"");
-        for (hash, mut package) in all.into_iter().filter(|(_, package)| package.lacks(node)) {
-            if hashes.len() >= limits::KEY_PACKAGES_MAX {
-                break;
-            }
-            if package.last_resort {
-                put.last_resort = package.public;
-            } else if !package.offered {
-                package.offered = true;
-                step.draft.put(KEY_PACKAGES, hash.clone(), package.encode_to_vec());
-                put.one_time.push(package.public);
-            }
-            hashes.push(hash);
-        }
-        links.ask(step, node, Ask::PutKeyPackages(hashes), Body::PutKeyPackages(put));
-    }
-
-    fn register_invite(
-        &self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        node: &NodeId,
-        key: PublicKey,
-        invite: &schema::Invite,
-    ) {
-        let log = self.inbox_log();
-        let Some(handle) = links.find(node, |handle| handle.log == log) else { return };
-        let (expires_s, uses) = (invite.expires_s, invite.uses.saturating_sub(invite.used));
-        let body = Body::PutInvite { handle, key, expires_s, uses };
-        links.ask(step, node, Ask::PutInvite(key), body);
-    }
 }
 
-impl Recovery {
-    pub(crate) fn begin(
-        step: &mut Step<'_>,
-        links: &mut Links,
-        ticket: u64,
-        (phrase, name, homes): (Phrase, String, Vec<NodeAddress>),
-    ) -> Result<Self, CommandError> {
-        check_new(&name, &homes)?;
-        let recovery = Self { ticket, phrase, name, homes };
-        for home in &recovery.homes {
-            links.want(step, home);
-            if links.is_up(&home.node) {
-                recovery.node_is_up(step, links, &home.node);
-            }
-        }
-        Ok(recovery)
-    }
-
-    pub(crate) fn node_is_up(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
-        let account = self.account();
-        links.ask(step, node, Ask::GetBundle(account), Body::GetBundle(account));
-    }
-
-    pub(crate) fn account(&self) -> AccountId {
-        self.phrase.genesis().account()
-    }
-
-    /// The account's newest bundle is here: delegate anew, which locks out every device it had.
-    pub(crate) fn finish(self, step: &mut Step<'_>, bundle: &[u8]) -> Result<Me, CommandError> {
-        let old = Bundle::verify(bundle)
-            .ok()
-            .filter(|bundle| bundle.account() == self.account())
-            .ok_or(CommandError::UnknownAccount)?;
-        let authority = Authority::delegate(&self.phrase, Some(&old), &mut step.rng)
-            .map_err(|_| CommandError::UnknownAccount)?;
-        let next = old.next_draft();
-        Me::settle(step, &authority, (next.version, next.copies), self.name, self.homes)
-    }
-}
-
-fn check_new(name: &str, homes: &[NodeAddress]) -> Result<(), CommandError> {
-    if name.len() > limits::NAME_MAX {
-        return Err(CommandError::TooLong(limits::NAME_MAX));
-    }
-    if homes.is_empty() || homes.len() > limits::RANKING_MAX {
-        return Err(CommandError::NoHome);
-    }
-    Ok(())
-}
-
-/// The homes of an account with which its devices talk: the first, and one that can take its place at
-/// once.
-pub(crate) fn served(bundle: &Bundle) -> &[NodeAddress] {
-    let homes = bundle.homes();
-    homes.get(..HOMES_SERVED).unwrap_or(homes)
-}
-
-impl schema::Invite {
-    pub(crate) fn is_at(&self, home: &NodeId) -> bool {
-        self.homes.iter().any(|node| node == &home.0)
-    }
-}
-
-impl schema::KeyPackage {
-    pub(crate) fn is_at(&self, home: &NodeId) -> bool {
-        self.homes.iter().any(|node| node == &home.0)
-    }
-
-    /// Whether a home has yet to get it. A one-time package is for one home.
-    fn lacks(&self, home: &NodeId) -> bool {
-        if self.last_resort { !self.is_at(home) } else { self.homes.is_empty() }
-    }
-}
-
-/// Notes that a home has something; of many that had it the last count.
-fn note(homes: &mut Vec<Vec<u8>>, home: &NodeId) {
-    homes.retain(|node| node != &home.0);
-    homes.push(home.0.to_vec());
-    let excess = homes.len().saturating_sub(limits::RANKING_MAX);
-    homes.drain(..excess);
-}
-
-/// When each one-time key package was made, and its hash; the oldest first.
-fn one_time_packages(rows: &dyn Rows) -> Vec<(u64, Vec<u8>)> {
-    let all = key_package_secrets(rows).into_iter().filter(|(_, package)| !package.last_resort);
-    let mut all: Vec<_> = all.map(|(hash, package)| (package.made_s, hash)).collect();
-    all.sort_unstable();
-    all
-}
-
-/// The secrets of all key packages, to find the one that a Welcome is for.
-pub(crate) fn key_package_secrets(rows: &dyn Rows) -> Vec<(Vec<u8>, schema::KeyPackage)> {
-    let mut all = Vec::new();
-    schema::each(rows, KEY_PACKAGES, b"", &mut |hash, row| {
-        all.extend(schema::KeyPackage::decode(row).ok().map(|package| (hash.to_vec(), package)));
-        ControlFlow::Continue(())
-    });
-    all
-}
-
-/// Forgets the oldest one-time key packages beyond `kept`. Those were taken and never used, or the
-/// node lost them.
-fn forget_key_packages(step: &mut Step<'_>, kept: usize) {
-    let excess = one_time_packages(&step.draft).into_iter().rev().skip(kept);
-    for (_, hash) in excess {
-        step.draft.delete(KEY_PACKAGES, hash);
-    }
-}
-
-/// Homes that a device talks with. If the account wants more copies than these have, nodes see to it.
-pub const HOMES_SERVED: usize = limits::COPIES_MIN as usize;
-/// Nodes that have to hold an entry before it is called stored, at least: any one of them may be lost.
-pub(crate) const RECEIPTS_MIN: usize = 2;
-/// One-time key packages that each home should have: more people than add one account between
-/// two of its visits, and few enough to hand in in one frame.
-const PACKAGES_WANTED: usize = limits::KEY_PACKAGES_MAX / 4;
-/// One-time key packages whose secrets are kept: four times what a node holds, because one that
-/// was taken may be used a month later.
-const KEY_PACKAGES_KEPT_MAX: usize = 4 * limits::KEY_PACKAGES_MAX;
-/// How many may be made within [`REFILL_TIME`] for each home: those of a new account, and once more if
-/// they were lost on the way or taken at once. After that there is the last resort.
-const REFILL_MAX: usize = 2 * PACKAGES_WANTED;
-const REFILL_TIME: Duration = Duration::from_secs(600);
+/// How long a node may wait to be told what has arrived.
+const ACKNOWLEDGE_DELAY: Duration = Duration::from_millis(20);

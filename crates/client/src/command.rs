@@ -29,8 +29,8 @@ pub enum Action {
     /// Makes these the account's homes, in this order; the first two serve it. Those that are
     /// pinned are kept when homes are chosen another time.
     Move { homes: Vec<NodeAddress>, pinned: Vec<NodeId> },
-    /// Has so many of the homes hold all that the account has, and calls a message stored when so many
-    /// nodes have signed for it: each 2 to 4.
+    /// Has so many of the homes hold all that the account has, and calls a message stored when so
+    /// many nodes have signed for it: each 2 to 4.
     WantCopies { copies: u32, receipts: u32 },
     /// Makes a link that lets `uses` strangers ask to become contacts.
     Invite { uses: u32, valid_s: u64 },
@@ -82,7 +82,8 @@ pub enum Event {
     Link(NodeId, bool),
     /// The outbox of a conversation became empty.
     Sent(LogId),
-    /// A home is proved to have lost what it signed for; see [`view::convictions`](crate::view::convictions).
+    /// A home is proved to have lost what it signed for; see
+    /// [`view::convictions`](crate::view::convictions).
     Convicted(NodeId),
 }
 

@@ -1,714 +1,582 @@
-//! Conversations: the epochs of a group, and sealing and opening under them.
+//! Conversations: what people say to each other, over one log. A conversation seals what leaves,
+//! opens what arrives, and keeps the timeline; the [`Log`] below it carries the envelopes.
 //!
-//! The state of every epoch is kept under the id of the commit that made it, so that two commits
-//! made at the same time can both be followed. This device sends on the head: from the first epoch
-//! on it goes, wherever several commits leave an epoch, to the one with the lowest id. Specified
-//! in `spec/encryption.md`.
+//! ```text
+//!  compose ─▶ group: seal ─▶ timeline ─▶ Log::append          Log ─▶ incoming ─▶ group: open ─▶ timeline
+//!                 ▲ withdraw: what its node will never take leaves the timeline, the rest is sealed again
+//! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+mod compose;
+mod drafts;
+mod epoch;
+mod frontier;
+mod group;
+mod incoming;
+mod timeline;
+mod withdraw;
 
-use crypto::{
-    Allowed, Cgka, CommitId, CommitLink, EpochOut, Mls, Opened, SealedBy, SigningKey, sign_envelope,
-};
+use std::time::Duration;
+
 use prost::Message;
 use proto::{
-    AccountId, Content, Envelope, EnvelopeId, Expiry, Extension, Gauge, Head, Instant, Kind,
-    LogGenesis, LogId, NodeAddress, NodeId, PublicKey, Ranking, Reference, Rows, limits, wire,
+    AccountId, Body, Code, ContentBody, Cursor, Gauge, LogGenesis, LogId, NodeAddress, NodeId,
+    Reference, Rows, Table,
 };
-use zeroize::Zeroizing;
+
+pub use compose::TEXT_MAX;
+pub(crate) use compose::check_text;
+pub(crate) use drafts::{count_drafts, forget_drafts, keep_draft};
+pub(crate) use frontier::Frontier;
+use group::{Group, GroupState};
+pub(crate) use timeline::{count_unread, visit_annotations, visit_arrivals};
 
 use crate::{
-    outbox::{Flow, WINDOW, announced},
-    receipts::{AWAITED_MAX, Awaited},
-    schema::{self, CHANGES, CONVERSATIONS, COUNTERS, EPOCHS, FRONTIERS, Place, SNAPSHOTS, join},
-    standing::{BRIEFS_MAX, Briefs},
+    Event,
+    contact::{self, Control, NewConversation},
+    entries,
+    identity::{ActiveHomes, Identity},
+    link::{ChannelUse, Links, PAUSE_MIN},
+    log::{Acked, Appended, Log, LogState, Policy},
+    rows,
     step::Step,
-    waiting::Waiting,
+    topics::{ConversationTimer, LogRequest, Timer},
 };
+
+/// Log → [`ConversationRow`].
+const CONVERSATIONS: Table = Table(5);
+
+/// What of a conversation rarely changes.
+#[derive(Clone, PartialEq, Message)]
+struct ConversationRow {
+    #[prost(bytes = "vec", tag = "1")]
+    contact: Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    ranking: Option<proto::wire::Ranking>,
+    /// Kept as long as the conversation: a node that has no copy, or no longer, makes one from it.
+    #[prost(bytes = "vec", tag = "3")]
+    genesis: Vec<u8>,
+    /// The commit whose epoch this device sends on.
+    #[prost(bytes = "vec", tag = "4")]
+    head: Vec<u8>,
+    /// The log was open at its node.
+    #[prost(bool, tag = "5")]
+    exists: bool,
+    /// This account has created it.
+    #[prost(bool, tag = "6")]
+    created: bool,
+    /// The seed of the first epoch's write key, kept like the genesis.
+    #[prost(bytes = "vec", tag = "7")]
+    first_key: Vec<u8>,
+    /// Nodes of the ranking that don't know it yet, and that nobody else may tell.
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    unannounced: Vec<Vec<u8>>,
+    /// A node was told of others that hold the log.
+    #[prost(bool, tag = "9")]
+    shared: bool,
+}
 
 /// One conversation, as rows have it.
 pub(crate) struct Conversation {
-    pub(crate) log: LogId,
-    pub(crate) contact: AccountId,
-    pub(crate) ranking: Ranking,
-    pub(crate) genesis: LogGenesis,
-    /// The log was open at its node.
-    pub(crate) exists: bool,
-    /// This account has created it.
-    pub(crate) created: bool,
-    pub(crate) frontier: Frontier,
-    pub(crate) waiting: Waiting,
-    pub(crate) briefs: Briefs,
-    /// Entries that one of the own homes will never take, as it says, since when it does.
-    pub(crate) doubted: BTreeMap<Place, (NodeId, Instant)>,
-    pub(crate) awaited: Awaited,
-    /// How far the outbox has come since the link is up.
-    pub(crate) flow: Flow,
-    /// The last outbox number in use.
-    pub(crate) queued: u64,
-    /// Nodes of the ranking that don't know it yet, and that nobody else may tell.
-    pub(crate) untold: BTreeSet<NodeId>,
-    pub(crate) own: Own,
-    /// The first epoch's write key.
-    first: Option<SigningKey>,
-    /// A node was told of others that hold the log.
-    shared: bool,
-    epochs: BTreeMap<CommitId, LiveEpoch>,
-    by_key: BTreeMap<PublicKey, CommitId>,
-    head: CommitId,
+    contact: AccountId,
+    log: Log,
+    group: Group,
+    frontier: Frontier,
+    events: Vec<ConversationEvent>,
 }
 
-/// How a conversation begins.
-pub(crate) struct Founding {
-    pub(crate) genesis: LogGenesis,
-    pub(crate) contact: AccountId,
-    pub(crate) ranking: Ranking,
-    pub(crate) created: bool,
-    pub(crate) own: Own,
+/// What others have to know of a conversation.
+pub(crate) enum ConversationEvent {
+    /// Its log was opened for the first time: the contact can be asked to join.
+    Created,
+    /// A contact said something that concerns more than the timeline.
+    Control(Control),
+    /// A node has acknowledged an own entry which the contact is going to acknowledge too.
+    Acked,
 }
 
-/// The own account's home, and who stands in for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Own {
-    pub(crate) home: Option<NodeId>,
-    pub(crate) stand_in: Option<NodeId>,
+/// Returns the logs of all conversations; `None` if the key of a row is damaged.
+pub(crate) fn logs(rows: &dyn Rows) -> Vec<Option<LogId>> {
+    let mut logs = Vec::new();
+    rows::each(rows, CONVERSATIONS, b"", &mut |log, _| {
+        logs.push(LogId::try_from(log).ok());
+        std::ops::ControlFlow::Continue(())
+    });
+    logs
 }
 
-impl Own {
-    fn is(&self, node: &NodeId) -> bool {
-        [self.home, self.stand_in].contains(&Some(*node))
+/// Returns where the logs of all conversations are.
+pub(crate) fn placements(rows: &dyn Rows) -> Vec<(LogId, LogState)> {
+    let all = rows::load_all::<ConversationRow>(rows, CONVERSATIONS, b"").into_iter();
+    all.filter_map(|(log, row)| Some((LogId::try_from(log.as_slice()).ok()?, row.log_state()?)))
+        .collect()
+}
+
+impl ConversationRow {
+    fn log_state(&self) -> Option<LogState> {
+        Some(LogState {
+            genesis: LogGenesis::decode(&self.genesis).ok()?,
+            ranking: self.ranking.clone()?.try_into().ok()?,
+            created: self.created,
+            exists: self.exists,
+            shared: self.shared,
+            unannounced: self
+                .unannounced
+                .iter()
+                .flat_map(|n| NodeId::try_from(n.as_slice()))
+                .collect(),
+        })
     }
 }
 
-/// The edge of what is shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Frontier {
-    /// Shown entries on which nothing shown depends.
-    pub(crate) heads: BTreeSet<Place>,
-    pub(crate) arrivals: u64,
-    /// Up to where the user has read.
-    pub(crate) read: Place,
-    /// Texts of the contact behind that, once they were counted.
-    pub(crate) unread: Option<u64>,
-    /// Something arrived of which the author has not been told.
-    pub(crate) unacknowledged: bool,
-}
-
-struct LiveEpoch {
-    secrets: crypto::Epoch,
-    write_key: SigningKey,
-    parent: CommitId,
-    own_leaf: u32,
-    /// The next message's.
-    counter: u32,
-    /// Rows say that counters below this one may be in use.
-    set_aside: u32,
-    members: BTreeMap<u32, (AccountId, PublicKey)>,
-}
-
-/// What an envelope of a conversation opens to.
-pub(crate) enum Entry {
-    /// Somebody says something.
-    Said { author: AccountId, content: Content, bytes: Zeroizing<Vec<u8>>, counted: Counted },
-    /// Somebody gave the group a new state.
-    Changed { mls: Vec<u8>, link: CommitLink },
-}
-
-/// What this device says, ready to be placed and queued.
-pub(crate) struct Said {
-    pub(crate) place: Place,
-    pub(crate) envelope: Envelope,
-    pub(crate) content: Content,
-    pub(crate) bytes: Vec<u8>,
-    /// Its key was set aside by an earlier commit, so that even if this one is lost no other
-    /// message can get the same key.
-    pub(crate) key_was_set_aside: bool,
-}
-
-/// Which key an entry used: no device may use one twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Counted {
-    pub(crate) commit: CommitId,
-    pub(crate) leaf: u32,
-    pub(crate) counter: u32,
-}
-
-/// Why an envelope can't be shown.
-pub(crate) enum Unopened {
-    /// The epoch of this write key is not known yet.
-    UnknownEpoch(PublicKey),
-    /// It is not what a member may send.
-    Bad,
-}
-
+/// Setting up.
 impl Conversation {
     /// Starts a conversation from its first epoch.
-    pub(crate) fn found(
+    pub(crate) fn create(
         step: &mut Step<'_>,
-        founding: Founding,
-        (out, snapshot): (EpochOut, &[u8]),
+        new: NewConversation,
+        homes: ActiveHomes,
+        policy: Policy,
     ) -> Self {
-        let head = out.epoch.commit();
-        let Founding { genesis, contact, ranking, created, own } = founding;
-        let first = Some(out.epoch.write_key());
-        let mut conversation = Self {
-            log: genesis.id(),
-            contact,
-            ranking,
-            genesis,
-            exists: false,
-            created,
-            frontier: Frontier::default(),
-            waiting: Waiting::default(),
-            briefs: Briefs::default(),
-            doubted: BTreeMap::new(),
-            awaited: Awaited::default(),
-            flow: Flow::default(),
-            queued: 0,
-            untold: BTreeSet::new(),
-            own,
-            first,
-            shared: false,
-            epochs: BTreeMap::new(),
-            by_key: BTreeMap::new(),
-            head,
-        };
-        conversation.add_epoch(step, out, head, snapshot);
+        let NewConversation { genesis, contact, ranking, created, out, snapshot } = new;
+        let state = LogState::new(genesis, ranking, created);
+        let log = Log::load(&step.rows, state, homes, policy);
+        let group = Group::create(step, *log.id(), out, &snapshot);
+        let frontier = Frontier::default();
+        let conversation = Self { contact, log, group, frontier, events: Vec::new() };
         conversation.save(step);
-        conversation.save_frontier(step);
+        conversation.frontier.save(step, conversation.log.id());
         conversation
     }
 
-    pub(crate) fn load(rows: &dyn Rows, log: LogId, own: Own) -> Option<Self> {
-        let row: schema::Conversation = schema::load(rows, CONVERSATIONS, &log.0)?;
-        let frontier: schema::Frontier = schema::load(rows, FRONTIERS, &log.0)?;
-        let mut conversation = Self {
-            log,
+    pub(crate) fn load(
+        rows: &dyn Rows,
+        log: LogId,
+        homes: ActiveHomes,
+        policy: Policy,
+    ) -> Option<Self> {
+        let row: ConversationRow = rows::load(rows, CONVERSATIONS, &log.0)?;
+        let state = row.log_state()?;
+        Some(Self {
             contact: AccountId::try_from(row.contact.as_slice()).ok()?,
-            ranking: row.ranking?.try_into().ok()?,
-            genesis: LogGenesis::decode(&row.genesis).ok()?,
-            exists: row.exists,
-            created: row.created,
-            frontier: Frontier::from_row(&frontier),
-            waiting: Waiting::default(),
-            briefs: Briefs::default(),
-            doubted: BTreeMap::new(),
-            awaited: Awaited::default(),
-            flow: Flow::default(),
-            queued: 0,
-            untold: row.untold.iter().flat_map(|n| NodeId::try_from(n.as_slice())).collect(),
-            own,
-            first: row.first_key.as_slice().try_into().ok().map(SigningKey::from_seed),
-            shared: row.shared,
-            epochs: BTreeMap::new(),
-            by_key: BTreeMap::new(),
-            head: CommitId(row.head.as_slice().try_into().ok()?),
-        };
-        for (commit, row) in schema::load_all::<schema::Epoch>(rows, EPOCHS, &log.0) {
-            let counter = rows.get(COUNTERS, &join(&log, &commit));
-            let epoch = LiveEpoch::from_row(&row, counter.as_deref())?;
-            conversation.by_key.insert(epoch.write_key.public(), epoch.secrets.commit());
-            conversation.epochs.insert(epoch.secrets.commit(), epoch);
-        }
-        for (id, row) in schema::load_all::<schema::Deferred>(rows, schema::DEFERRED, &log.0) {
-            let id = EnvelopeId::try_from(id.as_slice()).ok()?;
-            conversation.waiting.add(id, &row);
-        }
-        conversation.queued = crate::outbox::last_number(rows, &log);
-        Some(conversation)
+            log: Log::load(rows, state, homes, policy),
+            group: Group::load(
+                rows,
+                log,
+                &GroupState { head: row.head, first_key: row.first_key },
+            )?,
+            frontier: Frontier::load(rows, &log)?,
+            events: Vec::new(),
+        })
     }
 
-    pub(crate) fn save(&self, step: &mut Step<'_>) {
-        let row = schema::Conversation {
+    fn save(&self, step: &mut Step<'_>) {
+        let GroupState { head, first_key } = self.group.state();
+        let state = self.log.state();
+        let row = ConversationRow {
             contact: self.contact.0.to_vec(),
-            ranking: Some((&self.ranking).into()),
-            genesis: self.genesis.encode(),
-            head: self.head.0.to_vec(),
-            exists: self.exists,
-            created: self.created,
-            first_key: self.first.as_ref().map(|key| key.to_seed().to_vec()).unwrap_or_default(),
-            untold: self.untold.iter().map(|node| node.0.to_vec()).collect(),
-            shared: self.shared,
+            ranking: Some((&state.ranking).into()),
+            genesis: state.genesis.encode(),
+            head,
+            exists: state.exists,
+            created: state.created,
+            first_key,
+            unannounced: state.unannounced.iter().map(|node| node.0.to_vec()).collect(),
+            shared: state.shared,
         };
-        step.draft.put(CONVERSATIONS, self.log.0, row.encode_to_vec());
+        step.rows.put(CONVERSATIONS, self.log.id().0, row.encode_to_vec());
     }
 
-    pub(crate) fn save_frontier(&self, step: &mut Step<'_>) {
-        step.draft.put(FRONTIERS, self.log.0, self.frontier.to_row().encode_to_vec());
+    /// Ends what an input led to here: saves what changed, and returns what others have to know.
+    pub(crate) fn finish(&mut self, step: &mut Step<'_>) -> Vec<ConversationEvent> {
+        let log_changed = self.log.take_changed();
+        if self.group.take_changed() || log_changed {
+            self.save(step);
+        }
+        std::mem::take(&mut self.events)
     }
 
-    pub(crate) fn gauges(&self) -> [Gauge; 9] {
-        let members = self.epochs.values().map(|epoch| epoch.members.len()).max().unwrap_or(0);
-        [
-            Gauge::new("epochs of a conversation", self.epochs.len(), limits::EPOCHS_OPEN_MAX),
-            Gauge::new("members of a conversation", members, MEMBERS_MAX),
-            Gauge::new("heads of a conversation", self.frontier.heads.len(), limits::HEADS_MAX),
-            Gauge::new("deferred of a conversation", self.waiting.len(), limits::DEFERRED_MAX),
-            Gauge::new("missing of a conversation", self.waiting.missing(), MISSING_MAX),
-            Gauge::new("briefs of a conversation", self.briefs.missing(), BRIEFS_MAX),
-            Gauge::new("doubted entries of a conversation", self.doubted.len(), WINDOW),
-            Gauge::new(
-                "entries of a conversation that await receipts",
-                self.awaited.len(),
-                AWAITED_MAX,
-            ),
-            Gauge::new("refusals of a conversation", self.flow.refused.len(), WINDOW),
-        ]
+    /// Forgets the conversation and whatever goes on in it. Its timeline stays in rows.
+    pub(crate) fn forget(self, step: &mut Step<'_>, links: &mut Links) {
+        let log = *self.log.id();
+        step.rows.delete(CONVERSATIONS, log.0);
+        step.timers.disarm_all(|timer| matches!(timer, Timer::Conversation(_, of) if *of == log));
+        links.close(step, |channel| channel.log == log);
+    }
+}
+
+/// What is known of it.
+impl Conversation {
+    pub(crate) fn contact(&self) -> &AccountId {
+        &self.contact
     }
 
-    /// The node with which this device talks about the log: its account's home, if that holds it.
-    pub(crate) fn node(&self) -> Option<&NodeAddress> {
-        let home = self.named().find(|node| Some(node.node) == self.own.home);
-        home.or_else(|| self.ranking.nodes.first())
+    pub(crate) fn log_id(&self) -> &LogId {
+        self.log.id()
     }
 
-    /// The nodes that hold the log, and those that stand by.
-    fn named(&self) -> impl Iterator<Item = &NodeAddress> {
-        self.ranking.nodes.iter().chain(&self.ranking.standbys)
-    }
-
-    /// Whether a node may hold the log.
-    pub(crate) fn may_hold(&self, node: &NodeId) -> bool {
-        self.named().any(|named| named.node == *node)
-    }
-
-    /// The other home of the account, if that holds the log as well.
-    pub(crate) fn stand_in(&self) -> Option<NodeId> {
-        let at_home = self.node().is_some_and(|node| Some(node.node) == self.own.home);
-        self.own.stand_in.filter(|node| at_home && self.may_hold(node))
-    }
-
-    /// The ranking, if the node has to know it: there are others that hold the log, or were.
-    pub(crate) fn ranking_to_tell(&self) -> Option<&Ranking> {
-        let at_home = self.named().any(|node| self.own.is(&node.node));
-        (at_home && (self.named().count() > 1 || self.shared)).then_some(&self.ranking)
-    }
-
-    /// The log is ranked anew, perhaps because the own account has another home.
-    pub(crate) fn rank(&mut self, ranking: Ranking, own: Own) {
-        self.shared |= self.named().count() > 1;
-        self.ranking = ranking;
-        self.own = own;
-        let Self { untold, ranking, .. } = self;
-        untold.retain(|node| ranking.nodes.iter().any(|named| named.node == *node));
-    }
-
-    /// All nodes of the ranking but the own homes have to be told of it. If there are none, the contact
-    /// should be at home there too, which that node knows.
-    pub(crate) fn tell_all(&mut self) {
-        let others = self.ranking.nodes.iter().map(|address| address.node);
-        self.untold = others.filter(|node| !self.own.is(node)).collect();
-        if self.untold.is_empty() {
-            self.untold.extend(self.own.home);
+    /// Goes on with what the device was closed in the middle of.
+    pub(crate) fn resume(&self, step: &mut Step<'_>) {
+        if self.frontier.unacknowledged {
+            self.arm(step, Duration::ZERO, ConversationTimer::Receipt);
         }
     }
 
-    /// Where the nodes are that have to be told.
-    pub(crate) fn untold_addresses(&self) -> Vec<NodeAddress> {
-        let nodes = self.ranking.nodes.iter();
-        nodes.filter(|address| self.untold.contains(&address.node)).cloned().collect()
+    /// Returns whether its log was opened at a node before.
+    pub(crate) fn exists(&self) -> bool {
+        self.log.state().exists
     }
 
-    /// The write key of the first epoch. (Rows of old have it only while the epoch is there.)
-    pub(crate) fn first_key(&self) -> Option<&SigningKey> {
-        match (&self.genesis, &self.first) {
-            (_, Some(first)) => Some(first),
-            (LogGenesis::Conversation { write_key, salt: _ }, None) => self.key(write_key),
-            (LogGenesis::Inbox(_), None) => None,
-        }
+    /// The nodes that it needs links to.
+    pub(crate) fn needed_nodes(&self) -> impl Iterator<Item = &NodeAddress> {
+        self.log.primary().into_iter().chain(self.log.unannounced_addresses())
     }
 
-    /// Write keys that a node may know as the newest, from the one that this device knows as the
-    /// newest published one back to the first.
-    pub(crate) fn keys_back(&self, unpublished: &BTreeSet<PublicKey>) -> Vec<&SigningKey> {
-        let mut commit = self.head_of(self.root(), unpublished);
-        let mut keys = Vec::new();
-        while let Some(epoch) = self.epochs.get(&commit) {
-            keys.push(&epoch.write_key);
-            if epoch.parent == commit || keys.len() > limits::EPOCHS_OPEN_MAX {
-                break;
-            }
-            commit = epoch.parent;
-        }
-        keys
+    /// Returns whether its log is at this active home.
+    pub(crate) fn is_at(&self, node: &NodeId) -> bool {
+        self.log.is_primary(node) || self.log.secondary() == Some(*node)
     }
 
-    /// The write key whose public half is `public`.
-    pub(crate) fn key(&self, public: &PublicKey) -> Option<&SigningKey> {
-        let epoch = self.epochs.get(self.by_key.get(public)?)?;
-        Some(&epoch.write_key)
+    /// Returns whether a node has yet to be told of its ranking.
+    pub(crate) fn has_to_announce(&self, node: &NodeId) -> bool {
+        self.log.unannounced().contains(node)
     }
 
-    /// The newest write key that the node knows, if it knows all but these.
-    pub(crate) fn known_key(&self, unpublished: &BTreeSet<PublicKey>) -> Option<&SigningKey> {
-        let known = self.epochs.get(&self.head_of(self.root(), unpublished))?;
-        Some(&known.write_key)
+    /// The nodes that have yet to be told of its ranking.
+    pub(crate) fn unannounced(&self) -> impl Iterator<Item = &NodeId> {
+        self.log.unannounced().iter()
     }
 
-    /// Seals what this device says next, with dependencies on what it has seen, and moves on to the
-    /// next key. The caller places it in the timeline and queues it, in the same commit.
-    pub(crate) fn say(
+    pub(crate) fn gauges(&self) -> Vec<Gauge> {
+        let heads = self.frontier.heads.len();
+        let heads = Gauge::new("heads of a conversation", heads, proto::limits::HEADS_MAX);
+        self.group.gauges().into_iter().chain([heads]).chain(self.log.gauges()).collect()
+    }
+}
+
+/// Nodes.
+impl Conversation {
+    /// Opens its log where it is.
+    pub(crate) fn open(&mut self, step: &mut Step<'_>, links: &mut Links, own: Identity<'_>) {
+        self.log.open(step, links, &self.group);
+        self.resolve_refused(step, links, own, false);
+    }
+
+    /// An active home is up: opens the log there.
+    pub(crate) fn on_home_up(
         &mut self,
         step: &mut Step<'_>,
-        device: &SigningKey,
-        content: Content,
-    ) -> Option<Said> {
-        let (position, dependencies) = self.next_place();
-        let content = Content { dependencies, ..content };
-        let bytes = content.encode();
-        let log = self.log;
-        let epoch = self.epochs.get_mut(&self.head)?;
-        let (leaf, counter) = (epoch.own_leaf, epoch.counter);
-        let key_was_set_aside = counter < epoch.set_aside;
-        epoch.counter = counter.checked_add(1)?;
-        if !key_was_set_aside {
-            epoch.set_aside = epoch.counter.saturating_add(SET_ASIDE);
-            step.draft.put(COUNTERS, join(&log, self.head.0), epoch.set_aside.to_be_bytes());
+        links: &mut Links,
+        own: Identity<'_>,
+        node: &NodeId,
+    ) {
+        self.log.forget_refusals();
+        if self.log.is_primary(node) {
+            step.timers.disarm(Timer::Conversation(ConversationTimer::Retry, *self.log.id()));
+            self.open(step, links, own);
+        } else {
+            self.log.open_secondary(step, links, &self.group);
         }
-        let head = Head {
-            kind: Kind::Entry,
-            expiry: Expiry::Never,
-            position,
-            log,
-            write_key: epoch.write_key.public(),
-            extension: Extension::default(),
-        };
-        let by = SealedBy { epoch: &epoch.secrets, leaf, counter, device };
-        let ciphertext = crypto::seal_message(by, &head, &bytes, &mut step.rng).ok()?;
-        let envelope = sign_envelope(&epoch.write_key, head, ciphertext);
-        let place = Place { position, id: envelope.id() };
-        Some(Said { place, envelope, content, bytes, key_was_set_aside })
     }
 
-    /// Gives the group a new state and goes there. The caller places and queues the envelope.
-    pub(crate) fn rekey(
+    /// Other homes are active, or the same in other roles; if another one is the primary, the log
+    /// is opened there.
+    pub(crate) fn on_homes_changed(
         &mut self,
         step: &mut Step<'_>,
-        device: &SigningKey,
-        allowed: &Allowed,
-    ) -> Option<(Place, Envelope, Content)> {
-        let (position, dependencies) = self.next_place();
-        let link = CommitLink {
-            parent: self.head.0.to_vec(),
-            intents: Vec::new(),
-            dependencies: dependencies.iter().map(|reference| reference.0.to_vec()).collect(),
-            position,
-            expiry: Expiry::Never as u32,
-        };
-        let parent = self.head;
-        let snapshot = Zeroizing::new(step.draft.get(SNAPSHOTS, &join(&self.log, parent.0))?);
-        let committed = Mls.commit(&snapshot, device, &link, allowed, &mut step.rng).ok()?;
-        let epoch = self.epochs.get(&parent)?;
-        let head = Head {
-            kind: Kind::KeyChange,
-            expiry: Expiry::Never,
-            position,
-            log: self.log,
-            write_key: epoch.write_key.public(),
-            extension: Extension::next_key(committed.out.epoch.write_key().public()),
-        };
-        let ciphertext =
-            crypto::seal_commit(&epoch.secrets, &head, &committed.mls, &mut step.rng).ok()?;
-        let envelope = sign_envelope(&epoch.write_key, head, ciphertext);
-        self.keep_change(step, committed.out.epoch.commit(), &envelope);
-        self.add_epoch(step, committed.out, parent, &committed.snapshot);
-        let content = Content { dependencies, ..Content::default() };
-        Some((Place { position, id: envelope.id() }, envelope, content))
-    }
-
-    /// Opens an envelope and checks all that needs no other entry.
-    pub(crate) fn open(&self, envelope: &Envelope) -> Result<Entry, Unopened> {
-        let head = &envelope.head;
-        let commit =
-            self.by_key.get(&head.write_key).ok_or(Unopened::UnknownEpoch(head.write_key))?;
-        let epoch = self.epochs.get(commit).ok_or(Unopened::Bad)?;
-        let device_of = |leaf: u32| epoch.members.get(&leaf).map(|(_, device)| *device);
-        match crypto::open(&epoch.secrets, head, &envelope.ciphertext, &device_of) {
-            Ok(Opened::Message { leaf, counter, content: bytes, .. }) => {
-                if head.kind != Kind::Entry {
-                    return Err(Unopened::Bad);
-                }
-                let content = Content::decode(&bytes).map_err(|_| Unopened::Bad)?;
-                let (author, _) = epoch.members.get(&leaf).ok_or(Unopened::Bad)?;
-                let counted = Counted { commit: *commit, leaf, counter };
-                Ok(Entry::Said { author: *author, content, bytes, counted })
-            }
-            Ok(Opened::Commit { mls }) => {
-                let link = Mls.link(&mls).map_err(|_| Unopened::Bad)?;
-                let fits = link.parent == commit.0
-                    && link.position == head.position
-                    && link.expiry == head.expiry as u32
-                    && head.kind == Kind::KeyChange;
-                if fits { Ok(Entry::Changed { mls, link }) } else { Err(Unopened::Bad) }
-            }
-            Err(_) => Err(Unopened::Bad),
+        links: &mut Links,
+        own: Identity<'_>,
+        is_failover: bool,
+    ) {
+        self.log.set_homes(own.homes);
+        if is_failover {
+            self.log.fail_over(step, links, &self.group);
+            self.resolve_refused(step, links, own, false);
         }
     }
 
-    /// Seals something that is forwarded and not stored.
-    pub(crate) fn seal_activity(
-        &self,
-        step: &mut Step<'_>,
-        activity: wire::Activity,
-    ) -> Option<Vec<u8>> {
-        let plaintext = activity.encode_to_vec();
-        let LiveEpoch { secrets, own_leaf, .. } = self.epochs.get(&self.head)?;
-        crypto::seal_signal(secrets, &self.log, *own_leaf, &plaintext, &mut step.rng).ok()
+    pub(crate) fn set_policy(&mut self, policy: Policy) {
+        self.log.set_policy(policy);
     }
 
-    pub(crate) fn open_activity(&self, ciphertext: &[u8]) -> Option<wire::Activity> {
-        let epoch = self.epochs.get(&self.head)?;
-        let (_, plaintext) = crypto::open_signal(&epoch.secrets, &self.log, ciphertext).ok()?;
-        wire::Activity::decode(plaintext.as_slice()).ok()
-    }
-
-    /// Follows another member's change. Returns who made it.
-    pub(crate) fn follow(
+    /// The own account has another record, and perhaps moves by it. Links to the nodes that have to
+    /// be told are wanted.
+    pub(crate) fn on_own_record(
         &mut self,
         step: &mut Step<'_>,
-        device: &SigningKey,
-        (envelope, mls): (&Envelope, &[u8]),
-        allowed: &Allowed,
-    ) -> Option<AccountId> {
-        let parent = *self.by_key.get(&envelope.head.write_key)?;
-        let announced = envelope.head.extension.announced_key()?;
-        if self.by_key.contains_key(&announced) {
-            // Any member can publish a commit a second time, in other bytes; the epoch it leads to
-            // is the same, and one's own can't be processed anyway.
-            return Some(self.contact);
+        links: &mut Links,
+        own: Identity<'_>,
+        moves: bool,
+    ) {
+        let theirs = contact::bundle(&step.rows, &self.contact);
+        self.log.set_homes(own.homes);
+        self.log.on_own_record(step, links, own.bundle, theirs.as_ref(), moves);
+        for node in self.log.unannounced_addresses() {
+            links.want(step, node);
         }
-        let snapshot = Zeroizing::new(step.draft.get(SNAPSHOTS, &join(&self.log, parent.0))?);
-        let processed = Mls.process(&snapshot, device, mls, allowed, &mut step.rng).ok()?;
-        if processed.out.epoch.write_key().public() != announced {
-            return None;
+    }
+
+    /// The contact has a newer record: the log is opened anew where it is by that. Returns whether
+    /// it is ranked differently.
+    pub(crate) fn on_contact_record(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        own: Identity<'_>,
+    ) -> bool {
+        let Some(theirs) = contact::bundle(&step.rows, &self.contact) else { return false };
+        if !self.log.on_contact_record(step, links, own.bundle, &theirs) {
+            return false;
         }
-        let before = self.epochs.get(&parent)?;
-        let author = before.members.get(&processed.committer)?.0;
-        // Readers are not given the signature; any member can make it.
-        let Envelope { head, ciphertext, .. } = envelope.clone();
-        let signed = sign_envelope(&before.write_key, head, ciphertext);
-        self.keep_change(step, processed.out.epoch.commit(), &signed);
-        self.add_epoch(step, processed.out, parent, &processed.snapshot);
-        Some(author)
-    }
-
-    /// Forgets the epoch of a change that its node will never take, and all that follow it.
-    pub(crate) fn undo(&mut self, step: &mut Step<'_>, announced: &PublicKey) {
-        let root = self.root();
-        let undone = self.by_key.get(announced).filter(|commit| **commit != root);
-        let mut undone: Vec<_> = undone.copied().into_iter().collect();
-        while let Some(commit) = undone.pop() {
-            let Some(epoch) = self.epochs.remove(&commit) else { continue };
-            self.by_key.remove(&epoch.write_key.public());
-            for table in [EPOCHS, SNAPSHOTS, COUNTERS, CHANGES] {
-                step.draft.delete(table, join(&self.log, commit.0));
-            }
-            let children = self.epochs.iter().filter(|(_, epoch)| epoch.parent == commit);
-            undone.extend(children.map(|(child, _)| *child));
+        if let Some(node) = self.log.primary() {
+            links.want(step, node);
         }
-        self.head = self.head_of(root, &BTreeSet::new());
-        self.save(step);
-    }
-
-    fn keep_change(&self, step: &mut Step<'_>, commit: CommitId, envelope: &Envelope) {
-        let row = schema::Outgoing { envelope: envelope.encode() };
-        step.draft.put(CHANGES, join(&self.log, commit.0), row.encode_to_vec());
-    }
-
-    /// 1 + the largest position of the heads, and the heads to depend on.
-    fn next_place(&self) -> (u64, Vec<Reference>) {
-        let heads = self.frontier.heads.iter().rev().take(limits::DEPENDENCIES_MAX);
-        let position = self.frontier.heads.last().map_or(0, |place| place.position);
-        (position.saturating_add(1), heads.map(|place| place.id.reference()).collect())
-    }
-
-    fn add_epoch(&mut self, step: &mut Step<'_>, out: EpochOut, parent: CommitId, snapshot: &[u8]) {
-        let commit = out.epoch.commit();
-        let epoch = LiveEpoch::new(out, parent);
-        step.draft.put(EPOCHS, join(&self.log, commit.0), epoch.to_row().encode_to_vec());
-        step.draft.put(SNAPSHOTS, join(&self.log, commit.0), snapshot);
-        self.by_key.insert(epoch.write_key.public(), commit);
-        self.epochs.insert(commit, epoch);
-        self.forget_epochs(step);
-        self.head = self.head_of(self.root(), &BTreeSet::new());
-        self.save(step);
-    }
-
-    /// While there are too many epochs, forgets the root and what leaves it elsewhere than towards
-    /// the head. What the node does not know yet is no way while there is another: it may never
-    /// take it.
-    fn forget_epochs(&mut self, step: &mut Step<'_>) {
-        if self.epochs.len() <= limits::EPOCHS_OPEN_MAX {
-            return;
+        self.open(step, links, own);
+        for node in self.log.unannounced_addresses() {
+            links.want(step, node);
         }
-        let unpublished = announced(&step.draft, &self.log);
-        while self.epochs.len() > limits::EPOCHS_OPEN_MAX
-            && let Some(root) = self
-                .child_of(self.root(), &unpublished)
-                .or_else(|| self.child_of(self.root(), &BTreeSet::new()))
-        {
-            let gone: Vec<CommitId> = self
-                .epochs
-                .keys()
-                .filter(|commit| !self.descends(**commit, root))
-                .copied()
-                .collect();
-            for commit in gone {
-                if let Some(epoch) = self.epochs.remove(&commit) {
-                    self.by_key.remove(&epoch.write_key.public());
+        step.drop_idle_links();
+        true
+    }
+
+    /// All nodes of the ranking but the own homes have to be told of it.
+    pub(crate) fn announce_to_all(&mut self, step: &mut Step<'_>, links: &mut Links) {
+        self.log.announce_to_all();
+        for node in self.log.unannounced_addresses() {
+            links.want(step, node);
+        }
+    }
+
+    /// Says which record of this account counts now; `instead_of` is the conversation that this one
+    /// replaces.
+    pub(crate) fn send_record(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        own: Identity<'_>,
+        instead_of: Option<LogId>,
+    ) {
+        let bundle = own.bundle.as_bytes().to_vec();
+        let _ = self.send(step, links, own, ContentBody::Accept { bundle, instead_of });
+    }
+
+    /// Announces the ranking to a node.
+    pub(crate) fn announce(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
+        self.log.announce(step, links, &self.group, node, 0);
+    }
+
+    /// An own home has said where the contact is.
+    pub(crate) fn on_record_received(&mut self, node: &NodeId) {
+        self.log.on_record_received(node);
+    }
+
+    /// The contact knows the newest record of this account.
+    pub(crate) fn on_known_to_contact(&mut self, step: &mut Step<'_>) {
+        self.log.on_known_to_contact(step);
+    }
+
+    /// Returns whether its nodes are others than the contact was told when it asked; then all have
+    /// to be told.
+    pub(crate) fn check_told(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        told: &[NodeAddress],
+    ) {
+        if let Some(node) = self.log.primary() {
+            links.want(step, node);
+        }
+        if self.log.state().ranking.nodes != told {
+            // Somebody has moved since they asked, and their node does not know where to.
+            self.announce_to_all(step, links);
+        }
+    }
+}
+
+/// Channels and answers.
+impl Conversation {
+    /// A node has opened the log.
+    pub(crate) fn on_opened(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        own: Identity<'_>,
+        node: &NodeId,
+        used_for: ChannelUse,
+        head: Cursor,
+    ) {
+        if let ChannelUse::Announce(_) = used_for {
+            return self.log.on_announced_ranking(step, links, node);
+        }
+        self.log.on_copy(step, node, used_for, head);
+        match used_for {
+            ChannelUse::Read => {
+                if self.log.on_opened(step, links, &self.group) {
+                    self.events.push(ConversationEvent::Created);
                 }
-                for table in [EPOCHS, SNAPSHOTS, COUNTERS, CHANGES] {
-                    step.draft.delete(table, join(&self.log, commit.0));
-                }
             }
-            if let Some(epoch) = self.epochs.get_mut(&root) {
-                epoch.parent = root;
-                step.draft.put(EPOCHS, join(&self.log, root.0), epoch.to_row().encode_to_vec());
+            ChannelUse::Write if self.log.is_primary(node) => {
+                self.log.pump(step, links, &self.group);
             }
+            ChannelUse::Write => self.log.hedge(step, links, &self.group),
+            ChannelUse::Have => self.log.on_secondary_opened(step, links, &self.group),
+            ChannelUse::Announce(_)
+            | ChannelUse::Inbox
+            | ChannelUse::PreviousInbox
+            | ChannelUse::Invited(_) => {}
+        }
+        self.resolve_refused(step, links, own, false);
+    }
+
+    /// A node would not open the log.
+    pub(crate) fn on_open_refused(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        node: &NodeId,
+        used_for: ChannelUse,
+        code: Code,
+    ) {
+        match used_for {
+            ChannelUse::Announce(back) => {
+                self.log.on_announce_refused(step, links, &self.group, node, back, code);
+            }
+            ChannelUse::Read | ChannelUse::Write if self.log.is_primary(node) => {
+                self.log.on_open_refused(step, links, used_for, code);
+            }
+            ChannelUse::Have => self.log.on_secondary_refused(step),
+            ChannelUse::Read
+            | ChannelUse::Write
+            | ChannelUse::Inbox
+            | ChannelUse::PreviousInbox
+            | ChannelUse::Invited(_) => {}
         }
     }
 
-    /// Tells whether an epoch is `from` or comes after it.
-    fn descends(&self, mut commit: CommitId, from: CommitId) -> bool {
-        while commit != from {
-            match self.epochs.get(&commit) {
-                Some(epoch) if epoch.parent != commit => commit = epoch.parent,
-                _ => return false,
+    /// A node answers a request. Returns false if that is no answer to it.
+    pub(crate) fn on_answer(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        own: Identity<'_>,
+        node: &NodeId,
+        request: &LogRequest,
+        answer: Body,
+    ) -> bool {
+        match (request, answer) {
+            (LogRequest::Append(number), Body::Accepted { sequence, .. }) => {
+                self.log.on_stored(step, node, sequence);
+                if self.log.is_primary(node) {
+                    let appended = self.log.on_accepted(step, links, node, *number);
+                    self.on_append_answered(step, links, own, appended);
+                }
             }
+            (LogRequest::Hedge(_), Body::Accepted { sequence, .. }) => {
+                self.log.on_stored(step, node, sequence);
+            }
+            (LogRequest::Fetch(key), Body::Page { entries, more }) => {
+                self.on_fetched(step, links, own, incoming::Page { key: *key, entries, more });
+                self.log.on_announced_fetched(step, links, node, more);
+            }
+            _ => return false,
         }
         true
     }
 
-    fn root(&self) -> CommitId {
-        let root = self.epochs.iter().find(|(commit, epoch)| epoch.parent == **commit);
-        root.map_or(self.head, |(commit, _)| *commit)
-    }
-
-    /// The head below a commit: where several leave an epoch, the lowest id. Epochs of some write
-    /// keys may be left out.
-    fn head_of(&self, mut commit: CommitId, without: &BTreeSet<PublicKey>) -> CommitId {
-        while let Some(child) = self.child_of(commit, without) {
-            commit = child;
-        }
-        commit
-    }
-
-    /// The epoch with the lowest id of those that follow another.
-    fn child_of(&self, parent: CommitId, without: &BTreeSet<PublicKey>) -> Option<CommitId> {
-        let mut children = self.epochs.iter().filter(|(_, epoch)| {
-            epoch.parent == parent && !without.contains(&epoch.write_key.public())
-        });
-        children.find(|(child, _)| **child != parent).map(|(child, _)| *child)
-    }
-}
-
-impl LiveEpoch {
-    fn new(out: EpochOut, parent: CommitId) -> Self {
-        let members = out.members.into_iter();
-        Self {
-            write_key: out.epoch.write_key(),
-            secrets: out.epoch,
-            parent,
-            own_leaf: out.own_leaf,
-            counter: 0,
-            set_aside: 0,
-            members: members.map(|member| (member.leaf, (member.account, member.device))).collect(),
+    /// A node refuses a request.
+    pub(crate) fn on_refused(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        own: Identity<'_>,
+        node: &NodeId,
+        request: &LogRequest,
+        code: Code,
+    ) {
+        // Of an append to another node: that was the primary when it was asked.
+        if let LogRequest::Append(number) = request
+            && self.log.is_primary(node)
+        {
+            let appended = self.log.on_refused(step, links, node, *number, code);
+            self.on_append_answered(step, links, own, appended);
         }
     }
 
-    fn from_row(row: &schema::Epoch, counter: Option<&[u8]>) -> Option<Self> {
-        let secrets = crypto::Epoch::decode(&row.secrets).ok()?;
-        let set_aside = counter.map_or(Some(0), |c| c.try_into().ok().map(u32::from_be_bytes))?;
-        let member =
-            |member: &schema::Member| Some((member.leaf, (member.account()?, member.device()?)));
-        Some(Self {
-            write_key: secrets.write_key(),
-            secrets,
-            parent: CommitId(row.parent.as_slice().try_into().ok()?),
-            own_leaf: row.own_leaf,
-            counter: set_aside,
-            set_aside,
-            members: row.members.iter().map(member).collect::<Option<_>>()?,
-        })
-    }
-
-    fn to_row(&self) -> schema::Epoch {
-        let member = |(leaf, (account, device)): (&u32, &(AccountId, PublicKey))| schema::Member {
-            leaf: *leaf,
-            account: account.0.to_vec(),
-            device: device.0.to_vec(),
-        };
-        schema::Epoch {
-            secrets: self.secrets.encode().to_vec(),
-            parent: self.parent.0.to_vec(),
-            own_leaf: self.own_leaf,
-            members: self.members.iter().map(member).collect(),
+    fn on_append_answered(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        own: Identity<'_>,
+        appended: Appended,
+    ) {
+        if appended == Appended::Accepted && self.frontier.unacknowledged {
+            self.arm(step, Duration::ZERO, ConversationTimer::Receipt);
         }
-    }
-}
-
-impl Frontier {
-    /// Notes that an entry is shown.
-    pub(crate) fn show(&mut self, place: Place, dependencies: &BTreeSet<&Reference>) {
-        self.arrivals = self.arrivals.saturating_add(1);
-        self.heads.retain(|head| !dependencies.contains(&head.id.reference()));
-        self.add_heads([place]);
-    }
-
-    /// Adds heads. Of too many those with the smallest positions go: they stay shown, but nothing
-    /// said here will depend on them.
-    pub(crate) fn add_heads(&mut self, heads: impl IntoIterator<Item = Place>) {
-        self.heads.extend(heads);
-        while self.heads.len() > limits::HEADS_MAX {
-            self.heads.pop_first();
+        if appended != Appended::Blocked {
+            self.log.pump(step, links, &self.group);
+            self.resolve_refused(step, links, own, false);
         }
     }
 
-    pub(crate) fn from_row(row: &schema::Frontier) -> Self {
-        Self {
-            heads: row.heads.iter().filter_map(|head| Place::decode(head)).collect(),
-            arrivals: row.arrivals,
-            read: Place::decode(&row.read).unwrap_or_default(),
-            unread: row.unread,
-            unacknowledged: row.unacknowledged,
+    /// A node says that it, or another one, holds an entry.
+    pub(crate) fn on_ack(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &Links,
+        node: &NodeId,
+        reference: &Reference,
+        ack: Acked,
+    ) {
+        if let Some(key) = self.log.on_ack(step, links, node, reference, ack)
+            && entries::is_answered(&step.rows, self.log.id(), key)
+        {
+            self.events.push(ConversationEvent::Acked);
         }
     }
 
-    fn to_row(&self) -> schema::Frontier {
-        schema::Frontier {
-            heads: self.heads.iter().map(|place| place.encode()).collect(),
-            arrivals: self.arrivals,
-            read: self.read.encode(),
-            unread: self.unread,
-            unacknowledged: self.unacknowledged,
+    /// A device of the conversation does something that is not stored.
+    pub(crate) fn on_signal(&self, step: &mut Step<'_>, ciphertext: &[u8]) {
+        match self.group.open_activity(ciphertext) {
+            Some(activity) if activity.typing => step.event(Event::Typing(self.contact)),
+            Some(_) => {}
+            None => step.count_dropped(),
         }
     }
-}
 
-/// Message keys that are set aside at a time. One sync in so many messages is waited for; a crash
-/// leaves so many numbers unused, of 2^28.
-const SET_ASIDE: u32 = 64;
-/// Devices in a group of two accounts.
-const MEMBERS_MAX: usize = 2 * limits::DEVICES_MAX;
-/// What the deferred entries of a conversation wait for.
-const MISSING_MAX: usize = limits::DEFERRED_MAX * limits::DEPENDENCIES_MAX;
-
-#[test]
-fn of_too_many_heads_the_newest_stay() {
-    let mut frontier = Frontier::default();
-    let place = |position| {
-        let mut id = [0; 32];
-        id[..8].copy_from_slice(&u64::to_be_bytes(position));
-        Place { position, id: EnvelopeId(id) }
-    };
-    for position in 1..=1000 {
-        frontier.show(place(position), &BTreeSet::new());
-        assert!(frontier.heads.len() <= limits::HEADS_MAX);
+    /// A timer is due.
+    pub(crate) fn on_timer(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        own: Identity<'_>,
+        timer: ConversationTimer,
+    ) {
+        match timer {
+            ConversationTimer::Receipt => self.send_receipt(step, links, own, false),
+            ConversationTimer::Retry => self.retry(step, links, own),
+            ConversationTimer::Refetch => self.log.refetch(step, links),
+            ConversationTimer::OpenSecondary => {
+                self.log.open_secondary(step, links, &self.group);
+            }
+            ConversationTimer::FetchAnnounced => self.log.fetch_announced(step, links),
+            ConversationTimer::Hedge => self.log.hedge(step, links, &self.group),
+        }
     }
-    assert_eq!(frontier.heads.last(), Some(&place(1000)));
-    frontier.show(place(1), &BTreeSet::new());
-    assert!(!frontier.heads.contains(&place(1)), "an old one does not push a newer one out");
-    let heads: Vec<Reference> = frontier.heads.iter().map(|head| head.id.reference()).collect();
-    frontier.show(place(1001), &heads.iter().collect());
-    assert_eq!(frontier.heads.len(), 1);
+
+    /// Tries again what the primary would not do.
+    fn retry(&mut self, step: &mut Step<'_>, links: &mut Links, own: Identity<'_>) {
+        if self.log.reading(links).is_none() {
+            return self.open(step, links, own);
+        }
+        if self.log.sending(links) > 0 {
+            return self.log.retry_later(step, PAUSE_MIN);
+        }
+        if !self.resolve_refused(step, links, own, true) {
+            self.log.retry(step, links, &self.group);
+            self.resolve_refused(step, links, own, false);
+        }
+    }
+
+    fn arm(&self, step: &mut Step<'_>, after: Duration, timer: ConversationTimer) {
+        step.timers.arm(step.now.after(after), Timer::Conversation(timer, *self.log.id()));
+    }
 }

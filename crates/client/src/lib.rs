@@ -2,50 +2,49 @@
 //! conversations, and the views that an application reads from its rows.
 //!
 //! ```text
-//!  Command ─▶ speech ─▶ conversation (seal) ─▶ timeline + outbox ─▶ Commit, then Append ─▶ node
-//!                         contact, account ─▶ link                                          │
-//!  Event ◀─ timeline ◀─ conversation (open) ◀─ sync (dependencies first) ◀──── Deliver ◀────┘
-//!                └─▶ rows ─▶ view
+//!  machine        inputs down, events up; all flow between modules on one page       view: rows
+//!  conversation   account        what people say; the own record, homes, keys
+//!  log            contact        one replicated log; somebody else's account
+//!  link                          connections, channels, requests, back-off
+//!  step, entries, identity       one input's changes; what is shown; who we are
+//!  rows, timers, topics          keys of rows, timers, names of what is awaited
 //! ```
 //!
 //! Every input leads to one commit, and what is said to nodes leaves after it: a message is in the
 //! outbox before it is sent, and in the timeline before its node hears that it has arrived.
 
 mod account;
-mod audit;
 mod command;
 mod contact;
 mod conversation;
-mod errand;
-mod homes;
+mod entries;
+mod home_choice;
+mod identity;
 mod invite_link;
 mod link;
+mod log;
 mod machine;
-mod moving;
-mod outbox;
 mod ranking;
-mod receipts;
-mod schema;
-mod speech;
-mod standing;
+mod rows;
 mod step;
-mod sync;
-mod telling;
-mod timeline;
-mod trust;
+mod timers;
+mod topics;
 pub mod view;
-mod waiting;
-mod withdraw;
 
-pub use account::HOMES_SERVED;
 pub use command::{Action, Command, CommandError, ContactState, Event, Mark, Reply};
-pub use homes::choose_homes;
+pub use conversation::TEXT_MAX;
+pub use home_choice::choose_homes;
 pub use invite_link::{InviteLink, LinkError};
 pub use link::transport_seed;
-pub use machine::{Client, Config, Counters};
-pub use receipts::Holder;
-pub use schema::Place;
-pub use speech::TEXT_MAX;
+pub use log::Acked as Holder;
+pub use machine::{Client, Config};
+pub use ranking::ACTIVE_HOMES as HOMES_SERVED;
+pub use rows::TimelineKey as Place;
+pub use step::Counters;
+
+use command::Mark as DeliveryStatus;
+use log::Acked;
+use rows::TimelineKey;
 
 /// The layout of a device's rows, for whoever opens the store.
 pub const LAYOUT: (&str, u32) = ("client", 2);

@@ -1,110 +1,53 @@
-//! Links: what this device has going on with each node it talks to.
+//! Links: the connection to each node this device talks to, its channels and open requests.
 //!
 //! A link forgets everything when its connection ends; what must survive is in rows, and is asked
 //! for again when the link is up. Specified in `spec/frames.md`.
+
+mod channel;
+mod pace;
+mod retry;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crypto::{OPEN_CONTEXT, SigningKey, derive_key, open_proof_message};
 use proto::{
-    AccountId, Body, Code, Cursor, Frame, Gauge, Hello, Instant, LogId, NodeAddress, NodeId, Open,
-    PublicKey, Ranking, VERSIONS, limits, negotiate,
+    Body, Code, Frame, Gauge, Hello, Instant, LogId, NodeAddress, NodeId, Open, PublicKey,
+    VERSIONS, limits, negotiate,
 };
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
+pub(crate) use channel::{Channel, ChannelAt, ChannelUse, OpenLog};
+use pace::Pace;
+pub(crate) use retry::{PAUSE_MIN, is_transient, pause};
+
 use crate::{
-    errand::Errand, machine::CONVERSATIONS_MAX, outbox::WINDOW, schema::Place, step::Step,
+    step::{Durability, Misbehaviour, Step},
+    topics::{PendingTask, Request, Timer},
 };
 
 /// The links of this device.
 pub(crate) struct Links {
     links: BTreeMap<NodeId, Link>,
     transport: Zeroizing<[u8; 32]>,
-    /// Links, handles and questions for which there was no room.
+    limits: LinkLimits,
+    /// Links, channels and requests for which there was no room.
     dropped: u64,
 }
 
-/// Why a log is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// The own inbox: read, and the door to everything an account does at its home.
-    Home,
-    /// A conversation: read, and written in the epoch of the handle's key.
-    Read,
-    /// A conversation: written in a later epoch.
-    Write,
-    /// A conversation at the stand-in, which names what is there.
-    Brief,
-    /// The inbox of someone who gave an invite.
-    Invited(AccountId),
-    /// The inbox at a home that the account has left.
-    Former,
-    /// A conversation, only to tell its ranking, with the write key so many epochs back.
-    Tell(usize),
-}
-
-/// A log that is open, or is being opened, on a link.
+/// How much the links may hold.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Handle {
-    pub(crate) log: LogId,
-    pub(crate) key: PublicKey,
-    pub(crate) purpose: Purpose,
-    pub(crate) open: bool,
-    /// The last sequence that the node delivered or named on it.
-    last: u64,
+pub(crate) struct LinkLimits {
+    pub(crate) links: usize,
+    /// Requests that one node has not answered.
+    pub(crate) requests: usize,
 }
 
-impl Handle {
-    /// Whether entries of a conversation's log can be asked for on it.
-    pub(crate) fn fetches(&self, log: &LogId) -> bool {
-        self.log == *log && matches!(self.purpose, Purpose::Read | Purpose::Brief)
-    }
-}
-
-/// A question whose answer is awaited.
+/// A request, and when it was sent.
 #[derive(Clone, Debug)]
-pub(crate) enum Ask {
-    Open(u32),
-    Append(LogId, u64),
-    /// An entry that too few nodes hold.
-    Hedge(LogId, Place),
-    /// Of the record of this version.
-    PutBundle(u64),
-    GetBundle(AccountId),
-    TakeKeyPackages(AccountId),
-    PutKeyPackages(Vec<Vec<u8>>),
-    PutInvite(PublicKey),
-    Fetch(LogId, PublicKey),
-    /// Entries that the node has signed for, by the key of the handle.
-    Audit(LogId, PublicKey, Vec<Place>),
-    /// One that it did not hand over.
-    Challenge(LogId, PublicKey, Place),
-}
-
-/// A question, and when it was asked.
-#[derive(Clone, Debug)]
-struct Asked {
-    ask: Ask,
+struct Sent {
+    request: Request,
     at: Instant,
-}
-
-impl Ask {
-    /// Whether a node knows the answer without asking others.
-    fn is_prompt(&self) -> bool {
-        !matches!(self, Self::GetBundle(_))
-    }
-}
-
-/// What to open.
-pub(crate) struct Opening<'a> {
-    pub(crate) log: LogId,
-    pub(crate) key: &'a SigningKey,
-    pub(crate) purpose: Purpose,
-    pub(crate) genesis: Option<Vec<u8>>,
-    pub(crate) tail: Option<Cursor>,
-    pub(crate) brief: bool,
-    pub(crate) ranking: Option<Ranking>,
 }
 
 #[derive(Default)]
@@ -112,71 +55,60 @@ struct Link {
     our_nonce: [u8; 16],
     /// Present once the node has said Hello.
     node_nonce: Option<[u8; 16]>,
-    handles: BTreeMap<u32, Handle>,
-    handles_made: u32,
-    asks: BTreeMap<u32, Asked>,
-    /// When the node last said something.
-    heard: Option<Instant>,
-    /// How long it was silent before it answered, of late.
-    pace: Option<Duration>,
-    /// The shortest time in which it has answered anything on this connection: that long it has to be silent
-    /// after it has answered all, be it as quick as it may.
-    way: Option<Duration>,
-    /// How often errands were refused since the connection stands.
-    refusals: BTreeMap<Errand, u32>,
+    channels: BTreeMap<u32, Channel>,
+    channels_made: u32,
+    requests: BTreeMap<u32, Sent>,
+    pace: Pace,
+    /// How often tasks were refused on this connection.
+    refusals: BTreeMap<PendingTask, u32>,
 }
 
 impl Link {
-    /// The connection is a new one, or gone. How quick the node was is remembered.
     fn reset(&mut self) {
+        self.pace.reset();
         *self = Self { pace: self.pace, ..Self::default() };
+    }
+
+    /// Returns when the oldest open request was sent that the node can answer by itself.
+    fn oldest_prompt(&self) -> Option<Instant> {
+        let prompt = self.requests.values().filter(|sent| sent.request.is_prompt());
+        prompt.map(|sent| sent.at).min()
     }
 }
 
 impl Links {
     /// `transport` is the secret from which the driver derives this device's key for each node.
-    pub(crate) fn new(transport: Zeroizing<[u8; 32]>) -> Self {
-        Self { links: BTreeMap::new(), transport, dropped: 0 }
+    pub(crate) fn new(transport: Zeroizing<[u8; 32]>, limits: LinkLimits) -> Self {
+        Self { links: BTreeMap::new(), transport, limits, dropped: 0 }
     }
 
-    pub(crate) fn gauges(&self) -> [Gauge; 4] {
-        let links = || self.links.values();
-        let asks = links().flat_map(|link| link.asks.values().map(|asked| &asked.ask));
-        let hashes = asks.map(|ask| match ask {
-            Ask::PutKeyPackages(hashes) => hashes.len(),
-            Ask::Open(_)
-            | Ask::Append(..)
-            | Ask::Hedge(..)
-            | Ask::PutBundle(_)
-            | Ask::GetBundle(_)
-            | Ask::TakeKeyPackages(_)
-            | Ask::PutInvite(_)
-            | Ask::Fetch(..)
-            | Ask::Audit(..)
-            | Ask::Challenge(..) => 0,
-        });
-        let handles = links().map(|link| link.handles.len()).max().unwrap_or(0);
-        let asks = links().map(|link| link.asks.len()).max().unwrap_or(0);
+    pub(crate) fn gauges(&self) -> [Gauge; 5] {
+        let most = |count: &dyn Fn(&Link) -> usize| self.links.values().map(count).max();
+        let most = |count: &dyn Fn(&Link) -> usize| most(count).unwrap_or(0);
+        let unacknowledged = |link: &Link| {
+            link.channels.values().filter(|channel| channel.has_unacknowledged()).count()
+        };
+        let packages = |link: &Link| {
+            let packages = link.requests.values().map(|sent| sent.request.key_packages());
+            packages.max().unwrap_or(0)
+        };
         [
-            Gauge::new("links", self.links.len(), LINKS_MAX),
-            Gauge::new("handles of a link", handles, limits::HANDLES_MAX),
-            Gauge::new("asks of a link", asks, ASKS_MAX),
-            Gauge::new(
-                "key packages of an ask",
-                hashes.max().unwrap_or(0),
-                limits::KEY_PACKAGES_MAX,
-            ),
+            Gauge::new("unaccepted handles of a link", most(&unacknowledged), limits::HANDLES_MAX),
+            Gauge::new("links", self.links.len(), self.limits.links),
+            Gauge::new("handles of a link", most(&|link| link.channels.len()), limits::HANDLES_MAX),
+            Gauge::new("asks of a link", most(&|link| link.requests.len()), self.limits.requests),
+            Gauge::new("key packages of an ask", most(&packages), limits::KEY_PACKAGES_MAX),
         ]
     }
 
-    /// Links, handles and questions for which there was no room.
+    /// Returns how many links, channels and requests there was no room for.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
     /// Keeps a link to a node from now on.
     pub(crate) fn want(&mut self, step: &mut Step<'_>, address: &NodeAddress) {
-        if self.links.len() >= LINKS_MAX && !self.links.contains_key(&address.node) {
+        if self.links.len() >= self.limits.links && !self.links.contains_key(&address.node) {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
@@ -186,9 +118,11 @@ impl Links {
         });
     }
 
-    /// Gives up a link.
-    pub(crate) fn drop_link(&mut self, step: &mut Step<'_>, node: &NodeId) {
-        if self.links.remove(node).is_some() {
+    /// Drops the links that are not needed any more.
+    pub(crate) fn keep_only(&mut self, step: &mut Step<'_>, needs: impl Fn(&NodeId) -> bool) {
+        for node in self.nodes().iter().filter(|node| !needs(node)) {
+            self.links.remove(node);
+            step.timers.disarm(Timer::Acknowledge(*node));
             step.disconnect(node);
         }
     }
@@ -198,7 +132,7 @@ impl Links {
     }
 
     /// Greets a node that was reached.
-    pub(crate) fn connected(&mut self, step: &mut Step<'_>, node: &NodeId) {
+    pub(crate) fn on_connected(&mut self, step: &mut Step<'_>, node: &NodeId) {
         let Some(link) = self.links.get_mut(node) else { return step.disconnect(node) };
         link.reset();
         step.rng.fill_bytes(&mut link.our_nonce);
@@ -207,14 +141,15 @@ impl Links {
     }
 
     /// Forgets what was going on; answers will not come.
-    pub(crate) fn disconnected(&mut self, node: &NodeId) {
+    pub(crate) fn on_disconnected(&mut self, step: &mut Step<'_>, node: &NodeId) {
         if let Some(link) = self.links.get_mut(node) {
             link.reset();
         }
+        step.timers.disarm(Timer::Acknowledge(*node));
     }
 
-    /// Takes a node's first greeting in; tells whether the link is up with it.
-    pub(crate) fn greeted(&mut self, step: &mut Step<'_>, node: &NodeId, hello: Hello) -> bool {
+    /// Takes in a node's first greeting; returns whether the link is up with it.
+    pub(crate) fn on_hello(&mut self, step: &mut Step<'_>, node: &NodeId, hello: Hello) -> bool {
         let Some(link) = self.links.get_mut(node) else { return false };
         if negotiate(VERSIONS, hello.versions).is_none() {
             step.transmit(node, Frame::new(Body::Goodbye(Code::Version)));
@@ -229,61 +164,133 @@ impl Links {
         self.links.get(node).is_some_and(|link| link.node_nonce.is_some())
     }
 
-    /// Asks a node to open a log, unless it is open for this purpose with this key.
-    pub(crate) fn open(&mut self, step: &mut Step<'_>, node: &NodeId, opening: Opening<'_>) {
-        let Opening { log, key, purpose, genesis, tail, brief, ranking } = opening;
-        let peer = self.peer(node);
-        let Some(link) = self.links.get_mut(node) else { return };
-        let Some(node_nonce) = link.node_nonce else { return };
-        let public = key.public();
-        let same = |handle: &Handle| {
-            handle.log == log && handle.key == public && handle.purpose == purpose
-        };
-        if link.handles.values().any(same) {
-            return;
-        }
-        if link.handles.len() >= limits::HANDLES_MAX || link.asks.len() >= ASKS_MAX {
-            self.dropped = self.dropped.saturating_add(1);
-            return;
-        }
-        link.handles_made = link.handles_made.saturating_add(1);
-        let handle = link.handles_made;
-        link.handles.insert(handle, Handle { log, key: public, purpose, open: false, last: 0 });
-        let message = open_proof_message(&node_nonce, &link.our_nonce, &peer, node, &log, handle);
-        let proof = key.sign(OPEN_CONTEXT, &message);
-        let ranking = ranking.map(Box::new);
-        let open = Open { handle, log, key: public, proof, genesis, tail, brief, ranking };
-        self.ask(step, node, Ask::Open(handle), Body::Open(open));
+    /// The key by which this node knows this device.
+    fn peer(&self, node: &NodeId) -> PublicKey {
+        SigningKey::from_seed(*transport_seed(&self.transport, &PublicKey(node.0))).public()
     }
 
-    /// Says something that wants an answer.
-    pub(crate) fn ask(&mut self, step: &mut Step<'_>, node: &NodeId, ask: Ask, body: Body) {
+    fn refusals_mut(&mut self, node: &NodeId) -> Option<&mut BTreeMap<PendingTask, u32>> {
+        Some(&mut self.links.get_mut(node)?.refusals)
+    }
+}
+
+/// Requests.
+impl Links {
+    /// Sends a request.
+    pub(crate) fn request(
+        &mut self,
+        step: &mut Step<'_>,
+        node: &NodeId,
+        request: Request,
+        body: Body,
+    ) {
         let Some(link) = self.links.get_mut(node) else { return };
-        if link.asks.len() >= ASKS_MAX {
+        if link.requests.len() >= self.limits.requests {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
         // Drawn, so that nobody can answer what was not asked yet.
-        let mut request = 0;
-        while request == 0 || link.asks.contains_key(&request) {
-            request = step.rng.next_u32() >> (u32::BITS - REQUEST_BITS);
+        let mut number = 0;
+        while number == 0 || link.requests.contains_key(&number) {
+            number = step.rng.next_u32() >> (u32::BITS - REQUEST_BITS);
         }
-        link.asks.insert(request, Asked { ask, at: step.now });
-        step.transmit(node, Frame { request, body });
+        link.requests.insert(number, Sent { request, at: step.now });
+        step.transmit(node, Frame { request: number, body });
     }
 
-    /// Tells whether there is room for one more append; other questions keep half for themselves.
+    /// Returns whether there is room for one more append; other requests keep half for themselves.
     pub(crate) fn has_room(&self, node: &NodeId) -> bool {
-        self.links.get(node).is_some_and(|link| link.asks.len() < ASKS_MAX / 2)
+        self.links.get(node).is_some_and(|link| link.requests.len() < self.limits.requests / 2)
     }
 
-    /// Closes the handles that fit, whether or not they are open yet, and returns which.
-    pub(crate) fn close(
+    /// Takes the request that a node answers with this number.
+    pub(crate) fn take_answered(
         &mut self,
-        step: &mut Step<'_>,
-        fits: impl Fn(&Handle) -> bool,
-    ) -> Vec<(NodeId, u32)> {
-        self.close_where(step, |_, handle| fits(handle))
+        node: &NodeId,
+        number: u32,
+        now: Instant,
+    ) -> Option<Request> {
+        let link = self.links.get_mut(node)?;
+        let Sent { request, at } = link.requests.remove(&number)?;
+        link.pace.record_rtt(at, now);
+        Some(request)
+    }
+
+    /// Returns how many requests that fit are open.
+    pub(crate) fn pending(&self, node: &NodeId, fits: impl Fn(&Request) -> bool) -> usize {
+        let link = self.links.get(node);
+        link.map_or(0, |link| link.requests.values().filter(|sent| fits(&sent.request)).count())
+    }
+
+    /// Returns when the last open request that fits was sent.
+    pub(crate) fn requested_at(
+        &self,
+        node: &NodeId,
+        fits: impl Fn(&Request) -> bool,
+    ) -> Option<Instant> {
+        let requests = self.links.get(node)?.requests.values();
+        requests.filter(|sent| fits(&sent.request)).map(|sent| sent.at).max()
+    }
+
+    /// A node has sent something.
+    pub(crate) fn record_response(&mut self, node: &NodeId, now: Instant) {
+        if let Some(link) = self.links.get_mut(node) {
+            let oldest = link.oldest_prompt();
+            link.pace.record_response(oldest, now);
+        }
+    }
+
+    /// Returns since when a node has sent nothing although it was asked something.
+    pub(crate) fn silent_since(&self, node: &NodeId) -> Option<Instant> {
+        let link = self.links.get(node)?;
+        Some(link.pace.silent_since(link.oldest_prompt()?))
+    }
+
+    /// Returns how long a node may be silent before another one takes its place.
+    pub(crate) fn response_timeout(&self, node: &NodeId) -> Duration {
+        self.links.get(node).map(|link| link.pace).unwrap_or_default().response_timeout()
+    }
+
+    /// Returns true if a node has never answered within a second and the other one does in a
+    /// fraction of that.
+    pub(crate) fn is_consistently_slower(&self, node: &NodeId, other: &NodeId) -> bool {
+        let pace = |node| self.links.get(node).map(|link| link.pace).unwrap_or_default();
+        pace(node).is_consistently_slower(&pace(other))
+    }
+}
+
+/// Channels.
+impl Links {
+    /// Asks a node to open a log, unless it is open for this use with this key.
+    pub(crate) fn open(&mut self, step: &mut Step<'_>, node: &NodeId, opening: OpenLog<'_>) {
+        let OpenLog { log, key, used_for, genesis, tail, ranking } = opening;
+        let peer = self.peer(node);
+        let Some(link) = self.links.get_mut(node) else { return };
+        let Some(node_nonce) = link.node_nonce else { return };
+        let public = key.public();
+        let is_same = |channel: &Channel| channel.key == public && channel.serves(&log, used_for);
+        if link.channels.values().any(is_same) {
+            return;
+        }
+        let is_full = link.requests.len() >= self.limits.requests;
+        if link.channels.len() >= limits::HANDLES_MAX || is_full {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        }
+        link.channels_made = link.channels_made.saturating_add(1);
+        let number = link.channels_made;
+        link.channels.insert(number, Channel::new(log, public, used_for));
+        let message = open_proof_message(&node_nonce, &link.our_nonce, &peer, node, &log, number);
+        let proof = key.sign(OPEN_CONTEXT, &message);
+        let brief = used_for == ChannelUse::Have;
+        let ranking = ranking.map(Box::new);
+        let open = Open { handle: number, log, key: public, proof, genesis, tail, brief, ranking };
+        self.request(step, node, Request::Open(number), Body::Open(open));
+    }
+
+    /// Closes the channels that fit, whether or not they are open yet.
+    pub(crate) fn close(&mut self, step: &mut Step<'_>, fits: impl Fn(&Channel) -> bool) {
+        self.close_where(step, |_, channel| fits(channel));
     }
 
     /// The same at one node.
@@ -291,163 +298,108 @@ impl Links {
         &mut self,
         step: &mut Step<'_>,
         node: &NodeId,
-        fits: impl Fn(&Handle) -> bool,
-    ) -> Vec<(NodeId, u32)> {
-        self.close_where(step, |at, handle| at == node && fits(handle))
+        fits: impl Fn(&Channel) -> bool,
+    ) {
+        self.close_where(step, |at, channel| at == node && fits(channel));
     }
 
-    fn close_where(
-        &mut self,
-        step: &mut Step<'_>,
-        fits: impl Fn(&NodeId, &Handle) -> bool,
-    ) -> Vec<(NodeId, u32)> {
-        let mut closed = Vec::new();
+    fn close_where(&mut self, step: &mut Step<'_>, fits: impl Fn(&NodeId, &Channel) -> bool) {
         for (node, link) in &mut self.links {
-            link.handles.retain(|handle, opened| {
-                let closes = fits(node, opened);
+            link.channels.retain(|number, channel| {
+                let closes = fits(node, channel);
                 if closes {
-                    closed.push((*node, *handle));
+                    step.transmit(node, Frame::new(Body::Close { handle: *number }));
                 }
                 !closes
             });
         }
-        for (node, handle) in &closed {
-            step.transmit(node, Frame::new(Body::Close { handle: *handle }));
+    }
+
+    /// A node has opened a log.
+    pub(crate) fn on_opened(&mut self, node: &NodeId, number: u32) -> Option<Channel> {
+        let channel = self.links.get_mut(node)?.channels.get_mut(&number)?;
+        channel.open = true;
+        Some(*channel)
+    }
+
+    /// A node refused to open a log: the channel is forgotten.
+    pub(crate) fn on_open_refused(&mut self, node: &NodeId, number: u32) -> Option<Channel> {
+        self.links.get_mut(node)?.channels.remove(&number)
+    }
+
+    pub(crate) fn channel(&self, node: &NodeId, number: u32) -> Option<Channel> {
+        self.links.get(node)?.channels.get(&number).copied()
+    }
+
+    /// Finds the number of an open channel that fits.
+    pub(crate) fn find(&self, node: &NodeId, fits: impl Fn(&Channel) -> bool) -> Option<u32> {
+        let channels = &self.links.get(node)?.channels;
+        channels
+            .iter()
+            .find(|(_, channel)| channel.open && fits(channel))
+            .map(|(number, _)| *number)
+    }
+
+    /// Finds the channel on which entries of a log can be fetched from a node, and its key.
+    pub(crate) fn find_fetching(&self, node: &NodeId, log: &LogId) -> Option<(u32, PublicKey)> {
+        let number = self.find(node, |channel| channel.fetches(log))?;
+        Some((number, self.channel(node, number)?.key))
+    }
+
+    /// Returns whether a channel that fits is open, or soon will be.
+    pub(crate) fn has(&self, node: &NodeId, fits: impl Fn(&Channel) -> bool) -> bool {
+        self.links.get(node).is_some_and(|link| link.channels.values().any(fits))
+    }
+
+    /// A node delivers or announces an entry with this sequence: reports the node if that is out of
+    /// order.
+    pub(crate) fn check_order(&mut self, step: &mut Step<'_>, at: ChannelAt<'_>, sequence: u64) {
+        let link = self.links.get_mut(at.node);
+        let channel = link.and_then(|link| link.channels.get_mut(&at.number));
+        if channel.is_some_and(|channel| !channel.advance(sequence)) {
+            step.report(at.node, Misbehaviour::Invalid);
         }
-        closed
     }
 
-    /// Returns the question to which `request` is the answer.
-    pub(crate) fn answered(&mut self, node: &NodeId, request: u32, now: Instant) -> Option<Ask> {
-        let link = self.links.get_mut(node)?;
-        let Asked { ask, at } = link.asks.remove(&request)?;
-        let took = now.since(at);
-        link.way = Some(link.way.map_or(took, |way| way.min(took)));
-        Some(ask)
+    /// Everything up to this sequence has arrived on a channel. The node is told at once if it has
+    /// waited for long, else after `delay`.
+    pub(crate) fn on_delivered(
+        &mut self,
+        step: &mut Step<'_>,
+        ChannelAt { node, number }: ChannelAt<'_>,
+        sequence: u64,
+        delay: Duration,
+    ) {
+        let link = self.links.get_mut(node);
+        let Some(channel) = link.and_then(|link| link.channels.get_mut(&number)) else { return };
+        if channel.on_delivered(sequence) >= ACKNOWLEDGE_EVERY {
+            self.acknowledge(step, node);
+        } else {
+            step.timers.arm(step.now.after(delay), Timer::Acknowledge(*node));
+        }
     }
 
-    /// A node has said something.
-    pub(crate) fn heard(&mut self, node: &NodeId, now: Instant) {
-        let (silent_since, patience) = (self.silent_since(node), self.patience(node));
+    /// Tells a node how far its deliveries have arrived.
+    pub(crate) fn acknowledge(&mut self, step: &mut Step<'_>, node: &NodeId) {
+        step.require(Durability::First);
         let Some(link) = self.links.get_mut(node) else { return };
-        if let Some(since) = silent_since {
-            // Slowness counts at once, quickness little by little. But who was silent for longer than
-            // anybody waits was stopped, or cut off, which says little about how long it will take.
-            let eased = link.pace.unwrap_or_default().mul_f64(PACE_KEPT);
-            link.pace = Some(now.since(since).min(patience).max(eased));
+        for (handle, channel) in &mut link.channels {
+            if let Some(sequence) = channel.take_unacknowledged() {
+                let handle = *handle;
+                step.transmit(node, Frame::new(Body::Accepted { handle, sequence }));
+            }
         }
-        link.heard = Some(now);
-    }
-
-    /// Since when a node has said nothing although it was asked something.
-    pub(crate) fn silent_since(&self, node: &NodeId) -> Option<Instant> {
-        let link = self.links.get(node)?;
-        let prompt = link.asks.values().filter(|asked| asked.ask.is_prompt());
-        let asked = prompt.map(|asked| asked.at).min()?;
-        Some(link.heard.map_or(asked, |heard| heard.max(asked)))
-    }
-
-    /// How long a node may be silent before another one takes its place.
-    pub(crate) fn patience(&self, node: &NodeId) -> Duration {
-        let link = self.links.get(node);
-        let twice = |time: Duration| time.saturating_mul(2).clamp(PATIENCE_MIN, PATIENCE_MAX);
-        let by_pace = link.and_then(|link| link.pace).map_or(PATIENCE_AT_FIRST, twice);
-        by_pace.max(link.and_then(|link| link.way).map_or(PATIENCE_MIN, twice))
-    }
-
-    /// Whether a node has never answered anything within a second, and the other one does in a fraction of that.
-    pub(crate) fn is_much_slower(&self, node: &NodeId, other: &NodeId) -> bool {
-        let way = |node| self.links.get(node).and_then(|link| link.way);
-        let (Some(way), Some(other)) = (way(node), way(other)) else { return false };
-        way >= SLOW && way >= other.saturating_mul(QUICKER_TIMES)
-    }
-
-    /// Remembers that a handle is open.
-    pub(crate) fn opened(&mut self, node: &NodeId, handle: u32) -> Option<Handle> {
-        let handle = self.links.get_mut(node)?.handles.get_mut(&handle)?;
-        handle.open = true;
-        Some(*handle)
-    }
-
-    /// A node delivers or names the entry with this number; tells whether it does so in order, as honest
-    /// nodes do on every handle.
-    pub(crate) fn follows(&mut self, node: &NodeId, handle: u32, sequence: u64) -> bool {
-        let handle = self.links.get_mut(node).and_then(|link| link.handles.get_mut(&handle));
-        let Some(handle) = handle else { return true };
-        let before = std::mem::replace(&mut handle.last, sequence);
-        sequence > before
-    }
-
-    /// Forgets a handle that could not be opened.
-    pub(crate) fn refused(&mut self, node: &NodeId, handle: u32) -> Option<Handle> {
-        self.links.get_mut(node)?.handles.remove(&handle)
-    }
-
-    pub(crate) fn refusals(&mut self, node: &NodeId) -> Option<&mut BTreeMap<Errand, u32>> {
-        Some(&mut self.links.get_mut(node)?.refusals)
-    }
-
-    pub(crate) fn handle(&self, node: &NodeId, handle: u32) -> Option<Handle> {
-        self.links.get(node)?.handles.get(&handle).copied()
-    }
-
-    /// Finds the number of an open handle that fits.
-    pub(crate) fn find(&self, node: &NodeId, fits: impl Fn(&Handle) -> bool) -> Option<u32> {
-        let handles = &self.links.get(node)?.handles;
-        handles.iter().find(|(_, handle)| handle.open && fits(handle)).map(|(number, _)| *number)
-    }
-
-    /// Tells whether a handle that fits is open, or soon will be.
-    pub(crate) fn has(&self, node: &NodeId, fits: impl Fn(&Handle) -> bool) -> bool {
-        self.links.get(node).is_some_and(|link| link.handles.values().any(fits))
-    }
-
-    /// Tells whether a log is open for reading, or soon will be.
-    pub(crate) fn reads(&self, node: &NodeId, log: &LogId) -> bool {
-        let reads = |handle: &Handle| handle.log == *log && handle.purpose == Purpose::Read;
-        self.links.get(node).is_some_and(|link| link.handles.values().any(reads))
-    }
-
-    /// How many answers are awaited that fit.
-    pub(crate) fn awaited(&self, node: &NodeId, fits: impl Fn(&Ask) -> bool) -> usize {
-        self.links
-            .get(node)
-            .map_or(0, |link| link.asks.values().filter(|asked| fits(&asked.ask)).count())
-    }
-
-    /// When something was last asked that fits and that the node has not answered.
-    pub(crate) fn asked_at(&self, node: &NodeId, fits: impl Fn(&Ask) -> bool) -> Option<Instant> {
-        let asks = self.links.get(node)?.asks.values();
-        asks.filter(|asked| fits(&asked.ask)).map(|asked| asked.at).max()
-    }
-
-    /// The key by which this node knows this device.
-    fn peer(&self, node: &NodeId) -> PublicKey {
-        SigningKey::from_seed(*transport_seed(&self.transport, &PublicKey(node.0))).public()
     }
 }
 
-/// The seed of the key that a device uses towards one node, so that nodes can't tell that they
-/// talk to the same device.
+/// Derives the seed of the key that a device uses towards one node, so that nodes can't tell that
+/// they talk to the same device.
 pub fn transport_seed(secret: &[u8; 32], node: &PublicKey) -> Zeroizing<[u8; 32]> {
     derive_key(secret, "transport", &node.0)
 }
 
-/// Nodes that a device keeps a link to: every conversation at another one, and as many inboxes
-/// that are being looked for.
-pub(crate) const LINKS_MAX: usize = 2 * CONVERSATIONS_MAX;
-/// Of a request's number: it takes three bytes in a frame, and there are far more numbers than
-/// questions.
+/// Bits of a request's number: it takes three bytes in a frame, and there are far more numbers than
+/// requests.
 const REQUEST_BITS: u32 = 21;
-/// How long a node may be silent: no shorter than a disk takes on a bad day, twice what it took of late,
-/// and no longer than somebody looks at a clock. At first nothing is known of it.
-const PATIENCE_MIN: Duration = Duration::from_millis(400);
-const PATIENCE_MAX: Duration = Duration::from_secs(5);
-const PATIENCE_AT_FIRST: Duration = Duration::from_secs(2);
-/// What nobody calls a moment any more, and how much quicker the other home has to be.
-const SLOW: Duration = Duration::from_secs(1);
-const QUICKER_TIMES: u32 = 4;
-/// What is left of a slow answer's time with each further one.
-const PACE_KEPT: f64 = 0.9;
-/// Questions that one node has not answered: full windows of 64 conversations, and as many others.
-const ASKS_MAX: usize = 128 * WINDOW;
+/// Deliveries after which a node is told at once, well below [`limits::DELIVER_WINDOW`].
+const ACKNOWLEDGE_EVERY: u64 = 64;

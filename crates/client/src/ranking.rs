@@ -1,33 +1,36 @@
-//! Which nodes hold a conversation, as both members' records say. Specified in `spec/delivery.md`,
-//! section 2.
+//! Rankings: which nodes hold the log between two accounts, as their records say. Specified in
+//! `spec/delivery.md`, section 2.
 
 use crypto::Bundle;
-use proto::{AccountId, NodeAddress, NodeId, Ranking, limits};
+use proto::{NodeAddress, NodeId, Ranking, limits};
 
-use crate::{
-    Client,
-    account::{HOMES_SERVED, served},
-    contact,
-    conversation::Conversation,
-    step::Step,
-};
+/// Homes of an account that its devices talk with. If it wants more copies than these have, nodes
+/// see to it.
+pub const ACTIVE_HOMES: usize = limits::COPIES_MIN as usize;
 
-/// The ranking of a conversation between two accounts: the homes of each that hold it in turns, the
-/// creator's first, and the others, which stand by, likewise.
+/// Returns the homes that are active while all are up: the first of the record, and one that can
+/// take its place at once.
+pub(crate) fn first_homes(bundle: &Bundle) -> &[NodeAddress] {
+    let homes = bundle.homes();
+    homes.get(..ACTIVE_HOMES).unwrap_or(homes)
+}
+
+/// Returns the ranking of a log between two accounts: the homes of each that hold it in turns, the
+/// creator's first, then the reserve homes in the same way.
 ///
 /// Both members come to the same one from the same records, and to one with a larger version from
 /// newer ones.
 pub(crate) fn ranking(creator: &Bundle, other: &Bundle) -> Ranking {
     let mut named = Vec::new();
-    let nodes = in_turns((served(creator), served(other)), &mut named);
-    let reserve = |bundle: &'_ Bundle| bundle.homes().iter().skip(HOMES_SERVED).cloned().collect();
+    let nodes = in_turns((first_homes(creator), first_homes(other)), &mut named);
+    let reserve = |bundle: &'_ Bundle| bundle.homes().iter().skip(ACTIVE_HOMES).cloned().collect();
     let (first, second): (Vec<_>, Vec<_>) = (reserve(creator), reserve(other));
     let standbys = in_turns((&first, &second), &mut named);
     Ranking { version: age(creator).saturating_add(age(other)), nodes, standbys }
 }
 
-/// Of the homes of two accounts those that are not `named` yet, in turns, as many as a ranking has room
-/// for. The same node under other addresses is no other node.
+/// Returns the homes of two accounts that are not `named` yet, in turns, as many as a ranking has
+/// room for. The same node under other addresses is no other node.
 fn in_turns(
     (first, second): (&[NodeAddress], &[NodeAddress]),
     named: &mut Vec<NodeId>,
@@ -44,59 +47,13 @@ fn in_turns(
     nodes
 }
 
-/// The same for whoever has a conversation.
-pub(crate) fn ranking_with(conversation: &Conversation, mine: &Bundle, theirs: &Bundle) -> Ranking {
-    if conversation.created { ranking(mine, theirs) } else { ranking(theirs, mine) }
-}
-
-/// Larger for a newer record of the same account.
+/// Returns a number that is larger for a newer record of the same account.
 fn age(bundle: &Bundle) -> u64 {
     let (rotations, serial, version) = bundle.rank();
     let part = |number: u64, bits: u32| number.min((1_u64 << bits).saturating_sub(1));
     (part(rotations, ROTATION_BITS) << (SERIAL_BITS + VERSION_BITS))
         | (part(serial, SERIAL_BITS) << VERSION_BITS)
         | part(version, VERSION_BITS)
-}
-
-impl Client {
-    /// A newer record of a contact may name other homes: tells the own home so.
-    pub(crate) fn rank_again(&mut self, step: &mut Step<'_>, account: &AccountId) {
-        let theirs = contact::load(&step.draft, account).and_then(|contact| contact.bundle());
-        let (Some(me), Some(theirs)) = (&self.me, theirs) else { return };
-        let (mut changed, mut untold) = (Vec::new(), Vec::new());
-        let own = me.own();
-        for conversation in self.conversations.values_mut().filter(|c| c.contact == *account) {
-            let ranking = ranking_with(conversation, &me.bundle, &theirs);
-            if conversation.ranking != ranking && conversation.ranking.version <= ranking.version {
-                // Who has yet to hear of this account's home may name an old one to theirs.
-                let is_known = conversation.untold.is_empty();
-                conversation.rank(ranking, own);
-                if !is_known {
-                    conversation.tell_all();
-                    untold.extend(conversation.untold_addresses());
-                }
-                conversation.save(step);
-                changed.push(conversation.log);
-            }
-        }
-        for log in &changed {
-            for handle in self.links.close(step, |handle| handle.log == *log) {
-                self.unaccepted.remove(&handle);
-            }
-            let node = self.conversations.get(log).and_then(|c| c.node().cloned());
-            if let Some(node) = node {
-                self.links.want(step, &node);
-            }
-            self.open_conversation(step, log);
-        }
-        for node in &untold {
-            self.links.want(step, node);
-            self.tell(step, &node.node);
-        }
-        if !changed.is_empty() {
-            self.drop_idle_links(step);
-        }
-    }
 }
 
 /// Of the version: rotations are few, delegations rare.

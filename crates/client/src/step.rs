@@ -5,21 +5,37 @@ use std::collections::BTreeSet;
 use proto::{Draft, Frame, Instant, LogId, NodeAddress, NodeId, Output, PublicKey, Rows};
 use rand_chacha::ChaCha20Rng;
 
-use crate::{CommandError, Event, Reply};
+use crate::{CommandError, Event, Reply, timers::Timers, topics::Timer};
 
 /// What one input changes and says. All changes become one commit; what is said leaves after it.
 ///
 /// Two things spare the user a wait for the disk. What a node delivered is only noted: until the
-/// node is told that it has arrived, it can be had again. And a message leaves before its commit,
+/// node is told that it has arrived, it is delivered again. And a message leaves before its commit,
 /// if its key was set aside by an earlier one: should the commit be lost in a crash, either the
 /// node has the message and delivers it, or the user was never told that it was sent.
 pub(crate) struct Step<'a> {
-    pub(crate) draft: Draft<'a>,
+    /// The rows, with what this step has changed.
+    pub(crate) rows: Draft<'a>,
     pub(crate) now: Instant,
     pub(crate) rng: ChaCha20Rng,
-    pub(crate) durability: Durability,
+    /// What is due later; the machine's, for the time of the step.
+    pub(crate) timers: Timers<Timer>,
+    /// The machine's counters, for the time of the step.
+    pub(crate) counters: Counters,
+    demands: Demands,
+    misbehaved: Vec<(NodeId, Misbehaviour)>,
+    has_idle_links: bool,
     said: Vec<Output<Event>>,
     hinted: BTreeSet<Hint>,
+}
+
+/// What was dropped and why, since the device was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames and envelopes that are not what a peer may send.
+    pub dropped: u64,
+    /// Messages whose device used one key twice.
+    pub equivocations: u64,
 }
 
 /// What the application has been told to look at.
@@ -30,7 +46,17 @@ enum Hint {
     Timeline(LogId),
 }
 
-/// When a step's changes must be durable.
+/// What may be held against a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misbehaviour {
+    /// It would not do what it is there for. An honest node may be full, or have lost something.
+    Refused,
+    /// It sent what no honest node sends, whatever has happened to its disk or its connection.
+    Invalid,
+}
+
+/// When a step's changes must be durable. Parts of a step demand it in any order; [`Demands`] joins
+/// what they say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
     /// Some time.
@@ -41,28 +67,88 @@ pub(crate) enum Durability {
     Meanwhile,
 }
 
+/// What the parts of a step have demanded.
+#[derive(Clone, Copy, Debug, Default)]
+struct Demands {
+    later: bool,
+    first: bool,
+    meanwhile: bool,
+}
+
+impl Demands {
+    /// Joins the demands: who demands nothing gets [`Durability::First`], `Later` yields to
+    /// `First`, and both to `Meanwhile`.
+    fn join(self) -> Durability {
+        match self {
+            Self { meanwhile: true, .. } => Durability::Meanwhile,
+            Self { later: true, first: false, .. } => Durability::Later,
+            Self { .. } => Durability::First,
+        }
+    }
+}
+
 fn is_said_to_a_node(output: &Output<Event>) -> bool {
     matches!(output, Output::Transmit(..))
 }
 
 impl<'a> Step<'a> {
-    pub(crate) fn new(rows: &'a dyn Rows, now: Instant, rng: ChaCha20Rng) -> Self {
-        let durability = Durability::First;
+    pub(crate) fn new(
+        rows: &'a dyn Rows,
+        now: Instant,
+        rng: ChaCha20Rng,
+        timers: Timers<Timer>,
+        counters: Counters,
+    ) -> Self {
         Self {
-            draft: Draft::new(rows),
+            rows: Draft::new(rows),
             now,
             rng,
-            durability,
+            timers,
+            counters,
+            demands: Demands::default(),
+            misbehaved: Vec::new(),
+            has_idle_links: false,
             said: Vec::new(),
             hinted: BTreeSet::new(),
         }
     }
 
-    /// The step's changes can't be had again.
-    pub(crate) fn must_last(&mut self) {
-        if self.durability == Durability::Later {
-            self.durability = Durability::First;
+    /// Demands when the step's changes are durable.
+    pub(crate) fn require(&mut self, durability: Durability) {
+        match durability {
+            Durability::Later => self.demands.later = true,
+            Durability::First => self.demands.first = true,
+            Durability::Meanwhile => self.demands.meanwhile = true,
         }
+    }
+
+    /// Reports what speaks against a node.
+    pub(crate) fn report(&mut self, node: &NodeId, kind: Misbehaviour) {
+        self.misbehaved.push((*node, kind));
+    }
+
+    /// Takes what was reported.
+    pub(crate) fn take_misbehaved(&mut self) -> Vec<(NodeId, Misbehaviour)> {
+        std::mem::take(&mut self.misbehaved)
+    }
+
+    /// Some links may be needed no more: they are looked at when all of the input is done.
+    pub(crate) fn drop_idle_links(&mut self) {
+        self.has_idle_links = true;
+    }
+
+    pub(crate) fn has_idle_links(&self) -> bool {
+        self.has_idle_links
+    }
+
+    /// Counts a frame or an envelope that is not what a peer may send.
+    pub(crate) fn count_dropped(&mut self) {
+        self.counters.dropped = self.counters.dropped.saturating_add(1);
+    }
+
+    /// Counts a message whose device used one key twice.
+    pub(crate) fn count_equivocation(&mut self) {
+        self.counters.equivocations = self.counters.equivocations.saturating_add(1);
     }
 
     pub(crate) fn transmit(&mut self, node: &NodeId, frame: Frame) {
@@ -100,14 +186,16 @@ impl<'a> Step<'a> {
         self.event(Event::Done { ticket, result });
     }
 
-    /// The outputs in the order in which they are to be carried out.
-    pub(crate) fn into_outputs(self) -> impl Iterator<Item = Output<Event>> {
-        let batch = self.draft.into_batch();
-        let (ahead, after) = match self.durability {
+    /// Returns the outputs in the order in which they are to be carried out, and what the machine
+    /// had lent to the step.
+    pub(crate) fn finish(self) -> (Vec<Output<Event>>, Timers<Timer>, Counters) {
+        let durability = self.demands.join();
+        let batch = self.rows.into_batch();
+        let (ahead, after) = match durability {
             Durability::Later | Durability::First => (Vec::new(), self.said),
             Durability::Meanwhile => self.said.into_iter().partition(is_said_to_a_node),
         };
-        let change = match self.durability {
+        let change = match durability {
             Durability::Later => (!batch.is_empty()).then_some(Output::Note(batch)),
             Durability::Meanwhile => Some(Output::Commit(batch)),
             // Even without changes: what was noted before must last before a node hears of it.
@@ -116,6 +204,7 @@ impl<'a> Step<'a> {
             }
             Durability::First => None,
         };
-        ahead.into_iter().chain(change).chain(after)
+        let outputs = ahead.into_iter().chain(change).chain(after).collect();
+        (outputs, self.timers, self.counters)
     }
 }

@@ -4,8 +4,6 @@ mod homes;
 
 use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
-use crypto::Bundle;
-use prost::Message;
 use proto::{
     AccountId, Content, ContentBody, Direction, EnvelopeId, Instant, LogId, NodeAddress, PublicKey,
     Reference, Rows,
@@ -13,14 +11,13 @@ use proto::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ContactState, Holder, Mark, Place,
-    receipts::holders,
-    schema::{
-        self, ACCOUNT, ANNOTATIONS, ARRIVALS, CONTACTS, DEFERRED, DRAFTS, FRONTIERS, INVITES,
-        KEY_PACKAGES, MARKS, MESSAGES, MessageRow, OUTBOX, current, join, numbered, place_of,
-        prefix_range,
-    },
-    timeline::count_unread,
+    Acked, ContactState, DeliveryStatus, TimelineKey,
+    account::{self, invites, key_packages},
+    contact::{self, ContactRow},
+    conversation::{self, Frontier},
+    entries::{self, EntryRow},
+    log,
+    rows::prefix_range,
 };
 
 pub use homes::{ConvictionView, CostView, HomeView, HomesView, convictions, homes};
@@ -79,7 +76,7 @@ pub struct ContactView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageView {
     /// Where it stands.
-    pub place: Place,
+    pub place: TimelineKey,
     /// Written by this account.
     pub own: bool,
     /// When its author's clock says it was sent, in seconds since the Unix epoch.
@@ -93,9 +90,9 @@ pub struct MessageView {
     /// Who reacted with what.
     pub reactions: BTreeMap<AccountId, String>,
     /// How far it has come, if it is one's own.
-    pub mark: Option<Mark>,
+    pub mark: Option<DeliveryStatus>,
     /// The nodes that have signed for it, until the contact has it.
-    pub holders: Vec<Holder>,
+    pub holders: Vec<Acked>,
 }
 
 /// One thing to show in a timeline.
@@ -116,34 +113,31 @@ pub enum Range {
     /// The last ones.
     Latest,
     /// Those before this place.
-    Before(Place),
+    Before(TimelineKey),
     /// Those after this place.
-    After(Place),
+    After(TimelineKey),
 }
 
 /// The account of this device, if there is one.
 pub fn account(rows: &dyn Rows) -> Option<AccountView> {
-    let row: schema::Account = schema::load(rows, ACCOUNT, b"")?;
-    let bundle = Bundle::verify(&row.bundle).ok()?;
+    let row = account::row::load(rows)?;
+    let bundle = row.bundle()?;
     Some(AccountView {
         account: bundle.account(),
         trouble: homes::trouble(&row, &bundle),
+        locked_out: row.is_locked_out(),
         name: row.name,
         homes: bundle.homes().to_vec(),
         devices: bundle.devices().iter().map(|device| device.key).collect(),
         rank: bundle.rank(),
-        locked_out: !row.superseded_by.is_empty(),
         published: published(rows),
     })
 }
 
 /// All contacts, in the order of their accounts.
 pub fn contacts(rows: &dyn Rows) -> Vec<ContactView> {
-    let all = schema::load_all::<schema::Contact>(rows, CONTACTS, b"");
-    all.into_iter()
-        .filter_map(|(account, row)| Some((AccountId::try_from(account.as_slice()).ok()?, row)))
-        .map(|(account, row)| contact_view(rows, account, row))
-        .collect()
+    let all = contact::all(rows).into_iter();
+    all.map(|(account, row)| contact_view(rows, account, row)).collect()
 }
 
 /// Up to `limit` messages of a timeline, in its order; with [`Range::Latest`] a gap marker follows
@@ -158,18 +152,17 @@ pub fn timeline(
     let (start, end) = prefix_range(&log.0);
     let (from, to, direction) = match range {
         Range::Latest => (start, end, Direction::Backward),
-        Range::Before(place) => (start, place.key(log), Direction::Backward),
+        Range::Before(place) => (start, place.row_key(log), Direction::Backward),
         Range::After(place) => {
-            let mut from = place.key(log);
+            let mut from = place.row_key(log);
             from.push(0);
             (from, end, Direction::Forward)
         }
     };
+    let own = own(rows);
     let mut items = Vec::new();
-    rows.scan(MESSAGES, &from, &to, direction, &mut |key, value| {
-        let place = key.get(log.0.len()..).and_then(Place::decode);
-        let view = place.and_then(|place| message_view(rows, log, place, value));
-        items.extend(view.map(Item::Message));
+    entries::scan(rows, log, &from, &to, direction, &mut |key, row| {
+        items.extend(message_view(rows, log, key, &row, own).map(Item::Message));
         if items.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     if direction == Direction::Backward {
@@ -181,28 +174,26 @@ pub fn timeline(
     items
 }
 
-/// One message by its name, or by the one it had before it was sealed anew.
+/// One message by its name, or by the one it had before it was sealed again.
 pub fn message(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<MessageView> {
-    let place = place_of(rows, log, &current(rows, log, reference))?;
-    message_view(rows, log, place, &rows.get(MESSAGES, &place.key(log))?)
+    let key = entries::find(rows, log, &entries::current(rows, log, reference))?;
+    message_view(rows, log, key, &entries::row(rows, log, key)?, own(rows))
 }
 
 /// How far an entry of one's own has come, whatever it says.
-pub fn mark(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<Mark> {
-    let place = place_of(rows, log, &current(rows, log, reference))?;
-    Mark::from_byte(*rows.get(MARKS, &place.key(log))?.first()?)
+pub fn mark(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<DeliveryStatus> {
+    let key = entries::find(rows, log, &entries::current(rows, log, reference))?;
+    entries::status(rows, log, key)
 }
 
 /// Messages in the order in which they arrived here, after arrival number `after`; each with its
 /// number.
 pub fn arrivals(rows: &dyn Rows, log: &LogId, after: u64, limit: usize) -> Vec<(u64, MessageView)> {
-    let (from, to) = (numbered(log, after.saturating_add(1)), prefix_range(&log.0).1);
+    let own = own(rows);
     let mut found = Vec::new();
-    rows.scan(ARRIVALS, &from, &to, Direction::Forward, &mut |key, value| {
-        let number = key.last_chunk::<8>().map_or(0, |number| u64::from_be_bytes(*number));
-        let view = Place::decode(value).and_then(|place| {
-            message_view(rows, log, place, &rows.get(MESSAGES, &place.key(log))?)
-        });
+    conversation::visit_arrivals(rows, log, after, &mut |number, key| {
+        let row = entries::row(rows, log, key);
+        let view = row.and_then(|row| message_view(rows, log, key, &row, own));
         found.extend(view.map(|view| (number, view)));
         if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
@@ -211,7 +202,7 @@ pub fn arrivals(rows: &dyn Rows, log: &LogId, after: u64, limit: usize) -> Vec<(
 
 /// The number of the last arrival.
 pub fn last_arrival(rows: &dyn Rows, log: &LogId) -> u64 {
-    schema::load::<schema::Frontier>(rows, FRONTIERS, &log.0).map_or(0, |row| row.arrivals)
+    Frontier::load(rows, log).map_or(0, |frontier| frontier.arrivals)
 }
 
 /// Sixty digits that two people compare to know that nobody stands between them: the same on both
@@ -232,15 +223,16 @@ pub fn safety_number(a: &AccountId, b: &AccountId) -> String {
     groups.collect::<Vec<_>>().join(" ")
 }
 
-/// Key packages are handed in once the record is known, and made anew in the same commit.
+/// Key packages are handed in once the record is known, and made in the same commit.
 fn published(rows: &dyn Rows) -> bool {
-    let packages = schema::load_all::<schema::KeyPackage>(rows, KEY_PACKAGES, b"");
-    let invites = schema::load_all::<schema::Invite>(rows, INVITES, b"");
-    packages.iter().all(|(_, package)| !package.homes.is_empty())
-        && invites.iter().all(|(_, invite)| !invite.homes.is_empty())
+    key_packages::are_published(rows) && invites::are_published(rows)
 }
 
-fn contact_view(rows: &dyn Rows, account: AccountId, row: schema::Contact) -> ContactView {
+fn own(rows: &dyn Rows) -> Option<AccountId> {
+    account::row::load(rows)?.account()
+}
+
+fn contact_view(rows: &dyn Rows, account: AccountId, row: ContactRow) -> ContactView {
     let conversation = row.log();
     ContactView {
         account,
@@ -249,8 +241,8 @@ fn contact_view(rows: &dyn Rows, account: AccountId, row: schema::Contact) -> Co
         forked: row.forked,
         sees_other_bundle: row.sees_other_bundle,
         unread: conversation.map_or(0, |log| unread(rows, &log, &account)),
-        outgoing: conversation.map_or(0, |log| count(rows, OUTBOX, &log.0)),
-        waiting: count(rows, DRAFTS, &account.0),
+        outgoing: conversation.map_or(0, |log| log::count_outgoing(rows, &log)),
+        waiting: conversation::count_drafts(rows, &account),
         conversation,
         name: row.name,
         trouble: row.trouble,
@@ -258,54 +250,42 @@ fn contact_view(rows: &dyn Rows, account: AccountId, row: schema::Contact) -> Co
 }
 
 fn unread(rows: &dyn Rows, log: &LogId, contact: &AccountId) -> usize {
-    let row: schema::Frontier = schema::load(rows, FRONTIERS, &log.0).unwrap_or_default();
-    let read = Place::decode(&row.read).unwrap_or_default();
-    let unread = row.unread.unwrap_or_else(|| count_unread(rows, log, contact, read));
-    usize::try_from(unread).unwrap_or(usize::MAX)
-}
-
-fn count(rows: &dyn Rows, table: proto::Table, prefix: &[u8]) -> usize {
-    let mut count = 0_usize;
-    schema::each(rows, table, prefix, &mut |_, _| {
-        count = count.saturating_add(1);
-        ControlFlow::Continue(())
-    });
-    count
+    let frontier = Frontier::load(rows, log).unwrap_or_default();
+    let count = || conversation::count_unread(rows, log, contact, frontier.read);
+    usize::try_from(frontier.unread.unwrap_or_else(count)).unwrap_or(usize::MAX)
 }
 
 fn gap(rows: &dyn Rows, log: &LogId, now: Instant) -> Option<Item> {
-    let deferred = schema::load_all::<schema::Deferred>(rows, DEFERRED, &log.0);
-    let late = |row: &schema::Deferred| now.since(Instant::from_micros(row.since_us)) >= GAP_AFTER;
-    let waiting = deferred.iter().filter(|(_, row)| late(row)).count();
+    let deferred = log::deferred_since(rows, log).into_iter();
+    let waiting = deferred.filter(|since| now.since(*since) >= GAP_AFTER).count();
     (waiting > 0).then_some(Item::Gap { waiting })
 }
 
 /// A text as it is now, folded with all that was said about it; nothing for other entries.
-fn message_view(rows: &dyn Rows, log: &LogId, place: Place, row: &[u8]) -> Option<MessageView> {
-    let row = MessageRow::decode(row).ok()?;
+fn message_view(
+    rows: &dyn Rows,
+    log: &LogId,
+    key: TimelineKey,
+    row: &EntryRow,
+    own: Option<AccountId>,
+) -> Option<MessageView> {
     let content = Content::decode(&row.content).ok()?;
     let ContentBody::Text { text, reply_to } = content.body else { return None };
-    let author = AccountId::try_from(row.author.as_slice()).ok()?;
-    let mark = rows.get(MARKS, &place.key(log)).and_then(|mark| Mark::from_byte(*mark.first()?));
-    let me: Option<schema::Account> = schema::load(rows, ACCOUNT, b"");
-    let own = me.is_some_and(|me| me.account == author.0);
+    let author = row.author()?;
+    let own = own == Some(author);
     let mut view = MessageView {
-        place,
+        place: key,
         own,
         sent_at_s: content.sent_at_s,
         text: Some(text),
         edited: false,
-        reply_to: reply_to.and_then(|target| place_of(rows, log, &target)).map(|place| place.id),
+        reply_to: reply_to.and_then(|target| entries::find(rows, log, &target)).map(|key| key.id),
         reactions: BTreeMap::new(),
-        mark: mark.filter(|_| own),
-        holders: holders(rows, log, place),
+        mark: entries::status(rows, log, key).filter(|_| own),
+        holders: log::acks(rows, log, key),
     };
-    let prefix = join(log, place.id.reference());
-    schema::each(rows, ANNOTATIONS, &prefix, &mut |key, _| {
-        if let Some(annotation) = Place::decode(key) {
-            annotate(rows, log, annotation, author, &mut view);
-        }
-        ControlFlow::Continue(())
+    conversation::visit_annotations(rows, log, &key.id.reference(), &mut |annotation| {
+        annotate(rows, log, annotation, author, &mut view);
     });
     Some(view)
 }
@@ -314,16 +294,16 @@ fn message_view(rows: &dyn Rows, log: &LogId, place: Place, row: &[u8]) -> Optio
 fn annotate(
     rows: &dyn Rows,
     log: &LogId,
-    place: Place,
+    key: TimelineKey,
     author: AccountId,
     view: &mut MessageView,
 ) -> Option<()> {
-    let row: MessageRow = schema::load(rows, MESSAGES, &place.key(log))?;
-    if rows.get(MARKS, &place.key(log)).is_some_and(|mark| mark == [Mark::Refused as u8]) {
+    let row = entries::row(rows, log, key)?;
+    if entries::status(rows, log, key) == Some(DeliveryStatus::Refused) {
         // Nobody else will ever see it.
         return None;
     }
-    let by = AccountId::try_from(row.author.as_slice()).ok()?;
+    let by = row.author()?;
     match Content::decode(&row.content).ok()?.body {
         ContentBody::Edit { text, .. } if by == author && view.text.is_some() => {
             view.text = Some(text);

@@ -15,8 +15,8 @@ use crypto::LossProof;
 use proto::{Body, Code, Frame, NodeId};
 use town::{Town, Who};
 
-/// Ada is at home at nodes 0, 1 and 2, the last of which is in reserve, and has said something to Ben, who is
-/// away.
+/// Ada is at home at nodes 0, 1 and 2, the last of which is in reserve, and has said something to
+/// Ben, who is away.
 fn speaker(seed: u8, homes: Vec<usize>) -> Town {
     let mut town = Town::at(seed, 5, &[("Ada", homes), ("Ben", vec![3, 4])]).acquaint();
     town.pass(5 * SECOND);

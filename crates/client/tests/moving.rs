@@ -1,5 +1,5 @@
-//! An account moves to another home while two people talk: nothing is lost, nothing comes twice, and
-//! whoever looks for it finds it.
+//! An account moves to another home while two people talk: nothing is lost, nothing comes twice,
+//! and whoever looks for it finds it.
 
 #![allow(
     clippy::unwrap_used,

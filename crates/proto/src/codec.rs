@@ -20,7 +20,7 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Feeds the next bytes of the stream.
+    /// Takes the next bytes of the stream in.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.consumed > 0 {
             self.buffer.drain(..self.consumed);
@@ -54,7 +54,7 @@ impl FrameReader {
         Ok(Some((frame?, taken)))
     }
 
-    /// Returns whether a frame has begun and is incomplete.
+    /// Tells whether a frame has begun and is not whole yet.
     pub fn is_midway(&self) -> bool {
         self.buffer.len() > self.consumed
     }

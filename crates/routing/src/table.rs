@@ -55,7 +55,7 @@ impl Table {
         Self { place, buckets: BTreeMap::new(), by_network, public: false }
     }
 
-    /// Returns whether others reach the own node by a public address.
+    /// Tells whether others reach the own node by a public address.
     pub(crate) fn set_public(&mut self, public: bool) {
         self.public = public;
     }

@@ -3,15 +3,13 @@
 use std::{collections::BTreeSet, ops::ControlFlow};
 
 use crypto::{Bundle, LossProof, sealed_len};
-use prost::Message;
-use proto::{NodeAddress, NodeId, Ranking, Rows};
+use proto::{Direction, NodeAddress, NodeId, Rows};
 
 use crate::{
-    account,
-    schema::{
-        self, ACCOUNT, CONVERSATIONS, CONVICTIONS, INVITES, KEPT, KEY_PACKAGES, MESSAGES,
-        MessageRow, OUTBOX,
-    },
+    account::{self, audit, invites, key_packages, row::AccountRow},
+    conversation, entries, log,
+    ranking::{ACTIVE_HOMES, first_homes},
+    rows::prefix_range,
 };
 
 /// Where the account is at home, and where it is about to be.
@@ -31,7 +29,8 @@ pub struct HomesView {
     pub trouble: String,
     /// How many of the homes are to hold all that the account has.
     pub copies: u32,
-    /// How many nodes have to sign for a message before it is called stored, as far as there are so many.
+    /// How many nodes have to sign for a message before it is called stored, as far as there are so
+    /// many.
     pub receipts: u32,
     /// What they cost.
     pub cost: CostView,
@@ -67,11 +66,8 @@ pub struct ConvictionView {
 
 /// The nodes that have lost what they signed for, homes of the account or not any more.
 pub fn convictions(rows: &dyn Rows) -> Vec<ConvictionView> {
-    let rows = schema::load_all::<schema::Conviction>(rows, CONVICTIONS, b"").into_iter();
-    let view = |row: schema::Conviction| {
-        Some(ConvictionView { proof: LossProof::decode(&row.proof).ok()?, at_s: row.at_s })
-    };
-    rows.filter_map(|(_, row)| view(row)).collect()
+    let proofs = audit::proofs(rows).into_iter();
+    proofs.map(|(proof, at_s)| ConvictionView { proof, at_s }).collect()
 }
 
 /// What conversations cost, counted from the rows of this device.
@@ -93,88 +89,71 @@ pub struct CostView {
 
 /// The homes of the account of this device, if there is one.
 pub fn homes(rows: &dyn Rows) -> Option<HomesView> {
-    let row: schema::Account = schema::load(rows, ACCOUNT, b"")?;
-    let bundle = Bundle::verify(&row.bundle).ok()?;
-    let packages = schema::load_all::<schema::KeyPackage>(rows, KEY_PACKAGES, b"");
-    let invites = schema::load_all::<schema::Invite>(rows, INVITES, b"");
+    let row = account::row::load(rows)?;
+    let bundle = row.bundle()?;
+    let faulty = audit::faulty(rows);
+    let pinned: Vec<NodeId> = row.pinned().collect();
     let home = |(at, address): (usize, &NodeAddress)| HomeView {
         address: address.clone(),
-        pinned: row.pinned.iter().any(|node| *node == address.node.0),
-        serves: at < account::HOMES_SERVED,
+        pinned: pinned.contains(&address.node),
+        serves: at < ACTIVE_HOMES,
         has_copies: at < bundle.copies(),
-        settled: packages
-            .iter()
-            .any(|(_, package)| package.last_resort && package.is_at(&address.node))
-            && invites.iter().all(|(_, invite)| invite.is_at(&address.node)),
-        trouble: why_not(&row, &address.node).unwrap_or_default(),
-        convicted: rows.get(CONVICTIONS, &address.node.0).is_some(),
+        settled: key_packages::is_last_resort_at(rows, &address.node)
+            && invites::are_all_at(rows, &address.node),
+        trouble: row.refusal_of(&address.node).unwrap_or_default().to_owned(),
+        convicted: faulty.contains(&address.node),
     };
-    let next = account::next(&row).map(|next| next.homes().to_vec()).unwrap_or_default();
-    let former = row.former.iter().filter_map(|former| former.home.as_ref());
-    let extra = bundle.homes().iter().take(bundle.copies()).skip(account::HOMES_SERVED);
-    let convicted = schema::load_all::<schema::Conviction>(rows, CONVICTIONS, b"").into_iter();
-    let convicted = convicted.filter_map(|(node, _)| NodeId::try_from(node.as_slice()).ok());
+    let extra = bundle.homes().iter().take(bundle.copies()).skip(ACTIVE_HOMES);
     let is_home = |node: &NodeId| bundle.homes().iter().any(|home| home.node == *node);
     let (cost, untold) = cost(rows, &extra.map(|home| home.node).collect::<Vec<_>>());
     Some(HomesView {
         homes: bundle.homes().iter().enumerate().map(home).collect(),
-        next,
-        former: former.filter_map(|home| NodeAddress::try_from(home).ok()).collect(),
+        next: row.next().map(|next| next.homes().to_vec()).unwrap_or_default(),
+        former: row.previous_homes(),
         untold,
-        convicted: convicted.filter(|node| !is_home(node)).collect(),
+        convicted: faulty.iter().filter(|node| !is_home(node)).copied().collect(),
         copies: bundle.next_draft().copies,
-        receipts: row.receipts.max(u32::try_from(account::RECEIPTS_MIN).unwrap_or(u32::MAX)),
-        trouble: row.moving_trouble,
+        receipts: row.acks_needed(),
+        trouble: row.migration_trouble,
         cost,
     })
 }
 
 /// Why none of the homes that are to serve an account does; empty if one may.
-pub(super) fn trouble(row: &schema::Account, bundle: &Bundle) -> String {
-    let served = account::served(bundle).iter();
-    let whys: Option<Vec<String>> = served.map(|home| why_not(row, &home.node)).collect();
-    whys.and_then(|whys| whys.into_iter().next()).unwrap_or_default()
-}
-
-fn why_not(row: &schema::Account, node: &NodeId) -> Option<String> {
-    let refusal = row.refusals.iter().find(|refusal| refusal.node == node.0)?;
-    Some(refusal.why.clone())
+pub(super) fn trouble(row: &AccountRow, bundle: &Bundle) -> String {
+    let homes = first_homes(bundle).iter();
+    let whys: Option<Vec<&str>> = homes.map(|home| row.refusal_of(&home.node)).collect();
+    whys.and_then(|whys| whys.first().copied()).unwrap_or_default().to_owned()
 }
 
 /// `extra` are homes that have copies without being named by rankings.
 fn cost(rows: &dyn Rows, extra: &[NodeId]) -> (CostView, Vec<NodeAddress>) {
     let (mut cost, mut untold, mut named) = (CostView::default(), Vec::new(), BTreeSet::new());
-    for (log, row) in schema::load_all::<schema::Conversation>(rows, CONVERSATIONS, b"") {
-        let ranking = row.ranking.and_then(|ranking| Ranking::try_from(ranking).ok());
-        let nodes = ranking.map(|ranking| ranking.nodes).unwrap_or_default();
+    for (log, placement) in conversation::placements(rows) {
         let (mut entries, mut bytes) = (0_u64, 0_u64);
-        schema::each(rows, MESSAGES, &log, &mut |_, value| {
-            let content = MessageRow::decode(value).map_or(0, |row| row.content.len());
+        let (from, to) = prefix_range(&log.0);
+        entries::scan(rows, &log, &from, &to, Direction::Forward, &mut |_, row| {
             entries = entries.saturating_add(1);
-            let envelope = sealed_len(content).saturating_add(AROUND_CIPHERTEXT);
+            let envelope = sealed_len(row.content.len()).saturating_add(AROUND_CIPHERTEXT);
             bytes = bytes.saturating_add(u64::try_from(envelope).unwrap_or(u64::MAX));
             ControlFlow::Continue(())
         });
+        let nodes = &placement.ranking.nodes;
         let extra = extra.iter().filter(|home| nodes.iter().all(|node| node.node != **home));
         let copies = u64::try_from(nodes.len().saturating_add(extra.count())).unwrap_or(u64::MAX);
         let (fewest, most) = cost.copies;
+        let waiting = u64::try_from(log::count_unacked(rows, &log)).unwrap_or(u64::MAX);
         cost = CostView {
             logs: cost.logs.saturating_add(1),
             entries: cost.entries.saturating_add(entries),
             bytes: cost.bytes.saturating_add(bytes),
             bytes_stored: cost.bytes_stored.saturating_add(bytes.saturating_mul(copies)),
             copies: (if cost.logs == 0 { copies } else { fewest.min(copies) }, most.max(copies)),
-            unacknowledged: [KEPT, OUTBOX].into_iter().fold(cost.unacknowledged, |sum, table| {
-                let count = super::count(rows, table, &log);
-                sum.saturating_add(u64::try_from(count).unwrap_or(u64::MAX))
-            }),
+            unacknowledged: cost.unacknowledged.saturating_add(waiting),
         };
-        let is_untold = |node: &NodeId| row.untold.iter().any(|untold| *untold == node.0);
-        untold.extend(
-            nodes
-                .into_iter()
-                .filter(|address| is_untold(&address.node) && named.insert(address.node)),
-        );
+        let is_untold = |address: &&NodeAddress| placement.unannounced.contains(&address.node);
+        let news = nodes.iter().filter(is_untold).filter(|address| named.insert(address.node));
+        untold.extend(news.cloned());
     }
     (cost, untold)
 }

@@ -99,7 +99,7 @@ impl Router {
         }
     }
 
-    /// Stores a record in rows.
+    /// Keeps a record, noting it in rows.
     pub(super) fn keep_record(
         &mut self,
         record: &Record,

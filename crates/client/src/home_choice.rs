@@ -6,8 +6,8 @@ use crypto::NodeRecord;
 use proto::{Network, NodeAddress, NodeId, PublicKey, networks};
 use sha2::{Digest, Sha256};
 
-/// Chooses up to `count` of the nodes in a sample, the preferred ones first, to stand behind those in
-/// `kept`. With each is told how long the way to it and back takes.
+/// Chooses up to `count` of the nodes in a sample, the preferred ones first, to stand behind those
+/// in `kept`. With each is told how long the way to it and back takes.
 ///
 /// Weighted rendezvous hashing: a node draws as many lots as it weighs, each a hash with `secret`,
 /// and the highest win. The secret is fresh and told to nobody, so that no node can be made to win
@@ -79,9 +79,9 @@ fn best_lot(record: &NodeRecord, weight: u32, secret: &[u8; 32]) -> [u8; 32] {
     (0..weight.max(1)).map(lot).max().unwrap_or_default()
 }
 
-/// How many lots a node draws: 1 to 12. The way is measured. What a node says of its capacity counts
-/// up to what most have, so that a lie is worth nothing; since when it has been running, not at all,
-/// for nobody has measured it.
+/// How many lots a node draws: 1 to 12. The way is measured. What a node says of its capacity
+/// counts up to what most have, so that a lie is worth nothing; since when it has been running, not
+/// at all, for nobody has measured it.
 fn weight(record: &NodeRecord, way: Duration) -> u32 {
     let says = record.says();
     let capacity = match says.capacity_bytes >> 30 {

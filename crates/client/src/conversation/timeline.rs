@@ -1,0 +1,304 @@
+//! The timeline: entries in the order (position, id), and what they do to each other.
+//!
+//! Edits, deletions and reactions are rows of their own beside their target, folded when a page is
+//! read: so the order of arrival can't matter. Specified in `spec/content.md`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
+
+use proto::{AccountId, Content, ContentBody, Direction, LogId, Receipt, Reference, Rows, Table};
+
+use super::frontier::Frontier;
+use crate::{
+    DeliveryStatus, Event,
+    entries::{self, EntryRow},
+    log,
+    rows::{self, TimelineKey, join, numbered, prefix_range},
+    step::Step,
+};
+
+/// Log ‖ target reference ‖ position ‖ id → nothing: edits, deletions and reactions of a message.
+const ANNOTATIONS: Table = Table(12);
+/// Log ‖ arrival number → position ‖ id.
+const ARRIVALS: Table = Table(14);
+
+/// An entry to be placed: who wrote it, and what.
+pub(super) struct NewEntry<'a> {
+    pub(super) author: AccountId,
+    pub(super) content: &'a Content,
+    pub(super) bytes: &'a [u8],
+    /// Written on this device.
+    pub(super) own: bool,
+}
+
+/// Puts an entry, all of whose dependencies are there, into its place.
+pub(super) fn insert(
+    step: &mut Step<'_>,
+    log: &LogId,
+    contact: &AccountId,
+    frontier: &mut Frontier,
+    key: TimelineKey,
+    entry: &NewEntry<'_>,
+) {
+    if entry.author == *contact && key > frontier.read && is_text(&entry.content.body) {
+        let before = frontier.unread;
+        let before =
+            before.unwrap_or_else(|| count_unread(&step.rows, log, contact, frontier.read));
+        frontier.unread = Some(before.saturating_add(1));
+    }
+    entries::put(step, log, key, &EntryRow::new(&entry.author, entry.bytes));
+    frontier.show(key, &entry.content.dependencies.iter().collect::<BTreeSet<_>>());
+    step.rows.put(ARRIVALS, numbered(log, frontier.arrivals), key.encode());
+    let speaks = !matches!(entry.content.body, ContentBody::Receipt(_) | ContentBody::Unknown);
+    if entry.own {
+        entries::set_status(step, log, key, DeliveryStatus::Sent);
+        frontier.unacknowledged = false;
+    } else if speaks {
+        frontier.unacknowledged = true;
+    }
+    frontier.save(step, log);
+    if let Some(target) = target_of(&entry.content.body) {
+        step.rows.put(ANNOTATIONS, annotation_key(log, &target, key), b"");
+    }
+    if !entry.own {
+        if let ContentBody::Receipt(receipt) = &entry.content.body {
+            acknowledge(step, log, &receipt.read, DeliveryStatus::Read);
+            acknowledge(step, log, &receipt.delivered, DeliveryStatus::Delivered);
+        }
+        // Whoever depends on an entry has it.
+        acknowledge(step, log, &entry.content.dependencies, DeliveryStatus::Delivered);
+    }
+    step.event(Event::Timeline(*log));
+}
+
+/// Counts the texts of a contact behind the entry up to which the user has read, one by one.
+pub(crate) fn count_unread(
+    rows: &dyn Rows,
+    log: &LogId,
+    contact: &AccountId,
+    read: TimelineKey,
+) -> u64 {
+    let mut from = read.row_key(log);
+    from.push(0);
+    let mut unread = 0_u64;
+    let to = prefix_range(&log.0).1;
+    entries::scan(rows, log, &from, &to, Direction::Forward, &mut |_, row| {
+        let is_unread = row.is_by(contact)
+            && Content::decode(&row.content).is_ok_and(|content| is_text(&content.body));
+        unread = unread.saturating_add(u64::from(is_unread));
+        ControlFlow::Continue(())
+    });
+    unread
+}
+
+fn is_text(body: &ContentBody) -> bool {
+    matches!(body, ContentBody::Text { .. })
+}
+
+/// Finds the newest entry of an author.
+pub(super) fn newest_of(rows: &dyn Rows, log: &LogId, author: &AccountId) -> Option<TimelineKey> {
+    let (from, to) = prefix_range(&log.0);
+    let mut newest = None;
+    entries::scan(rows, log, &from, &to, Direction::Backward, &mut |key, row| {
+        newest = row.is_by(author).then_some(key);
+        if newest.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    newest
+}
+
+/// Takes entries out, most of them own ones that nobody else has: what they alone depended on is at
+/// the frontier again. The one that `stays` is only shown.
+pub(super) fn retreat(
+    step: &mut Step<'_>,
+    log: &LogId,
+    frontier: &mut Frontier,
+    gone: &BTreeMap<TimelineKey, Content>,
+    stays: Option<TimelineKey>,
+) {
+    let bare = bare_dependencies(step, log, gone, stays);
+    for (key, content) in gone.iter().filter(|(key, _)| stays != Some(**key)) {
+        entries::delete(step, log, *key);
+        log::on_withdrawn(step, log, *key);
+        if let Some(target) = target_of(&content.body) {
+            step.rows.delete(ANNOTATIONS, annotation_key(log, &target, *key));
+        }
+    }
+    forget_arrivals(step, log, gone, stays);
+    frontier.heads.retain(|head| !gone.contains_key(head));
+    frontier.add_heads(bare);
+    frontier.save(step, log);
+    step.event(Event::Timeline(*log));
+}
+
+/// Finds what only entries that are taken out depend on.
+fn bare_dependencies(
+    step: &Step<'_>,
+    log: &LogId,
+    gone: &BTreeMap<TimelineKey, Content>,
+    stays: Option<TimelineKey>,
+) -> Vec<TimelineKey> {
+    let dependencies = gone.values().flat_map(|content| &content.dependencies);
+    let bare = dependencies.filter_map(|d| Some((*d, entries::find(&step.rows, log, d)?)));
+    let mut bare: BTreeMap<_, _> = bare.filter(|(_, key)| !gone.contains_key(key)).collect();
+    let end = prefix_range(&log.0).1;
+    let from = bare.values().min().map_or_else(|| end.clone(), |key| key.row_key(log));
+    entries::scan(&step.rows, log, &from, &end, Direction::Forward, &mut |key, row| {
+        let content = Content::decode(&row.content).unwrap_or_default();
+        let depends = content.dependencies.iter().any(|d| bare.contains_key(d));
+        if stays != Some(key) && !gone.contains_key(&key) && depends {
+            let status = entries::status(&step.rows, log, key);
+            let is_refused = status == Some(DeliveryStatus::Refused);
+            bare.retain(|reference, _| is_refused || !content.dependencies.contains(reference));
+        }
+        if bare.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    bare.into_values().collect()
+}
+
+fn forget_arrivals(
+    step: &mut Step<'_>,
+    log: &LogId,
+    gone: &BTreeMap<TimelineKey, Content>,
+    stays: Option<TimelineKey>,
+) {
+    let (start, end) = prefix_range(&log.0);
+    let mut arrived = Vec::new();
+    step.rows.scan(ARRIVALS, &start, &end, Direction::Backward, &mut |row_key, value| {
+        let key = TimelineKey::decode(value);
+        if key.is_some_and(|key| stays != Some(key) && gone.contains_key(&key)) {
+            arrived.push(row_key.to_vec());
+        }
+        let found = arrived.len().saturating_add(usize::from(stays.is_some()));
+        if found < gone.len() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    for row_key in arrived {
+        step.rows.delete(ARRIVALS, row_key);
+    }
+}
+
+/// Visits entries in the order in which they arrived here, after an arrival number, until `visit`
+/// breaks.
+pub(crate) fn visit_arrivals(
+    rows: &dyn Rows,
+    log: &LogId,
+    after: u64,
+    visit: &mut dyn FnMut(u64, TimelineKey) -> ControlFlow<()>,
+) {
+    let (from, to) = (numbered(log, after.saturating_add(1)), prefix_range(&log.0).1);
+    rows.scan(ARRIVALS, &from, &to, Direction::Forward, &mut |row_key, value| {
+        let number = row_key.last_chunk::<8>().map_or(0, |number| u64::from_be_bytes(*number));
+        let key = TimelineKey::decode(value);
+        key.map_or(ControlFlow::Continue(()), |key| visit(number, key))
+    });
+}
+
+/// Visits the edits, deletions and reactions of an entry in the order of the timeline.
+pub(crate) fn visit_annotations(
+    rows: &dyn Rows,
+    log: &LogId,
+    target: &Reference,
+    visit: &mut dyn FnMut(TimelineKey),
+) {
+    rows::each(rows, ANNOTATIONS, &join(log, target), &mut |key, _| {
+        TimelineKey::decode(key).into_iter().for_each(&mut *visit);
+        ControlFlow::Continue(())
+    });
+}
+
+/// Finds an own entry and all own ones that depend on it, in their order.
+pub(super) fn dependents(
+    rows: &dyn Rows,
+    log: &LogId,
+    first: TimelineKey,
+    author: &AccountId,
+) -> BTreeMap<TimelineKey, Content> {
+    let mut found = BTreeMap::new();
+    let mut names = BTreeSet::new();
+    let (from, end) = (first.row_key(log), prefix_range(&log.0).1);
+    entries::scan(rows, log, &from, &end, Direction::Forward, &mut |key, row| {
+        let content = Content::decode(&row.content).unwrap_or_default();
+        let depends = content.dependencies.iter().any(|d| names.contains(d));
+        if key == first || depends && row.is_by(author) {
+            names.insert(key.id.reference());
+            found.insert(key, content);
+        }
+        ControlFlow::Continue(())
+    });
+    found
+}
+
+/// Returns whether an entry's position is 1 + the largest among its dependencies.
+///
+/// # Errors
+/// Those of them that are missing.
+pub(super) fn check_position(
+    rows: &dyn Rows,
+    log: &LogId,
+    position: u64,
+    dependencies: &[Reference],
+) -> Result<bool, Vec<Reference>> {
+    let mut highest = 0;
+    let mut missing = Vec::new();
+    for dependency in dependencies {
+        match entries::find(rows, log, dependency) {
+            Some(key) => highest = highest.max(key.position),
+            None => missing.push(*dependency),
+        }
+    }
+    if missing.is_empty() { Ok(position == highest.saturating_add(1)) } else { Err(missing) }
+}
+
+/// The contact has these entries and all they depend on. Below an entry that has the status already
+/// everything has it, so that each entry is visited once per status.
+fn acknowledge(step: &mut Step<'_>, log: &LogId, references: &[Reference], status: DeliveryStatus) {
+    let mut ahead = references.to_vec();
+    while let Some(reference) = ahead.pop() {
+        let Some(key) = entries::find(&step.rows, log, &reference) else { continue };
+        let before = entries::status(&step.rows, log, key);
+        if before.is_some_and(|before| before >= status) {
+            continue;
+        }
+        entries::set_status(step, log, key, status);
+        log::on_acknowledged(step, log, key);
+        let content = entries::content(&step.rows, log, key);
+        ahead.extend(content.map(|content| content.dependencies).unwrap_or_default());
+    }
+}
+
+/// Returns the message that a body changes or reacts to.
+fn target_of(body: &ContentBody) -> Option<Reference> {
+    match body {
+        ContentBody::Edit { target, .. }
+        | ContentBody::Delete { target }
+        | ContentBody::Reaction { target, .. } => Some(*target),
+        ContentBody::Text { .. }
+        | ContentBody::Receipt(_)
+        | ContentBody::Accept { .. }
+        | ContentBody::Unknown => None,
+    }
+}
+
+/// Returns a body that speaks of the same messages under other names.
+pub(super) fn renamed(body: ContentBody, name: impl Fn(&Reference) -> Reference) -> ContentBody {
+    match body {
+        ContentBody::Text { text, reply_to } => {
+            ContentBody::Text { text, reply_to: reply_to.as_ref().map(name) }
+        }
+        ContentBody::Edit { target, text } => ContentBody::Edit { target: name(&target), text },
+        ContentBody::Delete { target } => ContentBody::Delete { target: name(&target) },
+        ContentBody::Reaction { target, emoji } => {
+            ContentBody::Reaction { target: name(&target), emoji }
+        }
+        ContentBody::Receipt(Receipt { delivered, read }) => ContentBody::Receipt(Receipt {
+            delivered: delivered.iter().map(&name).collect(),
+            read: read.iter().map(&name).collect(),
+        }),
+        ContentBody::Accept { .. } | ContentBody::Unknown => body,
+    }
+}
+
+fn annotation_key(log: &LogId, target: &Reference, key: TimelineKey) -> Vec<u8> {
+    [log.0.as_slice(), &target.0, &key.encode()].concat()
+}

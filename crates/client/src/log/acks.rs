@@ -1,0 +1,332 @@
+//! Node acks: which nodes have signed that an own entry is on their disk. An entry is stored once
+//! the device has checked this for enough nodes itself; it takes no node's word for what another
+//! one holds. Acks are kept until the contact has acknowledged the entry. Specified in
+//! `spec/delivery.md`, section 6.
+
+use std::{collections::BTreeSet, ops::ControlFlow};
+
+use crypto::verify_held;
+use proto::{
+    Body, Direction, Entry, LogId, NodeId, NodeReceipt, PublicKey, Reference, Rows, Table, limits,
+};
+
+use super::{Log, WriteKeys, cursor, outbox};
+use crate::{
+    DeliveryStatus, Event, entries,
+    link::{Channel, ChannelUse, Links, OpenLog, pause},
+    rows::{self, TimelineKey, prefix_range},
+    step::{Durability, Misbehaviour, Step},
+    topics::{ConversationTimer, LogRequest, Request, Timer},
+};
+
+/// Log ‖ position ‖ id → node ‖ incarnation ‖ signature, each after the other: who has signed that
+/// it holds an own entry, until the contact has acknowledged that.
+const NODE_ACKS: Table = Table(24);
+
+/// How many nodes have to hold an own entry before it is called stored, and which of them count.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policy {
+    /// Nodes that have to acknowledge it, as far as there are so many.
+    pub(crate) needed: usize,
+    /// Nodes that hold it although the ranking does not name them.
+    pub(crate) extra: Vec<NodeId>,
+    /// Nodes whose acks are worth nothing: they are proven faulty.
+    pub(crate) excluded: BTreeSet<NodeId>,
+}
+
+/// What has left the outbox and is not stored.
+#[derive(Debug, Default)]
+pub(crate) struct Awaited {
+    keys: BTreeSet<TimelineKey>,
+    /// How often in a row the secondary home was given something without success.
+    tries: u32,
+}
+
+impl Awaited {
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Something has changed for the better: pauses begin with the shortest one.
+    pub(super) fn restart(&mut self) {
+        self.tries = 0;
+    }
+}
+
+/// A node that has acknowledged an own entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acked {
+    /// Who has signed.
+    pub node: NodeId,
+    /// What.
+    pub receipt: NodeReceipt,
+}
+
+/// Returns who has acknowledged an own entry that the contact has not acknowledged yet.
+pub(crate) fn acks(rows: &dyn Rows, log: &LogId, key: TimelineKey) -> Vec<Acked> {
+    parse(&rows.get(NODE_ACKS, &key.row_key(log)).unwrap_or_default())
+}
+
+/// Returns a node's ack of an own entry.
+pub(crate) fn ack_of(
+    rows: &dyn Rows,
+    log: &LogId,
+    key: TimelineKey,
+    node: &NodeId,
+) -> Option<NodeReceipt> {
+    let acks = acks(rows, log, key).into_iter();
+    acks.filter(|ack| ack.node == *node).map(|ack| ack.receipt).next()
+}
+
+/// Returns a log that has acks, the first one from an id on.
+pub(crate) fn first_acked(rows: &dyn Rows, from: &[u8; 32]) -> Option<LogId> {
+    let mut log = None;
+    for from in [from, &[0; 32]] {
+        rows.scan(NODE_ACKS, from, &[0xFF; 80], Direction::Forward, &mut |key, _| {
+            log = key.first_chunk::<32>().map(|log| LogId(*log));
+            ControlFlow::Break(())
+        });
+        if log.is_some() {
+            break;
+        }
+    }
+    log
+}
+
+/// Visits the acks of a log, from the entries of a position on that `choose` draws knowing the last
+/// one, then those before it, until `visit` breaks.
+pub(crate) fn visit_acked(
+    rows: &dyn Rows,
+    log: &LogId,
+    choose: impl FnOnce(u64) -> u64,
+    visit: &mut dyn FnMut(TimelineKey, Vec<Acked>) -> ControlFlow<()>,
+) {
+    let (first, end) = prefix_range(&log.0);
+    let key_of = |key: &[u8]| TimelineKey::decode(key.get(log.0.len()..)?);
+    let mut last = 0;
+    rows.scan(NODE_ACKS, &first, &end, Direction::Backward, &mut |key, _| {
+        last = key_of(key).map_or(0, |key| key.position);
+        ControlFlow::Break(())
+    });
+    let middle = rows::numbered(log, choose(last));
+    let mut is_over = false;
+    for (from, to) in [(&middle, &end), (&first, &middle)] {
+        rows.scan(NODE_ACKS, from, to, Direction::Forward, &mut |key, row| {
+            let flow = key_of(key).map(|key| visit(key, parse(row)));
+            is_over = flow.is_some_and(|flow| flow.is_break());
+            if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if is_over {
+            return;
+        }
+    }
+}
+
+/// An own entry is gone, and with it what was acknowledged of it.
+pub(super) fn forget(step: &mut Step<'_>, log: &LogId, key: TimelineKey) {
+    step.rows.delete(NODE_ACKS, key.row_key(log));
+}
+
+/// The contact has an own entry: node acks prove nothing more.
+pub(super) fn forget_if_there(step: &mut Step<'_>, log: &LogId, key: TimelineKey) {
+    if step.rows.get(NODE_ACKS, &key.row_key(log)).is_some() {
+        forget(step, log, key);
+    }
+}
+
+pub(super) fn erase(step: &mut Step<'_>, log: &LogId) {
+    rows::erase(&mut step.rows, NODE_ACKS, &log.0);
+}
+
+fn parse(row: &[u8]) -> Vec<Acked> {
+    let acks = row.chunks_exact(ACKED_LEN).filter_map(|ack| {
+        let (node, receipt) = ack.split_first_chunk::<32>()?;
+        let (incarnation, signature) = receipt.split_first_chunk::<8>()?;
+        let incarnation = u64::from_be_bytes(*incarnation);
+        let receipt = NodeReceipt { incarnation, signature: signature.try_into().ok()? };
+        Some(Acked { node: NodeId(*node), receipt })
+    });
+    acks.collect()
+}
+
+fn put(step: &mut Step<'_>, log: &LogId, key: TimelineKey, acks: &[Acked]) {
+    let mut row = Vec::with_capacity(acks.len().saturating_mul(ACKED_LEN));
+    for Acked { node, receipt } in acks {
+        row.extend(node.0);
+        row.extend(receipt.incarnation.to_be_bytes());
+        row.extend(receipt.signature);
+    }
+    step.rows.put(NODE_ACKS, key.row_key(log), row);
+}
+
+impl Log {
+    /// A node says that it, or another one, holds an entry. Returns which, if that is news.
+    pub(crate) fn on_ack(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &Links,
+        node: &NodeId,
+        reference: &Reference,
+        ack: Acked,
+    ) -> Option<TimelineKey> {
+        let Acked { node: holder, receipt } = ack;
+        let Some(key) = entries::find(&step.rows, &self.id, reference) else {
+            step.count_dropped();
+            return None;
+        };
+        if !self.may_hold(&holder) {
+            step.count_dropped();
+            return None;
+        }
+        let status = entries::status(&step.rows, &self.id, key);
+        let mut known = acks(&step.rows, &self.id, key);
+        let is_said = |known: &Acked| {
+            (known.node, known.receipt.incarnation) == (holder, receipt.incarnation)
+        };
+        let awaits = matches!(status, Some(DeliveryStatus::Sent | DeliveryStatus::Stored));
+        if !awaits || known.iter().any(is_said) {
+            return None;
+        }
+        let is_good = self.is_of_current_copy(step, links, &holder, receipt.incarnation)
+            && verify_held(&holder, &self.id, &key.id, &receipt).is_ok();
+        if !is_good {
+            step.count_dropped();
+            // A node need not have checked what it only passes on.
+            if holder == *node {
+                step.report(node, Misbehaviour::Invalid);
+            }
+            return None;
+        }
+        // What it has acknowledged for an older copy is worth nothing any more.
+        known.retain(|known| known.node != holder);
+        known.truncate(limits::RANKING_MAX.saturating_sub(1));
+        known.push(Acked { node: holder, receipt });
+        put(step, &self.id, key, &known);
+        step.event(Event::Timeline(self.id));
+        let is_stored =
+            status == Some(DeliveryStatus::Sent) && self.settle_if_stored(step, key, &known);
+        if !is_stored {
+            // The node can send the ack again.
+            step.require(Durability::Later);
+        }
+        Some(key)
+    }
+
+    /// Returns whether a node has acknowledged that an own entry is in the copy that it has now.
+    pub(super) fn is_acked_by(&self, step: &Step<'_>, node: &NodeId, key: TimelineKey) -> bool {
+        let incarnation = cursor(&step.rows, node, &self.id).incarnation;
+        let ack = ack_of(&step.rows, &self.id, key, node);
+        ack.is_some_and(|ack| ack.incarnation == incarnation)
+    }
+
+    /// Returns whether the ack's incarnation is that of the copy which the node announced when it
+    /// opened the log; true of a node that has not.
+    fn is_of_current_copy(
+        &self,
+        step: &Step<'_>,
+        links: &Links,
+        node: &NodeId,
+        incarnation: u64,
+    ) -> bool {
+        let has_it_open = links.find_fetching(node, &self.id).is_some();
+        let announced = cursor(&step.rows, node, &self.id).incarnation;
+        incarnation != 0 && (!has_it_open || incarnation == announced)
+    }
+
+    /// Calls an entry stored if enough nodes have acknowledged it; returns whether they have. A
+    /// node that was named when the entry was sent and is no more does not count.
+    fn settle_if_stored(&mut self, step: &mut Step<'_>, key: TimelineKey, acks: &[Acked]) -> bool {
+        let Policy { needed, extra, excluded } = &self.policy;
+        let ranked = self.state.ranking.nodes.iter().map(|address| &address.node);
+        let all = ranked.chain(extra).filter(|node| !excluded.contains(node));
+        let all: BTreeSet<&NodeId> = all.collect();
+        let counts = |node: &NodeId| self.may_hold(node) && !excluded.contains(node);
+        let count = acks.iter().filter(|ack| counts(&ack.node)).count();
+        let enough = count >= (*needed).min(all.len().max(1));
+        if enough {
+            self.awaited.keys.remove(&key);
+            entries::advance_status(step, &self.id, key, DeliveryStatus::Stored);
+        }
+        enough
+    }
+
+    /// A node has accepted an own entry. If not enough nodes acknowledge it soon, another one is
+    /// given it.
+    pub(super) fn await_acks(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &Links,
+        key: TimelineKey,
+        node: &NodeId,
+    ) {
+        if entries::status(&step.rows, &self.id, key) != Some(DeliveryStatus::Sent) {
+            return;
+        }
+        self.awaited.keys.insert(key);
+        self.awaited.restart();
+        while self.awaited.len() > AWAITED_MAX {
+            // Sent again on the next connection.
+            self.awaited.keys.pop_first();
+        }
+        let timeout = links.response_timeout(node);
+        let timer = Timer::Conversation(ConversationTimer::Hedge, self.id);
+        step.timers.arm_by(step.now.after(timeout), timer);
+    }
+
+    /// Too few nodes hold what the primary has accepted: the secondary home is given it as well.
+    pub(crate) fn hedge(&mut self, step: &mut Step<'_>, links: &mut Links, keys: &impl WriteKeys) {
+        let sent = Some(DeliveryStatus::Sent);
+        self.awaited.keys.retain(|key| entries::status(&step.rows, &self.id, *key) == sent);
+        let Some(node) = self.secondary().filter(|node| links.is_up(node)) else { return };
+        // What it has acknowledged it need not be given: other nodes have to be.
+        let lacks = |key: &&TimelineKey| !self.is_acked_by(step, &node, **key);
+        let lacking: Vec<TimelineKey> = self.awaited.keys.iter().filter(lacks).copied().collect();
+        if lacking.is_empty() {
+            return;
+        }
+        let later = pause(self.awaited.tries);
+        self.awaited.tries = self.awaited.tries.saturating_add(1);
+        for key in lacking.into_iter().take(HEDGED_MAX) {
+            let Some(envelope) = outbox::unacked(&step.rows, &self.id, key) else { continue };
+            let write_key = envelope.head.write_key;
+            let fits = |channel: &Channel| channel.log == self.id && channel.key == write_key;
+            let Some(handle) = links.find(&node, fits) else {
+                self.open_to_hedge(step, links, keys, &node, &write_key);
+                break;
+            };
+            let log = self.id;
+            let is_asked = |request: &Request| matches!(request, Request::Log(at, LogRequest::Hedge(asked)) if *at == log && *asked == key);
+            if links.pending(&node, is_asked) == 0 {
+                let entry = Entry::from_envelope(&envelope, 0, write_key);
+                let body = Body::Append { handle, entry, signature: envelope.signature };
+                links.request(step, &node, Request::Log(log, LogRequest::Hedge(key)), body);
+            }
+        }
+        let timer = Timer::Conversation(ConversationTimer::Hedge, self.id);
+        step.timers.arm(step.now.after(later), timer);
+    }
+
+    /// Opens the log at the secondary home with the write key of an entry that it is to be given.
+    fn open_to_hedge(
+        &self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        keys: &impl WriteKeys,
+        node: &NodeId,
+        key: &PublicKey,
+    ) {
+        let of_another_key =
+            |channel: &Channel| channel.serves(&self.id, ChannelUse::Write) && channel.key != *key;
+        links.close_at(step, node, of_another_key);
+        if let Some(key) = keys.find(key) {
+            links.open(step, node, OpenLog::to_write(self.id, key, ChannelUse::Write));
+        }
+    }
+}
+
+/// Node, incarnation and signature.
+const ACKED_LEN: usize = 32 + 8 + 64;
+/// Entries of a log that wait for acks: as many as may wait for one peer.
+pub(super) const AWAITED_MAX: usize = limits::QUEUE_FRAMES_MAX;
+/// Entries that are given to the secondary home at a time.
+const HEDGED_MAX: usize = 64;
