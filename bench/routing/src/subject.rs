@@ -19,7 +19,7 @@ pub(crate) trait Subject: Sized {
     /// its number, and waits until each has joined.
     async fn start(nodes: usize, runtime: impl Fn(usize) -> Handle) -> Result<Self>;
 
-    /// Tells whether a node keeps a record itself, so that to ask it for that measures nothing.
+    /// Returns whether a node keeps a record itself, so that to ask it for that measures nothing.
     async fn holds(&self, node: usize, record: &Self::Record) -> bool;
 
     async fn put(&mut self, node: usize, record: &Self::Record) -> Result<Put>;

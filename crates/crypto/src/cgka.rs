@@ -20,7 +20,7 @@ use crate::{
 
 /// A continuous group key agreement. [`Mls`](crate::Mls) is the one that is used.
 pub trait Cgka {
-    /// Makes a key package, with which others can add this device to a group, and the secret that
+    /// Creates a key package, with which others can add this device to a group, and the secret that
     /// opens their Welcome. The secret of a one-time package must be deleted once used.
     fn key_package(
         &self,
@@ -33,7 +33,7 @@ pub trait Cgka {
     /// for its bundle to say.
     fn key_package_owner(&self, public: &[u8]) -> Result<(AccountId, PublicKey), CgkaError>;
 
-    /// Makes a group of this device and of the owners of the key packages `invited`.
+    /// Creates a group of this device and of the owners of the key packages `invited`.
     fn create(
         &self,
         device: &SigningKey,

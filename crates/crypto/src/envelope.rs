@@ -30,7 +30,7 @@ pub fn verify_envelope(envelope: &Envelope) -> Result<(), BadSignature> {
     item(envelope).verify_single().map_err(|_| BadSignature)
 }
 
-/// Tells of each envelope whether [`verify_envelope`] takes it, for less than half the work if
+/// Returns for each envelope whether [`verify_envelope`] accepts it, for less than half the work if
 /// nearly all are good, and less than twice the work if none is. No author of envelopes may guess
 /// what comes from `rng`.
 pub fn verify_envelopes(envelopes: &[&Envelope], rng: &mut impl CryptoRng) -> Vec<bool> {

@@ -80,7 +80,7 @@ pub fn seal_to_inbox(
     Ok([key.to_bytes().as_slice(), &sealed].concat())
 }
 
-/// Tells whether bytes are a key that [`seal_to_inbox`] takes: of the right length, and each
+/// Returns whether bytes are a key that [`seal_to_inbox`] takes: of the right length, and each
 /// coefficient of the ML-KEM part reduced (FIPS 203, section 7.2).
 pub(crate) fn is_public_key(bytes: &[u8]) -> bool {
     <XWing as Kem>::PublicKey::from_bytes(bytes).is_ok()

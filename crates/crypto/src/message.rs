@@ -323,7 +323,7 @@ fn pad(content: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(padded)
 }
 
-/// Takes off what [`pad`] appended, and nothing that it would not have.
+/// Removes the padding of [`pad`], and refuses any other.
 fn unpad(padded: &[u8]) -> Result<&[u8], OpenError> {
     let end = padded.iter().rposition(|byte| *byte != 0).ok_or(OpenError::Malformed)?;
     let (content, rest) = padded.split_at_checked(end).ok_or(OpenError::Malformed)?;

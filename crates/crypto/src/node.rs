@@ -118,7 +118,7 @@ impl NodeRecord {
         Contact { node: self.node, nonce: *nonce, addresses: addresses.clone() }
     }
 
-    /// Tells whether this record takes the place of `held`.
+    /// Returns whether this record replaces `held`.
     pub fn replaces(&self, held: &Self) -> bool {
         self.node == held.node
             && match self.says.serial.cmp(&held.says.serial) {

@@ -59,7 +59,7 @@ fn held_message(log: &LogId, id: &EnvelopeId, incarnation: u64) -> Vec<u8> {
     [log.0.as_slice(), &id.0, &incarnation.to_be_bytes()].concat()
 }
 
-/// Names the receipt too: what was said before it was given says nothing.
+/// Names the ack too: what was signed before it says nothing.
 fn lost_message(log: &LogId, id: &EnvelopeId, receipt: &NodeReceipt) -> Vec<u8> {
     let mut message = held_message(log, id, receipt.incarnation);
     message.extend(receipt.signature);

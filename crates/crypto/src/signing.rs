@@ -56,7 +56,7 @@ pub fn verify(
     key.verify_strict(&[context, message].concat(), &signature).map_err(|_| BadSignature)
 }
 
-/// Tells whether a key is of small order: nearly anything counts as signed by it, so no log may
+/// Returns whether a key is of small order: nearly anything counts as signed by it, so no log may
 /// take it as one of its keys.
 pub fn is_weak(key: &PublicKey) -> bool {
     VerifyingKey::from_bytes(&key.0).is_ok_and(|key| key.is_weak())

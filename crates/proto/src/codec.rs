@@ -20,7 +20,7 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Takes the next bytes of the stream in.
+    /// Feeds the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.consumed > 0 {
             self.buffer.drain(..self.consumed);
@@ -54,7 +54,7 @@ impl FrameReader {
         Ok(Some((frame?, taken)))
     }
 
-    /// Tells whether a frame has begun and is not whole yet.
+    /// Returns whether a frame has begun and is incomplete.
     pub fn is_midway(&self) -> bool {
         self.buffer.len() > self.consumed
     }

@@ -44,7 +44,7 @@ impl Part {
         self.bits
     }
 
-    /// Tells whether an id that begins with these two bytes is in it.
+    /// Returns whether an id that begins with these two bytes is in it.
     pub fn has(self, first: [u8; 2]) -> bool {
         let first = u32::from(u16::from_be_bytes(first));
         first.checked_shr(Self::DEPTH_MAX.saturating_sub(self.depth)) == Some(self.bits)

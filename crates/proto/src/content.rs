@@ -26,7 +26,7 @@ pub enum Body {
     Text { text: String, reply_to: Option<Reference> },
     /// Replaces the text of one's own message.
     Edit { target: Reference, text: String },
-    /// Takes one's own message back.
+    /// Deletes an own message.
     Delete { target: Reference },
     /// Reacts to a message; an empty emoji takes the reaction back.
     Reaction { target: Reference, emoji: String },

@@ -41,9 +41,9 @@ pub enum Body {
     /// Stores an envelope in the log open as `handle`, whose log and write key it has. From a node
     /// the entry names its key, and its sequence in that node's copy.
     Append { handle: u32, entry: Entry, signature: [u8; 64] },
-    /// Hands an envelope to a reader.
+    /// Delivers an envelope to a reader.
     Deliver { handle: u32, entry: Entry },
-    /// Names an entry to a reader who wants no more than that.
+    /// Announces an entry to a reader in brief mode.
     Brief { handle: u32, sequence: u64, reference: Reference },
     /// An entry that was appended on `handle` is on the disk of a node, which has signed this;
     /// without a name, of the one that says so.
@@ -138,7 +138,7 @@ pub struct Ranking {
     pub standbys: Vec<NodeAddress>,
 }
 
-/// Has another home of an account make a copy of one of its logs.
+/// Asks another home of an account to create a copy of one of its logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recruit {
     /// The account's bundle, which names both homes.

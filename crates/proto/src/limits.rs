@@ -88,7 +88,7 @@ pub const REGION_MAX: usize = 16;
 pub const SUSPICION_MAX: usize = 320;
 /// Seconds for which a record is kept after its publication (Kademlia, section 2.5).
 pub const RECORD_LIFE_S: u32 = 24 * 3600;
-/// Names of facts in one frame.
+/// Ids of facts in one frame.
 pub const FACTS_NAMED_MAX: usize = 64;
 /// Nodes in one sample, each of another network: so many that an attacker with a dozen networks has
 /// few of them. Some 50 KiB.

@@ -30,14 +30,14 @@ pub trait Machine: Sized {
         rows: &dyn Rows,
     ) -> Result<Self, OpenError>;
 
-    /// Tells of frames that will be handed in next, in this order, so that the machine may do
+    /// Announces the frames that will be handed in next, in this order, so that the machine may do
     /// together what is cheaper done together. A hint: it changes nothing but what handling them
     /// costs, and they may come changed, between other inputs, or not at all.
     fn foresee(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
         let _ = (coming, rows);
     }
 
-    /// Takes one input in.
+    /// Handles one input.
     fn handle(&mut self, input: Input<Self::Command>, now: Instant, rows: &dyn Rows);
 
     /// Returns the next output; see the contract above.

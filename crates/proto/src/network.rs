@@ -47,7 +47,7 @@ pub fn networks(addresses: &[SocketAddr]) -> impl Iterator<Item = Network> {
     addresses.iter().filter_map(Network::of)
 }
 
-/// Tells whether an address means the same node from everywhere.
+/// Returns whether an address means the same node from everywhere.
 pub fn is_public(ip: &IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {

@@ -49,7 +49,7 @@ impl WriteBatch {
         self.0.insert((table, key.into()), None);
     }
 
-    /// Tells whether nothing changes.
+    /// Returns whether nothing changes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

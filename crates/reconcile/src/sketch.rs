@@ -78,7 +78,7 @@ impl Sketch {
         }
     }
 
-    /// Makes room for symbols up to `to`. Tells whether all items have to be walked through for
+    /// Makes room for symbols up to `to`. Returns whether all items have to be walked through for
     /// that, each once by `extend`, before anything else: for callers that do so in portions.
     pub fn grow(&mut self, to: usize) -> bool {
         if to <= self.symbols.len() || to > SYMBOLS_MAX {

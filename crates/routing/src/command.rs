@@ -95,7 +95,7 @@ pub enum RouterCommand {
     Sample { ticket: u64 },
     /// Answers the question of [`RouterEvent::Asked`].
     Answer { query: Query, bundle: Vec<u8> },
-    /// Goes: tells others and hands over what is kept for them.
+    /// Leaves: tells others and hands over stored records.
     Leave,
 }
 

@@ -240,7 +240,7 @@ impl Gossip {
         self.asked.retain(|(_, query)| query.account != account);
     }
 
-    /// Tells whether the connection to a node must not be closed.
+    /// Returns whether the connection to a node must not be closed.
     pub(crate) fn is_neighbour(&self, node: &NodeId) -> bool {
         self.view.has(node)
     }
@@ -250,7 +250,7 @@ impl Gossip {
         self.view.contacts()
     }
 
-    /// Says goodbye. The own record should say so already.
+    /// Leaves. The own record should say so already.
     pub(crate) fn leave(&mut self, now: Instant) {
         self.settle(now);
         if let Some(own) = &self.own {
@@ -509,7 +509,7 @@ impl Gossip {
         self.detector.watch(contact, serial, through, now, &mut self.out);
     }
 
-    /// Says that a node is not reached by this one, nor by others.
+    /// Signs that this node and others can't reach a node.
     fn suspect(&mut self, node: NodeId, serial: u64, now: Instant) {
         let Some(own) = &self.own else { return };
         if self.suspicions.is_settled(&node) || self.view.has(&node) {
@@ -554,7 +554,7 @@ impl Gossip {
     }
 }
 
-/// Tells whether a record says something that everybody should know.
+/// Returns whether a record has news that should be broadcast.
 fn is_news(record: &NodeRecord, said: &NodeRecord) -> bool {
     let (new, old) = (record.says(), said.says());
     let half = old.capacity_bytes.div_ceil(2).max(1);

@@ -72,7 +72,7 @@ impl Kept {
         Record::decode(rows.get(RECORDS, &key.0)?.get(8..)?).ok()
     }
 
-    /// Keeps a record, unless one that wins is kept or there is no room for one so far away.
+    /// Stores a record, unless one that wins is stored or there is no room for one so far away.
     /// `jitter` is how much longer than usual it may go without being stored again.
     pub(crate) fn store(
         &mut self,
@@ -109,7 +109,7 @@ impl Kept {
         Ok(key)
     }
 
-    /// Takes what is due, at most one thing, and drops what is over.
+    /// Returns one due item at most, and drops expired ones.
     pub(crate) fn timeout(
         &mut self,
         jitter: Duration,

@@ -289,14 +289,14 @@ impl<P: Clone> Links<P> {
         NodeRecord::reread(self.links.get(node).filter(|link| link.up)?.record.as_deref()?)
     }
 
-    /// Tells whether a node has proved to be in the network of an address that it names: it was
+    /// Returns whether a node has proved to be in the network of an address that it names: it was
     /// dialled there, or came from there.
     pub(crate) fn is_where_it_says(&self, record: &NodeRecord) -> bool {
         let met_at = self.links.get(&record.node()).and_then(|link| link.met_at);
         met_at.is_some_and(|met_at| space::is_at(&met_at, &record.says().addresses))
     }
 
-    /// Tells whether a node has introduced itself on its present connection.
+    /// Returns whether a node has introduced itself on its present connection.
     pub(crate) fn is_known(&self, node: &NodeId) -> bool {
         self.links.get(node).is_some_and(|link| link.up && link.record.is_some())
     }
@@ -316,7 +316,7 @@ impl<P: Clone> Links<P> {
         self.links.iter().filter(|(_, link)| link.record.is_some()).map(|(node, _)| *node)
     }
 
-    /// Tells whether there is a connection, or one is being dialled.
+    /// Returns whether there is a connection, or one is being dialled.
     pub(crate) fn has(&self, node: &NodeId) -> bool {
         self.links.contains_key(node)
     }
@@ -346,7 +346,7 @@ impl<P: Clone> Links<P> {
         }
     }
 
-    /// Says goodbye to a node with which nothing is under way.
+    /// Disconnects from a node without pending requests.
     fn hang_up(&mut self, node: &NodeId) {
         if self.links.remove(node).is_some() {
             self.timers.retain(|(_, at, ..)| at != node);
@@ -385,7 +385,7 @@ impl<P: Clone> Links<P> {
         self.timers.first().map(|(due, ..)| *due)
     }
 
-    /// Tells whether nothing is under way.
+    /// Returns whether no request is pending.
     pub(crate) fn is_quiet(&self) -> bool {
         self.links.values().all(|link| link.asks.is_empty())
     }

@@ -271,7 +271,7 @@ impl Lookup {
         self.candidates.values_mut().find(|c| c.contact.node == *node)
     }
 
-    /// Takes a contact in that was named on a path.
+    /// Adds a contact that was returned on a path.
     fn consider(&mut self, contact: Contact, path: u32, round: u32) {
         let Some(place) = crypto::place(&contact.node, contact.nonce, self.rules.work_bits) else {
             return;

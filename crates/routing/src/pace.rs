@@ -14,7 +14,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Takes `first` for late until something was measured.
+    /// Uses `first` as the timeout until a response was measured.
     pub(crate) fn new(first: Duration) -> Self {
         Self { mean: first, deviation: Duration::ZERO, measured: false }
     }
@@ -57,7 +57,7 @@ impl Allowance {
         Self { per_s, left: u64::from(per_s).saturating_mul(BURST_S * ONE), since: now }
     }
 
-    /// Takes one, if one is left.
+    /// Takes one token, if one is left.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
         let passed = u64::try_from(now.since(self.since).as_micros()).unwrap_or(u64::MAX);
         let most = u64::from(self.per_s).saturating_mul(BURST_S * ONE);

@@ -31,7 +31,7 @@ impl Packed {
         Contact { node: self.node, nonce: self.nonce, addresses }
     }
 
-    /// Tells whether a record names the addresses that are known.
+    /// Returns whether a record names the addresses that are known.
     pub(crate) fn is_at(&self, record: &NodeRecord) -> bool {
         self.addresses().eq(record.says().addresses.iter().copied())
     }

@@ -174,12 +174,12 @@ impl Router {
         self.table.long_lived(usize::MAX)
     }
 
-    /// Tells whether this node gossips with another.
+    /// Returns whether this node gossips with another.
     pub fn is_neighbour(&self, node: &NodeId) -> bool {
         self.gossip.is_neighbour(node)
     }
 
-    /// Tells whether routing needs the connection to a node.
+    /// Returns whether routing needs the connection to a node.
     pub fn needs(&self, peer: &Peer) -> bool {
         self.links.has(&node_of(*peer))
     }
@@ -284,7 +284,7 @@ impl Router {
         }
     }
 
-    /// Takes in a node's introduction.
+    /// Handles a node's introduction.
     fn introduced(&mut self, from: NodeId, bytes: &[u8], now: Instant) -> Result<(), Code> {
         let known = self.links.record(&from).is_some_and(|known| known.as_bytes() == bytes);
         if known {

@@ -55,7 +55,7 @@ impl Table {
         Self { place, buckets: BTreeMap::new(), by_network, public: false }
     }
 
-    /// Tells whether others reach the own node by a public address.
+    /// Returns whether others reach the own node by a public address.
     pub(crate) fn set_public(&mut self, public: bool) {
         self.public = public;
     }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::OpenError;
 
-/// Keeps every other opener out until it is dropped or the process ends, however it ends.
+/// Locks out every other opener until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,

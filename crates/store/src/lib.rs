@@ -39,7 +39,7 @@ pub use sqlite::Sqlite;
 
 /// Rows with one writer.
 pub trait Store: Rows + Send {
-    /// Makes the changes, all or none. Rows show them at once; they are durable after the next
+    /// Applies the changes, all or none. Rows show them at once; they are durable after the next
     /// [`sync`](Self::sync).
     fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError>;
 

@@ -68,7 +68,7 @@ impl Bundle {
         &self.record.devices
     }
 
-    /// Tells whether a device belongs to the account.
+    /// Returns whether a device belongs to the account.
     pub fn has_device(&self, key: &PublicKey) -> bool {
         self.record.devices.iter().any(|device| device.key == *key)
     }
@@ -111,8 +111,8 @@ impl Bundle {
         }
     }
 
-    /// Tells whether this bundle takes the place of `held`: if it is newer, or forked and of the
-    /// lower hash, so that every program uses the same one until a higher rank ends the fork.
+    /// Returns whether this bundle replaces `held`: if it is newer, or forked and of the lower
+    /// hash, so that every program uses the same one until a higher rank ends the fork.
     pub fn replaces(&self, held: &Self) -> bool {
         match self.compare(held) {
             Standing::Newer => true,

@@ -29,7 +29,7 @@ use crate::signing::{SigningKey, verify};
 /// The one cipher suite.
 pub(super) const SUITE: CipherSuite = CipherSuite::CURVE25519_CHACHA;
 
-/// Gives out the one cipher suite.
+/// Provides the one cipher suite.
 #[derive(Clone)]
 pub(super) struct Seeded(Randomness);
 

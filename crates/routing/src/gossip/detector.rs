@@ -84,7 +84,7 @@ impl Detector {
         self.watches.remove(node);
     }
 
-    /// Takes who is to be suspected now, and of which serial.
+    /// Returns the node to suspect now, with its serial.
     ///
     /// All who lost the node conclude at about the same time; those who wait longer hear of enough
     /// suspicions meanwhile, and have nothing to add.

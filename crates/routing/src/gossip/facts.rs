@@ -168,7 +168,7 @@ impl Networks {
     }
 }
 
-/// Tells whether a contact may be dialled, and its place was paid for.
+/// Returns whether a contact may be dialled, and its place was paid for.
 pub(super) fn is_sound(contact: &Contact, work_bits: u32) -> bool {
     !contact.addresses.is_empty()
         && contact.addresses.len() <= limits::NODE_ADDRESSES_MAX

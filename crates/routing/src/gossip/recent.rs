@@ -20,7 +20,7 @@ impl<V> Recent<V> {
         self.entries.iter().rev().find(|(at, _)| *at == key).map(|(_, value)| value)
     }
 
-    /// Looks something up and takes it for the newest.
+    /// Looks a record up and returns the newest.
     pub(super) fn touch(&mut self, key: u64) -> Option<&mut V> {
         let at = self.entries.iter().rposition(|(at, _)| *at == key)?;
         let entry = self.entries.remove(at)?;

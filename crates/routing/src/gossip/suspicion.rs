@@ -54,7 +54,7 @@ impl Suspicions {
         self.public = public;
     }
 
-    /// Takes in a suspicion.
+    /// Handles a suspicion.
     pub(super) fn suspect(&mut self, suspicion: &Suspicion, now: Instant) -> Suspecting {
         self.suspected.retain(|suspected| now.since(suspected.since) < SUSPECTED_FOR);
         let at = self.suspected.iter().position(|suspected| suspected.node == suspicion.node);
@@ -87,12 +87,12 @@ impl Suspicions {
         });
     }
 
-    /// Tells whether a node counts as dead.
+    /// Returns whether a node counts as dead.
     pub(super) fn is_dead(&self, node: &NodeId) -> bool {
         self.suspected.iter().any(|suspected| suspected.node == *node && suspected.dead.is_some())
     }
 
-    /// Tells whether enough others suspect a node for one more to change nothing.
+    /// Returns whether enough others suspect a node for one more to change nothing.
     pub(super) fn is_settled(&self, node: &NodeId) -> bool {
         self.suspected.iter().any(|suspected| {
             suspected.node == *node

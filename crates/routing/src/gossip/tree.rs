@@ -28,7 +28,7 @@ pub(super) struct Tree {
 #[derive(Debug)]
 struct Edge {
     of_tree: bool,
-    /// Names that wait for more of them.
+    /// Ids that wait to be batched.
     names: Vec<FactId>,
 }
 
@@ -248,7 +248,7 @@ const KEPT_MAX: usize = 32;
 const KEPT_FOR: Duration = Duration::from_secs(2);
 /// Facts that a new neighbour is told of.
 const TOLD_NEW_MAX: usize = 16;
-/// Names wait so long for others to go with them.
+/// Ids wait so long to be batched.
 const TOLD_AFTER: Duration = Duration::from_millis(100);
 /// Longer than a fact takes along the tree once its name has come along a short cut.
 const GRAFT_AFTER: Duration = Duration::from_millis(500);

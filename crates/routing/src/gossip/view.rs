@@ -336,7 +336,7 @@ impl View {
         }
     }
 
-    /// Tells whether a contact was not asked lately.
+    /// Returns whether a contact was not asked lately.
     fn is_open(&self, contact: &Contact) -> bool {
         !self.refused.contains(&short(&contact.node.0))
             && !self.wanted.iter().any(|wanted| wanted.contact.node == contact.node)
@@ -500,7 +500,7 @@ impl View {
 }
 
 impl Wanted {
-    /// Tells whether it may become a neighbour because this node wants it.
+    /// Returns whether it may become a neighbour because this node wants it.
     fn is_ask(&self) -> bool {
         matches!(self.why, Why::Join | Why::Ask { .. } | Why::Answer { .. })
     }

@@ -6,7 +6,7 @@ use super::{Purpose, Router};
 use crate::{lookup::Answer, record::Verified};
 
 impl Router {
-    /// Takes an answer in, if it was asked for.
+    /// Handles an answer, if it was requested.
     pub(super) fn answer(
         &mut self,
         from: NodeId,

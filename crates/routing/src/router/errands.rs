@@ -82,7 +82,7 @@ impl Errands {
         self.queries.values().map(|queried| queried.until).min()
     }
 
-    /// Tells whether one more lookup can be made for a peer.
+    /// Returns whether one more lookup can be made for a peer.
     pub(super) fn has_room_for(&self, peer: &NodeId) -> bool {
         let is_theirs =
             |origin: &Origin| matches!(origin, Origin::Peer { peer: p, .. } if p == peer);
@@ -243,7 +243,7 @@ impl Router {
         self.start_waiting(now, rows);
     }
 
-    /// Gives the best record to those who had one that loses, and a copy to the nearest node on the
+    /// Sends the best record to nodes with one that loses, and a copy to the nearest node on the
     /// way that had none.
     fn spread_best(&mut self, lookup: &Lookup, now: Instant) {
         let Some(best) = lookup.best() else { return };

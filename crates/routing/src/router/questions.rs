@@ -99,7 +99,7 @@ impl Router {
         }
     }
 
-    /// Keeps a record, noting it in rows.
+    /// Stores a record in rows.
     pub(super) fn keep_record(
         &mut self,
         record: &Record,

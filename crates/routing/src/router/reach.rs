@@ -141,7 +141,7 @@ impl Router {
         Ok(())
     }
 
-    /// Takes an answer of the driver.
+    /// Handles an answer of the driver.
     pub(super) fn on_reached(&mut self, reached: Reached) {
         match reached {
             Reached::Relayed(peer, port) => self.on_relayed(peer, port),

@@ -240,7 +240,7 @@ impl World {
         self.living().into_iter().filter(|other| gossip.is_neighbour(&self.id(*other))).collect()
     }
 
-    /// Tells whether a node takes another one for its neighbour.
+    /// Returns whether a node considers another one its neighbour.
     pub(super) fn neighbours_seen(&self, node: usize, other: usize) -> bool {
         self.nodes[node].gossip.is_neighbour(&self.id(other))
     }

@@ -144,7 +144,7 @@ impl View {
         self.fill(now, out);
     }
 
-    /// Gives some contacts away for others (section 4.4).
+    /// Exchanges some contacts with another node (section 4.4).
     pub(super) fn shuffle(&mut self, out: &mut Outputs) {
         let all = self.neighbours();
         let Some(to) = dice::one_of(&mut self.rng, &all) else { return };
