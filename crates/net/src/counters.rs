@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How much the driver did since it started.
+/// What the driver has done since it started.
 #[expect(missing_docs, reason = "the names say it; lines where they don't")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -16,52 +16,52 @@ pub struct Counters {
     pub udp_bytes_out: u64,
     pub udp_datagrams_in: u64,
     pub udp_datagrams_out: u64,
-    /// Frames that were not what they should be, or of an unknown kind.
+    /// Frames that did not parse, or of an unknown kind.
     pub malformed_frames: u64,
-    /// Connections that were turned away or not authenticated, either way.
+    /// Connections, in either direction, that were refused or not authenticated.
     pub refused_handshakes: u64,
-    /// Frames for peers that did not read what was queued for them.
+    /// Frames dropped because the peer did not read its queue.
     pub dropped_frames: u64,
-    /// Packets that a relay's ports of this side passed on, either way, with headers.
+    /// Packets that this host's relay ports forwarded, in either direction, with headers.
     pub relayed_datagrams: u64,
     pub relayed_bytes: u64,
-    /// Packets that a relay's port or a tunnel did not pass on: too large, too many, for nobody.
+    /// Packets that a relay port or a tunnel dropped: too large, too many, or without a receiver.
     pub dropped_datagrams: u64,
-    /// Connections now.
+    /// Open connections.
     pub connections: u64,
-    /// What the machine was fed.
+    /// Inputs that the machine has handled.
     pub inputs: u64,
     pub commits: u64,
     pub syncs: u64,
-    /// Inputs handled before those syncs; divided by `syncs`, what group commit saves.
+    /// Inputs covered by those syncs; divided by `syncs`, what group commit saves.
     pub inputs_synced: u64,
 }
 
-/// The counters while they count.
+/// The live counters behind [`Counters`].
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    pub(crate) frames_in: Count,
-    pub(crate) frames_out: Count,
-    pub(crate) bytes_in: Count,
-    pub(crate) bytes_out: Count,
-    pub(crate) udp_bytes_in: Count,
-    pub(crate) udp_bytes_out: Count,
-    pub(crate) udp_datagrams_in: Count,
-    pub(crate) udp_datagrams_out: Count,
-    pub(crate) malformed_frames: Count,
-    pub(crate) refused_handshakes: Count,
-    pub(crate) dropped_frames: Count,
-    pub(crate) relayed_datagrams: Count,
-    pub(crate) relayed_bytes: Count,
-    pub(crate) dropped_datagrams: Count,
-    pub(crate) inputs: Count,
-    pub(crate) commits: Count,
-    pub(crate) syncs: Count,
-    pub(crate) inputs_synced: Count,
+    frames_in: Count,
+    frames_out: Count,
+    bytes_in: Count,
+    bytes_out: Count,
+    udp_bytes_in: Count,
+    udp_bytes_out: Count,
+    udp_datagrams_in: Count,
+    udp_datagrams_out: Count,
+    malformed_frames: Count,
+    refused_handshakes: Count,
+    dropped_frames: Count,
+    relayed_datagrams: Count,
+    relayed_bytes: Count,
+    dropped_datagrams: Count,
+    inputs: Count,
+    commits: Count,
+    syncs: Count,
+    inputs_synced: Count,
 }
 
 impl Tally {
-    /// The counts so far, without what live connections count themselves.
+    /// Returns the counts so far, without those of live connections.
     pub(crate) fn read(&self) -> Counters {
         Counters {
             frames_in: self.frames_in.read(),
@@ -86,7 +86,52 @@ impl Tally {
         }
     }
 
-    /// Keeps what a connection that ended has counted.
+    pub(crate) fn count_frame_in(&self, bytes: usize) {
+        self.frames_in.add(1);
+        self.bytes_in.add(bytes as u64);
+    }
+
+    pub(crate) fn count_frame_out(&self, bytes: usize) {
+        self.frames_out.add(1);
+        self.bytes_out.add(bytes as u64);
+    }
+
+    pub(crate) fn count_malformed_frame(&self) {
+        self.malformed_frames.add(1);
+    }
+
+    pub(crate) fn count_dropped_frame(&self) {
+        self.dropped_frames.add(1);
+    }
+
+    pub(crate) fn count_refused_handshake(&self) {
+        self.refused_handshakes.add(1);
+    }
+
+    pub(crate) fn count_relayed_datagram(&self, bytes: usize) {
+        self.relayed_datagrams.add(1);
+        self.relayed_bytes.add(bytes as u64);
+    }
+
+    pub(crate) fn count_dropped_datagram(&self) {
+        self.dropped_datagrams.add(1);
+    }
+
+    pub(crate) fn count_commit(&self) {
+        self.commits.add(1);
+    }
+
+    pub(crate) fn count_inputs(&self, inputs: u64) {
+        self.inputs.add(inputs);
+    }
+
+    /// Counts one disk sync that covers so many inputs.
+    pub(crate) fn count_sync(&self, inputs: u64) {
+        self.syncs.add(1);
+        self.inputs_synced.add(inputs);
+    }
+
+    /// Keeps the counts of a connection that has ended.
     pub(crate) fn keep(&self, stats: &quinn::ConnectionStats) {
         self.udp_bytes_in.add(stats.udp_rx.bytes);
         self.udp_bytes_out.add(stats.udp_tx.bytes);
@@ -96,7 +141,7 @@ impl Tally {
 }
 
 impl Counters {
-    /// Adds what a live connection counts.
+    /// Adds the counts of a live connection.
     pub(crate) fn include(&mut self, stats: &quinn::ConnectionStats) {
         self.connections = self.connections.saturating_add(1);
         self.udp_bytes_in = self.udp_bytes_in.saturating_add(stats.udp_rx.bytes);
@@ -108,10 +153,10 @@ impl Counters {
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
+struct Count(AtomicU64);
 
 impl Count {
-    pub(crate) fn add(&self, amount: u64) {
+    fn add(&self, amount: u64) {
         self.0.fetch_add(amount, Relaxed);
     }
 

@@ -9,107 +9,119 @@ use tokio::{
 };
 
 use crate::{
-    hub::Hub,
+    endpoint::Endpoints,
+    keepalive::until_silent,
     lanes::{self, Lanes},
     link::{Ending, Link},
-    pulse::falls_silent,
+    registry::Registry,
 };
 
-/// Dials `peer`, and again whenever the connection ends, until the sender of `addresses` is
-/// dropped. Any word from the sender ends the wait between two attempts.
-pub(crate) async fn keep(
-    hub: Arc<Hub>,
+/// Dials one peer.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    registry: Arc<Registry>,
+    endpoints: Arc<Endpoints>,
     peer: Peer,
-    mut addresses: watch::Receiver<Vec<SocketAddr>>,
-) {
-    let mut failures = 0;
-    loop {
-        if let Some(link) = hub.link(&peer) {
-            // It was the peer who dialled, or an earlier connection is being closed.
-            tokio::select! {
-                _ = link.connection.closed() => {}
-                () = falls_silent(&link.connection) => link.end(Ending::Now(Code::Done)),
-                gone = gone(&mut addresses) => return gone,
+}
+
+impl Dialer {
+    pub(crate) fn new(registry: Arc<Registry>, endpoints: Arc<Endpoints>, peer: Peer) -> Self {
+        Self { registry, endpoints, peer }
+    }
+
+    /// Dials, and again whenever the connection ends, until the sender of `addresses` is dropped.
+    /// Any message from the sender ends the pause between two attempts.
+    pub(crate) async fn keep(self, mut addresses: watch::Receiver<Vec<SocketAddr>>) {
+        let mut failures = 0;
+        loop {
+            if let Some(link) = self.registry.link(&self.peer) {
+                // The peer has dialled, or an earlier connection is being closed.
+                tokio::select! {
+                    _ = link.connection().closed() => {}
+                    () = until_silent(link.connection()) => link.end(Ending::Now(Code::Done)),
+                    unwanted = until_unwanted(&mut addresses) => return unwanted,
+                }
+                // Its task may need a turn to notice.
+                tokio::task::yield_now().await;
             }
-            // Its task may take a moment to notice.
-            tokio::task::yield_now().await;
+            let candidates = addresses.borrow_and_update().clone();
+            let connected = tokio::select! {
+                connected = Box::pin(self.connect(&candidates)) => connected,
+                unwanted = until_unwanted(&mut addresses) => return unwanted,
+            };
+            let began = Instant::now();
+            if let Some((link, lanes)) = connected
+                && self.registry.join(&link)
+            {
+                lanes::run(Arc::clone(&self.registry), link, lanes).await;
+            }
+            if began.elapsed() >= STABLE {
+                failures = 0;
+            }
+            tokio::select! {
+                () = sleep(back_off(failures)) => failures = failures.saturating_add(1),
+                changed = addresses.changed() => match changed {
+                    Ok(()) => failures = 0,
+                    Err(_) => return,
+                },
+            }
         }
-        let candidates = addresses.borrow_and_update().clone();
-        let connected = tokio::select! {
-            connected = Box::pin(connect(&hub, peer, &candidates)) => connected,
-            gone = gone(&mut addresses) => return gone,
+    }
+
+    /// Tries one address after the other.
+    async fn connect(&self, candidates: &[SocketAddr]) -> Option<(Arc<Link>, Lanes)> {
+        for address in candidates {
+            match timeout(ATTEMPT_MAX, self.connect_to(*address)).await {
+                Ok(Some(connected)) => return Some(connected),
+                Ok(None) => self.registry.tally().count_refused_handshake(),
+                Err(_) => tracing::debug!(peer = ?self.peer, %address, "no answer"),
+            }
+        }
+        None
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> Option<(Arc<Link>, Lanes)> {
+        let peer = self.peer;
+        let identity = self.registry.settings().keys.towards(&peer);
+        let connecting = self.endpoints.connect(&identity, peer, address);
+        let connecting = connecting
+            .inspect_err(|error| tracing::warn!(?peer, %address, %error, "can't dial"))
+            .ok()?;
+        let connection = connecting
+            .await
+            .inspect_err(|error| tracing::debug!(?peer, %address, %error, "not connected"))
+            .ok()?;
+        let lanes = Lanes::open(&connection).await?;
+        Some((Link::dialled(peer, connection, address), lanes))
+    }
+
+    /// Returns whether the peer answers at one of these addresses to an endpoint that it has never
+    /// heard of: an address translator lets in packets from where it has let packets out to.
+    pub(crate) async fn probe(&self, candidates: &[SocketAddr]) -> bool {
+        let identity = self.registry.settings().keys.towards(&self.peer);
+        let search = async {
+            for address in candidates {
+                let connecting = self.endpoints.connect_apart(&identity, self.peer, *address);
+                let Ok(connecting) = connecting else { continue };
+                if let Ok(connection) = connecting.await {
+                    // Before there are lanes, so that it never becomes the link to this peer.
+                    connection.close(quinn::VarInt::from_u32(Code::Done as u32), b"");
+                    return true;
+                }
+            }
+            false
         };
-        let began = Instant::now();
-        if let Some((link, lanes)) = connected
-            && hub.join(&link)
-        {
-            lanes::run(Arc::clone(&hub), link, lanes).await;
-        }
-        if began.elapsed() >= STABLE {
-            failures = 0;
-        }
-        tokio::select! {
-            () = sleep(back_off(failures)) => failures = failures.saturating_add(1),
-            word = addresses.changed() => match word {
-                Ok(()) => failures = 0,
-                Err(_) => return,
-            },
-        }
+        timeout(PROBE_MAX, Box::pin(search)).await.unwrap_or(false)
     }
 }
 
-/// Resolves when nobody wants the connection any more.
-async fn gone(addresses: &mut watch::Receiver<Vec<SocketAddr>>) {
+/// Resolves when the connection is not wanted any more.
+async fn until_unwanted(addresses: &mut watch::Receiver<Vec<SocketAddr>>) {
     while addresses.changed().await.is_ok() {}
 }
 
-/// Tries one address after the other.
-async fn connect(hub: &Hub, peer: Peer, candidates: &[SocketAddr]) -> Option<(Arc<Link>, Lanes)> {
-    for address in candidates {
-        match timeout(ATTEMPT_MAX, connect_to(hub, peer, *address)).await {
-            Ok(Some(connected)) => return Some(connected),
-            Ok(None) => hub.tally.refused_handshakes.add(1),
-            Err(_) => tracing::debug!(?peer, %address, "no answer"),
-        }
-    }
-    None
-}
-
-async fn connect_to(hub: &Hub, peer: Peer, address: SocketAddr) -> Option<(Arc<Link>, Lanes)> {
-    let identity = hub.settings.keys.towards(&peer);
-    let connecting = hub.endpoints.connect(&identity, peer, address);
-    let connecting = connecting
-        .inspect_err(|error| tracing::warn!(?peer, %address, %error, "can't dial"))
-        .ok()?;
-    let connection = connecting
-        .await
-        .inspect_err(|error| tracing::debug!(?peer, %address, %error, "not connected"))
-        .ok()?;
-    let lanes = Lanes::open(&connection).await?;
-    Some((Link::new(peer, connection, true, Some(address)), lanes))
-}
-
-/// Tells whether the peer answers at one of these addresses if it can't know where from: on a socket of
-/// its own, for an address translator lets in what it has let out to.
-pub(crate) async fn is_there(hub: &Hub, peer: Peer, candidates: &[SocketAddr]) -> bool {
-    let identity = hub.settings.keys.towards(&peer);
-    let search = async {
-        for address in candidates {
-            let connecting = hub.endpoints.connect_apart(&identity, peer, *address);
-            let Ok(connecting) = connecting else { continue };
-            if let Ok(connection) = connecting.await {
-                // Before there are lanes, so that it never becomes the link to this peer.
-                connection.close(quinn::VarInt::from_u32(Code::Done as u32), b"");
-                return true;
-            }
-        }
-        false
-    };
-    timeout(TRY_MAX, Box::pin(search)).await.unwrap_or(false)
-}
-
-/// How long to wait after so many failures: anything up to the step, so that the peers of a node
-/// that restarts don't all come back at the same moment.
+/// Returns how long to wait after so many failures: a random part of the step, so that the peers of
+/// a restarted node don't all come back at once.
 fn back_off(failures: u32) -> Duration {
     let step = BACK_OFF_MIN.saturating_mul(2_u32.saturating_pow(failures)).min(BACK_OFF_MAX);
     let mut random = [0; 4];
@@ -120,9 +132,9 @@ fn back_off(failures: u32) -> Duration {
 
 /// One address, from the first packet until the lanes are open.
 const ATTEMPT_MAX: Duration = Duration::from_secs(5);
-/// All addresses of a peer that is tried, together.
-const TRY_MAX: Duration = Duration::from_secs(3);
-/// A connection that lasted this long starts the back-off anew when it ends.
+/// All addresses of a probe together.
+const PROBE_MAX: Duration = Duration::from_secs(3);
+/// A connection that lasted this long resets the back-off when it ends.
 const STABLE: Duration = Duration::from_secs(10);
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);

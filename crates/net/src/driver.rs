@@ -13,8 +13,8 @@ use std::{
     time::Duration,
 };
 
-use proto::{Machine, OpenError, Rows, Seed};
-use store::{Snapshot, Store, StoreError};
+use proto::{Machine, Rows, Seed};
+use store::{Snapshot, Store};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{sleep, timeout},
@@ -22,12 +22,12 @@ use tokio::{
 
 use crate::{
     Counters, Events, Settings,
-    accept::accept,
-    clock::Clock,
     endpoint::Endpoints,
-    engine::{Engine, Question, Work},
+    engine::{Engine, Inbox, Question, Tasks},
+    error::{DriverError, StartError},
     events::EventQueue,
-    hub::Hub,
+    registry::Registry,
+    spawner::Spawner,
 };
 
 /// Runs machines of one kind.
@@ -40,47 +40,36 @@ where
     M::Command: Send,
     M::Event: Send,
 {
-    /// Opens the machine from the rows in `store` and runs it, on the tokio runtime of the caller
-    /// and a thread of its own.
+    /// Opens the machine from the rows in `store` and runs it on a thread of its own, with its
+    /// tasks on the caller's tokio runtime.
     pub async fn start<S: Store + 'static>(
         settings: Settings,
         config: M::Config,
         store: S,
     ) -> Result<Running<M>, StartError> {
         let endpoints = Endpoints::bind(&settings)?;
-        let hub = Hub::new(settings, endpoints);
+        let registry = Arc::new(Registry::new(settings));
+        let spawner = Arc::new(Spawner::new(Arc::clone(&registry), endpoints));
         let mut seed = Seed([0; 32]);
         getrandom::fill(&mut seed.0).map_err(|error| StartError::System(error.into()))?;
         let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
         let (questions, questions_in) = mpsc::channel(QUESTIONS_MAX);
         let (queue, events) = EventQueue::open();
         let stop = Arc::new(AtomicBool::new(false));
+        let inbox = Inbox::new(commands_in, questions_in, Arc::clone(&stop));
         let (opened, is_open) = oneshot::channel();
         let (ended, is_ended) = watch::channel(None);
         let engine = {
-            let (hub, stop) = (Arc::clone(&hub), Arc::clone(&stop));
+            let (registry, spawner) = (Arc::clone(&registry), Arc::clone(&spawner));
             move || {
-                hub.runs_on(thread::current());
-                queue.wakes(thread::current());
-                let clock = Clock::start();
-                let run = || match M::open(config, seed, clock.now(), store.as_rows()) {
-                    Ok(machine) => {
+                registry.set_machine(thread::current());
+                queue.set_machine(thread::current());
+                let tasks = Tasks::new(registry, spawner);
+                let open = || Engine::<M, S>::open(config, seed, store, tasks, inbox, &queue);
+                let run = || match open() {
+                    Ok(engine) => {
                         let _ = opened.send(Ok(()));
-                        let (events, work) = (Arc::clone(&queue), Work::default());
-                        let (commands, questions) = (commands_in, questions_in);
-                        Engine {
-                            machine,
-                            store,
-                            clock,
-                            hub,
-                            commands,
-                            questions,
-                            events,
-                            stop,
-                            work,
-                        }
-                        .run()
-                        .map_err(DriverError::Store)
+                        engine.run().map_err(DriverError::Store)
                     }
                     Err(error) => {
                         let _ = opened.send(Err(error));
@@ -98,14 +87,18 @@ where
             Ok(Err(error)) => return Err(StartError::Open(error)),
             Err(_) => return Err(StartError::System(io::Error::other("the machine panicked"))),
         }
-        for endpoint in hub.endpoints.listening() {
-            tokio::spawn(accept(Arc::clone(&hub), endpoint.clone()));
-        }
+        spawner.accept();
         let (closed, is_closed) = watch::channel(false);
-        tokio::spawn(wind_up(Arc::clone(&hub), is_ended.clone(), closed));
-        let stop = Stop { flag: stop, hub: Arc::clone(&hub) };
+        tokio::spawn(wind_up(
+            Arc::clone(&registry),
+            Arc::clone(&spawner),
+            is_ended.clone(),
+            closed,
+        ));
+        let stop = Stop { flag: stop, registry: Arc::clone(&registry) };
         let reader = Reader { questions };
-        Ok(Running { commands, events: Some(events), reader, hub, is_ended, is_closed, stop })
+        let events = Some(events);
+        Ok(Running { commands, events, reader, registry, spawner, is_ended, is_closed, stop })
     }
 }
 
@@ -120,21 +113,22 @@ pub struct Running<M: Machine> {
     commands: mpsc::Sender<M::Command>,
     events: Option<Events<M::Event>>,
     reader: Reader,
-    hub: Arc<Hub>,
+    registry: Arc<Registry>,
+    spawner: Arc<Spawner>,
     is_ended: watch::Receiver<Option<Result<(), DriverError>>>,
     is_closed: watch::Receiver<bool>,
     stop: Stop,
 }
 
 impl<M: Machine> Running<M> {
-    /// Where to send commands; cheap to clone. Sending waits while too many wait already, and fails
-    /// once the driver has stopped.
+    /// Returns where to send commands; cheap to clone. Sending waits while the queue is full, and
+    /// fails once the driver has stopped.
     pub fn commands(&self) -> mpsc::Sender<M::Command> {
         self.commands.clone()
     }
 
-    /// What the machine tells the application. Take it, or drop it, unless the machine has no
-    /// events: while thousands wait it takes no frames from its peers. `None` the second time.
+    /// Takes the machine's events; `None` the second time. Read or drop them unless the machine has
+    /// none: while thousands wait it takes no frames from its peers.
     pub fn take_events(&mut self) -> Option<Events<M::Event>> {
         self.events.take()
     }
@@ -148,40 +142,41 @@ impl<M: Machine> Running<M> {
         self.reader.read(read).await
     }
 
-    /// Something to read rows with that can be cloned and outlives `self`.
+    /// Returns a handle to read rows that can be cloned and outlives `self`.
     pub fn reader(&self) -> Reader {
         self.reader.clone()
     }
 
-    /// Where this listens, with the port that the system chose if it was to choose one.
+    /// Returns the listening addresses, with the ports that the system chose.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.hub.endpoints.addresses()
+        self.spawner.addresses()
     }
 
-    /// What was counted so far.
+    /// Returns the counters so far.
     pub fn counters(&self) -> Counters {
-        self.hub.counters()
+        self.registry.counters()
     }
 
-    /// Something to read the counters with that can be cloned and outlives `self`.
+    /// Returns a handle to read the counters that can be cloned and outlives `self`.
     pub fn meter(&self) -> Meter {
-        Meter(Arc::downgrade(&self.hub))
+        Meter(Arc::downgrade(&self.registry))
     }
 
-    /// Dials every peer that should be connected and is not, at once: the network has changed.
+    /// Dials every peer that should be connected and is not, at once. Call this when the network
+    /// has changed.
     pub fn dial_now(&self) {
-        self.hub.dial_now();
+        self.spawner.dial_now();
     }
 
-    /// Resolves when the driver has stopped by itself: why.
+    /// Resolves when the driver has stopped by itself, with the reason.
     pub async fn stopped(&self) -> DriverError {
         let mut ended = self.is_ended.clone();
         let end = ended.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
         end.and_then(Result::err).unwrap_or(DriverError::Stopped)
     }
 
-    /// Handles what waits, makes it durable, sends what is to be sent, says goodbye to every peer
-    /// and closes. Takes two or three seconds if a peer does not answer.
+    /// Handles what waits, makes it durable, transmits, says goodbye to every peer and closes.
+    /// Takes two or three seconds if a peer does not answer.
     pub async fn shutdown(mut self) -> Result<(), DriverError> {
         self.stop.now();
         let end = match self.is_ended.wait_for(Option::is_some).await {
@@ -201,10 +196,10 @@ impl<M: Machine> fmt::Debug for Running<M> {
 
 /// Reads what a driver counts while it runs.
 #[derive(Clone, Debug)]
-pub struct Meter(Weak<Hub>);
+pub struct Meter(Weak<Registry>);
 
 impl Meter {
-    /// What was counted so far; nothing once the driver is gone.
+    /// Returns the counters so far; `None` once the driver is gone.
     pub fn read(&self) -> Option<Counters> {
         Some(self.0.upgrade()?.counters())
     }
@@ -217,7 +212,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// As [`Running::read`].
+    /// Reads rows as [`Running::read`] does.
     pub async fn read<R: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Rows) -> R + Send + 'static,
@@ -225,7 +220,8 @@ impl Reader {
         self.ask(|store| read(store.as_rows())).await
     }
 
-    /// The durable rows of one moment, to be read later and elsewhere; nothing if the store has none.
+    /// Returns the durable rows of one instant, to be read later and elsewhere; `None` if the store
+    /// has none.
     pub async fn snapshot(&self) -> Result<Option<Box<dyn Snapshot>>, DriverError> {
         self.ask(|store| store.snapshot()).await
     }
@@ -252,13 +248,13 @@ impl fmt::Debug for Reader {
 /// Ends the machine's thread, at the latest when dropped.
 struct Stop {
     flag: Arc<AtomicBool>,
-    hub: Arc<Hub>,
+    registry: Arc<Registry>,
 }
 
 impl Stop {
     fn now(&self) {
         self.flag.store(true, Ordering::Release);
-        self.hub.wake_machine();
+        self.registry.wake_machine();
     }
 }
 
@@ -268,61 +264,27 @@ impl Drop for Stop {
     }
 }
 
-/// Closes all connections when the machine has ended: after the last word if it was asked to stop,
-/// at once if its store has failed.
+/// Closes all connections when the machine has ended: flushed if the application stopped it, at
+/// once if its store has failed.
 async fn wind_up(
-    hub: Arc<Hub>,
+    registry: Arc<Registry>,
+    spawner: Arc<Spawner>,
     mut ended: watch::Receiver<Option<Result<(), DriverError>>>,
     closed: watch::Sender<bool>,
 ) {
-    let in_peace =
+    let is_orderly =
         ended.wait_for(Option::is_some).await.is_ok_and(|end| matches!(*end, Some(Ok(()))));
-    hub.dial_no_more();
-    if in_peace {
+    spawner.stop();
+    if is_orderly {
         let _ = timeout(FAREWELL_MAX, async {
-            while !hub.is_empty() {
+            while !registry.is_empty() {
                 sleep(FAREWELL_STEP).await;
             }
         })
         .await;
     }
-    hub.endpoints.close();
-    let _ = timeout(CLOSE_MAX, hub.endpoints.closed()).await;
+    spawner.close().await;
     closed.send_replace(true);
-}
-
-/// The driver could not start. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address can't be listened on.
-    #[error("can't listen on {0}: {1}")]
-    Bind(SocketAddr, #[source] io::Error),
-    /// To listen takes [`Keys::One`](crate::Keys::One).
-    #[error("a side that listens must have one identity")]
-    NoIdentity,
-    /// The TLS library does not take the key.
-    #[error("TLS can't be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The machine can't open the rows.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The system gives no thread or no randomness.
-    #[error("the system refuses: {0}")]
-    System(#[source] io::Error),
-}
-
-/// Why a driver has stopped.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DriverError {
-    /// The store failed. Nothing that follows the last successful sync was transmitted.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The machine broke its promise and panicked.
-    #[error("the machine panicked")]
-    Panicked,
-    /// It was asked to.
-    #[error("the driver was stopped")]
-    Stopped,
 }
 
 /// Commands that wait for the machine; enough to fill a batch.
@@ -331,6 +293,3 @@ const QUESTIONS_MAX: usize = 256;
 /// Longer than a link may take to flush.
 const FAREWELL_MAX: Duration = Duration::from_secs(3);
 const FAREWELL_STEP: Duration = Duration::from_millis(2);
-/// The packets that tell peers of the close leave at once; QUIC then stays for three times its
-/// timeout to repeat them, and a command on a far node should not.
-const CLOSE_MAX: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,21 +14,21 @@ use quinn::{
 };
 use ring::hmac;
 
-use crate::{Identity, Keys, Settings, StartError, lock::lock, tls};
+use crate::{Identity, Keys, Settings, address::any_towards, error::StartError, lock::lock, tls};
 
 /// The sockets of one driver.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     listening: Vec<Endpoint>,
-    /// For dialling where no listening socket is of the right family; opened at need.
+    /// For dialling where no listening socket has the right address family; opened when needed.
     dialling: Mutex<Vec<Endpoint>>,
-    /// For dialling where a peer must not know the port; opened at need.
+    /// For probes, from ports that no peer knows; opened when needed.
     apart: Mutex<Vec<Endpoint>>,
     transport: Arc<TransportConfig>,
 }
 
 impl Endpoints {
-    /// Binds what is to listen. Nothing is accepted before [`Self::listening`] is polled.
+    /// Binds the listening sockets. They accept nothing until their endpoints are polled.
     pub(crate) fn bind(settings: &Settings) -> Result<Self, StartError> {
         let mut listening = Vec::new();
         for address in settings.listen.iter().flatten() {
@@ -50,32 +50,32 @@ impl Endpoints {
         &self.listening
     }
 
-    /// Where this listens, with the port that the system chose if it was to choose one.
+    /// Returns the listening addresses, with the ports that the system chose.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listening.iter().filter_map(|endpoint| endpoint.local_addr().ok()).collect()
     }
 
-    /// Begins a handshake with `peer` at `address`.
+    /// Starts a handshake with `peer` at `address`.
     pub(crate) fn connect(
         &self,
         identity: &Identity,
         peer: Peer,
         address: SocketAddr,
     ) -> io::Result<quinn::Connecting> {
-        self.connect_by(&self.towards(address)?, identity, peer, address)
+        self.connect_from(&self.towards(address)?, identity, peer, address)
     }
 
-    /// The same from a port that this machine uses for nothing else.
+    /// Starts a handshake from a port that this driver uses only for probes.
     pub(crate) fn connect_apart(
         &self,
         identity: &Identity,
         peer: Peer,
         address: SocketAddr,
     ) -> io::Result<quinn::Connecting> {
-        self.connect_by(&any_port(&self.apart, address)?, identity, peer, address)
+        self.connect_from(&opened_towards(&self.apart, address)?, identity, peer, address)
     }
 
-    fn connect_by(
+    fn connect_from(
         &self,
         endpoint: &Endpoint,
         identity: &Identity,
@@ -110,33 +110,24 @@ impl Endpoints {
     fn towards(&self, address: SocketAddr) -> io::Result<Endpoint> {
         match self.listening.iter().find(|endpoint| suits(endpoint, address)) {
             Some(endpoint) => Ok(endpoint.clone()),
-            None => any_port(&self.dialling, address),
+            None => opened_towards(&self.dialling, address),
         }
     }
 }
 
-/// An endpoint by which one gets to this address, on any port; opened if there is none yet.
-fn any_port(opened: &Mutex<Vec<Endpoint>>, address: SocketAddr) -> io::Result<Endpoint> {
+/// Returns an endpoint of the right family for this address, opened if there is none yet.
+fn opened_towards(opened: &Mutex<Vec<Endpoint>>, address: SocketAddr) -> io::Result<Endpoint> {
     let mut opened = lock(opened);
     if let Some(endpoint) = opened.iter().find(|endpoint| suits(endpoint, address)) {
         return Ok(endpoint.clone());
     }
-    let endpoint = open(any(address), None, None)?;
+    let endpoint = open(any_towards(address), None, None)?;
     opened.push(endpoint.clone());
     Ok(endpoint)
 }
 
 fn suits(endpoint: &Endpoint, address: SocketAddr) -> bool {
     endpoint.local_addr().is_ok_and(|local| local.is_ipv4() == address.is_ipv4())
-}
-
-/// Any port, by which one gets to this address.
-fn any(address: SocketAddr) -> SocketAddr {
-    if address.is_ipv4() {
-        (Ipv4Addr::UNSPECIFIED, 0).into()
-    } else {
-        (Ipv6Addr::UNSPECIFIED, 0).into()
-    }
 }
 
 fn open(
@@ -146,13 +137,13 @@ fn open(
 ) -> io::Result<Endpoint> {
     let socket = UdpSocket::bind(address)?;
     let state = quinn::udp::UdpSocketState::new((&socket).into())?;
-    // As much as the system gives: a burst of many peers must not overflow the socket.
+    // As much as the system allows: a burst of many peers must not overflow the socket.
     let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
     let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
     let mut config = EndpointConfig::default();
     config.cid_generator(|| Box::new(ShortIds)).min_reset_interval(Duration::from_millis(1));
     if let Some(identity) = identity {
-        // Derived, so that a node which lost its connections in a crash can tell its peers so.
+        // Derived, so that a node that has crashed can still reset its peers' connections.
         let key = hmac::Key::new(hmac::HMAC_SHA256, identity.seed());
         let key = hmac::sign(&key, b"siskin1 stateless reset");
         config.reset_key(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())));
@@ -160,8 +151,8 @@ fn open(
     Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
 }
 
-/// What QUIC does on a connection. Tuned for many that idle: small windows, and nothing but the
-/// keep-alive while nobody speaks.
+/// Returns QUIC's settings. Tuned for many idle connections: small windows, and no traffic but the
+/// keep-alive while idle.
 fn transport(settings: &Settings, keep_alive: Option<Duration>) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
@@ -175,21 +166,21 @@ fn transport(settings: &Settings, keep_alive: Option<Duration>) -> TransportConf
         .max_idle_timeout(IdleTimeout::try_from(settings.idle_timeout).ok())
         // Probes of 1,452 bytes every ten minutes alone would be half of an idle connection's cost.
         .mtu_discovery_config(None)
-        // Saves no datagram of a conversation and 2 % of those of a bulk transfer, and quinn-proto
-        // 0.11.19 writes the frame without looking whether the packet has room.
+        // Saves no datagram of a conversation and 2 % of those of a bulk transfer; and quinn-proto
+        // 0.11.19 writes the frame without checking that the packet has room.
         .ack_frequency_config(None)
         .allow_spin(false);
     config
 }
 
-/// Four bytes tell apart what one socket carries, and each message is four bytes smaller than with
-/// the usual eight.
+/// Four bytes tell the connections of one socket apart, and make each packet four bytes smaller
+/// than the usual eight.
 struct ShortIds;
 
 impl quinn::ConnectionIdGenerator for ShortIds {
     fn generate_cid(&mut self) -> quinn::ConnectionId {
         let mut id = [0; ID_BYTES];
-        // Without randomness the id is a collision, which is drawn again.
+        // Without randomness the id collides, and is drawn again.
         let _ = getrandom::fill(&mut id);
         quinn::ConnectionId::new(&id)
     }
@@ -205,13 +196,13 @@ impl quinn::ConnectionIdGenerator for ShortIds {
 
 /// One stream per lane, for the life of the connection.
 const LANES: u32 = 3;
-/// The largest frame, so that one may be on its way while another is read.
+/// The largest frame, so that one may be in flight while another is read.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// More than all lanes together, so that a lane which stands still never holds up another.
+/// More than all lanes together, so that a blocked lane never blocks another.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What may be unacknowledged: 10 MB/s at 100 ms.
 const SEND_WINDOW: u64 = 1024 * 1024;
 const ID_BYTES: usize = 4;
-/// Handshakes that wait for the accepting task.
+/// Handshakes that wait to be accepted.
 const INCOMING_MAX: usize = 4096;
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;

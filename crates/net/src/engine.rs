@@ -10,49 +10,77 @@ use std::{
     thread::{self, Thread},
 };
 
-use proto::{Body, Code, Frame, Input, Machine, Output, Peer, Reach, Reached, RelayPort};
+use proto::{
+    Body, Code, Frame, Input, Machine, OpenError, Output, Peer, Reach, Reached, RelayPort, Seed,
+};
 use store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::{
     clock::Clock,
     events::EventQueue,
-    hub::Hub,
     link::{Ending, Left, Link},
-    relay::Relays,
+    registry::Registry,
+    spawner::Spawner,
 };
 
-/// Something the application wants to know of the rows.
+/// A read of the rows for the application.
 pub(crate) type Question = Box<dyn FnOnce(&dyn Store) + Send>;
 
 /// A machine and all it touches.
 pub(crate) struct Engine<M: Machine, S> {
-    pub(crate) machine: M,
-    pub(crate) store: S,
-    pub(crate) clock: Clock,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) commands: mpsc::Receiver<M::Command>,
-    pub(crate) questions: mpsc::Receiver<Question>,
-    pub(crate) events: Arc<EventQueue<M::Event>>,
-    pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) work: Work<M::Event>,
+    machine: M,
+    store: S,
+    clock: Clock,
+    tasks: Tasks,
+    inbox: Inbox<M::Command>,
+    events: Arc<EventQueue<M::Event>>,
+    work: Work<M::Event>,
 }
 
-/// What the thread has under way.
-pub(crate) struct Work<E> {
+/// What the thread shares with the tasks of the driver.
+pub(crate) struct Tasks {
+    registry: Arc<Registry>,
+    spawner: Arc<Spawner>,
+}
+
+impl Tasks {
+    pub(crate) fn new(registry: Arc<Registry>, spawner: Arc<Spawner>) -> Self {
+        Self { registry, spawner }
+    }
+}
+
+/// What the application asks of the thread.
+pub(crate) struct Inbox<C> {
+    commands: mpsc::Receiver<C>,
+    questions: mpsc::Receiver<Question>,
+    stop: Arc<AtomicBool>,
+}
+
+impl<C> Inbox<C> {
+    pub(crate) fn new(
+        commands: mpsc::Receiver<C>,
+        questions: mpsc::Receiver<Question>,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        Self { commands, questions, stop }
+    }
+}
+
+/// What the thread has in progress.
+struct Work<E> {
     /// Links that the machine knows as connected.
     links: BTreeMap<Peer, Arc<Link>>,
-    /// Links with something newly queued, in the order of their first: a machine that delivers
-    /// before it acknowledges has a reason, and to wake one task may cost this thread its core.
+    /// Links with newly queued frames, in the order in which the machine used them. A machine that
+    /// delivers before it acknowledges has a reason, and waking a task may cost this thread its
+    /// core.
     touched: Vec<Arc<Link>>,
-    /// The peers of those.
+    /// The peers of `touched`.
     touched_peers: BTreeSet<Peer>,
     /// What follows a commit that is not durable yet.
     held: Vec<Output<E>>,
     uncommitted: bool,
-    /// Open for as long as the machine knows the peer as connected.
-    relays: Relays,
-    /// What the machine asked for and is to be told next.
+    /// Relay ports that the machine must be told of next.
     relayed: Vec<(Peer, Option<RelayPort>)>,
     inputs: u64,
 }
@@ -65,7 +93,6 @@ impl<E> Default for Work<E> {
             touched_peers: BTreeSet::new(),
             held: Vec::new(),
             uncommitted: false,
-            relays: Relays::default(),
             relayed: Vec::new(),
             inputs: 0,
         }
@@ -73,9 +100,9 @@ impl<E> Default for Work<E> {
 }
 
 impl<E> Work<E> {
-    /// What waits to be said to a peer was meant for a connection that is over: on the next one it would
-    /// be out of place.
-    fn forget_said(&mut self, peer: Peer) {
+    /// Drops held frames for a peer: they were meant for a connection that has ended, and must not
+    /// be sent on the next one.
+    fn drop_held(&mut self, peer: Peer) {
         self.held.retain(|output| !matches!(output, Output::Transmit(to, _) if *to == peer));
     }
 }
@@ -107,18 +134,33 @@ impl Room {
 }
 
 impl<M: Machine, S: Store> Engine<M, S> {
+    /// Opens the machine from the rows in `store`.
+    pub(crate) fn open(
+        config: M::Config,
+        seed: Seed,
+        store: S,
+        tasks: Tasks,
+        inbox: Inbox<M::Command>,
+        events: &Arc<EventQueue<M::Event>>,
+    ) -> Result<Self, OpenError> {
+        let clock = Clock::start();
+        let machine = M::open(config, seed, clock.now(), store.as_rows())?;
+        let (events, work) = (Arc::clone(events), Work::default());
+        Ok(Self { machine, store, clock, tasks, inbox, events, work })
+    }
+
     /// Runs until asked to stop, or until the store fails.
     pub(crate) fn run(mut self) -> Result<(), StoreError> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut cx = Context::from_waker(&waker);
-        // What the machine wants before its first input, such as connections.
+        // The outputs of opening the machine, such as connections.
         self.drain()?;
-        self.settle()?;
+        self.finish_step()?;
         loop {
-            let stopping = self.stop.load(Ordering::Acquire);
+            let stopping = self.inbox.stop.load(Ordering::Acquire);
             let busy = self.answer(&mut cx) | self.batch(&mut cx)?;
             if stopping {
-                // What was only noted, too.
+                // Makes notes durable, too.
                 self.store.sync()?;
                 self.say_goodbye();
                 return Ok(());
@@ -129,7 +171,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
         }
     }
 
-    /// Handles what waits, makes it durable, and lets out what followed.
+    /// Handles what waits, makes it durable, and then carries out what followed.
     fn batch(&mut self, cx: &mut Context<'_>) -> Result<bool, StoreError> {
         let mut room = Room { inputs: BATCH_INPUTS_MAX, bytes: BATCH_BYTES_MAX };
         if self.machine.poll_timeout().is_some_and(|due| due <= self.clock.now()) {
@@ -144,15 +186,20 @@ impl<M: Machine, S: Store> Engine<M, S> {
             }
         }
         let busy = self.work.inputs > 0;
-        self.settle()?;
+        self.finish_step()?;
         Ok(busy)
     }
 
-    /// Tells the machine of the relays that it asked for, and of whom it had tried to reach.
+    /// Hands the machine the answers to its relay requests and dial probes.
     fn take_answers(&mut self, room: &mut Room) -> Result<bool, StoreError> {
         let relayed = std::mem::take(&mut self.work.relayed);
         let relayed = relayed.into_iter().map(|(peer, port)| Reached::Relayed(peer, port));
-        let tried = self.hub.tried().into_iter().map(|(peer, there)| Reached::Tried(peer, there));
+        let tried = self
+            .tasks
+            .registry
+            .take_tried()
+            .into_iter()
+            .map(|(peer, there)| Reached::Tried(peer, there));
         let answers: Vec<_> = relayed.chain(tried).collect();
         let busy = !answers.is_empty();
         for answer in answers {
@@ -164,7 +211,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
 
     fn take_commands(&mut self, room: &mut Room, cx: &mut Context<'_>) -> Result<bool, StoreError> {
         for taken in 0..TURN_MAX {
-            let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) else {
+            let Poll::Ready(Some(command)) = self.inbox.commands.poll_recv(cx) else {
                 return Ok(taken > 0);
             };
             room.take(0);
@@ -173,7 +220,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
         Ok(true)
     }
 
-    /// Gives the links that wait their turns, as far as there is room.
+    /// Gives each waiting link a turn, as far as there is room.
     fn take_frames(&mut self, room: &mut Room) -> Result<bool, StoreError> {
         let (turns, frames) = self.gather(room);
         if frames.len() > 1 {
@@ -187,22 +234,22 @@ impl<M: Machine, S: Store> Engine<M, S> {
         Ok(busy)
     }
 
-    /// Takes what waits from one link after the other, so that the machine can be told of all of
-    /// it before it is handed the first.
+    /// Takes the waiting frames of one link after the other, so that the machine can prefetch all
+    /// of them before it handles the first.
     fn gather(&self, room: &mut Room) -> (Vec<Turn>, Vec<(Peer, Frame)>) {
         let (mut turns, mut gathered, mut taken) = (Vec::new(), Vec::new(), Vec::new());
         while room.is_left()
-            && let Some(link) = self.hub.next_ready()
+            && let Some(link) = self.tasks.registry.next_ready()
         {
-            let is_new = link.is_new();
+            let is_new = link.mark_known();
             let left = link.take(TURN_MAX.min(room.inputs), &mut taken);
             let frames = taken.len();
             for (frame, size) in taken.drain(..) {
                 room.take(size);
-                gathered.push((link.peer, frame));
+                gathered.push((link.peer(), frame));
             }
             if left == Left::Frames {
-                self.hub.stays_ready(Arc::clone(&link));
+                self.tasks.registry.requeue(Arc::clone(&link));
             }
             turns.push(Turn { link, is_new, frames, left });
         }
@@ -212,37 +259,38 @@ impl<M: Machine, S: Store> Engine<M, S> {
     /// Hands one link's turn to the machine, whose frames come next in `frames`.
     fn take_turn(
         &mut self,
-        Turn { link, is_new, frames: many, left }: Turn,
+        turn: Turn,
         frames: &mut impl Iterator<Item = (Peer, Frame)>,
     ) -> Result<(), StoreError> {
+        let Turn { link, is_new, frames: many, left } = turn;
+        let peer = link.peer();
         if is_new {
-            if self.work.links.insert(link.peer, Arc::clone(&link)).is_some() {
-                self.disconnected(link.peer)?;
+            if self.work.links.insert(peer, Arc::clone(&link)).is_some() {
+                self.disconnected(peer)?;
             }
-            self.work.forget_said(link.peer);
-            // What was said in this batch woke the old link; the new one has to be woken as well.
-            self.work.touched_peers.remove(&link.peer);
-            self.input(Input::Connected(link.peer, link.met_at))?;
+            self.work.drop_held(peer);
+            // Frames of this batch wake the old link; the new one has to be woken as well.
+            self.work.touched_peers.remove(&peer);
+            self.input(Input::Connected(peer, link.met_at()))?;
         }
-        let current =
-            self.work.links.get(&link.peer).is_some_and(|known| Arc::ptr_eq(known, &link));
+        let current = self.work.links.get(&peer).is_some_and(|known| Arc::ptr_eq(known, &link));
         for (peer, frame) in frames.take(many) {
             if current {
                 self.input(Input::Frame(peer, frame))?;
             }
         }
         if left == Left::Ended && current {
-            self.work.links.remove(&link.peer);
-            self.disconnected(link.peer)?;
+            self.work.links.remove(&peer);
+            self.disconnected(peer)?;
         }
         Ok(())
     }
 
     fn disconnected(&mut self, peer: Peer) -> Result<(), StoreError> {
-        self.work.relays.close(&peer);
-        // The machine hears of a relay as it hears frames: while the peer is connected.
+        self.tasks.spawner.close_relays(&peer);
+        // As with frames, the machine is told of a relay only while the peer is connected.
         self.work.relayed.retain(|(of, _)| *of != peer);
-        self.work.forget_said(peer);
+        self.work.drop_held(peer);
         self.input(Input::Disconnected(peer))
     }
 
@@ -252,9 +300,9 @@ impl<M: Machine, S: Store> Engine<M, S> {
         self.drain()
     }
 
-    /// Carries out what the machine wants, as far as it may leave already.
+    /// Carries out the machine's outputs; those that follow a commit are held.
     fn drain(&mut self) -> Result<(), StoreError> {
-        // Nothing concluded from rows that could not be read is carried out.
+        // Nothing derived from rows that could not be read is carried out.
         if let Some(fault) = self.store.fault() {
             return Err(fault);
         }
@@ -262,7 +310,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
             match output {
                 Output::Commit(batch) => {
                     self.store.apply(&batch)?;
-                    self.hub.tally.commits.add(1);
+                    self.tasks.registry.tally().count_commit();
                     self.work.uncommitted = true;
                 }
                 Output::Note(batch) => self.store.apply(&batch)?,
@@ -282,20 +330,19 @@ impl<M: Machine, S: Store> Engine<M, S> {
         Ok(())
     }
 
-    /// Ends a batch: one sync for all its commits, then what they held back.
-    fn settle(&mut self) -> Result<(), StoreError> {
-        self.send();
+    /// Ends a batch: one sync for all its commits, then the held outputs.
+    fn finish_step(&mut self) -> Result<(), StoreError> {
+        self.wake_touched();
         let handled = std::mem::take(&mut self.work.inputs);
-        self.hub.tally.inputs.add(handled);
+        self.tasks.registry.tally().count_inputs(handled);
         if self.work.uncommitted {
             self.store.sync()?;
             self.work.uncommitted = false;
-            self.hub.tally.syncs.add(1);
-            self.hub.tally.inputs_synced.add(handled);
+            self.tasks.registry.tally().count_sync(handled);
             for output in std::mem::take(&mut self.work.held) {
                 self.carry_out(output);
             }
-            self.send();
+            self.wake_touched();
         }
         Ok(())
     }
@@ -304,17 +351,17 @@ impl<M: Machine, S: Store> Engine<M, S> {
         match output {
             Output::Transmit(peer, frame) => {
                 if let Some(link) = self.work.links.get(&peer) {
-                    link.queue(&frame, &self.hub.tally);
+                    link.queue(&frame, self.tasks.registry.tally());
                     if self.work.touched_peers.insert(peer) {
                         self.work.touched.push(Arc::clone(link));
                     }
                 }
             }
-            Output::Connect(peer, addresses) => self.hub.dial(peer, addresses),
-            Output::Disconnect(peer) => self.hub.hang_up(&peer),
+            Output::Connect(peer, addresses) => self.tasks.spawner.dial(peer, addresses),
+            Output::Disconnect(peer) => self.tasks.spawner.hang_up(&peer),
             Output::Event(event) => self.events.push(event),
             Output::Reach(reach) => self.reach(reach),
-            // Applied where they came out; see `drain`.
+            // Applied in `drain`.
             Output::Commit(_) | Output::Note(_) => {}
         }
     }
@@ -323,31 +370,31 @@ impl<M: Machine, S: Store> Engine<M, S> {
         match reach {
             Reach::Relay(peer) => {
                 if self.work.links.contains_key(&peer) {
-                    let port = self.work.relays.open(&self.hub, peer);
+                    let port = self.tasks.spawner.open_relay(peer);
                     self.work.relayed.push((peer, port));
                 }
             }
             Reach::Tunnel { through, at, token } => {
                 if self.work.links.contains_key(&through) {
-                    self.work.relays.tunnel(&self.hub, through, at, token);
+                    self.tasks.spawner.open_tunnel(through, at, token);
                 }
             }
-            Reach::Try(peer, addresses) => self.hub.try_to_reach(peer, addresses),
+            Reach::Try(peer, addresses) => self.tasks.spawner.probe(peer, addresses),
         }
     }
 
-    /// Wakes the tasks of all links with something new.
-    fn send(&mut self) {
+    /// Wakes the tasks of all links with newly queued frames.
+    fn wake_touched(&mut self) {
         self.work.touched_peers.clear();
         for link in self.work.touched.drain(..) {
             link.wake();
         }
     }
 
-    /// Lets the application read rows, all commits in them durable.
+    /// Answers reads of the application; all commits in the rows are durable.
     fn answer(&mut self, cx: &mut Context<'_>) -> bool {
         for answered in 0..TURN_MAX {
-            let Poll::Ready(Some(question)) = self.questions.poll_recv(cx) else {
+            let Poll::Ready(Some(question)) = self.inbox.questions.poll_recv(cx) else {
                 return answered > 0;
             };
             question(&self.store);
@@ -355,7 +402,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
         true
     }
 
-    /// Sleeps until somebody wakes this thread or the machine's time has come.
+    /// Sleeps until another thread wakes this one or the machine's timeout is due.
     fn rest(&self) {
         match self.machine.poll_timeout() {
             Some(due) => thread::park_timeout(due.since(self.clock.now())),
@@ -364,9 +411,9 @@ impl<M: Machine, S: Store> Engine<M, S> {
     }
 
     fn say_goodbye(&self) {
-        self.hub.dial_no_more();
+        self.tasks.spawner.stop_dialling();
         for link in self.work.links.values() {
-            link.queue(&Frame::new(Body::Goodbye(Code::Done)), &self.hub.tally);
+            link.queue(&Frame::new(Body::Goodbye(Code::Done)), self.tasks.registry.tally());
             link.end(Ending::Flushed(Code::Done));
         }
     }
@@ -387,7 +434,7 @@ impl Wake for Unpark {
 
 /// Inputs before a sync: more would make the first wait noticeably longer than its sync takes.
 const BATCH_INPUTS_MAX: usize = 1024;
-/// Bytes of frames before a sync, likewise.
+/// Bytes of frames before a sync, for the same reason.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
-/// Inputs from one source before the next has its turn.
+/// Inputs from one source before the next source's turn.
 const TURN_MAX: usize = 64;

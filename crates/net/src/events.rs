@@ -11,19 +11,21 @@ use tokio::sync::Notify;
 
 use crate::lock::lock;
 
-/// What the machine tells the application, in order. Nothing is lost: while [`EVENTS_MAX`] wait,
-/// the machine takes no more frames from its peers (commands and reads it does take, so that an
-/// application which waits for those can't block itself). Dropping this discards events.
+/// The machine's events for the application, in order.
+///
+/// None is lost: while [`EVENTS_MAX`] wait, the machine takes no more frames from its peers. It
+/// still takes commands and reads, so that an application that waits for those can't block itself.
+/// Dropping this discards events.
 pub struct Events<E>(Arc<EventQueue<E>>);
 
 impl<E> Events<E> {
-    /// The next event; `None` once the driver has stopped and all were taken.
+    /// Returns the next event; `None` once the driver has stopped and all were taken.
     #[expect(clippy::needless_pass_by_ref_mut, reason = "one reader at a time")]
     pub async fn recv(&mut self) -> Option<E> {
         loop {
-            // Created before the look, so that what comes in between wakes it.
+            // Created before the queue is checked, so that an event pushed in between wakes it.
             let news = self.0.news.notified();
-            // Asked before the look as well: nothing is pushed after the close.
+            // Read before the queue is checked as well: nothing is pushed after the close.
             let closed = lock(&self.0.state).closed;
             if let Some(event) = self.0.pop() {
                 return Some(event);
@@ -35,7 +37,7 @@ impl<E> Events<E> {
         }
     }
 
-    /// The next event if there is one now.
+    /// Returns the next event if there is one now.
     #[expect(clippy::needless_pass_by_ref_mut, reason = "one reader at a time")]
     pub fn try_recv(&mut self) -> Option<E> {
         self.0.pop()
@@ -70,7 +72,7 @@ pub(crate) struct EventQueue<E> {
 
 struct State<E> {
     waiting: VecDeque<E>,
-    /// Nobody will ever read them.
+    /// The reader was dropped.
     unread: bool,
     closed: bool,
 }
@@ -87,7 +89,7 @@ impl<E> EventQueue<E> {
     }
 
     /// Names the thread to wake when there is room again.
-    pub(crate) fn wakes(&self, machine: Thread) {
+    pub(crate) fn set_machine(&self, machine: Thread) {
         let _ = self.machine.set(machine);
     }
 

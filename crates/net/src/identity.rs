@@ -1,4 +1,4 @@
-//! The transport keys: with which one a machine proves itself to a peer.
+//! The transport keys by which a driver proves its identity to peers.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 use proto::{Peer, PublicKey};
 use zeroize::Zeroizing;
 
-/// An Ed25519 key that proves to peers who this is.
+/// An Ed25519 key pair that proves an identity to peers.
 #[derive(Clone)]
 pub struct Identity {
     seed: Zeroizing<[u8; 32]>,
@@ -14,13 +14,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The key that `seed` stands for.
+    /// Derives the key from `seed`.
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let public = PublicKey(SigningKey::from_bytes(&seed).verifying_key().to_bytes());
         Self { seed: Zeroizing::new(seed), public }
     }
 
-    /// What peers see: a node's [`NodeId`](proto::NodeId).
+    /// Returns the public key: a node's [`NodeId`](proto::NodeId).
     pub fn public(&self) -> PublicKey {
         self.public
     }
@@ -39,10 +39,10 @@ impl fmt::Debug for Identity {
 
 /// Which key a peer is shown.
 pub enum Keys {
-    /// The same for every peer: a node.
+    /// The same key for every peer: a node.
     One(Identity),
-    /// The seed of one per peer: a device, so that two nodes can't tell it is the same one. It can
-    /// dial but not listen.
+    /// A key per peer, from this seed: a device, so that two nodes can't link its connections. Such
+    /// a side can dial but not listen.
     PerPeer(SeedOf),
 }
 

@@ -14,9 +14,9 @@ use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::time::timeout;
 
 use crate::{
-    hub::Hub,
+    keepalive::{Counts, Keepalive},
     link::{Ending, LANES, Link},
-    pulse::{Counts, Pulse},
+    registry::Registry,
 };
 
 /// The streams of a connection, by number of [`Lane`].
@@ -28,7 +28,7 @@ struct Stream {
     reader: FrameReader,
     /// Taken from the link, not yet by QUIC.
     writing: Bytes,
-    /// The peer will say no more here.
+    /// The peer has finished this stream.
     finished: bool,
 }
 
@@ -70,27 +70,28 @@ impl Stream {
 }
 
 /// Carries frames until the connection ends.
-pub(crate) async fn run(hub: Arc<Hub>, link: Arc<Link>, lanes: Lanes) {
-    let keep_alive = hub.settings.keep_alive;
-    let pulse = link.dialled.then(|| Box::new(Pulse::new(keep_alive, &link.connection)));
-    let mut task = Task { hub, link, lanes, pulse, malformed: 0, frames: Vec::new() };
+pub(crate) async fn run(registry: Arc<Registry>, link: Arc<Link>, lanes: Lanes) {
+    let interval = registry.settings().keep_alive;
+    let keepalive =
+        link.is_dialled().then(|| Box::new(Keepalive::new(interval, link.connection())));
+    let mut task = Task { registry, link, lanes, keepalive, malformed: 0, frames: Vec::new() };
     let ending = poll_fn(|cx| task.poll(cx)).await;
     if let Ending::Flushed(code) | Ending::Now(code) = ending {
         if matches!(ending, Ending::Flushed(_)) {
             let _ = Box::pin(timeout(FLUSH_MAX, task.flush())).await;
         }
-        task.link.connection.close(VarInt::from_u32(code as u32), b"");
+        task.link.connection().close(VarInt::from_u32(code as u32), b"");
     }
-    task.hub.tally.keep(&task.link.connection.stats());
-    task.hub.leave(&task.link);
+    task.registry.tally().keep(&task.link.connection().stats());
+    task.registry.leave(&task.link);
 }
 
 struct Task {
-    hub: Arc<Hub>,
+    registry: Arc<Registry>,
     link: Arc<Link>,
     lanes: Lanes,
     /// On the side that dialled.
-    pulse: Option<Box<Pulse>>,
+    keepalive: Option<Box<Keepalive>>,
     malformed: u32,
     frames: Vec<(Frame, usize)>,
 }
@@ -117,10 +118,10 @@ impl Task {
                 moved |= self.read(number, cx)?;
             }
             if !moved {
-                return self.check_pulse(cx);
+                return self.check_keepalive(cx);
             }
         }
-        // Others have a right to this thread as well.
+        // Other tasks need this thread as well.
         cx.waker().wake_by_ref();
         Ok(())
     }
@@ -133,17 +134,17 @@ impl Task {
                 return Ok(false);
             }
         }
-        // The answer may come before this task goes on.
-        let before = self.pulse.as_ref().map(|_| Counts::of(&self.link.connection));
+        // The answer may come before this task continues.
+        let before = self.keepalive.as_ref().map(|_| Counts::of(self.link.connection()));
         let mut chunks = [std::mem::take(&mut lane.writing)];
         let poll = pin!(lane.send.write_chunks(&mut chunks)).poll(cx);
         let [rest] = chunks;
         lane.writing = rest;
         match poll {
             Poll::Ready(Ok(written)) => {
-                self.link.written(number, written.bytes);
-                if let (Some(pulse), Some(before)) = (&mut self.pulse, before) {
-                    pulse.sent(before);
+                self.link.mark_written(number, written.bytes);
+                if let (Some(keepalive), Some(before)) = (&mut self.keepalive, before) {
+                    keepalive.sent(before);
                 }
                 Ok(true)
             }
@@ -154,7 +155,7 @@ impl Task {
 
     fn read(&mut self, number: usize, cx: &mut Context<'_>) -> Result<bool, Ending> {
         let Some(lane) = self.lanes.0.get_mut(number) else { return Ok(false) };
-        if lane.finished || self.link.is_full() {
+        if lane.finished || self.link.stalls() {
             return Ok(false);
         }
         match pin!(lane.recv.read_chunk(READ_MAX, true)).poll(cx) {
@@ -163,37 +164,36 @@ impl Task {
             Poll::Ready(Err(_)) => return Err(Ending::Lost),
             Poll::Pending => return Ok(false),
         }
-        if let Some(pulse) = &mut self.pulse {
-            pulse.received();
+        if let Some(keepalive) = &mut self.keepalive {
+            keepalive.received();
         }
         if self.lanes.0.iter().all(|lane| lane.finished) {
             return Err(Ending::Flushed(Code::Done));
         }
-        self.cut(number)?;
+        self.split(number)?;
         if !self.frames.is_empty() {
             self.link.put(&mut self.frames);
-            self.hub.is_ready(&self.link);
+            self.registry.mark_ready(&self.link);
             self.frames = Vec::new();
         }
         Ok(true)
     }
 
-    /// Cuts what was read into frames, and answers those that are none.
-    fn cut(&mut self, number: usize) -> Result<(), Ending> {
+    /// Splits what was read into frames, and refuses malformed ones.
+    fn split(&mut self, number: usize) -> Result<(), Ending> {
         let Some(lane) = self.lanes.0.get_mut(number) else { return Ok(()) };
-        let tally = &self.hub.tally;
+        let tally = self.registry.tally();
         loop {
             let (code, request) = match lane.reader.next_frame() {
                 Ok(None) => return Ok(()),
                 Ok(Some((frame, size))) => {
-                    tally.frames_in.add(1);
-                    tally.bytes_in.add(size as u64);
+                    tally.count_frame_in(size);
                     self.frames.push((frame, size));
                     continue;
                 }
                 Err(DecodeError::UnknownFrame(request)) => (Code::UnknownFrame, request),
                 Err(DecodeError::TooLarge) => {
-                    tally.malformed_frames.add(1);
+                    tally.count_malformed_frame();
                     self.link.queue(&Frame::new(Body::Goodbye(Code::Malformed)), tally);
                     return Err(Ending::Flushed(Code::Malformed));
                 }
@@ -205,7 +205,7 @@ impl Task {
                     | DecodeError::Version,
                 ) => (Code::Malformed, 0),
             };
-            tally.malformed_frames.add(1);
+            tally.count_malformed_frame();
             self.malformed = self.malformed.saturating_add(1);
             if self.malformed > MALFORMED_MAX {
                 self.link.queue(&Frame::new(Body::Goodbye(Code::Malformed)), tally);
@@ -216,18 +216,18 @@ impl Task {
         }
     }
 
-    fn check_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
-        let Some(pulse) = &mut self.pulse else { return Ok(()) };
-        match pulse.poll_gone(cx, &self.link.connection) {
+    fn check_keepalive(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        let Some(keepalive) = &mut self.keepalive else { return Ok(()) };
+        match keepalive.poll_gone(cx, self.link.connection()) {
             Poll::Ready(()) => Err(Ending::Now(Code::Done)),
             Poll::Pending => Ok(()),
         }
     }
 
-    /// Writes what waits and sees it acknowledged.
+    /// Writes what waits, until it is acknowledged.
     async fn flush(&mut self) -> Option<()> {
         poll_fn(|cx| {
-            // Room may come from QUIC or from nowhere, so only its wakers matter here.
+            // Only QUIC makes room, so only its wakers matter here.
             for number in 0..LANES {
                 loop {
                     match self.write(number, cx) {
@@ -256,9 +256,9 @@ const _: () = assert!(
 );
 /// How much is read at once.
 const READ_MAX: usize = 64 * 1024;
-/// Rounds before other tasks have their turn.
+/// Rounds before other tasks get their turn.
 const ROUNDS_MAX: usize = 32;
-/// A peer that keeps sending frames which are none is let go.
+/// Malformed frames after which the connection is closed.
 const MALFORMED_MAX: u32 = 16;
 /// How long a last frame may take.
 const FLUSH_MAX: Duration = Duration::from_secs(2);

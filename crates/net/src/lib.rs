@@ -26,27 +26,32 @@
 #![allow(clippy::disallowed_types, reason = "sockets belong to the driver")]
 
 mod accept;
+mod address;
+mod admission;
 mod clock;
 mod counters;
 mod dial;
 mod driver;
 mod endpoint;
 mod engine;
+mod error;
 mod events;
-mod hub;
 mod identity;
+mod keepalive;
 mod lanes;
 mod link;
 mod lock;
-mod pulse;
+mod registry;
 mod relay;
 mod settings;
+mod spawner;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 pub use counters::Counters;
-pub use driver::{Driver, DriverError, Meter, Reader, Running, StartError};
+pub use driver::{Driver, Meter, Reader, Running};
+pub use error::{DriverError, StartError};
 pub use events::Events;
 pub use identity::{Identity, Keys};
 pub use settings::Settings;

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use proto::{Code, Frame, Lane, Peer, limits, write_frame};
@@ -18,13 +18,12 @@ use crate::{counters::Tally, lock::lock};
 /// The queues between the machine and one connection.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) peer: Peer,
-    pub(crate) connection: quinn::Connection,
+    peer: Peer,
+    connection: quinn::Connection,
     /// This side dialled.
-    pub(crate) dialled: bool,
-    /// Where the handshake was answered; nothing behind a relay. Later it may be elsewhere.
-    pub(crate) met_at: Option<SocketAddr>,
-    pub(crate) opened: Instant,
+    dialled: bool,
+    met_at: Option<SocketAddr>,
+    opened: Instant,
     known: AtomicBool,
     /// Another connection of the same peer had to yield to this one.
     prevailed: AtomicBool,
@@ -40,7 +39,7 @@ struct State {
     ending: Option<Ending>,
     /// The task has ended; nothing follows what is in the inbox.
     ended: bool,
-    /// In the hub's list of links that the machine should look at.
+    /// In the registry's queue of links that the machine should serve.
     ready: bool,
     /// The task waits for room in the inbox.
     stalled: bool,
@@ -78,7 +77,21 @@ pub(crate) enum Left {
 }
 
 impl Link {
-    pub(crate) fn new(
+    /// The link of a connection that this side has dialled at this address.
+    pub(crate) fn dialled(peer: Peer, connection: quinn::Connection, at: SocketAddr) -> Arc<Self> {
+        Self::new(peer, connection, true, Some(at))
+    }
+
+    /// The link of a connection that the peer has dialled; see [`Self::met_at`].
+    pub(crate) fn accepted(
+        peer: Peer,
+        connection: quinn::Connection,
+        met_at: Option<SocketAddr>,
+    ) -> Arc<Self> {
+        Self::new(peer, connection, false, met_at)
+    }
+
+    fn new(
         peer: Peer,
         connection: quinn::Connection,
         dialled: bool,
@@ -96,18 +109,42 @@ impl Link {
         })
     }
 
-    /// Tells whether the machine sees this link for the first time.
-    pub(crate) fn is_new(&self) -> bool {
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    pub(crate) fn connection(&self) -> &quinn::Connection {
+        &self.connection
+    }
+
+    /// Returns whether this side has dialled.
+    pub(crate) fn is_dialled(&self) -> bool {
+        self.dialled
+    }
+
+    /// Returns where the handshake was answered, or `None` behind a relay. The peer may move later.
+    pub(crate) fn met_at(&self) -> Option<SocketAddr> {
+        self.met_at
+    }
+
+    /// Returns how long ago the connection was opened.
+    pub(crate) fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// Notes that the machine knows this link. Returns true the first time.
+    pub(crate) fn mark_known(&self) -> bool {
         !self.known.swap(true, Relaxed)
     }
 
-    /// Tells whether another connection of the same peer is to yield to this one: the first one is.
-    pub(crate) fn prevails(&self) -> bool {
+    /// Notes that another connection of the same peer yields to this one. Returns true the first
+    /// time.
+    pub(crate) fn mark_prevailed(&self) -> bool {
         !self.prevailed.swap(true, Relaxed)
     }
 
-    /// Queues a frame for the peer. If too much waits already it is dropped, and the connection
-    /// with it: whoever is behind resumes from its cursors on the next one.
+    /// Queues a frame for the peer. If too much waits already, drops the frame and the connection;
+    /// the peer resumes from its cursors on the next one.
     pub(crate) fn queue(&self, frame: &Frame, tally: &Tally) {
         let lane = frame.lane();
         let mut state = lock(&self.state);
@@ -120,15 +157,14 @@ impl Link {
         let length = outbox.bytes.len().saturating_sub(before);
         let pending = outbox.pending.saturating_add(length);
         if pending > outbox_max(lane) {
-            tally.dropped_frames.add(1);
+            tally.count_dropped_frame();
             state.outbox = Default::default();
             drop(state);
             self.end(Ending::Now(Code::Busy));
             return;
         }
         outbox.pending = pending;
-        tally.frames_out.add(1);
-        tally.bytes_out.add(length as u64);
+        tally.count_frame_out(length);
     }
 
     /// Wakes the connection's task to send what was queued.
@@ -172,14 +208,14 @@ impl Link {
         left
     }
 
-    /// Tells whether the link must now be put in the hub's list.
-    pub(crate) fn becomes_ready(&self) -> bool {
+    /// Notes that the machine should serve this link. Returns true unless that was noted before.
+    pub(crate) fn mark_ready(&self) -> bool {
         !std::mem::replace(&mut lock(&self.state).ready, true)
     }
 
     // What follows is for the connection's task.
 
-    /// Leaves a waker, before the task looks for work. Returns how it is to end, if it is.
+    /// Leaves a waker, before the task looks for work. Returns how the task must end, if it must.
     pub(crate) fn register(&self, waker: &Waker) -> Option<Ending> {
         let mut state = lock(&self.state);
         if !state.task.as_ref().is_some_and(|task| task.will_wake(waker)) {
@@ -198,16 +234,16 @@ impl Link {
             .unwrap_or_default()
     }
 
-    /// QUIC has taken `written` bytes of a lane.
-    pub(crate) fn written(&self, lane: usize, written: usize) {
+    /// Notes that QUIC has taken `written` bytes of a lane.
+    pub(crate) fn mark_written(&self, lane: usize, written: usize) {
         if let Some(outbox) = lock(&self.state).outbox.get_mut(lane) {
             outbox.pending = outbox.pending.saturating_sub(written);
         }
     }
 
-    /// Tells whether the machine is so far behind that no more should be read from this peer. If
-    /// so, the task is woken when it has caught up.
-    pub(crate) fn is_full(&self) -> bool {
+    /// Returns whether the machine is so far behind that no more should be read from this peer. If
+    /// so, the task is woken when the machine has caught up.
+    pub(crate) fn stalls(&self) -> bool {
         let mut state = lock(&self.state);
         state.stalled =
             state.inbox.len() >= INBOX_FRAMES_MAX || state.inbox_bytes >= INBOX_BYTES_MAX;
@@ -222,8 +258,8 @@ impl Link {
         state.inbox.extend(frames.drain(..));
     }
 
-    /// The task has ended.
-    pub(crate) fn ended(&self) {
+    /// Notes that the task has ended.
+    pub(crate) fn mark_ended(&self) {
         let mut state = lock(&self.state);
         state.ended = true;
         state.outbox = Default::default();
@@ -231,8 +267,8 @@ impl Link {
     }
 }
 
-/// Bytes that may wait on a lane. Frames aren't counted: encoded one behind the other, many small
-/// ones cost no more than a few large ones.
+/// Returns how many bytes may wait on a lane. Frames aren't counted: they are encoded one behind
+/// the other, so many small ones cost no more than a few large ones.
 ///
 /// On the messages lane a node delivers up to a window of envelopes per log before it waits, and a
 /// device that comes online may send its whole outbox, so it takes a full window of the largest

@@ -1,71 +1,73 @@
-//! Being reached where nobody can dial: a relay opens a port for a peer and passes packets on, the
-//! peer keeps a tunnel to that port. Specified in `spec/transport.md`, section 7.
+//! Relaying for nodes that cannot be dialled: a relay opens a port for a node and forwards packets,
+//! and the node keeps a tunnel to that port. Specified in `spec/transport.md`, section 7.
 //!
 //! ```text
 //!  client ──QUIC──▶ port ══header + QUIC══▶ tunnel ──QUIC──▶ endpoint
-//!                  (relay)                  └────── one machine ─────┘
+//!                  (relay)                  └────── one host ───────┘
 //! ```
 //!
-//! Whoever dials the port finds the key of the peer behind it: QUIC goes from end to end, and
-//! neither end knows that something is in between. The relay sees packets, not what is in them.
+//! A client that dials the port meets the key of the node behind it: QUIC is end to end, and
+//! neither end knows of the relay. The relay sees packets, not their content.
 
 mod bucket;
 mod header;
 mod port;
 mod recent;
 mod reservation;
+mod task;
 mod tunnel;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use proto::{Peer, RelayPort, RelayToken};
-use tokio::task::JoinHandle;
 
-use crate::hub::Hub;
+use crate::{admission::AdmissionLimiter, registry::Registry};
 
-pub(crate) use header::plain;
-pub(crate) use tunnel::CLIENTS_MAX;
+use self::task::Task;
 
-/// What one machine has open, for as long as it is connected to the peer.
+pub(crate) use self::tunnel::TunnelEnds;
+
+/// The ports and tunnels of one driver, each open as long as the connection to its peer.
 #[derive(Debug, Default)]
 pub(crate) struct Relays {
     ports: BTreeMap<Peer, (RelayPort, Task)>,
-    tunnels: BTreeMap<Peer, (tunnel::Ends, Task)>,
+    tunnels: BTreeMap<Peer, (TunnelEnds, Task)>,
 }
 
 impl Relays {
-    /// Opens a port through which `peer` is reached, unless it has one.
-    pub(crate) fn open(&mut self, hub: &Arc<Hub>, peer: Peer) -> Option<RelayPort> {
+    /// Opens a port through which `peer` is reached, unless it has one, on the IP of each listening
+    /// socket. Call within a tokio runtime.
+    pub(crate) fn open(
+        &mut self,
+        registry: &Arc<Registry>,
+        peer: Peer,
+        listening: &[SocketAddr],
+    ) -> Option<RelayPort> {
         if let Some((port, _)) = self.ports.get(&peer) {
             return Some(*port);
         }
-        if self.ports.len() >= hub.settings.relays_max {
+        if self.ports.len() >= registry.settings().relays_max {
             return None;
         }
         let mut token = RelayToken([0; 16]);
         getrandom::fill(&mut token.0).ok()?;
-        let _runtime = hub.runtime.enter();
-        let (number, sockets) = port::bind(&hub.endpoints.addresses())
+        let (number, sockets) = port::bind(listening)
             .inspect_err(|error| tracing::warn!(%error, "no port for a relay"))
             .ok()?;
-        let task = Task(tokio::spawn(port::serve(Arc::clone(hub), sockets, token)));
+        let task = Task::spawn(port::serve(Arc::clone(registry), sockets, token));
         let port = RelayPort { port: number, token };
         self.ports.insert(peer, (port, task));
         Some(port)
     }
 
-    /// Has this machine reached through the port that `through` opened.
+    /// Opens a tunnel, replacing another one through the same peer. Call within a tokio runtime.
     pub(crate) fn tunnel(
         &mut self,
-        hub: &Arc<Hub>,
-        through: Peer,
-        at: SocketAddr,
-        token: RelayToken,
+        registry: &Arc<Registry>,
+        limiter: &Arc<AdmissionLimiter>,
+        ends: TunnelEnds,
     ) {
-        let Some(listening) = hub.endpoints.addresses().first().copied() else {
-            return tracing::warn!("a tunnel to where nothing listens");
-        };
-        let ends = tunnel::Ends { through, at, token, own: tunnel::own(listening) };
+        let through = ends.through();
         if self.tunnels.get(&through).is_some_and(|(known, _)| *known == ends) {
             return;
         }
@@ -73,18 +75,21 @@ impl Relays {
         if self.tunnels.len() >= TUNNELS_MAX {
             return tracing::warn!("too many tunnels");
         }
-        let task = Task(hub.runtime.spawn(tunnel::keep(Arc::clone(hub), ends)));
+        let task = Task::spawn(tunnel::keep(Arc::clone(registry), Arc::clone(limiter), ends));
         self.tunnels.insert(through, (ends, task));
     }
 
-    /// The connection to `peer` is gone, and with it what was open for it or through it.
+    /// Closes the port and the tunnel that depend on the connection to `peer`.
     pub(crate) fn close(&mut self, peer: &Peer) {
         self.ports.remove(peer);
         self.tunnels.remove(peer);
     }
 }
 
-/// The header, for tests that are a relay or a node themselves.
+/// Tunnels of one driver: two relays, and a third while one of them changes.
+const TUNNELS_MAX: usize = 3;
+
+/// The header, for tests that act as a relay or a node themselves.
 #[cfg(test)]
 pub(crate) mod testing {
     use std::net::SocketAddr;
@@ -99,16 +104,3 @@ pub(crate) mod testing {
         packet
     }
 }
-
-/// A task that ends when this is dropped.
-#[derive(Debug)]
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Tunnels of one machine: two relays, and a third while one of them changes.
-const TUNNELS_MAX: usize = 3;

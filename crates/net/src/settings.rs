@@ -1,5 +1,5 @@
-//! What the person who runs the driver may choose. What every member of the network keeps is in
-//! [`proto::limits`].
+//! What the operator of the driver may configure. Limits that every member of the network must keep
+//! are in [`proto::limits`].
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,17 +7,17 @@ use proto::limits;
 
 use crate::Keys;
 
-/// How a driver meets its peers. Start from [`Settings::new`].
+/// The settings of a driver. Start from [`Settings::new`].
 #[derive(Debug)]
 pub struct Settings {
-    /// With which key.
+    /// The key that peers are shown.
     pub keys: Keys,
     /// Where to accept connections; `None` to dial only.
     pub listen: Option<Vec<SocketAddr>>,
-    /// How often the side that dialled says that it is still there. 25 s: home routers forget a
-    /// UDP flow after 30 s, and 25 s costs less than 300 bytes a minute.
+    /// The keep-alive interval of the side that dialled. 25 s: home routers forget a UDP flow after
+    /// 30 s, and 25 s costs less than 300 bytes a minute.
     pub keep_alive: Duration,
-    /// When a silent peer is given up. 80 s: three lost keep-alives.
+    /// The idle timeout of a connection. 80 s: three lost keep-alives.
     pub idle_timeout: Duration,
     /// Accepted connections at the same time. 20,000: at about 32 KB each, 0.64 GB.
     pub connections_max: usize,
@@ -26,13 +26,13 @@ pub struct Settings {
     pub connections_per_ip_max: usize,
     /// Handshakes accepted per second.
     pub handshakes_per_s_max: u32,
-    /// Ports open at the same time for peers that can't be dialled. 64: with 1 MiB/s each, they
-    /// take at most half of a gigabit line; and two files each at most.
+    /// Relay ports open at the same time. 64: at 1 MiB/s each, they take at most half of a gigabit
+    /// line; and at most two files each.
     pub relays_max: usize,
 }
 
 impl Settings {
-    /// The defaults, for a side that only dials.
+    /// Returns the defaults, for a side that only dials.
     pub fn new(keys: Keys) -> Self {
         Self {
             keys,

@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 
 use crate::Identity;
 
-/// What a side that accepts connections shows and asks for.
+/// Returns the TLS configuration of a side that accepts connections.
 pub(crate) fn server(identity: &Identity) -> Result<QuicServerConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(Verifier { expected: None, provider: Arc::clone(&provider) });
@@ -35,13 +35,13 @@ pub(crate) fn server(identity: &Identity) -> Result<QuicServerConfig, Error> {
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(identity)?)));
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // A handshake is one round trip anyway; tickets would cost bytes, memory and linkability.
+    // A full handshake is one round trip; tickets would cost bytes, memory and linkability.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     QuicServerConfig::try_from(config).map_err(|error| Error::General(error.to_string()))
 }
 
-/// What a side that dials shows, and whom it expects.
+/// Returns the TLS configuration of a side that dials `expected`.
 pub(crate) fn client(identity: &Identity, expected: Peer) -> Result<QuicClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(Verifier { expected: Some(expected), provider: Arc::clone(&provider) });
@@ -58,14 +58,14 @@ pub(crate) fn client(identity: &Identity, expected: Peer) -> Result<QuicClientCo
     QuicClientConfig::try_from(config).map_err(|error| Error::General(error.to_string()))
 }
 
-/// Who is at the other end of an established connection.
+/// Returns the key of the peer of an established connection.
 pub(crate) fn peer_of(connection: &quinn::Connection) -> Option<Peer> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     public_key(chain.first()?)
 }
 
-/// Accepts one raw Ed25519 key: the expected one, or any whose owner proves to hold it.
+/// Accepts one raw Ed25519 key: the expected one, or any that the peer proves to hold.
 #[derive(Debug)]
 struct Verifier {
     expected: Option<Peer>,
@@ -97,6 +97,37 @@ impl Verifier {
     }
 }
 
+/// The methods that [`ServerCertVerifier`] and [`ClientCertVerifier`] have in common.
+macro_rules! signature_methods {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _cert: &CertificateDer<'_>,
+            _dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(PeerIncompatible::Tls12NotOffered.into())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.check_signature(message, cert, dss)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ED25519]
+        }
+
+        fn requires_raw_public_keys(&self) -> bool {
+            true
+        }
+    };
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -109,31 +140,7 @@ impl ServerCertVerifier for Verifier {
         self.check(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.check_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    signature_methods!();
 }
 
 impl ClientCertVerifier for Verifier {
@@ -150,34 +157,10 @@ impl ClientCertVerifier for Verifier {
         self.check(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.check_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    signature_methods!();
 }
 
-/// The identity as rustls takes it: the raw key in place of a certificate.
+/// Returns the identity for rustls: the raw key in place of a certificate.
 fn certified(identity: &Identity) -> Result<Arc<CertifiedKey>, Error> {
     let mut private = Zeroizing::new([0; PKCS8_PREFIX.len() + 32]);
     let (prefix, seed) = private.split_at_mut(PKCS8_PREFIX.len());

@@ -1,28 +1,28 @@
-//! The header between a relay and whom it relays for: on whose behalf a packet travels, or to whom.
-//! Drawn in `spec/transport.md`, section 7.
+//! The header of packets between a relay and the node behind it: it names the client that has sent
+//! the packet, or that the packet is for. Drawn in `spec/transport.md`, section 7.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proto::RelayToken;
 
-/// What a packet is to somebody who knows `token`.
+/// A packet, as read by a receiver that knows the token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received<'a> {
-    /// It has no header: a packet of somebody who knows of no relay.
+    /// No header: a client's own packet.
     Plain,
-    /// The sender's address can be reached, and that is all.
+    /// A keep-alive, which only refreshes the sender's address.
     KeepAlive,
-    /// A packet of this client's, or for it.
+    /// A packet from this client, or for it.
     Of(SocketAddr, &'a [u8]),
-    /// Another token, or not what a header may be.
-    Nonsense,
+    /// Another token, or a malformed header.
+    Invalid,
 }
 
 /// Reads the header, if there is one.
 pub(super) fn read<'a>(packet: &'a [u8], token: &RelayToken) -> Received<'a> {
     match packet.strip_prefix(&MARK) {
         None => Received::Plain,
-        Some(rest) => read_rest(rest, token).unwrap_or(Received::Nonsense),
+        Some(rest) => read_rest(rest, token).unwrap_or(Received::Invalid),
     }
 }
 
@@ -31,9 +31,9 @@ fn read_rest<'a>(rest: &'a [u8], token: &RelayToken) -> Option<Received<'a>> {
     let (family, rest) = rest.split_first()?;
     let (ip, rest) = rest.split_first_chunk::<16>()?;
     let (port, inner) = rest.split_first_chunk::<2>()?;
-    // As quickly for any token, so that none can be guessed byte by byte.
+    // In constant time, so that the token cannot be guessed byte by byte.
     let differs = shown.iter().zip(&token.0).fold(0, |differs, (a, b)| differs | (a ^ b));
-    // A header within a header would have one relay send to another.
+    // A header within a header would make one relay send to another.
     if differs != 0 || inner.len() > INNER_MAX || inner.starts_with(&MARK) {
         return None;
     }
@@ -52,7 +52,7 @@ fn read_rest<'a>(rest: &'a [u8], token: &RelayToken) -> Option<Received<'a>> {
     (!inner.is_empty()).then_some(Received::Of(client, inner))
 }
 
-/// Puts a header in front of `inner`, in place of what is in `packet`.
+/// Replaces `packet` by `inner` with a header in front.
 pub(super) fn write(token: &RelayToken, client: SocketAddr, inner: &[u8], packet: &mut Vec<u8>) {
     let (family, ip) = match client.ip().to_canonical() {
         IpAddr::V4(ip) => (IPV4, in_sixteen(ip)),
@@ -67,7 +67,7 @@ pub(super) fn write(token: &RelayToken, client: SocketAddr, inner: &[u8], packet
     packet.extend(inner);
 }
 
-/// The packet that says nothing but where its sender is.
+/// Returns the packet that only refreshes the sender's address.
 pub(crate) fn keep_alive(token: &RelayToken) -> Vec<u8> {
     let mut packet = Vec::new();
     write(token, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), &[], &mut packet);
@@ -77,18 +77,13 @@ pub(crate) fn keep_alive(token: &RelayToken) -> Vec<u8> {
     packet
 }
 
-/// An address as headers and tables have it: without zone, and IPv4 as such.
-pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
 fn in_sixteen(ip: Ipv4Addr) -> [u8; 16] {
     let [a, b, c, d] = ip.octets();
     [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
-/// Begins a header, with its version. A QUIC packet has the bit 0x40 of its first byte set, or in
-/// its next four a connection id that its receiver has drawn.
+/// The start of a header, with its version. A QUIC packet has the bit 0x40 of its first byte set,
+/// or a connection id that its receiver has drawn in its next four bytes.
 const MARK: [u8; 5] = *b"\0skr\x01";
 const NOBODY: u8 = 0;
 const IPV4: u8 = 4;
@@ -105,6 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::address::canonical;
 
     const TOKEN: RelayToken = RelayToken([7; 16]);
 
@@ -125,12 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_be_is_read() {
+    fn malformed_packets_are_not_read() {
         let good = written("192.0.2.1:9", &[0x40]);
         let other = RelayToken([8; 16]);
-        assert_eq!(read(&good, &other), Received::Nonsense, "another token");
+        assert_eq!(read(&good, &other), Received::Invalid, "another token");
         assert_eq!(read(&keep_alive(&TOKEN), &TOKEN), Received::KeepAlive);
-        assert_eq!(read(&keep_alive(&TOKEN), &other), Received::Nonsense);
+        assert_eq!(read(&keep_alive(&TOKEN), &other), Received::Invalid);
         assert_eq!(read(b"\x40skr\x01", &TOKEN), Received::Plain);
         let mapped = [&good[..21], &[6], &[0; 10], &[255, 255, 192, 0, 2, 1], &good[38..]].concat();
         for (what, packet) in [
@@ -138,12 +134,12 @@ mod tests {
             ("nothing inside", good[..40].to_vec()),
             ("a header inside", written("192.0.2.1:9", &good)),
             ("too much inside", written("192.0.2.1:9", &[0x40; INNER_MAX + 1])),
-            ("a packet for nobody", [keep_alive(&TOKEN), vec![0x40]].concat()),
+            ("a packet for no client", [keep_alive(&TOKEN), vec![0x40]].concat()),
             ("an unknown family", [&good[..21], &[5], &good[22..]].concat()),
             ("a long IPv4 address", [&good[..37], &[1], &good[38..]].concat()),
             ("IPv4 written as IPv6", mapped),
         ] {
-            assert_eq!(read(&packet, &TOKEN), Received::Nonsense, "{what}");
+            assert_eq!(read(&packet, &TOKEN), Received::Invalid, "{what}");
         }
     }
 
@@ -158,7 +154,7 @@ mod tests {
             let client = SocketAddr::new(ip, port);
             let mut packet = Vec::new();
             write(&TOKEN, client, &inner, &mut packet);
-            prop_assert_eq!(read(&packet, &TOKEN), Received::Of(plain(client), &inner));
+            prop_assert_eq!(read(&packet, &TOKEN), Received::Of(canonical(client), &inner));
         }
 
         #[test]

@@ -15,9 +15,9 @@ use tokio::{
 
 use super::{
     header::{HEADER, INNER_MAX},
-    reservation::{Course, Place, Reservation},
+    reservation::{Action, Reservation, Source},
 };
-use crate::{hub::Hub, lock::lock};
+use crate::{lock::lock, registry::Registry};
 
 /// Binds one port number on the IP of each listening socket, within a tokio runtime.
 pub(super) fn bind(listening: &[SocketAddr]) -> io::Result<(u16, Vec<UdpSocket>)> {
@@ -50,9 +50,9 @@ fn bind_once(listening: &[SocketAddr]) -> io::Result<(u16, Vec<UdpSocket>)> {
 }
 
 /// Relays until dropped.
-pub(super) async fn serve(hub: Arc<Hub>, sockets: Vec<UdpSocket>, token: RelayToken) {
+pub(super) async fn serve(registry: Arc<Registry>, sockets: Vec<UdpSocket>, token: RelayToken) {
     let reservation = Mutex::new(Reservation::new(token, Instant::now()));
-    let port = Arc::new(Port { hub, sockets, reservation });
+    let port = Arc::new(Port { registry, sockets, reservation });
     let mut pumps = JoinSet::new();
     for socket in 0..port.sockets.len() {
         pumps.spawn(Arc::clone(&port).pump(socket));
@@ -61,47 +61,47 @@ pub(super) async fn serve(hub: Arc<Hub>, sockets: Vec<UdpSocket>, token: RelayTo
 }
 
 struct Port {
-    hub: Arc<Hub>,
+    registry: Arc<Registry>,
     sockets: Vec<UdpSocket>,
     reservation: Mutex<Reservation>,
 }
 
 impl Port {
-    /// Sends on what comes to one socket: a packet at a time, so that whatever comes too fast waits
-    /// in the system's buffer and is dropped there.
+    /// Forwards what arrives at one socket, a packet at a time: packets that arrive too fast wait
+    /// in the system's buffer and are dropped there.
     async fn pump(self: Arc<Self>, number: usize) {
         let Some(socket) = self.sockets.get(number) else { return };
         let (mut packet, mut wrapped) = (vec![0; PACKET_MAX], Vec::new());
         loop {
             let Ok((length, address)) = socket.recv_from(&mut packet).await else {
-                // Told of an earlier packet that did not arrive.
+                // The system reports an earlier packet that did not arrive.
                 yield_now().await;
                 continue;
             };
-            let from = Place { socket: number, address };
+            let from = Source::new(number, address);
             let packet = packet.get(..length).unwrap_or_default();
             let now = Instant::now();
-            let course = lock(&self.reservation).route(from, packet, now, &mut wrapped);
-            self.carry_out(course).await;
+            let action = lock(&self.reservation).route(from, packet, now, &mut wrapped);
+            self.carry_out(action).await;
         }
     }
 
-    async fn carry_out(&self, course: Course<'_>) {
-        let tally = &self.hub.tally;
-        let Course::To(place, bytes) = course else {
-            tally.dropped_datagrams.add(u64::from(course == Course::Dropped));
-            return;
+    async fn carry_out(&self, action: Action<'_>) {
+        let tally = self.registry.tally();
+        let (to, bytes) = match action {
+            Action::Forward(to, bytes) => (to, bytes),
+            Action::Consumed => return,
+            Action::Dropped => return tally.count_dropped_datagram(),
         };
-        let Some(socket) = self.sockets.get(place.socket) else { return };
-        if socket.send_to(bytes, place.address).await.is_ok() {
-            tally.relayed_datagrams.add(1);
-            tally.relayed_bytes.add(bytes.len() as u64);
+        let Some(socket) = self.sockets.get(to.socket()) else { return };
+        if socket.send_to(bytes, to.address()).await.is_ok() {
+            tally.count_relayed_datagram(bytes.len());
         } else {
-            tally.dropped_datagrams.add(1);
+            tally.count_dropped_datagram();
         }
     }
 }
 
 const ATTEMPTS: usize = 8;
-/// Whatever is longer shows, and is dropped.
+/// One byte more than the longest valid packet, so that longer ones show and are dropped.
 pub(super) const PACKET_MAX: usize = HEADER + INNER_MAX + 1;

@@ -1,4 +1,4 @@
-//! Addresses that were heard of lately: a bounded number, of which the least recent gives way.
+//! A bounded map of recently seen addresses; the least recently seen is evicted.
 
 use std::{
     collections::BTreeMap,
@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What is known of each address.
+/// The values of recently seen addresses.
 #[derive(Debug)]
 pub(super) struct Recent<V> {
     entries: BTreeMap<SocketAddr, Entry<V>>,
-    /// The addresses by when they were last heard of.
+    /// The addresses by when they were last seen.
     order: BTreeMap<u64, SocketAddr>,
     /// Grows by one each time.
     turn: u64,
@@ -21,30 +21,30 @@ pub(super) struct Recent<V> {
 #[derive(Debug)]
 struct Entry<V> {
     turn: u64,
-    heard: Instant,
+    seen: Instant,
     value: V,
 }
 
 impl<V> Recent<V> {
-    /// Of at most `max` addresses, each forgotten after `age_max` of silence.
+    /// Holds at most `max` addresses, each for at most `age_max` after it was last seen.
     pub(super) fn new(max: usize, age_max: Duration) -> Self {
         Self { entries: BTreeMap::new(), order: BTreeMap::new(), turn: 0, max, age_max }
     }
 
-    /// Hears of an address. It is now the most recent; if it is not known, nothing changes.
-    pub(super) fn hear(&mut self, address: SocketAddr, now: Instant) -> Option<&mut V> {
+    /// Marks a known address as the most recently seen, and returns its value.
+    pub(super) fn touch(&mut self, address: SocketAddr, now: Instant) -> Option<&mut V> {
         self.expire(now);
         let entry = self.entries.get_mut(&address)?;
         self.order.remove(&entry.turn);
         self.turn = self.turn.saturating_add(1);
         self.order.insert(self.turn, address);
-        (entry.turn, entry.heard) = (self.turn, now);
+        (entry.turn, entry.seen) = (self.turn, now);
         Some(&mut entry.value)
     }
 
-    /// Hears of an address for the first time.
+    /// Inserts an address as the most recently seen.
     pub(super) fn insert(&mut self, address: SocketAddr, value: V, now: Instant) {
-        self.forget(&address);
+        self.remove(&address);
         while self.entries.len() >= self.max
             && let Some((_, oldest)) = self.order.pop_first()
         {
@@ -52,28 +52,28 @@ impl<V> Recent<V> {
         }
         self.turn = self.turn.saturating_add(1);
         self.order.insert(self.turn, address);
-        self.entries.insert(address, Entry { turn: self.turn, heard: now, value });
+        self.entries.insert(address, Entry { turn: self.turn, seen: now, value });
     }
 
-    /// Looks up an address that is known; it becomes no more recent.
+    /// Returns the value of a known address, without marking it as seen.
     pub(super) fn get(&mut self, address: &SocketAddr, now: Instant) -> Option<&mut V> {
         self.expire(now);
         self.entries.get_mut(address).map(|entry| &mut entry.value)
     }
 
-    /// Forgets those that were silent for too long.
+    /// Removes the addresses that were not seen for too long.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some(oldest) = self.order.first_entry()
             && self
                 .entries
                 .get(oldest.get())
-                .is_none_or(|entry| now.saturating_duration_since(entry.heard) >= self.age_max)
+                .is_none_or(|entry| now.saturating_duration_since(entry.seen) >= self.age_max)
         {
             self.entries.remove(&oldest.remove());
         }
     }
 
-    fn forget(&mut self, address: &SocketAddr) {
+    fn remove(&mut self, address: &SocketAddr) {
         if let Some(entry) = self.entries.remove(address) {
             self.order.remove(&entry.turn);
         }
@@ -93,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recent_gives_way() {
+    fn the_least_recent_is_evicted() {
         let (mut recent, now) = (Recent::new(3, Duration::from_secs(60)), Instant::now());
         for port in [1, 2, 3] {
             recent.insert(address(port), port, now);
         }
-        assert_eq!(recent.hear(address(1), now), Some(&mut 1));
-        assert_eq!(recent.hear(address(7), now), None);
-        assert!(recent.get(&address(2), now).is_some(), "a look makes nothing recent");
+        assert_eq!(recent.touch(address(1), now), Some(&mut 1));
+        assert_eq!(recent.touch(address(7), now), None);
+        assert!(recent.get(&address(2), now).is_some(), "get makes nothing recent");
         recent.insert(address(4), 4, now);
         assert_eq!(known(&mut recent, now), [1, 3, 4]);
         recent.insert(address(3), 3, now);
@@ -110,15 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn who_is_silent_is_forgotten() {
+    fn silent_addresses_are_removed() {
         let (mut recent, start) = (Recent::new(3, Duration::from_secs(60)), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         recent.insert(address(1), 1, at(0));
         recent.insert(address(2), 2, at(1));
-        recent.hear(address(1), at(30));
+        recent.touch(address(1), at(30));
         assert_eq!(known(&mut recent, at(60)), [1, 2]);
         assert_eq!(known(&mut recent, at(61)), [1]);
-        assert_eq!(recent.hear(address(1), at(90)), None);
+        assert_eq!(recent.touch(address(1), at(90)), None);
         assert!(recent.order.is_empty() && recent.entries.is_empty());
     }
 }

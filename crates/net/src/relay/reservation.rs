@@ -1,4 +1,4 @@
-//! What one port of a relay knows, and where it sends what comes: a pure part, without sockets.
+//! The state of one relay port, and where it sends each packet: pure, without sockets.
 
 use std::{
     net::SocketAddr,
@@ -9,42 +9,57 @@ use proto::RelayToken;
 
 use super::{
     bucket::Bucket,
-    header::{self, INNER_MAX, Received, plain},
+    header::{self, INNER_MAX, Received},
     recent::Recent,
 };
+use crate::address::canonical;
 
 /// A port that is open for one node.
 #[derive(Debug)]
 pub(super) struct Reservation {
     token: RelayToken,
-    /// Where the node was when it last showed the token: what its address translator made of it.
-    node: Option<Place>,
+    /// Where the node last showed the token: its address as translated by its NAT.
+    node: Option<Source>,
     clients: Recent<Client>,
     inward: Bucket,
     outward: Bucket,
 }
 
-/// An address, and by which of the port's sockets it is reached.
+/// A remote address, and the number of the port's socket that reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) socket: usize,
-    pub(super) address: SocketAddr,
+pub(super) struct Source {
+    socket: usize,
+    address: SocketAddr,
 }
 
-/// What becomes of a packet.
+impl Source {
+    pub(super) fn new(socket: usize, address: SocketAddr) -> Self {
+        Self { socket, address }
+    }
+
+    pub(super) fn socket(&self) -> usize {
+        self.socket
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// What to do with a packet.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Course<'a> {
-    /// This is sent there.
-    To(Place, &'a [u8]),
-    /// It was for the relay itself.
-    Here,
+pub(super) enum Action<'a> {
+    /// Send these bytes there.
+    Forward(Source, &'a [u8]),
+    /// Nothing: it was for the relay itself.
+    Consumed,
     Dropped,
 }
 
 #[derive(Debug)]
 struct Client {
-    place: Place,
-    /// How many packets may still go there before it must be heard again.
+    source: Source,
+    /// How many packets may still be sent there before one must be received.
     credit: u32,
 }
 
@@ -59,85 +74,85 @@ impl Reservation {
         }
     }
 
-    /// Decides on a packet. What is to be sent may be put together in `wrapped`.
+    /// Decides on a packet. A forwarded one may be assembled in `wrapped`.
     pub(super) fn route<'a>(
         &mut self,
-        from: Place,
+        from: Source,
         packet: &'a [u8],
         now: Instant,
         wrapped: &'a mut Vec<u8>,
-    ) -> Course<'a> {
-        let course = match header::read(packet, &self.token) {
+    ) -> Action<'a> {
+        let action = match header::read(packet, &self.token) {
             Received::Plain => self.inward(from, packet, now, wrapped),
             Received::KeepAlive => {
                 self.node = Some(from);
-                return Course::Here;
+                return Action::Consumed;
             }
             Received::Of(client, inner) => {
                 self.node = Some(from);
                 self.outward(client, inner, now)
             }
-            Received::Nonsense => None,
+            Received::Invalid => None,
         };
-        course.unwrap_or(Course::Dropped)
+        action.unwrap_or(Action::Dropped)
     }
 
-    /// A client's packet goes to the node.
+    /// Forwards a client's packet to the node.
     fn inward<'a>(
         &mut self,
-        from: Place,
+        from: Source,
         packet: &[u8],
         now: Instant,
         wrapped: &'a mut Vec<u8>,
-    ) -> Option<Course<'a>> {
+    ) -> Option<Action<'a>> {
         let node = self.node?;
         let fits = (1..=INNER_MAX).contains(&packet.len());
         if !fits || !self.inward.take(packet.len().max(SMALL), now) {
             return None;
         }
-        let key = plain(from.address);
-        match self.clients.hear(key, now) {
+        let key = canonical(from.address);
+        match self.clients.touch(key, now) {
             Some(client) => {
-                client.place = from;
+                client.source = from;
                 client.credit = client.credit.saturating_add(CREDIT).min(CREDIT_MAX);
             }
-            None => self.clients.insert(key, Client { place: from, credit: CREDIT }, now),
+            None => self.clients.insert(key, Client { source: from, credit: CREDIT }, now),
         }
         header::write(&self.token, key, packet, wrapped);
-        Some(Course::To(node, wrapped))
+        Some(Action::Forward(node, wrapped))
     }
 
-    /// The node's packet goes to a client, if it is one.
+    /// Forwards the node's packet to a client, if that is known.
     fn outward<'a>(
         &mut self,
         client: SocketAddr,
         inner: &'a [u8],
         now: Instant,
-    ) -> Option<Course<'a>> {
+    ) -> Option<Action<'a>> {
         let client = self.clients.get(&client, now)?;
         let left = client.credit.checked_sub(1)?;
         if !self.outward.take(inner.len().max(SMALL), now) {
             return None;
         }
         client.credit = left;
-        Some(Course::To(client.place, inner))
+        Some(Action::Forward(client.source, inner))
     }
 }
 
-/// What passes a port each way in the long run, without headers. 1 MiB/s: hundreds of people who
-/// talk, or a few pages of history at once; and 64 ports take no more than half of a gigabit line.
+/// The rate of a port in each direction, without headers. 1 MiB/s: hundreds of conversations, or a
+/// few pages of history at once; and 64 ports take no more than half of a gigabit line.
 const BYTES_PER_S: u32 = 1024 * 1024;
-/// What passes at once: the window of one QUIC connection.
+/// The burst: the window of one QUIC connection.
 const BURST: u32 = 1024 * 1024;
-/// What a packet counts for at least: 4,096 a second. The smallest ones are as much work as others.
+/// The least that a packet counts for: 4,096 a second. Small packets cost as much work as others.
 const SMALL: usize = 256;
-/// Clients that the node can answer at the same time: four times as many as it takes, so that
-/// strangers who come and go push out nobody who talks.
+/// Clients that the node can answer at the same time: four times as many as it accepts, so that
+/// short-lived strangers don't evict clients that talk.
 pub(super) const CLIENTS_MAX: usize = 512;
-/// Silence after which a client is none. 2 min: a connection is given up sooner.
+/// Silence after which a client is forgotten. 2 min: its connection times out sooner.
 const CLIENT_SILENT_MAX: Duration = Duration::from_secs(120);
-/// Packets to a client for one of its own. QUIC acknowledges every tenth at the latest; and who
-/// forges one packet of somebody's can't have the relay aim a stream at them.
+/// Packets to a client for each one from it. QUIC acknowledges at least every tenth; and a forged
+/// packet cannot make the relay flood the forged address.
 const CREDIT: u32 = 64;
 /// What a client can save up: the send window in packets.
 const CREDIT_MAX: u32 = 1024;

@@ -1,4 +1,4 @@
-//! Peers that are not who they should be, talk nonsense, flood, or don't listen.
+//! Peers with a wrong key, and peers that send malformed frames, flood, or don't read.
 
 use proto::{AccountId, Body, Code, Frame, FrameReader, Peer, limits, write_frame};
 use quinn::{ApplicationClose, Connection, ConnectionError, RecvStream, SendStream};
@@ -75,7 +75,7 @@ async fn a_node_with_another_key_is_refused() {
 }
 
 #[tokio::test]
-async fn nonsense_is_answered_counted_and_ends_where_the_place_is_lost() {
+async fn malformed_frames_are_refused_and_counted_and_lost_framing_ends_the_connection() {
     enum Then {
         Refused(u32, Code),
         Closed,
@@ -118,7 +118,7 @@ async fn nonsense_is_answered_counted_and_ends_where_the_place_is_lost() {
 }
 
 #[tokio::test]
-async fn who_talks_nothing_but_nonsense_is_let_go() {
+async fn a_peer_that_sends_only_malformed_frames_is_disconnected() {
     let mut node = start(node(1, 0), Memory::new()).await;
     let mut raw = Raw::with_lanes(&node, 2).await;
     node.connected().await;
@@ -129,7 +129,7 @@ async fn who_talks_nothing_but_nonsense_is_let_go() {
 }
 
 #[tokio::test]
-async fn lanes_that_are_none_or_double_are_refused() {
+async fn invalid_and_duplicate_lanes_are_refused() {
     let node = start(node(1, 0), Memory::new()).await;
     for (seed, numbers) in [(2, [0, 1, 3]), (3, [0, 1, 1])] {
         let before = node.running.counters().refused_handshakes;
@@ -147,7 +147,7 @@ async fn lanes_that_are_none_or_double_are_refused() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_listen_loses_its_connection_and_nobody_else_notices() {
+async fn a_peer_that_does_not_read_loses_its_connection_and_no_other_peer_notices() {
     let mut node = start(node(1, 0), Memory::new()).await;
     let deaf = Raw::with_lanes(&node, 2).await;
     assert_eq!(node.connected().await, key(2));
@@ -171,11 +171,11 @@ async fn a_peer_that_does_not_listen_loses_its_connection_and_nobody_else_notice
 }
 
 #[tokio::test]
-async fn a_lane_that_stands_still_holds_up_no_other() {
+async fn a_blocked_lane_blocks_no_other() {
     let mut node = start(node(1, 0), Memory::new()).await;
     let mut raw = Raw::with_lanes(&node, 2).await;
     let peer = node.connected().await;
-    // More than the stream's window, less than what may wait: bulk stands still.
+    // More than the stream's window, less than what may wait: the bulk lane blocks.
     for _ in 0..10 {
         node.say(peer, 0, page(BULK_BYTES)).await;
     }
@@ -185,7 +185,7 @@ async fn a_lane_that_stands_still_holds_up_no_other() {
         raw.lanes[1].0.write_all(&bytes).await.unwrap();
         assert_eq!(raw.frame(1).await.request, request);
     }
-    // And it goes on where it stood.
+    // And it continues where it was blocked.
     let mut reader = FrameReader::default();
     let mut pages = 0;
     while pages < 10 {
@@ -228,7 +228,7 @@ fn short_bundle_request() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_node_that_forgot_its_connections_says_so() {
+async fn a_node_that_lost_its_connections_resets_them() {
     let mut before = start(node(1, 0), Memory::new()).await;
     let mut after = start(node(1, 0), Memory::new()).await;
     let road = Road::to(before.address()).await;
@@ -245,13 +245,13 @@ async fn a_node_that_forgot_its_connections_says_so() {
 }
 
 #[tokio::test]
-async fn a_node_that_comes_back_at_once_is_turned_away_no_more_than_once() {
+async fn a_node_that_comes_back_at_once_is_refused_at_most_once() {
     let mut seeds = [2, 3];
     seeds.sort_by_key(|seed| key(*seed));
     let mut smaller = start(node(seeds[0], 0), Memory::new()).await;
     let mut other = start(node(seeds[1], 0), Memory::new()).await;
     smaller.connect(&mut other).await;
-    // A connection of the same key, from elsewhere: `other` was started anew, as after a crash.
+    // A connection of the same key, from elsewhere: `other` was restarted, as after a crash.
     let mut turned_away = 0;
     loop {
         let raw = Raw::with_lanes(&smaller, seeds[1]).await;
@@ -270,7 +270,7 @@ async fn a_node_that_comes_back_at_once_is_turned_away_no_more_than_once() {
 }
 
 #[tokio::test]
-async fn a_peer_that_falls_silent_while_nobody_speaks_is_noticed_long_before_quic_gives_up() {
+async fn a_peer_that_falls_silent_on_an_idle_connection_is_noticed_long_before_quic_times_out() {
     let mut node = start(node(1, 0), Memory::new()).await;
     let road = Road::to(node.address()).await;
     let keep_alive = std::time::Duration::from_millis(200);
@@ -282,7 +282,7 @@ async fn a_peer_that_falls_silent_while_nobody_speaks_is_noticed_long_before_qui
     let before = device.running.counters().udp_datagrams_in;
     until(|| device.running.counters().udp_datagrams_in > before + 3).await;
     assert!(device.events.try_recv().is_none(), "keep-alives are answered");
-    // Nobody reads there.
+    // A socket that is never read.
     let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     road.lead_to(nowhere.local_addr().unwrap());
     assert_eq!(device.disconnected().await, node.key);
@@ -292,7 +292,7 @@ async fn a_peer_that_falls_silent_while_nobody_speaks_is_noticed_long_before_qui
 }
 
 #[tokio::test]
-async fn whoever_is_dialled_and_wants_to_talk_as_well_does_not_wait_for_quic_either() {
+async fn a_dialled_side_that_wants_the_connection_does_not_wait_for_quic_either() {
     let mut node = start(node(1, 0), Memory::new()).await;
     let mut other = start(super::harness::node(2, 0), Memory::new()).await;
     let road = Road::to(node.address()).await;
@@ -300,7 +300,7 @@ async fn whoever_is_dialled_and_wants_to_talk_as_well_does_not_wait_for_quic_eit
     assert_eq!(node.connected().await, other.key);
     other.connected().await;
     node.tell(Tell::Connect(other.key, vec![other.address()])).await;
-    // What the other says goes nowhere; it hears this side, and sees no reason to dial.
+    // The other side's packets are lost; it receives this side's, and has no reason to dial.
     let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     road.lead_to(nowhere.local_addr().unwrap());
     node.say(other.key, 1, append(10)).await;

@@ -1,4 +1,4 @@
-//! Those who would misuse a relay, floods, and a relay that lies.
+//! Strangers that misuse a relay, floods, and a relay that lies.
 
 use std::{io::ErrorKind, net::SocketAddr};
 
@@ -45,7 +45,7 @@ impl Bare {
         from.send_to(packet, self.at).await.unwrap();
     }
 
-    /// The client's packet arrives at the node and at nobody else.
+    /// The client's packet arrives at the node and nowhere else.
     async fn reaches_node(&self, packet: &[u8]) {
         self.send(&self.client, packet).await;
         let client = self.client.local_addr().unwrap();
@@ -74,13 +74,13 @@ async fn a_relay_passes_packets_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_stranger_moves_nothing_and_a_relay_reflects_nothing() {
+async fn a_stranger_changes_nothing_and_a_relay_reflects_nothing() {
     let bare = Bare::new().await;
     let (stranger, victim) = (raw().await, raw().await);
     let client = bare.client.local_addr().unwrap();
     let wrong = RelayToken([0xEE; 16]);
     let keep_alive = testing::keep_alive(&wrong);
-    bare.is_dropped(&stranger, &keep_alive, "a wrong token is nobody's").await;
+    bare.is_dropped(&stranger, &keep_alive, "a wrong token").await;
     let packet = testing::wrap(&wrong, client, b"lie");
     bare.is_dropped(&stranger, &packet, "a wrong token reaches no client").await;
     bare.is_dropped(&stranger, &[0x40; 1600], "too large").await;
@@ -93,7 +93,7 @@ async fn a_stranger_moves_nothing_and_a_relay_reflects_nothing() {
 }
 
 #[tokio::test]
-async fn a_flood_does_not_pass_faster_than_it_may() {
+async fn a_flood_is_limited_to_the_rate_of_the_port() {
     let bare = Bare::new().await;
     let before = bare.relay.running.counters();
     let packet = [0x40; testing::INNER_MAX];
@@ -107,7 +107,7 @@ async fn a_flood_does_not_pass_faster_than_it_may() {
         }
     })
     .await;
-    // What the node says has a share of its own.
+    // The node's packets have a budget of their own.
     let client = bare.client.local_addr().unwrap();
     bare.send(&bare.node, &testing::wrap(&bare.token, client, b"answer")).await;
     assert_eq!(received(&bare.client).await.0, b"answer");
@@ -142,7 +142,7 @@ async fn a_tunnel_serves_any_number_of_clients_in_turn_and_believes_its_relay_on
         port.send_to(&testing::wrap(&token, client, &version_probe()), tunnel).await.unwrap();
         tokio::task::yield_now().await;
     }
-    // But whoever tries again does, in the place of somebody else.
+    // But a client that tries again does, and evicts another one.
     for client in crowd.take(5) {
         let packet = testing::wrap(&token, client, &version_probe());
         let mut answer = Vec::new();
@@ -159,7 +159,7 @@ async fn a_tunnel_serves_any_number_of_clients_in_turn_and_believes_its_relay_on
     }
 }
 
-/// What waits at a relay's port under this header. The rest is forgotten.
+/// Takes the packets that wait at a relay's port under this header, and drops the rest.
 fn answered(port: &UdpSocket, header: &[u8]) -> Vec<u8> {
     let mut packet = [0; 2048];
     while let Ok(length) = port.try_recv(&mut packet) {

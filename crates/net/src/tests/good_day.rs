@@ -1,4 +1,4 @@
-//! What works when everybody behaves.
+//! What works when all peers behave.
 
 use std::sync::{Arc, Mutex};
 
@@ -30,7 +30,7 @@ async fn a_request_is_answered() {
 }
 
 #[tokio::test]
-async fn each_is_told_where_the_other_is() {
+async fn each_side_learns_the_address_of_the_other() {
     let mut node = start(node(1, 0), Memory::new()).await;
     let mut device = start(device(2), Memory::new()).await;
     device.tell(Tell::Connect(node.key, vec![node.address()])).await;
@@ -134,7 +134,7 @@ async fn a_newer_connection_takes_the_place_of_the_older() {
 }
 
 #[tokio::test]
-async fn who_is_tried_keeps_its_connection() {
+async fn a_probed_peer_keeps_its_connection() {
     let mut one = start(node(1, 0), Memory::new()).await;
     let mut two = start(node(2, 0), Memory::new()).await;
     let (key, at) = (two.key, two.address());
@@ -142,12 +142,12 @@ async fn who_is_tried_keeps_its_connection() {
     one.connect(&mut two).await;
     assert!(one.reaches(key, at).await);
     let stranger = Identity::from_seed([9; 32]).public();
-    assert!(!one.reaches(stranger, at).await, "somebody else is there");
+    assert!(!one.reaches(stranger, at).await, "another peer is there");
     one.say(key, 5, append(1)).await;
     assert_eq!(one.frame().await.request, 5);
     assert_eq!(one.running.counters().connections, 1);
     two.shutdown().await.unwrap();
-    assert!(!one.reaches(key, at).await, "nobody is there");
+    assert!(!one.reaches(key, at).await, "no peer is there");
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn two_that_dial_each_other_keep_one_connection() {
     two.tell(Tell::Connect(one.key, vec![one.address()])).await;
     one.connected().await;
     two.connected().await;
-    // Until one of them gets through on what has settled.
+    // Until one of them gets through on the connection that is left.
     let mut request = 0;
     until(|| {
         request += 1;
@@ -174,7 +174,7 @@ async fn two_that_dial_each_other_keep_one_connection() {
 }
 
 #[tokio::test]
-async fn hanging_up_lets_the_last_word_through() {
+async fn hanging_up_flushes_the_last_frame() {
     let mut node = start(node(1, 0), Memory::new()).await;
     let mut device = start(device(2), Memory::new()).await;
     device.connect(&mut node).await;
@@ -207,7 +207,7 @@ fn read() -> Body {
     Body::Read(Read { handle: 1, from: (0, EnvelopeId::default()), backward: false, limit: 9 })
 }
 
-/// Starts a node on a port which QUIC may still need for a moment to see its connections off.
+/// Starts a node on a port that QUIC may still hold while its old connections drain.
 async fn restart(port: u16) -> Side {
     within(async {
         loop {

@@ -1,4 +1,4 @@
-//! An address translator: from outside only those get in to whom the inside has sent.
+//! A NAT: from outside it lets in packets only from where the inside has sent to.
 
 use std::{
     collections::BTreeMap,
@@ -16,9 +16,9 @@ use crate::lock::lock;
 /// Which address the outside sees.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mapping {
-    /// Another for each place that is sent to: a symmetric translator.
+    /// Another one for each destination: a symmetric NAT.
     Symmetric,
-    /// The same for all: a port-restricted cone.
+    /// The same one for all destinations: a port-restricted cone NAT.
     Cone,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Nat(Arc<State>);
 
 struct State {
     mapping: Mapping,
-    /// What is sent to each place leaves by.
+    /// The socket by which packets to each destination leave.
     ways: Mutex<BTreeMap<SocketAddr, Arc<Outside>>>,
     passed: AtomicUsize,
     refused: AtomicUsize,
@@ -34,7 +34,7 @@ struct State {
 
 struct Outside {
     socket: UdpSocket,
-    /// Who may send in, by which socket that gets in, and to whom.
+    /// Which source may send in, by which socket, and to which inside address.
     admitted: Mutex<BTreeMap<SocketAddr, (Arc<UdpSocket>, SocketAddr)>>,
 }
 
@@ -44,7 +44,7 @@ impl Nat {
         Self(Arc::new(State { mapping, ways, passed, refused }))
     }
 
-    /// What the inside must send to in order to reach `place`.
+    /// Returns where the inside must send to in order to reach `place`.
     pub(super) async fn way_to(&self, place: SocketAddr) -> SocketAddr {
         let inside = Arc::new(bind(place).await);
         let known = match self.0.mapping {
@@ -70,7 +70,7 @@ impl Nat {
         entrance
     }
 
-    /// Forgets who was where, and is itself elsewhere.
+    /// Forgets all mappings, and changes its own address.
     pub(super) async fn move_on(&self) {
         let places: Vec<_> = lock(&self.0.ways).keys().copied().collect();
         let mut moved = None;
@@ -85,7 +85,7 @@ impl Nat {
         }
     }
 
-    /// How the outside sees the inside.
+    /// Returns the address that the outside sees.
     pub(super) fn outsides(&self) -> Vec<SocketAddr> {
         lock(&self.0.ways).values().map(|way| way.socket.local_addr().unwrap()).collect()
     }
@@ -95,7 +95,7 @@ impl Nat {
         self.0.passed.load(Relaxed)
     }
 
-    /// Packets that nobody inside had asked for.
+    /// Unsolicited packets that were refused.
     pub(super) fn refused(&self) -> usize {
         self.0.refused.load(Relaxed)
     }

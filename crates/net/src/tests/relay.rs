@@ -1,4 +1,4 @@
-//! Nodes that can't be dialled, and those who reach them all the same.
+//! Nodes that cannot be dialled, and clients that reach them through a relay.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
@@ -10,12 +10,9 @@ use super::{
     harness::*,
     nat::{Mapping, Nat},
 };
-use crate::{
-    Identity, Settings,
-    relay::{CLIENTS_MAX, testing},
-};
+use crate::{Identity, Settings, admission::RELAYED_CLIENTS_MAX, relay::testing};
 
-/// A relay, a node behind a translator, and the port by which it is reached.
+/// A relay, a node behind a NAT, and the port by which it is reached.
 struct World {
     relay: Side,
     hidden: Side,
@@ -45,7 +42,7 @@ impl World {
         Self { relay, hidden, nat, port, at }
     }
 
-    /// A device that has dialled the port and found the node's key there.
+    /// Starts a device that has dialled the port and met the node's key there.
     async fn dialled(&mut self, seed: u8) -> Side {
         let mut device = start(device(seed), Memory::new()).await;
         device.tell(Tell::Connect(self.hidden.key, vec![self.at])).await;
@@ -63,7 +60,7 @@ pub(super) async fn relay_for(relay: &mut Side, hidden: &Side) -> (RelayPort, So
     (port, SocketAddr::new(reachable(relay.address()).ip(), port.port))
 }
 
-/// The address by which this machine is reached, where it listens on all.
+/// Returns the address by which this host is reached when it listens on all.
 fn reachable(listening: SocketAddr) -> SocketAddr {
     if listening.ip().is_unspecified() {
         // Also of a socket that listens on IPv6.
@@ -87,7 +84,7 @@ pub(super) async fn received(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     (packet[..length].to_vec(), from)
 }
 
-/// Says something in each direction and has it answered.
+/// Exchanges a request in each direction.
 async fn talk(device: &mut Side, hidden: &mut Side, request: u32) {
     device.say(hidden.key, request, append(300)).await;
     let answer = device.frame().await;
@@ -99,9 +96,9 @@ async fn talk(device: &mut Side, hidden: &mut Side, request: u32) {
 }
 
 #[tokio::test]
-async fn whoever_dials_the_relay_finds_the_node_behind_it() {
+async fn a_client_that_dials_the_relay_reaches_the_node_behind_it() {
     for mapping in [Mapping::Symmetric, Mapping::Cone] {
-        // All clients come from one address of this machine, which is no home.
+        // All clients come from one address of this host, which is not one network.
         let hidden = Settings { connections_per_ip_max: 1, ..node(2, 0) };
         let mut world = World::with(mapping, node(1, 0), hidden).await;
         let mut devices = Vec::new();
@@ -120,7 +117,7 @@ async fn whoever_dials_the_relay_finds_the_node_behind_it() {
 }
 
 #[tokio::test]
-async fn all_at_once_and_much_at_a_time() {
+async fn many_clients_at_once_and_large_frames_pass() {
     let mut world = World::new(Mapping::Symmetric).await;
     let mut devices = Vec::new();
     for seed in 10..14 {
@@ -147,7 +144,7 @@ async fn all_at_once_and_much_at_a_time() {
 async fn it_works_wherever_the_two_listen() {
     for at in ["0.0.0.0:0", "[::]:0", "[::1]:0"] {
         if std::net::UdpSocket::bind(at).is_err() {
-            // A machine without IPv6.
+            // A host without IPv6.
             continue;
         }
         let mut world = World::with(Mapping::Cone, listening(1, at), listening(2, at)).await;
@@ -160,7 +157,7 @@ async fn it_works_wherever_the_two_listen() {
 async fn one_port_number_is_open_wherever_the_relay_listens() {
     let both = ["127.0.0.1:0", "127.0.0.2:0"].map(|at| at.parse().unwrap());
     if std::net::UdpSocket::bind(both[1]).is_err() {
-        // A machine with a single loopback address.
+        // A host with a single loopback address.
         return;
     }
     let relay = Settings { listen: Some(both.to_vec()), ..node(1, 0) };
@@ -172,7 +169,7 @@ async fn one_port_number_is_open_wherever_the_relay_listens() {
 }
 
 #[tokio::test]
-async fn the_translator_lets_nobody_else_in() {
+async fn the_nat_lets_in_no_other_peer() {
     let world = World::new(Mapping::Symmetric).await;
     let stranger = raw().await;
     for outside in world.nat.outsides() {
@@ -182,7 +179,7 @@ async fn the_translator_lets_nobody_else_in() {
 }
 
 #[tokio::test]
-async fn who_is_connected_to_a_hidden_node_does_not_take_it_for_one_that_can_be_dialled() {
+async fn a_peer_connected_to_a_hidden_node_does_not_take_it_for_dialable() {
     let mut world = World::new(Mapping::Cone).await;
     let hidden = world.hidden.key;
     for outside in world.nat.outsides() {
@@ -194,7 +191,7 @@ async fn who_is_connected_to_a_hidden_node_does_not_take_it_for_one_that_can_be_
 }
 
 #[tokio::test]
-async fn a_node_whose_translator_moves_is_followed() {
+async fn a_node_whose_nat_changes_its_address_is_followed() {
     for mapping in [Mapping::Symmetric, Mapping::Cone] {
         let mut world = World::new(mapping).await;
         let mut device = world.dialled(10).await;
@@ -209,16 +206,16 @@ async fn a_node_whose_translator_moves_is_followed() {
 }
 
 #[tokio::test]
-async fn who_gave_way_to_a_crowd_is_still_connected() {
+async fn a_client_evicted_by_a_crowd_is_still_connected() {
     let mut world = World::new(Mapping::Symmetric).await;
     let mut device = world.dialled(10).await;
     talk(&mut device, &mut world.hidden, 1).await;
     let mut crowd = Vec::new();
-    while crowd.len() < CLIENTS_MAX {
+    while crowd.len() < RELAYED_CLIENTS_MAX {
         let stranger = raw().await;
         let mut answer = [0; 2048];
         until(|| {
-            // Again, for not so many are let in at once.
+            // Repeated, for not so many are admitted at once.
             let _ = stranger.try_send_to(&version_probe(), world.at);
             stranger.try_recv(&mut answer).is_ok()
         })
@@ -231,8 +228,7 @@ async fn who_gave_way_to_a_crowd_is_still_connected() {
     assert!(device.events.try_recv().is_none(), "it has noticed nothing");
 }
 
-/// A packet that every QUIC endpoint answers: the beginning of a connection of a version that
-/// nobody knows.
+/// Returns a packet that every QUIC endpoint answers: an initial packet of an unknown version.
 pub(super) fn version_probe() -> Vec<u8> {
     let mut packet = vec![0xC0, 0x1A, 0x2A, 0x3A, 0x4A, 4, 1, 2, 3, 4, 4, 5, 6, 7, 8];
     packet.resize(1200, 0);
@@ -300,7 +296,7 @@ async fn ports_have_a_limit_and_are_for_the_connected() {
     relay.disconnected().await;
     relay.tell(Tell::Relay(two.key)).await;
     assert!(relay.relayed().await.1.is_some());
-    // Who listens nowhere can't relay.
+    // A side that does not listen can't relay.
     one.connect(&mut relay).await;
     one.tell(Tell::Relay(relay.key)).await;
     assert_eq!(one.relayed().await, (relay.key, None));

@@ -7,13 +7,13 @@ use super::{super::header::HEADER, *};
 const TOKEN: RelayToken = RelayToken([7; 16]);
 const NODE: u16 = 1;
 
-fn place(port: u16) -> Place {
-    Place { socket: 0, address: SocketAddr::from(([192, 0, 2, 1], port)) }
+fn source(port: u16) -> Source {
+    Source::new(0, SocketAddr::from(([192, 0, 2, 1], port)))
 }
 
 fn to(client: u16, inner: &[u8]) -> Vec<u8> {
     let mut packet = Vec::new();
-    header::write(&TOKEN, place(client).address, inner, &mut packet);
+    header::write(&TOKEN, source(client).address(), inner, &mut packet);
     packet
 }
 
@@ -24,9 +24,9 @@ fn route(
     packet: &[u8],
     now: Instant,
 ) -> Option<(u16, usize)> {
-    match reservation.route(place(from), packet, now, &mut Vec::new()) {
-        Course::To(place, bytes) => Some((place.address.port(), bytes.len())),
-        Course::Here | Course::Dropped => None,
+    match reservation.route(source(from), packet, now, &mut Vec::new()) {
+        Action::Forward(to, bytes) => Some((to.address().port(), bytes.len())),
+        Action::Consumed | Action::Dropped => None,
     }
 }
 
@@ -34,9 +34,12 @@ fn route(
 fn reserved() -> (Reservation, Instant) {
     let now = Instant::now();
     let mut reservation = Reservation::new(TOKEN, now);
-    assert_eq!(route(&mut reservation, 5, b"early", now), None, "nobody knows the node yet");
-    let course = header::keep_alive(&TOKEN);
-    assert_eq!(reservation.route(place(NODE), &course, now, &mut Vec::new()), Course::Here);
+    assert_eq!(route(&mut reservation, 5, b"early", now), None, "the node is not known yet");
+    let keep_alive = header::keep_alive(&TOKEN);
+    assert_eq!(
+        reservation.route(source(NODE), &keep_alive, now, &mut Vec::new()),
+        Action::Consumed
+    );
     (reservation, now)
 }
 
@@ -44,11 +47,11 @@ fn reserved() -> (Reservation, Instant) {
 fn packets_pass_both_ways() {
     let (mut reservation, now) = reserved();
     let mut wrapped = Vec::new();
-    let course = reservation.route(place(5), b"question", now, &mut wrapped);
-    assert_eq!(course, Course::To(place(NODE), &to(5, b"question")));
+    let action = reservation.route(source(5), b"question", now, &mut wrapped);
+    assert_eq!(action, Action::Forward(source(NODE), &to(5, b"question")));
     let answer = to(5, b"answer");
-    let course = reservation.route(place(NODE), &answer, now, &mut wrapped);
-    assert_eq!(course, Course::To(place(5), b"answer"));
+    let action = reservation.route(source(NODE), &answer, now, &mut wrapped);
+    assert_eq!(action, Action::Forward(source(5), b"answer"));
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! How a side that wants a connection notices that its peer is gone: restarted, or on another network.
+//! Dead peer detection: how a side notices that its peer has restarted or changed networks.
 //!
-//! QUIC alone would wait for its idle timeout, and who has something to say wants it said. So the
-//! peer's QUIC must be heard, if only to acknowledge, within [`ROUNDS_MAX`] rounds of [`ROUND`]
-//! after a frame or a keep-alive was sent. This sends nothing itself: it looks at what QUIC counts,
-//! while nobody speaks once per keep-alive. Rounds rather than one long wait, because a machine
-//! that was asleep, or too busy to read its socket, counts that time as one round. Specified in
+//! QUIC alone would wait for its idle timeout, which delays messages. Here the peer's QUIC must be
+//! heard, if only to acknowledge, within [`ROUNDS_MAX`] rounds of [`ROUND`] after a frame or a
+//! keep-alive was sent. This module sends nothing itself: it reads QUIC's counters, once per
+//! keep-alive while the connection is idle. Rounds rather than one long wait, because a host that
+//! was asleep, or too busy to read its socket, counts that time as one round. Specified in
 //! `spec/transport.md`, section 5.
 
 use std::{
@@ -16,57 +16,59 @@ use std::{
 use quinn::Connection;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Resolves when a peer that dialled says nothing more, although something was sent to it. Whoever wants that
-/// connection as well need not wait until QUIC gives it up, nor until QUIC says again what was lost while the
-/// peer was cut off, which takes as long as that has lasted.
-pub(crate) async fn falls_silent(connection: &Connection) {
+/// Resolves when a peer that dialled does not acknowledge what was sent to it.
+///
+/// A side that wants the same connection then dials at once, rather than after QUIC's idle timeout
+/// or QUIC's next retransmission, which backs off for as long as the peer was unreachable.
+pub(crate) async fn until_silent(connection: &Connection) {
     let (mut seen, mut rounds) = (Traffic::of(connection), 0_u32);
     while rounds < ROUNDS_MAX {
-        // QUIC tells of what comes, and never of what does not: its counts are looked at again.
-        sleep(if rounds == 0 { LOOK_PAUSE } else { ROUND }).await;
+        // QUIC has no event for missing acknowledgements, so its counters are polled.
+        sleep(if rounds == 0 { POLL_PAUSE } else { ROUND }).await;
         let now = Traffic::of(connection);
-        let is_heard = now.heard != seen.heard;
-        let is_awaited = rounds > 0 || now.said != seen.said;
+        let is_heard = now.received != seen.received;
+        let is_awaited = rounds > 0 || now.sent != seen.sent;
         rounds = if is_awaited && !is_heard { rounds.saturating_add(1) } else { 0 };
         seen = now;
     }
 }
 
-/// What has to be acknowledged, and whatever came.
+/// Frames sent that need an acknowledgement, and datagrams received.
 #[derive(Clone, Copy)]
 struct Traffic {
-    said: u64,
-    heard: u64,
+    sent: u64,
+    received: u64,
 }
 
 impl Traffic {
     fn of(connection: &Connection) -> Self {
         let stats = connection.stats();
-        let said = stats.frame_tx.stream.saturating_add(stats.frame_tx.ping);
-        Self { said, heard: stats.udp_rx.datagrams }
+        let sent = stats.frame_tx.stream.saturating_add(stats.frame_tx.ping);
+        Self { sent, received: stats.udp_rx.datagrams }
     }
 }
 
-/// The timer of one connection.
-pub(crate) struct Pulse {
+/// Watches one connection that this side has dialled.
+pub(crate) struct Keepalive {
     timer: Pin<Box<Sleep>>,
     watch: Watch,
 }
 
-impl Pulse {
-    pub(crate) fn new(keep_alive: Duration, connection: &Connection) -> Self {
-        let watch = Watch::new(keep_alive, Counts::of(connection), Instant::now());
-        Self { timer: Box::pin(sleep(keep_alive)), watch }
+impl Keepalive {
+    /// QUIC sends keep-alives at this interval.
+    pub(crate) fn new(interval: Duration, connection: &Connection) -> Self {
+        let watch = Watch::new(interval, Counts::of(connection), Instant::now());
+        Self { timer: Box::pin(sleep(interval)), watch }
     }
 
-    /// Something was sent; the counts are from before that.
+    /// Notes that something was sent; the counts are from before that.
     pub(crate) fn sent(&mut self, before: Counts) {
         if self.watch.sent(before) {
             self.timer.as_mut().reset(after(Instant::now(), ROUND));
         }
     }
 
-    /// Something was read.
+    /// Notes that something was read.
     pub(crate) fn received(&mut self) {
         self.watch.quiet_since = Instant::now();
     }
@@ -75,7 +77,7 @@ impl Pulse {
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
-            let Some(next) = self.watch.look(Counts::of(connection), Instant::now()) else {
+            let Some(next) = self.watch.check(Counts::of(connection), Instant::now()) else {
                 return Poll::Ready(());
             };
             self.timer.as_mut().reset(next);
@@ -98,24 +100,24 @@ impl Counts {
     }
 }
 
-/// What [`Pulse`] knows.
+/// The state behind [`Keepalive`], without timers.
 struct Watch {
-    keep_alive: Duration,
+    interval: Duration,
     /// The next keep-alive is due so long after this, or up to a round earlier.
     quiet_since: Instant,
     seen: Counts,
-    /// Datagrams that had come before the last thing was sent: those are no answer.
+    /// Datagrams received before the last send: those are no answer.
     not_answers: u64,
-    /// Rounds without a sign of life, while an answer is awaited.
+    /// Rounds without a datagram, while an answer is awaited.
     awaited: Option<u32>,
 }
 
 impl Watch {
-    fn new(keep_alive: Duration, seen: Counts, now: Instant) -> Self {
-        Self { keep_alive, quiet_since: now, seen, not_answers: 0, awaited: None }
+    fn new(interval: Duration, seen: Counts, now: Instant) -> Self {
+        Self { interval, quiet_since: now, seen, not_answers: 0, awaited: None }
     }
 
-    /// Tells whether a round begins now.
+    /// Notes a send. Returns whether a round begins now.
     fn sent(&mut self, before: Counts) -> bool {
         self.not_answers = before.datagrams_in;
         let begins = self.awaited.is_none();
@@ -126,8 +128,8 @@ impl Watch {
         begins
     }
 
-    /// Returns when to look again, or `None` if the peer is gone.
-    fn look(&mut self, counts: Counts, now: Instant) -> Option<Instant> {
+    /// Returns when to check again, or `None` if the peer is gone.
+    fn check(&mut self, counts: Counts, now: Instant) -> Option<Instant> {
         let is_heard = counts.datagrams_in != self.seen.datagrams_in;
         let has_pinged = counts.pings_out != self.seen.pings_out;
         self.seen = counts;
@@ -150,7 +152,7 @@ impl Watch {
         if self.awaited.is_some() {
             return Some(soon);
         }
-        let due = after(self.quiet_since, self.keep_alive);
+        let due = after(self.quiet_since, self.interval);
         // If it is late: QUIC has counted from something that was not read here.
         Some(if due > now { due } else { soon })
     }
@@ -161,10 +163,10 @@ fn after(instant: Instant, wait: Duration) -> Instant {
 }
 
 const ROUND: Duration = Duration::from_secs(1);
-/// How often a connection is looked at that the peer has dialled and this side wants as well, while nothing
-/// is awaited.
-const LOOK_PAUSE: Duration = Duration::from_secs(2);
-/// 5 s together: QUIC has then sent it three times or more, on any network that can be used.
+/// How often a connection is polled that the peer has dialled and this side wants as well, while no
+/// answer is awaited.
+const POLL_PAUSE: Duration = Duration::from_secs(2);
+/// 5 s together: QUIC has then sent it three times or more, on any usable network.
 const ROUNDS_MAX: u32 = 5;
 
 #[cfg(test)]

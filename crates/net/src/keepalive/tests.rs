@@ -1,4 +1,4 @@
-//! What the looks conclude, without sockets or waiting.
+//! What the checks conclude, without sockets or waiting.
 #![expect(clippy::arithmetic_side_effects, reason = "a test may panic")]
 
 use super::*;
@@ -12,7 +12,7 @@ struct Rig {
     start: Instant,
     now: Instant,
     next: Instant,
-    looks: u32,
+    checks: u32,
 }
 
 impl Rig {
@@ -20,7 +20,7 @@ impl Rig {
         let start = Instant::now();
         let counts = Counts { datagrams_in: 9, pings_out: 2 };
         let watch = Watch::new(KEEP_ALIVE, counts, start);
-        Self { watch, counts, start, now: start, next: after(start, KEEP_ALIVE), looks: 0 }
+        Self { watch, counts, start, now: start, next: after(start, KEEP_ALIVE), checks: 0 }
     }
 
     fn send(&mut self) {
@@ -42,13 +42,13 @@ impl Rig {
         self.counts.pings_out += 1;
     }
 
-    /// Lets so many seconds pass, and tells after how many the peer was found to be gone.
+    /// Lets so many seconds pass, and tells after how many the peer was found gone.
     fn pass(&mut self, seconds: f64) -> Option<f64> {
         let (from, until) = (self.now, after(self.now, Duration::from_secs_f64(seconds)));
         while self.next <= until {
             self.now = self.now.max(self.next);
-            self.looks += 1;
-            let Some(next) = self.watch.look(self.counts, self.now) else {
+            self.checks += 1;
+            let Some(next) = self.watch.check(self.counts, self.now) else {
                 return Some((self.now - from).as_secs_f64());
             };
             assert!(next > self.now);
@@ -93,7 +93,7 @@ fn a_keep_alive_without_an_answer_is_noticed_after_six_seconds() {
 }
 
 #[test]
-fn so_it_is_when_frames_came_at_any_time_before() {
+fn a_keep_alive_is_missed_in_time_whenever_frames_came_before() {
     for wait in 0..60 {
         let mut rig = Rig::new();
         rig.idle(2, 0.09);
@@ -109,17 +109,17 @@ fn so_it_is_when_frames_came_at_any_time_before() {
 }
 
 #[test]
-fn the_idle_are_looked_at_little_more_than_once_per_keep_alive() {
+fn an_idle_connection_is_checked_little_more_than_once_per_keep_alive() {
     for trip in [0.001, 0.1, 0.9] {
         let mut rig = Rig::new();
         rig.idle(1000, trip);
-        assert!(rig.looks <= 2500, "{} looks at {trip}", rig.looks);
-        assert!(trip > 0.1 || rig.looks <= 1300, "{} looks at {trip}", rig.looks);
+        assert!(rig.checks <= 2500, "{} checks at {trip}", rig.checks);
+        assert!(trip > 0.1 || rig.checks <= 1300, "{} checks at {trip}", rig.checks);
     }
 }
 
 #[test]
-fn what_is_answered_late_but_in_time_is_no_silence() {
+fn a_late_answer_within_the_limit_is_no_silence() {
     let mut rig = Rig::new();
     for _ in 0..100 {
         rig.send();
@@ -131,9 +131,9 @@ fn what_is_answered_late_but_in_time_is_no_silence() {
 }
 
 #[test]
-fn who_talks_all_the_time_is_not_taken_for_silent() {
+fn a_busy_connection_is_not_taken_for_silent() {
     let mut rig = Rig::new();
-    // At some looks the last question has no answer yet.
+    // At some checks the last question has no answer yet.
     for _ in 0..1000 {
         rig.send();
         assert_eq!(rig.pass(0.2), None);
@@ -156,11 +156,11 @@ fn the_answer_to_an_earlier_frame_does_not_count_for_a_later_one() {
 }
 
 #[test]
-fn a_machine_that_slept_hears_the_answer_before_it_judges() {
+fn a_host_that_slept_hears_the_answer_before_it_judges() {
     let mut rig = Rig::new();
     rig.send();
     rig.pass(2.5);
-    // All timers are late, and ours is the first to run.
+    // All timers are late, and this one runs first.
     rig.now = after(rig.now, Duration::from_secs(3600));
     assert_eq!(rig.pass(0.5), None);
     rig.hear();
