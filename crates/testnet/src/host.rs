@@ -8,7 +8,7 @@ use std::{
 
 use proto::{
     Direction, Frame, FrameReader, Gauge, Input, Instant, Machine, Output, Peer, Reach, Rows, Seed,
-    Table, write_frame,
+    Table, WriteBatch, write_frame,
 };
 use store::{Memory, Store};
 
@@ -29,7 +29,7 @@ pub struct Host<M: Machine> {
     pub wanted: BTreeMap<Peer, Vec<SocketAddr>>,
     /// Peers on which the machine has hung up.
     pub hung_up: Vec<Peer>,
-    /// Whether each input is followed by a sync. Otherwise outputs wait for [`Self::sync`].
+    /// Whether each commit is synced at once. Otherwise all outputs wait for [`Self::sync`].
     pub syncs: bool,
     /// The power fails at the next commit.
     pub dies_before_commit: bool,
@@ -42,6 +42,7 @@ pub struct Host<M: Machine> {
     pub(crate) requests: Vec<Request>,
     outbox: BTreeMap<Peer, VecDeque<Frame>>,
     held: Vec<Output<M::Event>>,
+    has_committed: bool,
     config: Box<dyn FnMut() -> M::Config>,
     gauges: fn(&M) -> Vec<Gauge>,
     seed: [u64; 2],
@@ -79,6 +80,7 @@ impl<M: Machine> Host<M> {
             requests: Vec::new(),
             outbox: BTreeMap::new(),
             held: Vec::new(),
+            has_committed: false,
             config: Box::new(config),
             gauges,
             seed,
@@ -114,6 +116,7 @@ impl<M: Machine> Host<M> {
         self.machine = None;
         self.dies_before_commit = false;
         self.held.clear();
+        self.has_committed = false;
         self.outbox.clear();
         self.requests.clear();
         self.wanted.clear();
@@ -138,7 +141,15 @@ impl<M: Machine> Host<M> {
 
     /// Makes durable what was committed, and lets out what waited for it.
     pub fn sync(&mut self) {
-        self.store.sync().unwrap();
+        self.has_committed = true;
+        self.let_out();
+    }
+
+    /// Notes alone need no sync: the next commit makes them durable.
+    fn let_out(&mut self) {
+        if std::mem::take(&mut self.has_committed) {
+            self.store.sync().unwrap();
+        }
         for output in std::mem::take(&mut self.held) {
             self.carry_out(output);
         }
@@ -154,26 +165,32 @@ impl<M: Machine> Host<M> {
                 Output::Commit(_) if self.dies_before_commit => {
                     // What the machine told before is known.
                     if self.syncs {
-                        self.sync();
+                        self.let_out();
                     }
                     self.crash();
                     self.has_died = true;
                     return;
                 }
-                Output::Commit(batch) | Output::Note(batch) => {
-                    if self.commits_once {
-                        assert!(is_first, "rows change behind another output");
-                        assert!(!batch.is_empty(), "an empty batch");
-                    }
-                    self.store.apply(&batch).unwrap();
+                Output::Commit(batch) => {
+                    self.apply(&batch, is_first);
+                    self.has_committed = true;
                 }
+                Output::Note(batch) => self.apply(&batch, is_first),
                 output => self.held.push(output),
             }
             is_first = false;
         }
         if self.syncs {
-            self.sync();
+            self.let_out();
         }
+    }
+
+    fn apply(&mut self, batch: &WriteBatch, is_first: bool) {
+        if self.commits_once {
+            assert!(is_first, "rows change behind another output");
+            assert!(!batch.is_empty(), "an empty batch");
+        }
+        self.store.apply(batch).unwrap();
     }
 
     fn carry_out(&mut self, output: Output<M::Event>) {
@@ -217,6 +234,12 @@ impl<M: Machine> Host<M> {
     /// Returns the peers for which there are frames.
     pub fn receivers(&self) -> Vec<Peer> {
         self.outbox.keys().copied().collect()
+    }
+
+    /// Returns the rows of all tables.
+    pub fn dump(&self) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
+        let of = |table| self.rows(table).into_iter().map(move |(key, row)| (table, key, row));
+        (0..=u8::MAX).map(Table).flat_map(of).collect()
     }
 
     /// Returns the rows of a table.

@@ -72,8 +72,8 @@ impl<M: Machine> Net<M> {
         let link = self.counter;
         self.ends[from].links.insert(peer, Link { id: link, other: to, own });
         self.ends[to].links.insert(own, Link { id: link, other: from, own: peer });
-        self.input(to, Input::Connected(own, self.ends[from].address));
         self.schedule(self.latency, Event::Up { at: from, peer, link });
+        self.input(to, Input::Connected(own, self.ends[from].address));
     }
 
     pub(super) fn can_dial(&self, to: usize, addresses: &[SocketAddr]) -> bool {
