@@ -1,22 +1,13 @@
 //! Two people, a node, and everything that can go wrong between them, in random order: in the end
 //! both see the same, nothing is lost and nothing is shown twice.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test may stop on the first thing that is not as it should be"
-)]
-
-mod world;
-
 use std::{collections::BTreeSet, time::Duration};
 
 use client::{Action, Mark, view};
 use proptest::prelude::*;
 use proto::AccountId;
-use world::World;
+
+use crate::world::{Who, World};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -31,7 +22,7 @@ enum Step {
     Cut(usize, bool),
     /// More time than a closed write key may still write.
     PassADay,
-    /// Somebody is offline for so long with something to say, and the other changes the keys.
+    /// One device is offline that long with a text to send, and the other one changes the keys.
     Away(usize),
 }
 
@@ -61,29 +52,29 @@ fn take(world: &mut World, step: Step, contacts: [AccountId; 2], said: &mut Said
         Step::Say(by) => {
             let text = format!("{by} says {}", said[by].len());
             let contact = contacts[by];
-            let certain = !world.devices[by].dies_before_commit;
-            world.tell(by, Action::Send { contact, text: text.clone().into(), reply_to: None });
+            let certain = !world.host(Who::Person(by)).dies_before_commit;
+            world.command(by, Action::Send { contact, text: text.clone().into(), reply_to: None });
             said[by].push((text, certain));
         }
-        Step::Rekey(by) => world.tell(by, Action::Rekey { contact: contacts[by] }),
-        Step::Read(by) => world.tell(by, Action::MarkRead { contact: contacts[by] }),
+        Step::Rekey(by) => world.command(by, Action::Rekey { contact: contacts[by] }),
+        Step::Read(by) => world.command(by, Action::MarkRead { contact: contacts[by] }),
         Step::Carry(frames) => world.run_some(frames),
         Step::Pass(millis) => world.pass(Duration::from_millis(millis)),
         Step::KillNode => {
-            world.kill_node();
-            world.start_node();
+            world.crash(Who::Node(0));
+            world.start(Who::Node(0));
         }
         Step::KillDevice(number) => {
-            world.kill_device(number);
-            world.start_device(number);
+            world.crash(Who::Person(number));
+            world.start(Who::Person(number));
         }
-        Step::KillMidway(number) => world.devices[number].dies_before_commit = true,
+        Step::KillMidway(number) => world.host(Who::Person(number)).dies_before_commit = true,
         Step::Cut(number, cut) => world.set_offline(number, cut),
         Step::PassADay => world.pass(DAY),
         Step::Away(number) => {
             world.set_offline(number, true);
             take(world, Step::Say(number), contacts, said);
-            world.tell(1 - number, Action::Rekey { contact: contacts[1 - number] });
+            world.command(1 - number, Action::Rekey { contact: contacts[1 - number] });
             world.pass(DAY);
             world.set_offline(number, false);
         }
@@ -100,7 +91,8 @@ proptest! {
         seed in 0..=255_u8,
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let (mut world, ada, ben) = World::acquainted(seed);
+        let mut world = World::acquainted(seed);
+        let (ada, ben) = (world.friend(1), world.friend(0));
         let contacts = [ben, ada];
         let mut said = [Vec::new(), Vec::new()];
         for step in steps {
@@ -111,9 +103,9 @@ proptest! {
         }
         world.pass(Duration::from_secs(60));
 
-        let seen = world.messages(0, ben);
+        let seen = world.messages(0);
         let order = |number: usize| {
-            let messages = world.messages(number, contacts[number]).into_iter();
+            let messages = world.messages(number).into_iter();
             messages.map(|m| (m.place, m.text)).collect::<Vec<_>>()
         };
         prop_assert_eq!(order(0), order(1), "one order on both devices");
@@ -125,23 +117,21 @@ proptest! {
         for (text, _) in certain {
             prop_assert!(texts.contains(text), "{} is lost", text);
         }
-        for (number, contact) in contacts.into_iter().enumerate() {
+        for number in [0, 1] {
             let view = &view::contacts(world.rows(number))[0];
             prop_assert_eq!(view.outgoing, 0, "the outbox is empty");
-            let marks = world.marks(number, contact);
-            prop_assert!(marks.values().all(|mark| *mark >= Mark::Delivered), "{:?}", marks);
+            let marks = world.marks(number);
+            prop_assert!(marks.iter().all(|mark| *mark >= Mark::Delivered), "{:?}", marks);
             let by_author = |own: &String| own.starts_with(&number.to_string());
-            let own: Vec<_> = world.texts(number, contact).into_iter().filter(by_author).collect();
+            let own: Vec<_> = world.texts(number).into_iter().filter(by_author).collect();
             let mut order = said[number].iter().map(|(text, _)| text);
             let in_order = own.iter().all(|text| order.any(|said| said == text));
             prop_assert!(in_order, "each in the order in which it was said: {:?}", own);
         }
-        world.wire.clear();
+        world.net.sent.clear();
         world.pass(DAY);
-        prop_assert_eq!(world.wire.len(), 0, "all is quiet");
-        let told = world.devices.iter().all(|d| {
-            d.side.machine.as_ref().is_some_and(|m| m.counters().equivocations == 0)
-        });
+        prop_assert_eq!(world.net.sent.len(), 0, "all is quiet");
+        let told = [0, 1].iter().all(|n| world.client(*n).counters().equivocations == 0);
         prop_assert!(told, "no key is used twice");
     }
 }

@@ -1,21 +1,12 @@
 //! Making an account and adding a contact are taken up again whatever breaks off at whatever
 //! moment, with an invite that may be used once.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test may stop on the first thing that is not as it should be"
-)]
-
-mod world;
-
 use std::time::Duration;
 
 use client::{Action, ContactState, view};
-use proto::{AccountId, Rows, Table};
-use world::World;
+use proto::{AccountId, Table};
+
+use crate::world::{Who, World};
 
 /// Lets two people get acquainted and breaks something off once `frames` frames have been carried
 /// and the device or the node has done what they led to. Tells whether it was before the end.
@@ -23,17 +14,17 @@ fn broken_off_after(frames: usize, break_off: fn(&mut World)) -> bool {
     let mut world = World::new(7, 2);
     let mut left = Some(frames);
     let mut run = |world: &mut World| {
-        while world.is_busy() {
+        while world.net.is_busy() {
             if left == Some(0) {
                 left = None;
                 break_off(world);
             }
             left = left.map(|left| left - 1);
-            world.run_some(1);
+            world.net.step();
         }
         // What is to break off does so by now, and a device off the network comes back.
-        for device in &mut world.devices {
-            device.dies_before_commit = false;
+        for person in [0, 1] {
+            world.host(Who::Person(person)).dies_before_commit = false;
         }
         world.set_offline(0, false);
         world.set_offline(1, false);
@@ -41,25 +32,25 @@ fn broken_off_after(frames: usize, break_off: fn(&mut World)) -> bool {
     };
     let accounts = [0, 1].map(|number| {
         let phrase = world.phrase();
-        let homes = vec![world.address()];
-        world.tell(number, Action::CreateAccount { phrase, name: "x".into(), homes });
+        let homes = vec![world.address(0)];
+        world.command(number, Action::CreateAccount { phrase, name: "x".into(), homes });
         view::account(world.rows(number)).unwrap().account
     });
     run(&mut world);
-    let link = world.tell_invite(0);
+    let link = world.make_invite(0);
     run(&mut world);
-    world.tell(1, Action::AddContact { link, name: "Ada".into() });
+    world.command(1, Action::AddContact { link, name: "Ada".into() });
     run(&mut world);
     assert_eq!(state(&world, 0, accounts[1]), ContactState::Asking, "after {frames}");
     assert_eq!(state(&world, 1, accounts[0]), ContactState::Requested, "after {frames}");
-    world.tell(0, Action::Accept { contact: accounts[1] });
+    world.command(0, Action::Accept { contact: accounts[1] });
     run(&mut world);
     for (number, contact) in [(0, accounts[1]), (1, accounts[0])] {
         assert_eq!(state(&world, number, contact), ContactState::Established, "after {frames}");
         assert!(view::account(world.rows(number)).unwrap().published, "after {frames}");
     }
-    world.say(1, accounts[0], "hello");
-    assert_eq!(world.texts(0, accounts[1]), ["hello"], "after {frames}");
+    world.send(1, "hello");
+    assert_eq!(world.texts(0), ["hello"], "after {frames}");
     one_time_packages_differ(&world, frames);
     left.is_none()
 }
@@ -71,13 +62,10 @@ fn state(world: &World, number: usize, contact: AccountId) -> ContactState {
     contact.state
 }
 
-/// A node never holds one key package twice: two people would get it, and one of them in vain.
+/// A node never holds one key package twice: the second of two people to get it could not use it.
 fn one_time_packages_differ(world: &World, frames: usize) {
-    let mut packages = Vec::new();
-    world.node.store.scan(PACKAGES, &[], &[0xff; 128], proto::Direction::Forward, &mut |_, row| {
-        packages.push(row.to_vec());
-        std::ops::ControlFlow::Continue(())
-    });
+    let rows = world.net.hosts[0].rows(PACKAGES).into_iter();
+    let mut packages: Vec<_> = rows.map(|(_, row)| row).collect();
     let all = packages.len();
     packages.sort();
     packages.dedup();
@@ -98,35 +86,35 @@ fn at_every_moment(break_off: fn(&mut World)) {
 #[test]
 fn when_the_node_dies() {
     at_every_moment(|world| {
-        world.kill_node();
-        world.start_node();
+        world.crash(Who::Node(0));
+        world.start(Who::Node(0));
     });
 }
 
 #[test]
 fn when_the_inviter_dies() {
     at_every_moment(|world| {
-        world.kill_device(0);
-        world.start_device(0);
+        world.crash(Who::Person(0));
+        world.start(Who::Person(0));
     });
 }
 
 #[test]
 fn when_the_invited_dies() {
     at_every_moment(|world| {
-        world.kill_device(1);
-        world.start_device(1);
+        world.crash(Who::Person(1));
+        world.start(Who::Person(1));
     });
 }
 
 #[test]
 fn when_the_inviter_dies_before_it_has_kept_what_it_did() {
-    at_every_moment(|world| world.devices[0].dies_before_commit = true);
+    at_every_moment(|world| world.host(Who::Person(0)).dies_before_commit = true);
 }
 
 #[test]
 fn when_the_invited_dies_before_it_has_kept_what_it_did() {
-    at_every_moment(|world| world.devices[1].dies_before_commit = true);
+    at_every_moment(|world| world.host(Who::Person(1)).dies_before_commit = true);
 }
 
 #[test]
