@@ -58,15 +58,4 @@ async fn perform(
     play.perform(script).await
 }
 
-/// The beginning and the end of something long.
-fn shorten(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let (Some(head), Some(tail)) =
-        (chars.get(..16), chars.len().checked_sub(22).and_then(|from| chars.get(from..)))
-    else {
-        return text.to_owned();
-    };
-    head.iter().chain(&['…']).chain(tail).collect()
-}
-
 const BUNDLED: &str = include_str!("../demo/conversation.txt");

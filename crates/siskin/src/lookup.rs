@@ -1,32 +1,29 @@
 //! `siskin lookup`: has a node find a record, verifies it, and shows it.
 
 mod asker;
+mod found;
 mod show;
 
 use std::time::Duration;
 
-use crypto::{Bundle, NodeRecord};
+use crypto::NodeRecord;
 use net::{Driver, Identity, Keys, Settings};
-use proto::{Code, NodeAddress, Record, limits};
+use proto::{Code, NodeAddress, limits};
 use store::Memory;
 use tokio::time::timeout;
 
-use self::asker::{Answer, Ask, Asker, Question, Word};
+use self::{
+    asker::{Answer, Ask, Asker, Question, Word},
+    found::{Found, verify},
+};
 use crate::{
     cli::{LookupArgs, Sought},
-    commands,
     failure::{Failure, Kind},
     keys, node,
     output::Output,
     paths::Home,
-    rpc::AccountShow,
+    rpc::{self, AccountShow},
 };
-
-/// What was found, verified here: nobody's word is taken for it.
-pub(super) enum Found {
-    Account(Box<Bundle>),
-    Node(Box<NodeRecord>),
-}
 
 pub(crate) async fn run(args: LookupArgs, home: &Home, out: Output) -> Result<(), Failure> {
     let LookupArgs { what, node, trace } = args;
@@ -95,7 +92,7 @@ pub(crate) async fn some_node(home: &Home) -> Result<NodeAddress, Failure> {
     if !home.master_key().exists() {
         return Err(nowhere());
     }
-    let account = commands::call(home, AccountShow {}).await?;
+    let account = rpc::call(home, AccountShow {}).await?;
     parse(account.nodes.first().ok_or_else(nowhere)?)
 }
 
@@ -122,26 +119,6 @@ async fn ask(node: &NodeAddress, ask: Ask, patience: Duration) -> Result<Answer,
         }
         Ok(Some(answer)) => Ok(answer),
         Ok(None) | Err(_) => Err(unreachable()),
-    }
-}
-
-fn verify(record: &Record, what: Sought) -> Result<Found, Failure> {
-    let forged = || {
-        Failure::new(Kind::Untrusted, "the node answers with a record that does not verify")
-            .hint("ask another one with --node ADDRESS")
-    };
-    match (record, what) {
-        (Record::Account(bytes), Sought::Account(account)) => {
-            let bundle = Bundle::verify(bytes).map_err(|_| forged())?;
-            let is_it = bundle.account() == account;
-            is_it.then(|| Found::Account(Box::new(bundle))).ok_or_else(forged)
-        }
-        (Record::Node(bytes), Sought::Node(node)) => {
-            let record = NodeRecord::verify(bytes, limits::NODE_WORK_BITS).map_err(|_| forged())?;
-            let is_it = record.node() == node;
-            is_it.then(|| Found::Node(Box::new(record))).ok_or_else(forged)
-        }
-        (Record::Account(_) | Record::Node(_), _) => Err(forged()),
     }
 }
 

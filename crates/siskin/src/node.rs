@@ -2,10 +2,12 @@
 
 mod api;
 mod backup;
+mod backup_file;
 mod desk;
 mod metrics;
 mod nearby;
 mod reach;
+mod rows;
 mod settings;
 mod verify;
 
@@ -18,13 +20,13 @@ use std::{
     time::Duration,
 };
 
-use ::node::{LAYOUT_NAME, LAYOUT_VERSION, Node, NodeCommand, NodeConfig};
+use ::node::{Node, NodeCommand, NodeConfig};
 use crypto::SigningKey;
 use net::{Driver, Identity, Keys, Running, Settings, StartError};
-use proto::{NodeAddress, NodeId, WriteBatch};
+use proto::{NodeAddress, NodeId};
 use routing::RouterConfig;
 use serde::Serialize;
-use store::{Fjall, Layout, Migration};
+use store::Fjall;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::{api::Api, desk::Desk, metrics::Metrics, nearby::Nearby, settings::NodeSettings};
@@ -74,7 +76,7 @@ async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
     paths::private_directory(directory)
         .map_err(|error| Failure::io(directory.display(), &error))?;
     // The store's lock comes first: a second process must not touch anything.
-    let store = open(directory)?;
+    let store = rows::open(directory)?;
     let seed = keys::load_or_make(&directory.join("node.key"))?;
     let identity = Identity::from_seed(*seed);
     let node = NodeId(identity.public().0);
@@ -158,10 +160,6 @@ fn configure(node: NodeId, key: SigningKey, settings: &NodeSettings) -> NodeConf
     }
 }
 
-fn open(directory: &Path) -> Result<Fjall, Failure> {
-    Ok(Fjall::open(directory, &LAYOUT)?)
-}
-
 /// Listens where it was told, or wherever the machine lets it on the usual port.
 async fn start(
     identity: &Identity,
@@ -183,7 +181,7 @@ async fn start(
         // A machine without IPv6.
         Err(StartError::Bind(_, error)) if error.kind() != std::io::ErrorKind::AddrInUse => {
             let old = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT);
-            Ok(Driver::start(settings(vec![old]), config, open(directory)?).await?)
+            Ok(Driver::start(settings(vec![old]), config, rows::open(directory)?).await?)
         }
         Err(error) => Err(error.into()),
     }
@@ -216,9 +214,6 @@ fn disk_bytes(directory: &Path) -> u64 {
     total
 }
 
-const LAYOUT: Layout = Layout { name: LAYOUT_NAME, version: LAYOUT_VERSION, migrations: &[TO_3] };
-/// Version 3 has further tables: what older logs lack there is counted later, or left out.
-const TO_3: Migration = Migration { from: 2, run: |_| WriteBatch::default() };
 const PORT: u16 = 4440;
 const DISK_EVERY: Duration = Duration::from_secs(10);
 /// A few thousand records over connections that stand; whoever waits for a shutdown should not wait

@@ -8,13 +8,13 @@ use std::{
 
 use proto::NodeAddress;
 
-use super::{call, home, standard_input};
+use super::{home, input::standard_input};
 use crate::{
     cli::{AccountCommand, HomeArgs, WaitArgs},
     failure::Failure,
     output::{Output, Style, safe},
     paths::Home,
-    rpc::{AccountCreate, AccountRecover, AccountShape, AccountShow, Created, Secret},
+    rpc::{AccountCreate, AccountRecover, AccountShape, AccountShow, Created, Secret, call},
 };
 
 pub(super) async fn run(command: AccountCommand, home: &Home, out: Output) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! `siskin contact`.
 
-use super::{call, call_caught_up, standard_input};
+use super::input::standard_input;
 use crate::{
     cli::ContactCommand,
     failure::Failure,
@@ -9,7 +9,7 @@ use crate::{
     qr,
     rpc::{
         ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
-        ContactVerify, Invited, Person, StateShape, Verified,
+        ContactVerify, Invited, Person, StateShape, Verified, call, call_caught_up,
     },
 };
 

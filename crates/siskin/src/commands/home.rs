@@ -10,14 +10,13 @@ use proto::{NodeAddress, NodeId, limits};
 use tokio::task::JoinSet;
 
 use self::show::{Plan, show, show_plan};
-use super::{call, call_caught_up};
 use crate::{
     cli::{HomeCommand, MoveArgs, WaitArgs},
     failure::Failure,
     keys, lookup,
     output::Output,
     paths::Home,
-    rpc::{HomeCopies, HomeList, HomeSet, HomesShape},
+    rpc::{HomeCopies, HomeList, HomeSet, HomesShape, call, call_caught_up},
 };
 
 pub(super) async fn run(command: HomeCommand, home: &Home, out: Output) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! `siskin send`, `edit`, `delete`, `react`, `read`, `tail` and `rekey`.
 
-use super::{call, catch_up, text};
+use super::input::text;
 use crate::{
     cli::{DeleteArgs, EditArgs, ReactArgs, ReadArgs, RekeyArgs, SendArgs, TailArgs, WaitArgs},
     failure::Failure,
@@ -9,7 +9,7 @@ use crate::{
     rpc::{
         ContactVerify, ConversationRekey, EventShape, ItemShape, MarkShape, MessageDelete,
         MessageEdit, MessageList, MessageReact, MessageRead, MessageSend, MessageShape, Said,
-        Session, Subscribe,
+        Session, Subscribe, call,
     },
     stop,
 };
@@ -46,7 +46,7 @@ pub(super) async fn rekey(args: RekeyArgs, home: &Home, out: Output) -> Result<(
 
 pub(super) async fn read(args: ReadArgs, home: &Home, out: Output) -> Result<(), Failure> {
     let mut session = Session::open(home).await?;
-    catch_up(&session).await?;
+    session.catch_up().await?;
     let result = read_in(&mut session, args, out).await;
     session.close().await?;
     result

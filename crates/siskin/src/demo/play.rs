@@ -64,8 +64,8 @@ impl<'a> Play<'a> {
             let (name, nodes) = (who.name().to_owned(), vec![self.stage.node(who)]);
             let create = AccountCreate { name, nodes, wait_s: WAIT_S };
             let created = self.call(who, create).await?;
-            let account = super::shorten(&created.account);
-            let (name, node) = (who.name(), super::shorten(&self.stage.node(who)));
+            let account = shorten(&created.account);
+            let (name, node) = (who.name(), shorten(&self.stage.node(who)));
             self.note(&format!("{name} is {account}, at home at {node}"));
         }
         let invite = ContactInvite { uses: 1, valid_s: 3600, wait_s: WAIT_S };
@@ -345,6 +345,17 @@ impl<'a> Play<'a> {
             write_part(text);
         }
     }
+}
+
+/// The beginning and the end of something long.
+fn shorten(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let (Some(head), Some(tail)) =
+        (chars.get(..16), chars.len().checked_sub(22).and_then(|from| chars.get(from..)))
+    else {
+        return text.to_owned();
+    };
+    head.iter().chain(&['…']).chain(tail).collect()
 }
 
 /// Seconds for a node to answer.

@@ -3,7 +3,7 @@
 use proto::{Hop, HopOutcome};
 use serde::Serialize;
 
-use super::Found;
+use super::found::Found;
 use crate::{
     cli::Sought,
     output::{Output, Style, date, safe},

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::{
-    backup::{BackupShape, Place, back_up_running},
+    backup_file::{BackupShape, Place, back_up_running},
     desk::Desk,
 };
 use crate::{

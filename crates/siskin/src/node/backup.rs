@@ -1,33 +1,22 @@
-//! `siskin node backup` and `siskin node restore`: everything a node holds, in one file.
-//! The file's format is in the crate `store`; its preamble is the seed of the node's key.
+//! `siskin node backup` and `siskin node restore`.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufReader, BufWriter, Read, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    fs::{self, File},
+    io::{self, BufReader, Read},
+    path::Path,
 };
 
 use ::node::{LAYOUT_NAME, LAYOUT_VERSION, Renewal};
-use net::Reader;
 use proto::{NodeId, Seed};
-use serde::{Deserialize, Serialize};
-use store::{
-    ArchiveError, Archived, Snapshot, Store, StoreError, check_archive, load_archive, write_archive,
-};
-use tokio::task::spawn_blocking;
+use store::{ArchiveError, Archived, Store, StoreError, check_archive, load_archive};
 use zeroize::Zeroizing;
 
-use super::{LAYOUT, api};
+use super::{
+    api,
+    backup_file::{BackupShape, Place, back_up_resting, beside},
+    rows,
+};
 use crate::{failure::Failure, keys, output::Output, paths};
-
-/// What was backed up or restored.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct BackupShape {
-    file: PathBuf,
-    rows: u64,
-    bytes: u64,
-}
 
 /// Backs a node up, whether it runs or not.
 pub(super) async fn back_up(directory: &Path, file: &Path, out: Output) -> Result<(), Failure> {
@@ -42,63 +31,6 @@ pub(super) async fn back_up(directory: &Path, file: &Path, out: Output) -> Resul
     });
     out.say("Whoever has this file can pretend to be the node; keep it as you keep its key.");
     Ok(())
-}
-
-/// Where the file is to be.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Place {
-    file: PathBuf,
-}
-
-/// Has the node that runs here back itself up.
-pub(super) async fn back_up_running(
-    reader: &Reader,
-    directory: &Path,
-    place: Place,
-) -> Result<BackupShape, Failure> {
-    if !place.file.is_absolute() {
-        return Err(Failure::usage("the file's path must begin at the root"));
-    }
-    let rows = reader.snapshot().await.map_err(Failure::from)?.ok_or_else(no_snapshot)?;
-    let seed = seed_of(directory)?;
-    let written = spawn_blocking(move || write(rows.as_ref(), &seed, place.file)).await;
-    written.unwrap_or_else(|_| Err(Failure::user("the backup has failed")))
-}
-
-/// Writes a file that is there when it is whole and durable, and not before.
-fn write(rows: &dyn Snapshot, seed: &[u8; 32], file: PathBuf) -> Result<BackupShape, Failure> {
-    let failed = |error: io::Error| Failure::io(file.display(), &error);
-    if fs::exists(&file).map_err(failed)? {
-        return Err(Failure::user(format!("{} is there already", file.display())));
-    }
-    let part = beside(&file, ".part");
-    let written = write_part(rows, seed, &part).and_then(|written| {
-        if let Some(error) = rows.fault() {
-            return Err(io::Error::other(error));
-        }
-        fs::rename(&part, &file)?;
-        File::open(file.parent().unwrap_or(&file))?.sync_all()?;
-        Ok(written)
-    });
-    let Archived { rows, bytes } = written.map_err(|error| {
-        // What was written is worth nothing, and the disk may be full of it.
-        let _ = fs::remove_file(&part);
-        failed(error)
-    })?;
-    Ok(BackupShape { file, rows, bytes })
-}
-
-fn write_part(rows: &dyn Snapshot, seed: &[u8; 32], part: &Path) -> io::Result<Archived> {
-    if fs::exists(part)? {
-        fs::remove_file(part)?;
-    }
-    let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part)?;
-    let mut to = BufWriter::new(open);
-    let written = write_archive(rows, &LAYOUT, seed, &mut to)?;
-    to.flush()?;
-    to.get_ref().sync_all()?;
-    Ok(written)
 }
 
 /// Makes a node of a backup, in a directory where there is none.
@@ -146,7 +78,7 @@ fn fill(
     unreadable: impl Fn(ArchiveError) -> Failure,
 ) -> Result<Archived, Failure> {
     let failed = |error: StoreError| Failure::user(error.to_string());
-    let mut store = super::open(directory)?;
+    let mut store = rows::open(directory)?;
     let (_, archived) = load_archive(from, &mut store).map_err(unreadable)?;
     let mut renewal = Renewal::new(Seed(*keys::random()?));
     while let Some(batch) = renewal.next(store.as_rows()) {
@@ -154,31 +86,4 @@ fn fill(
     }
     store.sync().map_err(failed)?;
     Ok(archived)
-}
-
-/// Backs up a node that does not run.
-fn back_up_resting(directory: &Path, file: PathBuf) -> Result<BackupShape, Failure> {
-    if !directory.join("rows").is_dir() {
-        return Err(Failure::user(format!("no node has run in {}", directory.display()))
-            .hint("say where it is with --data-dir DIR"));
-    }
-    let store = super::open(directory)?;
-    let rows = store.snapshot().ok_or_else(no_snapshot)?;
-    write(&*rows, &*seed_of(directory)?, file)
-}
-
-/// A name beside another one, on the same disk.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    // Without a slash at its end, which would lead inside.
-    let mut name = path.components().collect::<PathBuf>().into_os_string();
-    name.push(ending);
-    name.into()
-}
-
-fn seed_of(directory: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
-    keys::load(&directory.join("node.key"))
-}
-
-fn no_snapshot() -> Failure {
-    Failure::user("this store can't be backed up while it is in use")
 }

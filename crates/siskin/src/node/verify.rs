@@ -7,6 +7,7 @@ use proto::Seed;
 use serde::Serialize;
 use store::Store;
 
+use super::rows;
 use crate::{failure::Failure, keys, output::Output};
 
 /// What was found.
@@ -26,7 +27,7 @@ pub(super) fn run(directory: &Path, out: Output) -> Result<(), Failure> {
         return Err(Failure::user(format!("no node has run in {}", directory.display()))
             .hint("say where it is with --data-dir DIR"));
     }
-    let store = super::open(directory)?;
+    let store = rows::open(directory)?;
     let seen = verify(store.as_rows(), Seed(*keys::random()?));
     if let Some(error) = store.fault() {
         return Err(Failure::user(error.to_string()));

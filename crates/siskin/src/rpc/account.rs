@@ -7,14 +7,13 @@ use client::{
     view::{self, AccountView},
 };
 use crypto::Phrase;
-use proto::NodeAddress;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, timeout};
 use zeroize::Zeroizing;
 
-use super::{homes, methods::Call, shapes::AccountShape};
+use super::{call::Call, homes, shapes::AccountShape, who};
 use crate::{engine::Engine, failure::Failure, keys};
 
 /// A text that `Debug` does not show and that is wiped when dropped.
@@ -70,7 +69,7 @@ impl Call for AccountCreate {
     type Returns = Created;
 
     async fn run(self, engine: &Engine) -> Result<Created, Failure> {
-        let homes = parse_nodes(&self.nodes)?;
+        let homes = who::nodes(&self.nodes)?;
         let phrase = Phrase::generate(&mut ChaCha20Rng::from_seed(*keys::random()?));
         let words = Secret(phrase.words());
         let name = self.name;
@@ -95,7 +94,7 @@ impl Call for AccountRecover {
     type Returns = Created;
 
     async fn run(self, engine: &Engine) -> Result<Created, Failure> {
-        let homes = parse_nodes(&self.nodes)?;
+        let homes = who::nodes(&self.nodes)?;
         let phrase = Phrase::parse(self.phrase.expose()).map_err(|error| {
             Failure::user(format!("not a recovery phrase: {error}"))
                 .hint("type the 24 words as they were shown, in their order")
@@ -182,14 +181,6 @@ impl Call for StatusShow {
             },
         })
     }
-}
-
-pub(super) fn parse_nodes(nodes: &[String]) -> Result<Vec<NodeAddress>, Failure> {
-    nodes.iter().map(|node| node.parse().map_err(|error| usage(node, error))).collect()
-}
-
-fn usage(node: &str, error: proto::ParseError) -> Failure {
-    Failure::usage(format!("`{node}`: {error}"))
 }
 
 fn account_of(reply: Reply) -> Result<String, Failure> {

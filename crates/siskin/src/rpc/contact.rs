@@ -5,7 +5,7 @@ use proto::{AccountId, Rows};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    methods::Call,
+    call::Call,
     shapes::{Done, Person},
     who,
 };

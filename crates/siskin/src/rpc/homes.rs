@@ -7,7 +7,7 @@ use client::{
 use proto::{NodeAddress, NodeId, Rows, networks};
 use serde::{Deserialize, Serialize};
 
-use super::{account::parse_nodes, methods::Call};
+use super::{call::Call, who};
 use crate::{engine::Engine, failure::Failure};
 
 #[derive(Serialize, Deserialize)]
@@ -130,7 +130,7 @@ impl Call for HomeSet {
     type Returns = HomesShape;
 
     async fn run(self, engine: &Engine) -> Result<HomesShape, Failure> {
-        let homes = parse_nodes(&self.nodes)?;
+        let homes = who::nodes(&self.nodes)?;
         let pinned = self.pinned.iter().map(|node| {
             node.parse::<NodeId>().map_err(|error| Failure::usage(format!("`{node}`: {error}")))
         });

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::Secret,
-    methods::Call,
+    call::Call,
     shapes::{Done, ItemShape, MarkShape},
     who,
 };

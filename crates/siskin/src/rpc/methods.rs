@@ -1,10 +1,10 @@
 //! The table of methods.
 
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
     account::{AccountCreate, AccountRecover, AccountShow, StatusShow},
+    call::Call,
     contact::{
         ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
         ContactVerify,
@@ -16,17 +16,6 @@ use super::{
     },
 };
 use crate::{engine::Engine, failure::Failure};
-
-/// A method with its parameters, which are `Self`.
-pub(crate) trait Call: Serialize + DeserializeOwned + Send {
-    /// Its name on the wire.
-    const METHOD: &'static str;
-    /// What it returns.
-    type Returns: Serialize + DeserializeOwned + Send;
-
-    /// Carries it out.
-    fn run(self, engine: &Engine) -> impl Future<Output = Result<Self::Returns, Failure>> + Send;
-}
 
 /// Calls the method of that name; nothing if there is none.
 pub(crate) async fn call(

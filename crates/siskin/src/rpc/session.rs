@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
+use client::view;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{
@@ -10,16 +11,35 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{
-    methods::Call,
+    call::Call,
     shapes::EventShape,
     subscription::{SUBSCRIBE, Subscribe, Subscription},
     wire::{Notification, RESPONSE_MAX, Request, Response, Version, read_line, write_line},
 };
 use crate::{engine::Engine, failure::Failure, paths::Home};
+
+/// Calls one method, in the daemon if there is one.
+pub(crate) async fn call<C: Call>(home: &Home, call: C) -> Result<C::Returns, Failure> {
+    let mut session = Session::open(home).await?;
+    let result = session.call(call).await;
+    session.close().await?;
+    result
+}
+
+/// As [`call`], with what others have sent meanwhile.
+pub(crate) async fn call_caught_up<C: Call>(home: &Home, call: C) -> Result<C::Returns, Failure> {
+    let mut session = Session::open(home).await?;
+    let result = match session.catch_up().await {
+        Ok(()) => session.call(call).await,
+        Err(failure) => Err(failure),
+    };
+    session.close().await?;
+    result
+}
 
 /// Where methods are called.
 pub(crate) enum Session {
@@ -68,6 +88,28 @@ impl Session {
             Self::Daemon(remote) => remote.call(call).await,
             Self::Here(engine) => Box::pin(call.run(engine)).await,
         }
+    }
+
+    /// Without a daemon: gives the nodes a moment to hand over what is new. With one nothing is new.
+    pub(crate) async fn catch_up(&self) -> Result<(), Failure> {
+        let Self::Here(engine) = self else { return Ok(()) };
+        let mut notices = engine.notices();
+        let account = engine.read(view::account).await?;
+        if account.is_none_or(|account| account.locked_out) {
+            return Ok(());
+        }
+        let quiet = async {
+            loop {
+                let patience =
+                    if engine.links().values().any(|up| *up) { QUIET } else { CATCH_UP_MAX };
+                if !matches!(timeout(patience, notices.recv()).await, Ok(Ok(_))) {
+                    return;
+                }
+            }
+        };
+        // Whoever is offline sees what is there.
+        let _ = timeout(CATCH_UP_MAX, quiet).await;
+        Ok(())
     }
 
     /// Whether there is no daemon.
@@ -167,3 +209,6 @@ fn broken(error: &io::Error) -> Failure {
 /// Together two seconds.
 const TRIES_MAX: u32 = 40;
 const TRY_AGAIN: Duration = Duration::from_millis(50);
+const CATCH_UP_MAX: Duration = Duration::from_secs(5);
+/// Longer than an answer takes from the other side of the world.
+const QUIET: Duration = Duration::from_millis(500);

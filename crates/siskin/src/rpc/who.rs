@@ -5,12 +5,19 @@ use client::{
     InviteLink,
     view::{self, ContactView, Item, MessageView, Range},
 };
-use proto::{AccountId, EnvelopeId, Instant, LogId, Reference, Rows};
+use proto::{AccountId, EnvelopeId, Instant, LogId, NodeAddress, Reference, Rows};
 
 use crate::{
     engine::Engine,
     failure::{Failure, Kind},
 };
+
+/// Reads the addresses of nodes.
+pub(super) fn nodes(texts: &[String]) -> Result<Vec<NodeAddress>, Failure> {
+    let parse =
+        |text: &String| text.parse().map_err(|error| Failure::usage(format!("`{text}`: {error}")));
+    texts.iter().map(parse).collect()
+}
 
 /// Finds a contact by name, account id, the beginning of one, or an invite link.
 pub(super) async fn contact(engine: &Engine, who: &str) -> Result<ContactView, Failure> {

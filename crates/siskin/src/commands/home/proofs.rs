@@ -8,12 +8,11 @@ use std::{
 use crypto::LossProof;
 use serde::Serialize;
 
-use super::super::call;
 use crate::{
     failure::Failure,
     output::Output,
     paths::Home,
-    rpc::{HomeProofs, ProofShape},
+    rpc::{HomeProofs, ProofShape, call},
 };
 
 /// Lists what is proved, and saves it where others can get it.
