@@ -11,17 +11,14 @@ use client::{Action, Client, Command, CommandError, Config, Event, Reply, transp
 use net::{Counters, Driver, Events, Keys, Running, Settings};
 use proto::{AccountId, LogId, NodeId, Rows};
 use store::{Layout, Sqlite};
-use tokio::{
-    sync::{broadcast, oneshot},
-    time::timeout,
-};
+use tokio::{sync::broadcast, time::timeout};
 
-use crate::{failure::Failure, keys::DeviceKeys, paths::Home};
+use crate::{failure::Failure, keys::DeviceKeys, paths::Home, pending::PendingRequests};
 
 /// The account of one home, online.
 pub(crate) struct Engine {
     running: Running<Client>,
-    desk: Arc<Desk>,
+    dispatcher: Arc<Dispatcher>,
 }
 
 /// A hint that rows changed, or something that is in no row.
@@ -35,18 +32,11 @@ pub(crate) enum Notice {
     Sent(LogId),
 }
 
-/// Where answers and notices are handed out.
-struct Desk {
-    waiting: Mutex<Waiting>,
+/// Where answers and notices of the machine arrive.
+struct Dispatcher {
+    pending: PendingRequests<Result<Reply, CommandError>>,
     links: Mutex<BTreeMap<NodeId, bool>>,
     notices: broadcast::Sender<Notice>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    tickets: u64,
-    answers: BTreeMap<u64, oneshot::Sender<Result<Reply, CommandError>>>,
-    closed: bool,
 }
 
 impl Engine {
@@ -61,22 +51,21 @@ impl Engine {
         let seed_of = Keys::PerPeer(Box::new(move |peer| *transport_seed(&secret, peer)));
         let config = Config { transport: keys.transport };
         let mut running = Driver::<Client>::start(Settings::new(seed_of), config, store).await?;
-        let desk = Arc::new(Desk {
-            waiting: Mutex::default(),
+        let dispatcher = Arc::new(Dispatcher {
+            pending: PendingRequests::new(),
             links: Mutex::default(),
             notices: broadcast::channel(NOTICES_MAX).0,
         });
         if let Some(events) = running.take_events() {
-            tokio::spawn(Arc::clone(&desk).hand_out(events));
+            tokio::spawn(Arc::clone(&dispatcher).dispatch(events));
         }
-        Ok(Arc::new(Self { running, desk }))
+        Ok(Arc::new(Self { running, dispatcher }))
     }
 
     /// Has an action carried out; what it changed is durable when this returns.
     pub(crate) async fn ask(&self, action: Action) -> Result<Reply, Failure> {
-        let (answer, answered) = oneshot::channel();
-        let ticket = self.desk.ticket(answer)?;
         let ended = || Failure::user("the account was closed");
+        let (ticket, answered) = self.dispatcher.pending.open().ok_or_else(ended)?;
         let command = Command { ticket, action };
         self.running.commands().send(command).await.map_err(|_| ended())?;
         Ok(answered.await.map_err(|_| ended())??)
@@ -113,12 +102,12 @@ impl Engine {
 
     /// What happens from now on.
     pub(crate) fn notices(&self) -> broadcast::Receiver<Notice> {
-        self.desk.notices.subscribe()
+        self.dispatcher.notices.subscribe()
     }
 
     /// The nodes that were met, and whether they are connected now.
     pub(crate) fn links(&self) -> BTreeMap<NodeId, bool> {
-        lock(&self.desk.links).clone()
+        lock(&self.dispatcher.links).clone()
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -140,27 +129,13 @@ impl Engine {
     }
 }
 
-impl Desk {
-    fn ticket(&self, answer: oneshot::Sender<Result<Reply, CommandError>>) -> Result<u64, Failure> {
-        let mut waiting = lock(&self.waiting);
-        if waiting.closed {
-            return Err(Failure::user("the account was closed"));
-        }
-        // Whoever gave up waiting needs no answer.
-        waiting.answers.retain(|_, answer| !answer.is_closed());
-        waiting.tickets = waiting.tickets.wrapping_add(1);
-        let ticket = waiting.tickets;
-        waiting.answers.insert(ticket, answer);
-        Ok(ticket)
-    }
-
-    async fn hand_out(self: Arc<Self>, mut events: Events<Event>) {
+impl Dispatcher {
+    /// Hands out what the machine emits, until it has stopped.
+    async fn dispatch(self: Arc<Self>, mut events: Events<Event>) {
         while let Some(event) = events.recv().await {
             let notice = match event {
                 Event::Done { ticket, result } => {
-                    if let Some(answer) = lock(&self.waiting).answers.remove(&ticket) {
-                        let _ = answer.send(result);
-                    }
+                    self.pending.resolve(ticket, result);
                     continue;
                 }
                 Event::Account => Notice::Account,
@@ -177,12 +152,10 @@ impl Desk {
                     Notice::Account
                 }
             };
-            // Nobody may be listening.
+            // There may be no subscriber.
             let _ = self.notices.send(notice);
         }
-        let mut waiting = lock(&self.waiting);
-        waiting.closed = true;
-        waiting.answers.clear();
+        self.pending.close();
     }
 }
 

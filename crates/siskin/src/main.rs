@@ -19,6 +19,7 @@ mod lookup;
 mod node;
 mod output;
 mod paths;
+mod pending;
 mod qr;
 mod rpc;
 mod stop;

@@ -3,7 +3,7 @@
 mod api;
 mod backup;
 mod backup_file;
-mod desk;
+mod handle;
 mod metrics;
 mod nearby;
 mod reach;
@@ -29,7 +29,9 @@ use serde::Serialize;
 use store::Fjall;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use self::{api::Api, desk::Desk, metrics::Metrics, nearby::Nearby, settings::NodeSettings};
+use self::{
+    api::Api, handle::NodeHandle, metrics::Metrics, nearby::Nearby, settings::NodeSettings,
+};
 use crate::{
     cli::{NodeAction, NodeArgs, PlaceArgs, RunArgs},
     failure::Failure,
@@ -91,16 +93,16 @@ async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
         advertised => advertised.to_vec(),
     };
     let address = NodeAddress { node, addresses };
-    let desk = Desk::new(running.commands());
+    let handle = NodeHandle::new(running.commands());
     if let Some(events) = running.take_events() {
-        tokio::spawn(Arc::clone(&desk).hand_out(events));
+        tokio::spawn(Arc::clone(&handle).dispatch(events));
     }
     // Only now the port is known.
-    desk.tell(NodeCommand::Addresses(address.addresses.clone())).await;
+    handle.tell(NodeCommand::Addresses(address.addresses.clone())).await;
     for other in &settings.join {
-        desk.tell(NodeCommand::Join(other.clone())).await;
+        handle.tell(NodeCommand::Join(other.clone())).await;
     }
-    let _nearby = settings.mdns.then(|| Nearby::start(&address, &desk)).flatten();
+    let _nearby = settings.mdns.then(|| Nearby::start(&address, &handle)).flatten();
     let mut server = Server::bind(&paths::node_socket(directory))?;
     let told = Address {
         node: node.to_string(),
@@ -109,12 +111,12 @@ async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
         metrics: metrics.as_ref().map(Metrics::address),
     };
     if let Some(metrics) = metrics {
-        tokio::spawn(metrics.serve(Arc::clone(&desk), running.meter()));
+        tokio::spawn(metrics.serve(Arc::clone(&handle), running.meter()));
     }
     out.result(&told, |told| told.address.clone());
     tokio::spawn(report_disk(running.commands(), directory.clone()));
     let api = Arc::new(Api {
-        desk: Arc::clone(&desk),
+        handle: Arc::clone(&handle),
         address: told.address,
         reader: running.reader(),
         directory: directory.clone(),
@@ -127,15 +129,15 @@ async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
     server.close().await;
     match ended {
         Some(failure) => Err(failure),
-        None => leave(running, &desk).await,
+        None => leave(running, &handle).await,
     }
 }
 
 /// Hands over what is kept for others, as far as they are quick, and ends.
-async fn leave(running: Running<Node>, desk: &Desk) -> Result<(), Failure> {
+async fn leave(running: Running<Node>, handle: &NodeHandle) -> Result<(), Failure> {
     tracing::info!("the node ends");
-    desk.tell(NodeCommand::Leave).await;
-    if timeout(LEAVE_MAX, desk.left()).await.is_err() {
+    handle.tell(NodeCommand::Leave).await;
+    if timeout(LEAVE_MAX, handle.left()).await.is_err() {
         tracing::warn!("some of what is kept for others could not be handed over");
     }
     Ok(running.shutdown().await?)

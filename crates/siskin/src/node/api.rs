@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 
 use super::{
     backup_file::{BackupShape, Place, back_up_running},
-    desk::Desk,
+    handle::NodeHandle,
 };
 use crate::{
     failure::Failure,
@@ -104,7 +104,7 @@ struct DrainShape {
 
 /// What a node that runs is asked on its socket.
 pub(super) struct Api {
-    pub(super) desk: Arc<Desk>,
+    pub(super) handle: Arc<NodeHandle>,
     /// What others need to use it, if they can dial it.
     pub(super) address: String,
     pub(super) reader: Reader,
@@ -133,9 +133,9 @@ impl Api {
             return Some(Err(Refusal::Params("there are no parameters".to_owned())));
         }
         match method {
-            STATUS => Some(value(status(&self.desk, &self.address).await)),
-            PEERS => Some(value(peers(&self.desk).await)),
-            DRAIN => Some(value(drained(&self.desk).await)),
+            STATUS => Some(value(status(&self.handle, &self.address).await)),
+            PEERS => Some(value(peers(&self.handle).await)),
+            DRAIN => Some(value(drained(&self.handle).await)),
             _ => None,
         }
     }
@@ -200,8 +200,8 @@ fn reached_at(status: &Status, told: &str) -> String {
     if is_told { told.to_owned() } else { NodeAddress { node: status.node, addresses }.to_string() }
 }
 
-async fn status(desk: &Desk, address: &str) -> Result<StatusShape, Failure> {
-    let NodeEvent::Status { status, .. } = desk.ask(NodeCommand::Status).await? else {
+async fn status(handle: &NodeHandle, address: &str) -> Result<StatusShape, Failure> {
+    let NodeEvent::Status { status, .. } = handle.ask(NodeCommand::Status).await? else {
         return Err(Failure::user("the node does not say"));
     };
     let address = reached_at(&status, address);
@@ -214,7 +214,7 @@ async fn status(desk: &Desk, address: &str) -> Result<StatusShape, Failure> {
         pid: std::process::id(),
         node: status.node.to_string(),
         address,
-        joined: desk.state().joined,
+        joined: handle.state().joined,
         reachable: status.reachable,
         up_s: now_s().saturating_sub(status.since_s),
         connections: status.connections,
@@ -248,8 +248,8 @@ async fn status(desk: &Desk, address: &str) -> Result<StatusShape, Failure> {
     })
 }
 
-async fn peers(desk: &Desk) -> Result<Vec<PeerShape>, Failure> {
-    let NodeEvent::Peers { peers, .. } = desk.ask(NodeCommand::Peers).await? else {
+async fn peers(handle: &NodeHandle) -> Result<Vec<PeerShape>, Failure> {
+    let NodeEvent::Peers { peers, .. } = handle.ask(NodeCommand::Peers).await? else {
         return Err(Failure::user("the node does not say"));
     };
     let shape = |NodePeer { record, neighbour }: NodePeer| {
@@ -266,8 +266,8 @@ async fn peers(desk: &Desk) -> Result<Vec<PeerShape>, Failure> {
     Ok(peers.into_iter().map(shape).collect())
 }
 
-async fn drained(desk: &Desk) -> Result<DrainShape, Failure> {
-    let NodeEvent::Drained { drained, .. } = desk.ask(NodeCommand::Drain).await? else {
+async fn drained(handle: &NodeHandle) -> Result<DrainShape, Failure> {
+    let NodeEvent::Drained { drained, .. } = handle.ask(NodeCommand::Drain).await? else {
         return Err(Failure::user("the node does not say"));
     };
     let Drained { safe, left, stuck } = drained;

@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::desk::Desk;
+use super::handle::NodeHandle;
 use crate::failure::Failure;
 
 /// Where a node is asked for its figures.
@@ -47,7 +47,7 @@ impl Metrics {
     }
 
     /// Answers whoever asks, for as long as this is polled.
-    pub(super) async fn serve(self, desk: Arc<Desk>, meter: Meter) {
+    pub(super) async fn serve(self, handle: Arc<NodeHandle>, meter: Meter) {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
@@ -57,17 +57,17 @@ impl Metrics {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
-            let (desk, meter) = (Arc::clone(&desk), meter.clone());
+            let (handle, meter) = (Arc::clone(&handle), meter.clone());
             tokio::spawn(async move {
-                let _ = timeout(CONNECTION_MAX, converse(stream, desk, meter)).await;
+                let _ = timeout(CONNECTION_MAX, converse(stream, handle, meter)).await;
                 drop(place);
             });
         }
     }
 }
 
-async fn converse(stream: TcpStream, desk: Arc<Desk>, meter: Meter) {
-    let service = service_fn(|request| answer(request, &desk, &meter));
+async fn converse(stream: TcpStream, handle: Arc<NodeHandle>, meter: Meter) {
+    let service = service_fn(|request| answer(request, &handle, &meter));
     let served = http1::Builder::new()
         .keep_alive(false)
         .header_read_timeout(None)
@@ -81,7 +81,7 @@ async fn converse(stream: TcpStream, desk: Arc<Desk>, meter: Meter) {
 
 async fn answer<B>(
     request: Request<B>,
-    desk: &Desk,
+    handle: &NodeHandle,
     meter: &Meter,
 ) -> Result<Response<String>, Infallible> {
     let mut response = Response::new(String::new());
@@ -90,7 +90,7 @@ async fn answer<B>(
     } else if request.method() != Method::GET {
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
-    } else if let Some(text) = text(desk, meter).await {
+    } else if let Some(text) = text(handle, meter).await {
         response.headers_mut().insert(CONTENT_TYPE, TEXT);
         *response.body_mut() = text;
     } else {
@@ -100,11 +100,11 @@ async fn answer<B>(
 }
 
 /// Asks the node and writes down what it says.
-async fn text(desk: &Desk, meter: &Meter) -> Option<String> {
-    let NodeEvent::Status { status, .. } = desk.ask(NodeCommand::Status).await.ok()? else {
+async fn text(handle: &NodeHandle, meter: &Meter) -> Option<String> {
+    let NodeEvent::Status { status, .. } = handle.ask(NodeCommand::Status).await.ok()? else {
         return None;
     };
-    let figures = Figures { status, traffic: meter.read()?, joined: desk.state().joined };
+    let figures = Figures { status, traffic: meter.read()?, joined: handle.state().joined };
     let mut registry = Registry::with_prefix("siskin_node");
     registry.register_collector(Box::new(figures));
     let mut text = String::new();

@@ -12,7 +12,7 @@ use ::node::NodeCommand;
 use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 use proto::{NodeAddress, NodeId};
 
-use super::desk::Desk;
+use super::handle::NodeHandle;
 
 /// A node that tells others nearby of itself, until this is dropped.
 pub(super) struct Nearby(ServiceDaemon);
@@ -20,7 +20,7 @@ pub(super) struct Nearby(ServiceDaemon);
 impl Nearby {
     /// Begins to tell and to listen. Nothing, if nobody but this machine can reach the node, or the
     /// network takes no multicast: a node can do without.
-    pub(super) fn start(address: &NodeAddress, desk: &Arc<Desk>) -> Option<Self> {
+    pub(super) fn start(address: &NodeAddress, handle: &Arc<NodeHandle>) -> Option<Self> {
         let is_local = |address: &SocketAddr| address.ip().is_loopback();
         if address.addresses.iter().all(is_local) {
             return None;
@@ -29,7 +29,7 @@ impl Nearby {
             let daemon = ServiceDaemon::new()?;
             daemon.register(describe(address)?)?;
             let heard = daemon.browse(SERVICE)?;
-            let (own, desk) = (address.node, Arc::clone(desk));
+            let (own, handle) = (address.node, Arc::clone(handle));
             tokio::spawn(async move {
                 let mut met = BTreeSet::from([own]);
                 while let Ok(event) = heard.recv_async().await {
@@ -38,7 +38,7 @@ impl Nearby {
                         && is_new(&mut met, found.node)
                     {
                         tracing::info!(node = ?found.node, "is nearby");
-                        desk.tell(NodeCommand::Join(found)).await;
+                        handle.tell(NodeCommand::Join(found)).await;
                     }
                 }
             });

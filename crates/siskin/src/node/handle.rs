@@ -1,20 +1,17 @@
-//! Where the node's machine is asked, and where what it tells is handed out.
+//! How the rest of the process talks to the node's machine.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use ::node::{NodeCommand, NodeEvent};
 use net::Events;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, pending::PendingRequests};
 
-/// Questions under way, and what the machine said last.
-pub(super) struct Desk {
+/// Commands to the machine, its answers, and the last state that it reported.
+pub(super) struct NodeHandle {
     commands: mpsc::Sender<NodeCommand>,
-    waiting: Mutex<(u64, BTreeMap<u64, oneshot::Sender<NodeEvent>>)>,
+    pending: PendingRequests<NodeEvent>,
     state: watch::Sender<State>,
 }
 
@@ -25,10 +22,10 @@ pub(super) struct State {
     pub(super) left: bool,
 }
 
-impl Desk {
+impl NodeHandle {
     pub(super) fn new(commands: mpsc::Sender<NodeCommand>) -> Arc<Self> {
         let state = watch::channel(State::default()).0;
-        Arc::new(Self { commands, waiting: Mutex::default(), state })
+        Arc::new(Self { commands, pending: PendingRequests::new(), state })
     }
 
     /// Tells the machine something.
@@ -42,18 +39,10 @@ impl Desk {
         &self,
         question: impl FnOnce(u64) -> NodeCommand,
     ) -> Result<NodeEvent, Failure> {
-        let (answer, answered) = oneshot::channel();
-        let ticket = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let (tickets, answers) = &mut *waiting;
-            // Whoever gave up waiting needs no answer.
-            answers.retain(|_, answer| !answer.is_closed());
-            *tickets = tickets.wrapping_add(1);
-            answers.insert(*tickets, answer);
-            *tickets
-        };
+        let ended = || Failure::user("the node has ended");
+        let (ticket, answered) = self.pending.open().ok_or_else(ended)?;
         self.tell(question(ticket)).await;
-        answered.await.map_err(|_| Failure::user("the node has ended"))
+        answered.await.map_err(|_| ended())
     }
 
     pub(super) fn state(&self) -> State {
@@ -65,8 +54,8 @@ impl Desk {
         let _ = self.state.subscribe().wait_for(|state| state.left).await;
     }
 
-    /// Hands out what the machine tells, until it has stopped.
-    pub(super) async fn hand_out(self: Arc<Self>, mut events: Events<NodeEvent>) {
+    /// Hands out what the machine emits, until it has stopped.
+    pub(super) async fn dispatch(self: Arc<Self>, mut events: Events<NodeEvent>) {
         while let Some(event) = events.recv().await {
             match &event {
                 NodeEvent::Status { ticket, .. }
@@ -74,10 +63,7 @@ impl Desk {
                 | NodeEvent::Peers { ticket, .. }
                 | NodeEvent::LookedUp { ticket, .. }
                 | NodeEvent::Sampled { ticket, .. } => {
-                    let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(answer) = waiting.1.remove(ticket) {
-                        let _ = answer.send(event);
-                    }
+                    self.pending.resolve(*ticket, event);
                 }
                 NodeEvent::Joined => {
                     tracing::info!("the network is found");
@@ -97,6 +83,6 @@ impl Desk {
                 NodeEvent::Dead(node) => tracing::debug!(?node, "is gone"),
             }
         }
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).1.clear();
+        self.pending.close();
     }
 }
