@@ -9,6 +9,7 @@
 //! ```
 #![allow(clippy::disallowed_methods, reason = "binaries read the clock, files and configuration")]
 
+mod api;
 mod cli;
 mod commands;
 mod demo;

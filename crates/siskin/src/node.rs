@@ -1,14 +1,15 @@
 //! `siskin node`: one service node.
 
-mod api;
 mod backup;
 mod backup_file;
 mod handle;
+mod methods;
 mod metrics;
 mod nearby;
 mod reach;
 mod rows;
 mod settings;
+mod show;
 mod verify;
 
 use std::{
@@ -30,19 +31,19 @@ use store::Fjall;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::{
-    api::Api, handle::NodeHandle, metrics::Metrics, nearby::Nearby, settings::NodeSettings,
+    handle::NodeHandle, methods::NodeApi, metrics::Metrics, nearby::Nearby, settings::NodeSettings,
 };
 use crate::{
+    api::Server,
     cli::{NodeAction, NodeArgs, PlaceArgs, RunArgs},
     failure::Failure,
     keys,
     output::Output,
     paths::{self, Home},
-    rpc::Server,
     stop,
 };
 
-pub(crate) use api::ask_status;
+pub(crate) use show::ask_status;
 
 /// What a node says when it is there.
 #[derive(Serialize)]
@@ -61,9 +62,9 @@ pub(crate) async fn run(args: NodeArgs, home: &Home, out: Output) -> Result<(), 
     match args.action {
         None => serve(args.run, home, out).await,
         Some(NodeAction::Run(run)) => serve(*run, home, out).await,
-        Some(NodeAction::Status(place)) => api::show_status(&at(place), out).await,
-        Some(NodeAction::Drain(place)) => api::drain(&at(place), out).await,
-        Some(NodeAction::Peers(place)) => api::show_peers(&at(place), out).await,
+        Some(NodeAction::Status(place)) => show::status(&at(place), out).await,
+        Some(NodeAction::Drain(place)) => show::drain(&at(place), out).await,
+        Some(NodeAction::Peers(place)) => show::peers(&at(place), out).await,
         Some(NodeAction::Verify(place)) => verify::run(&at(place), out),
         Some(NodeAction::Backup { file, place }) => backup::back_up(&at(place), &file, out).await,
         Some(NodeAction::Restore { file, place }) => backup::restore(&at(place), &file, out),
@@ -115,7 +116,7 @@ async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
     }
     out.result(&told, |told| told.address.clone());
     tokio::spawn(report_disk(running.commands(), directory.clone()));
-    let api = Arc::new(Api {
+    let api = Arc::new(NodeApi {
         handle: Arc::clone(&handle),
         address: told.address,
         reader: running.reader(),
@@ -124,7 +125,7 @@ async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
     let ended = tokio::select! {
         () = stop::asked(leashed) => None,
         error = running.stopped() => Some(error.into()),
-        failure = server.serve_by(|stream| Arc::clone(&api).converse(stream)) => Some(failure),
+        failure = server.serve(&api) => Some(failure),
     };
     server.close().await;
     match ended {

@@ -2,22 +2,18 @@
 //! daemon's socket. Specified in `spec/local-api.md`.
 
 mod account;
-mod call;
 mod contact;
 mod homes;
 mod message;
 mod methods;
-mod server;
 mod session;
 mod shapes;
 mod subscription;
 mod who;
-mod wire;
 
 pub(crate) use account::{
     AccountCreate, AccountRecover, AccountShow, Created, Secret, StatusShow, Traffic,
 };
-pub(crate) use call::Call;
 pub(crate) use contact::{
     ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
     ContactVerify, Invited, Verified,
@@ -29,9 +25,7 @@ pub(crate) use message::{
     ConversationRekey, MessageDelete, MessageEdit, MessageList, MessageReact, MessageRead,
     MessageSend, Said,
 };
-pub(crate) use methods::Refusal;
-pub(crate) use server::{Server, answer_by};
-pub(crate) use session::{Remote, Session, call, call_caught_up};
+pub(crate) use session::{Session, call, call_caught_up};
 pub(crate) use shapes::{
     AccountShape, EventShape, ItemShape, MarkShape, MessageShape, Person, StateShape,
 };

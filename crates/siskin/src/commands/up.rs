@@ -1,12 +1,13 @@
 //! `siskin up`: the daemon that keeps an account online.
 
 use crate::{
+    api::{Call, Server},
     cli::UpArgs,
     engine::Engine,
     failure::Failure,
     output::Output,
     paths::Home,
-    rpc::{Call, Server, StatusShow},
+    rpc::StatusShow,
     stop,
 };
 

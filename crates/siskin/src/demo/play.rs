@@ -13,10 +13,12 @@ use super::{
     summary::{Join, Summary, Wire, percentile},
 };
 use crate::{
+    api::Call,
+    engine::Engine,
     failure::Failure,
     output::{Output, Style, safe, tick, write_part},
     rpc::{
-        AccountCreate, Call, ContactAccept, ContactAdd, ContactInvite, ContactList, EventShape,
+        AccountCreate, ContactAccept, ContactAdd, ContactInvite, ContactList, EventShape,
         ItemShape, MarkShape, MessageDelete, MessageEdit, MessageList, MessageReact, MessageRead,
         MessageSend, MessageShape, Secret, StateShape, StatusShow, Traffic,
     },
@@ -311,7 +313,11 @@ impl<'a> Play<'a> {
         }
     }
 
-    async fn call<C: Call>(&mut self, who: Who, call: C) -> Result<C::Returns, Failure> {
+    async fn call<C: Call<Target = Engine>>(
+        &mut self,
+        who: Who,
+        call: C,
+    ) -> Result<C::Returns, Failure> {
         self.stage.remote(who)?.call(call).await
     }
 

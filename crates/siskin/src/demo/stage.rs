@@ -19,10 +19,11 @@ use tokio::{
 
 use super::script::Who;
 use crate::{
+    api::Remote,
     failure::Failure,
     output::safe,
     paths::Home,
-    rpc::{EventShape, Remote, Session, Subscribe},
+    rpc::{EventShape, Session, Subscribe},
 };
 
 pub(super) struct Stage {

@@ -12,18 +12,18 @@ use store::{ArchiveError, Archived, Store, StoreError, check_archive, load_archi
 use zeroize::Zeroizing;
 
 use super::{
-    api,
-    backup_file::{BackupShape, Place, back_up_resting, beside},
-    rows,
+    backup_file::{BackupShape, back_up_resting, beside},
+    methods::Backup,
+    rows, show,
 };
 use crate::{failure::Failure, keys, output::Output, paths};
 
 /// Backs a node up, whether it runs or not.
 pub(super) async fn back_up(directory: &Path, file: &Path, out: Output) -> Result<(), Failure> {
     let file = std::path::absolute(file).map_err(|error| Failure::io(file.display(), &error))?;
-    let done = match api::connect(directory).await {
+    let done = match show::connect(directory).await {
         // It makes the file itself: only it can read its rows.
-        Ok(node) => api::ask_backup(node, &Place { file }).await?,
+        Ok(mut node) => node.call(Backup { file }).await?,
         Err(_) => back_up_resting(directory, file)?,
     };
     out.result(&done, |done: &BackupShape| {

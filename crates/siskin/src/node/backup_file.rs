@@ -25,25 +25,18 @@ pub(super) struct BackupShape {
     pub(super) bytes: u64,
 }
 
-/// Where the file is to be.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Place {
-    pub(super) file: PathBuf,
-}
-
 /// Has the node that runs here back itself up.
 pub(super) async fn back_up_running(
     reader: &Reader,
     directory: &Path,
-    place: Place,
+    file: PathBuf,
 ) -> Result<BackupShape, Failure> {
-    if !place.file.is_absolute() {
+    if !file.is_absolute() {
         return Err(Failure::usage("the file's path must begin at the root"));
     }
     let rows = reader.snapshot().await.map_err(Failure::from)?.ok_or_else(no_snapshot)?;
     let seed = seed_of(directory)?;
-    let written = spawn_blocking(move || write(rows.as_ref(), &seed, place.file)).await;
+    let written = spawn_blocking(move || write(rows.as_ref(), &seed, file)).await;
     written.unwrap_or_else(|_| Err(Failure::user("the backup has failed")))
 }
 

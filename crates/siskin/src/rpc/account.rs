@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, timeout};
 use zeroize::Zeroizing;
 
-use super::{call::Call, homes, shapes::AccountShape, who};
-use crate::{engine::Engine, failure::Failure, keys};
+use super::{homes, shapes::AccountShape, who};
+use crate::{api::Call, engine::Engine, failure::Failure, keys};
 
 /// A text that `Debug` does not show and that is wiped when dropped.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -66,6 +66,7 @@ pub(crate) struct Created {
 
 impl Call for AccountCreate {
     const METHOD: &'static str = "account.create";
+    type Target = Engine;
     type Returns = Created;
 
     async fn run(self, engine: &Engine) -> Result<Created, Failure> {
@@ -91,6 +92,7 @@ pub(crate) struct AccountRecover {
 
 impl Call for AccountRecover {
     const METHOD: &'static str = "account.recover";
+    type Target = Engine;
     type Returns = Created;
 
     async fn run(self, engine: &Engine) -> Result<Created, Failure> {
@@ -116,6 +118,7 @@ pub(crate) struct AccountShow {}
 
 impl Call for AccountShow {
     const METHOD: &'static str = "account.show";
+    type Target = Engine;
     type Returns = AccountShape;
 
     async fn run(self, engine: &Engine) -> Result<AccountShape, Failure> {
@@ -159,6 +162,7 @@ pub(crate) struct Traffic {
 
 impl Call for StatusShow {
     const METHOD: &'static str = "status";
+    type Target = Engine;
     type Returns = Status;
 
     async fn run(self, engine: &Engine) -> Result<Status, Failure> {

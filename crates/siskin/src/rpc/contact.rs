@@ -5,11 +5,10 @@ use proto::{AccountId, Rows};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    call::Call,
     shapes::{Done, Person},
     who,
 };
-use crate::{engine::Engine, failure::Failure};
+use crate::{api::Call, engine::Engine, failure::Failure};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +30,7 @@ pub(crate) struct Invited {
 
 impl Call for ContactInvite {
     const METHOD: &'static str = "contact.invite";
+    type Target = Engine;
     type Returns = Invited;
 
     async fn run(self, engine: &Engine) -> Result<Invited, Failure> {
@@ -56,6 +56,7 @@ pub(crate) struct ContactAdd {
 
 impl Call for ContactAdd {
     const METHOD: &'static str = "contact.add";
+    type Target = Engine;
     type Returns = Person;
 
     async fn run(self, engine: &Engine) -> Result<Person, Failure> {
@@ -90,6 +91,7 @@ pub(crate) struct ContactAccept {
 
 impl Call for ContactAccept {
     const METHOD: &'static str = "contact.accept";
+    type Target = Engine;
     type Returns = Person;
 
     async fn run(self, engine: &Engine) -> Result<Person, Failure> {
@@ -107,6 +109,7 @@ pub(crate) struct ContactList {}
 
 impl Call for ContactList {
     const METHOD: &'static str = "contact.list";
+    type Target = Engine;
     type Returns = Vec<Person>;
 
     async fn run(self, engine: &Engine) -> Result<Vec<Person>, Failure> {
@@ -135,6 +138,7 @@ pub(crate) struct Verified {
 
 impl Call for ContactVerify {
     const METHOD: &'static str = "contact.verify";
+    type Target = Engine;
     type Returns = Verified;
 
     async fn run(self, engine: &Engine) -> Result<Verified, Failure> {
@@ -162,6 +166,7 @@ pub(crate) struct ContactRemove {
 
 impl Call for ContactRemove {
     const METHOD: &'static str = "contact.remove";
+    type Target = Engine;
     type Returns = Done;
 
     async fn run(self, engine: &Engine) -> Result<Done, Failure> {
@@ -180,6 +185,7 @@ pub(crate) struct ContactRename {
 
 impl Call for ContactRename {
     const METHOD: &'static str = "contact.rename";
+    type Target = Engine;
     type Returns = Person;
 
     async fn run(self, engine: &Engine) -> Result<Person, Failure> {

@@ -7,8 +7,8 @@ use client::{
 use proto::{NodeAddress, NodeId, Rows, networks};
 use serde::{Deserialize, Serialize};
 
-use super::{call::Call, who};
-use crate::{engine::Engine, failure::Failure};
+use super::who;
+use crate::{api::Call, engine::Engine, failure::Failure};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,6 +118,7 @@ pub(crate) struct CostShape {
 
 impl Call for HomeList {
     const METHOD: &'static str = "home.list";
+    type Target = Engine;
     type Returns = HomesShape;
 
     async fn run(self, engine: &Engine) -> Result<HomesShape, Failure> {
@@ -127,6 +128,7 @@ impl Call for HomeList {
 
 impl Call for HomeSet {
     const METHOD: &'static str = "home.set";
+    type Target = Engine;
     type Returns = HomesShape;
 
     async fn run(self, engine: &Engine) -> Result<HomesShape, Failure> {
@@ -144,6 +146,7 @@ impl Call for HomeSet {
 
 impl Call for HomeCopies {
     const METHOD: &'static str = "home.copies";
+    type Target = Engine;
     type Returns = HomesShape;
 
     async fn run(self, engine: &Engine) -> Result<HomesShape, Failure> {
@@ -156,6 +159,7 @@ impl Call for HomeCopies {
 
 impl Call for HomeProofs {
     const METHOD: &'static str = "home.proofs";
+    type Target = Engine;
     type Returns = Vec<ProofShape>;
 
     async fn run(self, engine: &Engine) -> Result<Vec<ProofShape>, Failure> {

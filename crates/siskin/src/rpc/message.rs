@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::Secret,
-    call::Call,
     shapes::{Done, ItemShape, MarkShape},
     who,
 };
-use crate::{engine::Engine, failure::Failure};
+use crate::{api::Call, engine::Engine, failure::Failure};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +39,7 @@ pub(crate) struct Said {
 
 impl Call for MessageSend {
     const METHOD: &'static str = "message.send";
+    type Target = Engine;
     type Returns = Said;
 
     async fn run(self, engine: &Engine) -> Result<Said, Failure> {
@@ -72,6 +72,7 @@ pub(crate) struct MessageEdit {
 
 impl Call for MessageEdit {
     const METHOD: &'static str = "message.edit";
+    type Target = Engine;
     type Returns = Said;
 
     async fn run(self, engine: &Engine) -> Result<Said, Failure> {
@@ -94,6 +95,7 @@ pub(crate) struct MessageDelete {
 
 impl Call for MessageDelete {
     const METHOD: &'static str = "message.delete";
+    type Target = Engine;
     type Returns = Said;
 
     async fn run(self, engine: &Engine) -> Result<Said, Failure> {
@@ -116,6 +118,7 @@ pub(crate) struct MessageReact {
 
 impl Call for MessageReact {
     const METHOD: &'static str = "message.react";
+    type Target = Engine;
     type Returns = Said;
 
     async fn run(self, engine: &Engine) -> Result<Said, Failure> {
@@ -136,6 +139,7 @@ pub(crate) struct MessageRead {
 
 impl Call for MessageRead {
     const METHOD: &'static str = "message.read";
+    type Target = Engine;
     type Returns = Done;
 
     async fn run(self, engine: &Engine) -> Result<Done, Failure> {
@@ -159,6 +163,7 @@ pub(crate) struct MessageList {
 
 impl Call for MessageList {
     const METHOD: &'static str = "message.list";
+    type Target = Engine;
     type Returns = Vec<ItemShape>;
 
     async fn run(self, engine: &Engine) -> Result<Vec<ItemShape>, Failure> {
@@ -185,6 +190,7 @@ pub(crate) struct ConversationRekey {
 
 impl Call for ConversationRekey {
     const METHOD: &'static str = "conversation.rekey";
+    type Target = Engine;
     type Returns = Said;
 
     async fn run(self, engine: &Engine) -> Result<Said, Failure> {
@@ -202,6 +208,7 @@ pub(crate) struct ConversationTyping {
 
 impl Call for ConversationTyping {
     const METHOD: &'static str = "conversation.typing";
+    type Target = Engine;
     type Returns = Done;
 
     async fn run(self, engine: &Engine) -> Result<Done, Failure> {

@@ -1,10 +1,11 @@
 //! The table of methods.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{
     account::{AccountCreate, AccountRecover, AccountShow, StatusShow},
-    call::Call,
     contact::{
         ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
         ContactVerify,
@@ -14,63 +15,62 @@ use super::{
         ConversationRekey, ConversationTyping, MessageDelete, MessageEdit, MessageList,
         MessageReact, MessageRead, MessageSend,
     },
+    subscription::Subscription,
 };
-use crate::{engine::Engine, failure::Failure};
+use crate::{
+    api::{self, Call, Refusal, Service, call_by_name},
+    engine::Engine,
+    failure::Failure,
+};
 
-/// Calls the method of that name; nothing if there is none.
-pub(crate) async fn call(
-    engine: &Engine,
-    method: &str,
-    params: Value,
-) -> Option<Result<Value, Refusal>> {
-    macro_rules! table {
-        ($($call:ty),+ $(,)?) => {
-            match method {
-                $(<$call>::METHOD => Some(run::<$call>(engine, params).await),)+
-                _ => None,
-            }
-        };
+impl Service for Engine {
+    type Events = Subscription;
+
+    async fn call(&self, method: &str, params: Value) -> Option<Result<Value, Refusal>> {
+        call_by_name!(
+            self,
+            method,
+            params,
+            [
+                AccountCreate,
+                AccountRecover,
+                AccountShow,
+                ContactAccept,
+                ContactAdd,
+                ContactInvite,
+                ContactList,
+                ContactRemove,
+                ContactRename,
+                ContactVerify,
+                HomeCopies,
+                HomeList,
+                HomeProofs,
+                HomeSet,
+                ConversationRekey,
+                ConversationTyping,
+                MessageDelete,
+                MessageEdit,
+                MessageList,
+                MessageReact,
+                MessageRead,
+                MessageSend,
+                StatusShow,
+            ]
+        )
     }
-    table![
-        AccountCreate,
-        AccountRecover,
-        AccountShow,
-        ContactAccept,
-        ContactAdd,
-        ContactInvite,
-        ContactList,
-        ContactRemove,
-        ContactRename,
-        ContactVerify,
-        HomeCopies,
-        HomeList,
-        HomeProofs,
-        HomeSet,
-        ConversationRekey,
-        ConversationTyping,
-        MessageDelete,
-        MessageEdit,
-        MessageList,
-        MessageReact,
-        MessageRead,
-        MessageSend,
-        StatusShow,
-    ]
-}
 
-/// Why a method returned nothing.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    /// The parameters are not what it takes; said without their values.
-    Params(String),
-    Failed(Failure),
-}
-
-async fn run<C: Call>(engine: &Engine, params: Value) -> Result<Value, Refusal> {
-    let params = if params.is_null() { Value::Object(serde_json::Map::new()) } else { params };
-    let call: C =
-        serde_json::from_value(params).map_err(|error| Refusal::Params(error.to_string()))?;
-    let returned = Box::pin(call.run(engine)).await.map_err(Refusal::Failed)?;
-    let value = serde_json::to_value(returned);
-    value.map_err(|error| Refusal::Failed(Failure::user(error.to_string())))
+    async fn subscribe(
+        self: &Arc<Self>,
+        params: Value,
+    ) -> Option<Result<(Value, Subscription), Refusal>> {
+        let open = async {
+            let params = api::parse(params)?;
+            let opened = Subscription::open(Arc::clone(self), params).await;
+            let (subscription, subscribed) = opened.map_err(Refusal::Failed)?;
+            let subscribed = serde_json::to_value(subscribed);
+            let failed = |error: serde_json::Error| Failure::user(error.to_string());
+            Ok((subscribed.map_err(failed).map_err(Refusal::Failed)?, subscription))
+        };
+        Some(open.await)
+    }
 }

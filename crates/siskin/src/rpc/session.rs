@@ -1,29 +1,26 @@
 //! Calling methods: in the daemon if one runs, else in this process.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use client::view;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-use tokio::{
-    io::BufReader,
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::{
-    call::Call,
     shapes::EventShape,
-    subscription::{SUBSCRIBE, Subscribe, Subscription},
-    wire::{Notification, RESPONSE_MAX, Request, Response, Version, read_line, write_line},
+    subscription::{Subscribe, Subscription},
 };
-use crate::{engine::Engine, failure::Failure, paths::Home};
+use crate::{
+    api::{Call, EventStream, Events, Remote},
+    engine::Engine,
+    failure::Failure,
+    paths::Home,
+};
 
 /// Calls one method, in the daemon if there is one.
-pub(crate) async fn call<C: Call>(home: &Home, call: C) -> Result<C::Returns, Failure> {
+pub(crate) async fn call<C: Call<Target = Engine>>(
+    home: &Home,
+    call: C,
+) -> Result<C::Returns, Failure> {
     let mut session = Session::open(home).await?;
     let result = session.call(call).await;
     session.close().await?;
@@ -31,7 +28,10 @@ pub(crate) async fn call<C: Call>(home: &Home, call: C) -> Result<C::Returns, Fa
 }
 
 /// As [`call`], with what others have sent meanwhile.
-pub(crate) async fn call_caught_up<C: Call>(home: &Home, call: C) -> Result<C::Returns, Failure> {
+pub(crate) async fn call_caught_up<C: Call<Target = Engine>>(
+    home: &Home,
+    call: C,
+) -> Result<C::Returns, Failure> {
     let mut session = Session::open(home).await?;
     let result = match session.catch_up().await {
         Ok(()) => session.call(call).await,
@@ -49,16 +49,9 @@ pub(crate) enum Session {
     Here(Arc<Engine>),
 }
 
-/// A connection to a daemon.
-pub(crate) struct Remote {
-    reader: BufReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
-    asked: u64,
-}
-
 /// Events as they happen.
 pub(crate) enum Stream {
-    Daemon(Remote),
+    Daemon(EventStream<EventShape>),
     Here(Box<Subscription>),
 }
 
@@ -83,7 +76,10 @@ impl Session {
         }
     }
 
-    pub(crate) async fn call<C: Call>(&mut self, call: C) -> Result<C::Returns, Failure> {
+    pub(crate) async fn call<C: Call<Target = Engine>>(
+        &mut self,
+        call: C,
+    ) -> Result<C::Returns, Failure> {
         match self {
             Self::Daemon(remote) => remote.call(call).await,
             Self::Here(engine) => Box::pin(call.run(engine)).await,
@@ -120,7 +116,7 @@ impl Session {
     /// Tells events from now on.
     pub(crate) async fn subscribe(self, params: Subscribe) -> Result<Stream, Failure> {
         match self {
-            Self::Daemon(remote) => remote.subscribe(params).await,
+            Self::Daemon(remote) => Ok(Stream::Daemon(remote.subscribe(&params).await?)),
             Self::Here(engine) => {
                 let (subscription, _) = Subscription::open(engine, params).await?;
                 Ok(Stream::Here(Box::new(subscription)))
@@ -137,73 +133,14 @@ impl Session {
     }
 }
 
-impl Remote {
-    pub(crate) async fn connect(socket: &Path) -> io::Result<Self> {
-        let (reader, writer) = UnixStream::connect(socket).await?.into_split();
-        Ok(Self { reader: BufReader::new(reader), writer, asked: 0 })
-    }
-
-    /// Asks for something that is no method of an account.
-    pub(crate) async fn ask<T: DeserializeOwned>(
-        &mut self,
-        method: &str,
-        params: Value,
-    ) -> Result<T, Failure> {
-        let result = self.request(method, params).await?;
-        serde_json::from_value(result).map_err(|error| broken(&error.into()))
-    }
-
-    pub(crate) async fn call<C: Call>(&mut self, call: C) -> Result<C::Returns, Failure> {
-        let params = serde_json::to_value(call).map_err(|error| broken(&error.into()))?;
-        let result = self.request(C::METHOD, params).await?;
-        serde_json::from_value(result).map_err(|error| broken(&error.into()))
-    }
-
-    pub(crate) async fn subscribe(mut self, params: Subscribe) -> Result<Stream, Failure> {
-        let params = serde_json::to_value(params).map_err(|error| broken(&error.into()))?;
-        self.request(SUBSCRIBE, params).await?;
-        Ok(Stream::Daemon(self))
-    }
-
-    async fn request(&mut self, method: &str, params: Value) -> Result<Value, Failure> {
-        self.asked = self.asked.wrapping_add(1);
-        let (jsonrpc, id) = (Version::Two, Value::from(self.asked));
-        let request = Request { jsonrpc, id, method: method.to_owned(), params };
-        write_line(&mut self.writer, &request).await.map_err(|error| broken(&error))?;
-        let line = self.line().await?;
-        let response: Response =
-            serde_json::from_slice(&line).map_err(|error| broken(&error.into()))?;
-        match response {
-            Response { error: Some(error), .. } => Err(error.into()),
-            Response { result, .. } => Ok(result.unwrap_or_default()),
+impl Stream {
+    /// Returns the next event, or nothing once the account is closed.
+    pub(crate) async fn next(&mut self) -> Result<Option<EventShape>, Failure> {
+        match self {
+            Self::Daemon(events) => events.next().await,
+            Self::Here(subscription) => subscription.next().await,
         }
     }
-
-    async fn line(&mut self) -> Result<Vec<u8>, Failure> {
-        let line = read_line(&mut self.reader, RESPONSE_MAX).await;
-        line.map_err(|error| broken(&error))?
-            .ok_or_else(|| broken(&io::ErrorKind::UnexpectedEof.into()))
-    }
-}
-
-impl Stream {
-    /// The next event; nothing once the account is closed.
-    pub(crate) async fn next(&mut self) -> Result<Option<EventShape>, Failure> {
-        let remote = match self {
-            Self::Daemon(remote) => remote,
-            Self::Here(subscription) => return subscription.next().await,
-        };
-        let line = read_line(&mut remote.reader, RESPONSE_MAX).await;
-        let Some(line) = line.map_err(|error| broken(&error))? else { return Ok(None) };
-        let event: Notification<EventShape> =
-            serde_json::from_slice(&line).map_err(|error| broken(&error.into()))?;
-        Ok(Some(event.params))
-    }
-}
-
-fn broken(error: &io::Error) -> Failure {
-    let hint = "look at what `siskin up`, or `siskin node`, says";
-    Failure::io("the daemon does not answer", error).hint(hint)
 }
 
 /// Together two seconds.

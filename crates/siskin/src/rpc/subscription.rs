@@ -18,6 +18,7 @@ use tokio::sync::broadcast::{
 
 use super::shapes::EventShape;
 use crate::{
+    api::Events,
     engine::{Engine, Notice},
     failure::Failure,
 };
@@ -38,8 +39,6 @@ pub(crate) struct Subscribed {
     /// Where each conversation starts.
     pub(crate) after: BTreeMap<String, u64>,
 }
-
-pub(crate) const SUBSCRIBE: &str = "events.subscribe";
 
 /// What one subscriber is yet to be told.
 pub(crate) struct Subscription {
@@ -74,32 +73,6 @@ impl Subscription {
         let changed = seen.keys().copied().collect();
         let subscription = Self { engine, notices, seen, changed, ready: VecDeque::new() };
         Ok((subscription, Subscribed { after: subscribed }))
-    }
-
-    /// The next event; nothing once the account is closed.
-    pub(super) async fn next(&mut self) -> Result<Option<EventShape>, Failure> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(Some(event));
-            }
-            if let Some(log) = self.changed.pop_first() {
-                self.read(log).await?;
-                continue;
-            }
-            match self.notices.recv().await {
-                Ok(notice) => self.noticed(notice).await?,
-                Err(RecvError::Lagged(_)) => self.resync().await?,
-                Err(RecvError::Closed) => return Ok(None),
-            }
-            // One look at the rows answers all that wait.
-            for _ in 0..self.notices.len().min(BURST_MAX) {
-                match self.notices.try_recv() {
-                    Ok(notice) => self.noticed(notice).await?,
-                    Err(TryRecvError::Lagged(_)) => self.resync().await?,
-                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-                }
-            }
-        }
     }
 
     /// Notices were lost: anything may have changed.
@@ -158,6 +131,35 @@ impl Subscription {
     async fn contact(&self, log: LogId) -> Result<Option<ContactView>, Failure> {
         let contacts = self.engine.read(view::contacts).await?;
         Ok(contacts.into_iter().find(|contact| contact.conversation == Some(log)))
+    }
+}
+
+impl Events for Subscription {
+    type Event = EventShape;
+
+    async fn next(&mut self) -> Result<Option<EventShape>, Failure> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            if let Some(log) = self.changed.pop_first() {
+                self.read(log).await?;
+                continue;
+            }
+            match self.notices.recv().await {
+                Ok(notice) => self.noticed(notice).await?,
+                Err(RecvError::Lagged(_)) => self.resync().await?,
+                Err(RecvError::Closed) => return Ok(None),
+            }
+            // One look at the rows answers all that wait.
+            for _ in 0..self.notices.len().min(BURST_MAX) {
+                match self.notices.try_recv() {
+                    Ok(notice) => self.noticed(notice).await?,
+                    Err(TryRecvError::Lagged(_)) => self.resync().await?,
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+        }
     }
 }
 

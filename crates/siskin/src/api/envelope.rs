@@ -1,10 +1,9 @@
-//! JSON-RPC 2.0, one object per line.
+//! The objects of JSON-RPC 2.0.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::io::{self, AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::methods::Refusal;
+use super::call::Refusal;
 use crate::failure::{Failure, Kind};
 
 #[derive(Serialize, Deserialize)]
@@ -23,10 +22,10 @@ pub(super) struct Response {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) result: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) error: Option<ErrorShape>,
+    pub(super) error: Option<RpcError>,
 }
 
-/// An event to a subscriber.
+/// An event for a subscriber.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Notification<E> {
     pub(super) jsonrpc: Version,
@@ -35,7 +34,7 @@ pub(super) struct Notification<E> {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct ErrorShape {
+pub(super) struct RpcError {
     pub(super) code: i32,
     pub(super) message: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -55,8 +54,23 @@ pub(super) enum Version {
     Two,
 }
 
+impl Request {
+    pub(super) fn parse(text: &[u8]) -> Result<Self, RpcError> {
+        let value: Value = serde_json::from_slice(text)
+            .map_err(|error| RpcError::new(PARSE_ERROR, error.to_string()))?;
+        serde_json::from_value(value)
+            .map_err(|error| RpcError::new(INVALID_REQUEST, error.to_string()))
+    }
+}
+
+impl<E> Notification<E> {
+    pub(super) fn event(params: E) -> Self {
+        Self { jsonrpc: Version::Two, method: EVENT.to_owned(), params }
+    }
+}
+
 impl Response {
-    pub(super) fn new(id: Value, result: Result<Value, ErrorShape>) -> Self {
+    pub(super) fn new(id: Value, result: Result<Value, RpcError>) -> Self {
         let (result, error) = match result {
             Ok(result) => (Some(result), None),
             Err(error) => (None, Some(error)),
@@ -65,13 +79,13 @@ impl Response {
     }
 }
 
-impl ErrorShape {
+impl RpcError {
     pub(super) fn new(code: i32, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), data: None }
     }
 }
 
-impl From<Refusal> for ErrorShape {
+impl From<Refusal> for RpcError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Params(message) => Self::new(INVALID_PARAMS, message),
@@ -84,8 +98,8 @@ impl From<Refusal> for ErrorShape {
     }
 }
 
-impl From<ErrorShape> for Failure {
-    fn from(error: ErrorShape) -> Self {
+impl From<RpcError> for Failure {
+    fn from(error: RpcError) -> Self {
         let (kind, hint) = match error.data {
             Some(data) => (data.kind, data.hint),
             None => (Kind::Usage, None),
@@ -94,50 +108,8 @@ impl From<ErrorShape> for Failure {
     }
 }
 
-/// Writes one object and its line break.
-pub(super) async fn write_line<T: Serialize>(
-    writer: &mut (impl AsyncWrite + Unpin),
-    value: &T,
-) -> io::Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    writer.write_all(&line).await?;
-    writer.flush().await
-}
-
-/// Reads a line of at most `max` bytes; nothing at the end.
-pub(super) async fn read_line(
-    reader: &mut (impl AsyncBufRead + Unpin),
-    max: usize,
-) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    loop {
-        let found = reader.fill_buf().await?;
-        if found.is_empty() {
-            return Ok(None);
-        }
-        let end = found.iter().position(|byte| *byte == b'\n');
-        let (part, used) = match end {
-            Some(end) => (found.get(..end).unwrap_or_default(), end.saturating_add(1)),
-            None => (found, found.len()),
-        };
-        if line.len().saturating_add(part.len()) > max {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long"));
-        }
-        line.extend_from_slice(part);
-        reader.consume(used);
-        if end.is_some() {
-            return Ok(Some(line));
-        }
-    }
-}
-
-pub(super) const EVENT: &str = "event";
-pub(super) const PARSE_ERROR: i32 = -32700;
-pub(super) const INVALID_REQUEST: i32 = -32600;
+const EVENT: &str = "event";
+const PARSE_ERROR: i32 = -32700;
+const INVALID_REQUEST: i32 = -32600;
 pub(super) const NO_METHOD: i32 = -32601;
 const INVALID_PARAMS: i32 = -32602;
-/// What a client may send: the longest text fits, every byte of it escaped.
-pub(super) const REQUEST_MAX: usize = 512 * 1024;
-/// What the daemon may send: the longest page fits likewise.
-pub(super) const RESPONSE_MAX: usize = 64 * 1024 * 1024;
