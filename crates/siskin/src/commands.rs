@@ -14,26 +14,26 @@ use crate::{
     failure::Failure,
     lookup, node,
     output::Output,
-    paths::Home,
+    paths::DataDir,
 };
 
 /// Carries out what the command line asks.
 pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Failure> {
-    let home = || Home::new(cli.home.as_deref());
+    let dir = || DataDir::new(cli.home.as_deref());
     match cli.command {
-        Command::Node(args) => node::run(args, &home()?, out).await,
-        Command::Lookup(args) => lookup::run(args, &home()?, out).await,
-        Command::Account(command) => account::run(command, &home()?, out).await,
-        Command::Contact(command) => contact::run(command, &home()?, out).await,
-        Command::Home(command) => home::run(command, &home()?, out).await,
-        Command::Send(args) => message::send(args, &home()?, out).await,
-        Command::Edit(args) => message::edit(args, &home()?, out).await,
-        Command::Delete(args) => message::delete(args, &home()?, out).await,
-        Command::React(args) => message::react(args, &home()?, out).await,
-        Command::Read(args) => message::read(args, &home()?, out).await,
-        Command::Tail(args) => message::tail(args, &home()?, out).await,
-        Command::Rekey(args) => message::rekey(args, &home()?, out).await,
-        Command::Up(args) => up::run(&args, &home()?, out).await,
+        Command::Node(args) => node::run(args, &dir()?, out).await,
+        Command::Lookup(args) => lookup::run(args, &dir()?, out).await,
+        Command::Account(command) => account::run(command, &dir()?, out).await,
+        Command::Contact(command) => contact::run(command, &dir()?, out).await,
+        Command::Home(command) => home::run(command, &dir()?, out).await,
+        Command::Send(args) => message::send(args, &dir()?, out).await,
+        Command::Edit(args) => message::edit(args, &dir()?, out).await,
+        Command::Delete(args) => message::delete(args, &dir()?, out).await,
+        Command::React(args) => message::react(args, &dir()?, out).await,
+        Command::Read(args) => message::read(args, &dir()?, out).await,
+        Command::Tail(args) => message::tail(args, &dir()?, out).await,
+        Command::Rekey(args) => message::rekey(args, &dir()?, out).await,
+        Command::Up(args) => up::run(&args, &dir()?, out).await,
         Command::Demo(args) => demo::run(args, out).await,
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::manual(dir.as_deref()),

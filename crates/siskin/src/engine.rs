@@ -13,7 +13,7 @@ use proto::{AccountId, LogId, NodeId, Rows};
 use store::{Layout, Sqlite};
 use tokio::{sync::broadcast, time::timeout};
 
-use crate::{failure::Failure, keys::DeviceKeys, paths::Home, pending::PendingRequests};
+use crate::{failure::Failure, keys::DeviceKeys, paths::DataDir, pending::PendingRequests};
 
 /// The account of one home, online.
 pub(crate) struct Engine {
@@ -41,12 +41,12 @@ struct Dispatcher {
 
 impl Engine {
     /// Opens the store of a home, which nobody else may have open, and goes online.
-    pub(crate) async fn open(home: &Home) -> Result<Arc<Self>, Failure> {
-        home.create()?;
-        let keys = DeviceKeys::load(&home.master_key())?;
+    pub(crate) async fn open(dir: &DataDir) -> Result<Arc<Self>, Failure> {
+        dir.create()?;
+        let keys = DeviceKeys::load(&dir.master_key())?;
         let (name, version) = client::LAYOUT;
         let layout = Layout { name, version, migrations: &[] };
-        let store = Sqlite::open(&home.store(), &keys.store, &layout)?;
+        let store = Sqlite::open(&dir.store(), &keys.store, &layout)?;
         let secret = keys.transport.clone();
         let seed_of = Keys::PerPeer(Box::new(move |peer| *transport_seed(&secret, peer)));
         let config = Config { transport: keys.transport };

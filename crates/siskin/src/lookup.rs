@@ -21,15 +21,15 @@ use crate::{
     failure::{Failure, Kind},
     keys, node,
     output::Output,
-    paths::Home,
+    paths::DataDir,
     rpc::{self, AccountShow},
 };
 
-pub(crate) async fn run(args: LookupArgs, home: &Home, out: Output) -> Result<(), Failure> {
+pub(crate) async fn run(args: LookupArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let LookupArgs { what, node, trace } = args;
     let node = match node.into_iter().next() {
         Some(node) => node,
-        None => some_node(home).await?,
+        None => some_node(dir).await?,
     };
     let question = Ask::Lookup { target: what.key(), trace };
     let (record, hops) = match ask(&node, question, ANSWER_MAX).await?.word {
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: LookupArgs, home: &Home, out: Output) -> Result<()
         Word::Sampled(_) | Word::Refused(_) => (None, Vec::new()),
     };
     let found = record.map(|record| verify(&record, what)).transpose()?;
-    let shown = show::Shape::new(what, found.as_ref(), trace.then_some(hops.as_slice()));
+    let shown = show::LookupResult::new(what, found.as_ref(), trace.then_some(hops.as_slice()));
     if found.is_some() || trace {
         out.result(&shown, |shown| shown.describe(out));
     }
@@ -78,21 +78,21 @@ pub(crate) async fn look_at(node: &NodeAddress) -> Result<(Option<NodeRecord>, D
 }
 
 /// The node that runs here, or one at which the account here is at home.
-pub(crate) async fn some_node(home: &Home) -> Result<NodeAddress, Failure> {
+pub(crate) async fn some_node(dir: &DataDir) -> Result<NodeAddress, Failure> {
     let parse = |text: &str| {
         text.parse().map_err(|error| Failure::user(format!("a node's address `{text}`: {error}")))
     };
-    if let Ok(status) = node::ask_status(&home.node()).await {
+    if let Ok(status) = node::ask_status(&dir.node()).await {
         return parse(&status.address);
     }
     let nowhere = || {
         Failure::usage("no node runs here and there is no account here")
             .hint("say whom to ask with --node ADDRESS")
     };
-    if !home.master_key().exists() {
+    if !dir.master_key().exists() {
         return Err(nowhere());
     }
-    let account = rpc::call(home, AccountShow {}).await?;
+    let account = rpc::call(dir, AccountShow {}).await?;
     parse(account.nodes.first().ok_or_else(nowhere)?)
 }
 

@@ -3,9 +3,9 @@
 mod backup;
 mod backup_file;
 mod handle;
+mod mdns;
 mod methods;
 mod metrics;
-mod nearby;
 mod reach;
 mod rows;
 mod settings;
@@ -31,7 +31,7 @@ use store::Fjall;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::{
-    handle::NodeHandle, methods::NodeApi, metrics::Metrics, nearby::Nearby, settings::NodeSettings,
+    handle::NodeHandle, mdns::Discovery, methods::NodeApi, metrics::Metrics, settings::NodeSettings,
 };
 use crate::{
     api::Server,
@@ -39,7 +39,7 @@ use crate::{
     failure::Failure,
     keys,
     output::Output,
-    paths::{self, Home},
+    paths::{self, DataDir},
     stop,
 };
 
@@ -57,11 +57,11 @@ struct Address {
 }
 
 /// Runs a node, or asks the one that runs.
-pub(crate) async fn run(args: NodeArgs, home: &Home, out: Output) -> Result<(), Failure> {
-    let at = |place: PlaceArgs| place.data_dir.unwrap_or_else(|| home.node());
+pub(crate) async fn run(args: NodeArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
+    let at = |place: PlaceArgs| place.data_dir.unwrap_or_else(|| dir.node());
     match args.action {
-        None => serve(args.run, home, out).await,
-        Some(NodeAction::Run(run)) => serve(*run, home, out).await,
+        None => serve(args.run, dir, out).await,
+        Some(NodeAction::Run(run)) => serve(*run, dir, out).await,
         Some(NodeAction::Status(place)) => show::status(&at(place), out).await,
         Some(NodeAction::Drain(place)) => show::drain(&at(place), out).await,
         Some(NodeAction::Peers(place)) => show::peers(&at(place), out).await,
@@ -72,9 +72,9 @@ pub(crate) async fn run(args: NodeArgs, home: &Home, out: Output) -> Result<(), 
 }
 
 /// Runs a node until it is asked to end.
-async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
+async fn serve(args: RunArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let leashed = args.leashed;
-    let settings = settings::read(args, home)?;
+    let settings = settings::read(args, dir)?;
     let directory = &settings.data_dir;
     paths::private_directory(directory)
         .map_err(|error| Failure::io(directory.display(), &error))?;
@@ -103,7 +103,7 @@ async fn serve(args: RunArgs, home: &Home, out: Output) -> Result<(), Failure> {
     for other in &settings.join {
         handle.tell(NodeCommand::Join(other.clone())).await;
     }
-    let _nearby = settings.mdns.then(|| Nearby::start(&address, &handle)).flatten();
+    let _discovery = settings.mdns.then(|| Discovery::start(&address, &handle)).flatten();
     let mut server = Server::bind(&paths::node_socket(directory))?;
     let told = Address {
         node: node.to_string(),

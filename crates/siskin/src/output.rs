@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{failure::Failure, rpc::MarkShape};
+use crate::{failure::Failure, rpc::DeliveryStatus};
 
 /// How to speak.
 #[derive(Clone, Copy, Debug)]
@@ -117,18 +117,18 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> String {
 
 /// How far a message has come, in one or two characters and a word; on how many nodes it is, if that is
 /// known.
-pub(crate) fn tick(mark: MarkShape, stored_on: usize) -> String {
+pub(crate) fn tick(mark: DeliveryStatus, stored_on: usize) -> String {
     let word = match mark {
-        MarkShape::Waiting => "… waiting",
-        MarkShape::Sent => "… sent",
-        MarkShape::Stored => "✓ stored",
-        MarkShape::Delivered => "✓✓ delivered",
-        MarkShape::Read => "✓✓ read",
-        MarkShape::Refused => "✗ refused",
+        DeliveryStatus::Waiting => "… waiting",
+        DeliveryStatus::Sent => "… sent",
+        DeliveryStatus::Stored => "✓ stored",
+        DeliveryStatus::Delivered => "✓✓ delivered",
+        DeliveryStatus::Read => "✓✓ read",
+        DeliveryStatus::Refused => "✗ refused",
     };
     match (mark, stored_on) {
-        (MarkShape::Stored, 1..) => format!("{word} on {stored_on}"),
-        (MarkShape::Sent, 1..) => format!("{word}, on {stored_on}"),
+        (DeliveryStatus::Stored, 1..) => format!("{word} on {stored_on}"),
+        (DeliveryStatus::Sent, 1..) => format!("{word}, on {stored_on}"),
         _ => word.to_owned(),
     }
 }

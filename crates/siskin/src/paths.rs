@@ -9,12 +9,12 @@ use crate::failure::Failure;
 
 /// The places of one account on this machine.
 #[derive(Clone, Debug)]
-pub(crate) struct Home {
+pub(crate) struct DataDir {
     data: PathBuf,
     runtime: PathBuf,
 }
 
-impl Home {
+impl DataDir {
     /// `chosen` is the directory that overrides all others.
     pub(crate) fn new(chosen: Option<&Path>) -> Result<Self, Failure> {
         if let Some(chosen) = chosen {

@@ -6,10 +6,10 @@ mod contact;
 mod homes;
 mod message;
 mod methods;
+mod resolve;
 mod session;
-mod shapes;
 mod subscription;
-mod who;
+mod types;
 
 pub(crate) use account::{
     AccountCreate, AccountRecover, AccountShow, Created, Secret, StatusShow, Traffic,
@@ -18,15 +18,11 @@ pub(crate) use contact::{
     ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
     ContactVerify, Invited, Verified,
 };
-pub(crate) use homes::{
-    CostShape, HomeCopies, HomeList, HomeProofs, HomeSet, HomeShape, HomesShape, ProofShape,
-};
+pub(crate) use homes::{Cost, Home, HomeCopies, HomeList, HomeProofs, HomeSet, Homes, Proof};
 pub(crate) use message::{
     ConversationRekey, MessageDelete, MessageEdit, MessageList, MessageReact, MessageRead,
-    MessageSend, Said,
+    MessageSend, SentMessage,
 };
 pub(crate) use session::{Session, call, call_caught_up};
-pub(crate) use shapes::{
-    AccountShape, EventShape, ItemShape, MarkShape, MessageShape, Person, StateShape,
-};
 pub(crate) use subscription::Subscribe;
+pub(crate) use types::{Account, Contact, ContactState, DeliveryStatus, Event, Item, Message};

@@ -13,20 +13,24 @@ use crate::{
     cli::{AccountCommand, HomeArgs, WaitArgs},
     failure::Failure,
     output::{Output, Style, safe},
-    paths::Home,
-    rpc::{AccountCreate, AccountRecover, AccountShape, AccountShow, Created, Secret, call},
+    paths::DataDir,
+    rpc::{Account, AccountCreate, AccountRecover, AccountShow, Created, Secret, call},
 };
 
-pub(super) async fn run(command: AccountCommand, home: &Home, out: Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: AccountCommand,
+    dir: &DataDir,
+    out: Output,
+) -> Result<(), Failure> {
     match command {
         AccountCommand::Create { at, wait } => {
             let by_lot = at.through.is_some();
             let (homes, name) = homes(at).await?;
             let nodes = homes.iter().map(ToString::to_string).collect();
             let create = AccountCreate { name, nodes, wait_s: wait.seconds() };
-            let created = call(home, create).await?;
+            let created = call(dir, create).await?;
             out.result(&created, |created| show_created(created, out));
-            settle(home, &created, (&homes, by_lot), wait, out).await?;
+            settle(dir, &created, (&homes, by_lot), wait, out).await?;
         }
         AccountCommand::Recover { at, phrase_file, wait } => {
             let phrase = read_phrase(phrase_file.as_deref())?;
@@ -34,12 +38,12 @@ pub(super) async fn run(command: AccountCommand, home: &Home, out: Output) -> Re
             let (homes, name) = homes(at).await?;
             let nodes = homes.iter().map(ToString::to_string).collect();
             let recover = AccountRecover { phrase, name, nodes, wait_s: wait.seconds() };
-            let created = call(home, recover).await?;
+            let created = call(dir, recover).await?;
             out.result(&created, |created| created.account.clone());
-            settle(home, &created, (&homes, by_lot), wait, out).await?;
+            settle(dir, &created, (&homes, by_lot), wait, out).await?;
         }
         AccountCommand::Show => {
-            let shown = call(home, AccountShow {}).await?;
+            let shown = call(dir, AccountShow {}).await?;
             out.result(&shown, |shown| show(shown, out));
         }
     }
@@ -58,7 +62,7 @@ async fn homes(args: HomeArgs) -> Result<(Vec<NodeAddress>, String), Failure> {
 /// Checks that the account is at home somewhere. Who was chosen by lot may turn out to take nobody: then
 /// the others are asked.
 async fn settle(
-    home: &Home,
+    dir: &DataDir,
     created: &Created,
     (homes, by_lot): (&[NodeAddress], bool),
     wait: WaitArgs,
@@ -66,7 +70,7 @@ async fn settle(
 ) -> Result<(), Failure> {
     let checked = check_published(created, wait.seconds());
     if by_lot && !created.refusing.is_empty() {
-        let serve = home::settle_elsewhere(home, homes, &created.refusing, wait, out).await?;
+        let serve = home::settle_elsewhere(dir, homes, &created.refusing, wait, out).await?;
         return if serve { Ok(()) } else { checked };
     }
     for refusing in &created.refusing {
@@ -100,9 +104,8 @@ fn check_published(created: &Created, waited: u32) -> Result<(), Failure> {
         .hint("keep the words; `siskin up` goes on, and contacts can reach you after that"))
 }
 
-fn show(shown: &AccountShape, out: Output) -> String {
-    let AccountShape { account, name, nodes, devices, rank, locked_out, published, trouble } =
-        shown;
+fn show(shown: &Account, out: Output) -> String {
+    let Account { account, name, nodes, devices, rank, locked_out, published, trouble } = shown;
     let (rotations, delegation, version) = rank;
     let mut lines = vec![
         out.styled(Style::Bold, account),

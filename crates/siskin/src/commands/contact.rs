@@ -5,19 +5,23 @@ use crate::{
     cli::ContactCommand,
     failure::Failure,
     output::{Output, Style, safe},
-    paths::Home,
+    paths::DataDir,
     qr,
     rpc::{
-        ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
-        ContactVerify, Invited, Person, StateShape, Verified, call, call_caught_up,
+        Contact, ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove,
+        ContactRename, ContactState, ContactVerify, Invited, Verified, call, call_caught_up,
     },
 };
 
-pub(super) async fn run(command: ContactCommand, home: &Home, out: Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: ContactCommand,
+    dir: &DataDir,
+    out: Output,
+) -> Result<(), Failure> {
     match command {
         ContactCommand::Invite { uses, expires, qr, wait } => {
             let invite = ContactInvite { uses, valid_s: expires.as_secs(), wait_s: wait.seconds() };
-            let invited = call(home, invite).await?;
+            let invited = call(dir, invite).await?;
             out.result(&invited, |invited| show_invite(invited, qr));
             if !invited.published && wait.seconds() > 0 {
                 let message = "the home node has not answered, so the link does not work yet";
@@ -26,16 +30,16 @@ pub(super) async fn run(command: ContactCommand, home: &Home, out: Output) -> Re
         }
         ContactCommand::Add { link, name, wait } => {
             let link = if link == "-" { standard_input()? } else { link };
-            let person = call(home, ContactAdd { link, name, wait_s: wait.seconds() }).await?;
+            let person = call(dir, ContactAdd { link, name, wait_s: wait.seconds() }).await?;
             out.result(&person, |person| show(person, out));
-            if person.state == StateShape::Adding && wait.seconds() > 0 {
+            if person.state == ContactState::Adding && wait.seconds() > 0 {
                 let message = "no node of the link has answered, so they were not asked yet";
                 return Err(Failure::network(message).hint("`siskin up` goes on"));
             }
         }
         ContactCommand::Accept { who, wait } => {
             let accept = ContactAccept { contact: who, wait_s: wait.seconds() };
-            let person = call_caught_up(home, accept).await?;
+            let person = call_caught_up(dir, accept).await?;
             out.result(&person, |person| show(person, out));
             if person.outgoing > 0 && wait.seconds() > 0 {
                 let message = "accepted here, but the node has not taken it in time";
@@ -43,7 +47,7 @@ pub(super) async fn run(command: ContactCommand, home: &Home, out: Output) -> Re
             }
         }
         ContactCommand::List => {
-            let people = call_caught_up(home, ContactList {}).await?;
+            let people = call_caught_up(dir, ContactList {}).await?;
             out.result(&people, |people| {
                 let lines: Vec<_> = people.iter().map(|person| show(person, out)).collect();
                 lines.join("\n")
@@ -51,15 +55,15 @@ pub(super) async fn run(command: ContactCommand, home: &Home, out: Output) -> Re
         }
         ContactCommand::Verify { who, set, unset } => {
             let verified = (set || unset).then_some(set);
-            let verified = call(home, ContactVerify { contact: who, verified }).await?;
+            let verified = call(dir, ContactVerify { contact: who, verified }).await?;
             out.result(&verified, |verified| show_verified(verified, out));
         }
         ContactCommand::Remove { who } => {
-            let done = call(home, ContactRemove { contact: who }).await?;
+            let done = call(dir, ContactRemove { contact: who }).await?;
             out.result(&done, |_| String::new());
         }
         ContactCommand::Rename { who, name } => {
-            let person = call(home, ContactRename { contact: who, name }).await?;
+            let person = call(dir, ContactRename { contact: who, name }).await?;
             out.result(&person, |person| show(person, out));
         }
     }
@@ -71,14 +75,14 @@ fn show_invite(invited: &Invited, with_code: bool) -> String {
     code.map_or_else(|| invited.link.clone(), |code| format!("{}\n{code}", invited.link))
 }
 
-fn show(person: &Person, out: Output) -> String {
+fn show(person: &Contact, out: Output) -> String {
     let name = if person.name.is_empty() { "(no name)".to_owned() } else { safe(&person.name) };
     let state = match person.state {
-        StateShape::None => "forgotten",
-        StateShape::Adding => "being asked",
-        StateShape::Requested => "asked; has not accepted yet",
-        StateShape::Asking => "asks you; `siskin contact accept` lets them write",
-        StateShape::Established => "contact",
+        ContactState::None => "forgotten",
+        ContactState::Adding => "being asked",
+        ContactState::Requested => "asked; has not accepted yet",
+        ContactState::Asking => "asks you; `siskin contact accept` lets them write",
+        ContactState::Established => "contact",
     };
     let mut notes = vec![state.to_owned()];
     notes.extend(person.verified.then(|| "verified".to_owned()));

@@ -15,53 +15,53 @@ use crate::{
     failure::Failure,
     keys, lookup,
     output::Output,
-    paths::Home,
-    rpc::{HomeCopies, HomeList, HomeSet, HomesShape, call, call_caught_up},
+    paths::DataDir,
+    rpc::{HomeCopies, HomeList, HomeSet, Homes, call, call_caught_up},
 };
 
-pub(super) async fn run(command: HomeCommand, home: &Home, out: Output) -> Result<(), Failure> {
+pub(super) async fn run(command: HomeCommand, dir: &DataDir, out: Output) -> Result<(), Failure> {
     match command {
         HomeCommand::List => {
-            let mut homes = call_caught_up(home, HomeList {}).await?;
+            let mut homes = call_caught_up(dir, HomeList {}).await?;
             ask_all(&mut homes).await;
             out.result(&homes, |homes| show(homes, out));
             Ok(())
         }
         HomeCommand::Pin { nodes, wait } => {
-            let before = Before::read(home).await?;
+            let before = Before::read(dir).await?;
             let rest = before.homes.iter().filter(|old| !is_in(&nodes, old.node)).cloned();
             let homes: Vec<_> =
                 nodes.iter().cloned().chain(rest).take(limits::RANKING_MAX).collect();
             let pinned = before.pinned.iter().copied().chain(nodes.iter().map(|node| node.node));
-            settle(home, &homes, &pinned.collect::<Vec<_>>(), wait, out).await
+            settle(dir, &homes, &pinned.collect::<Vec<_>>(), wait, out).await
         }
         HomeCommand::Unpin { nodes, wait } => {
-            let before = Before::read(home).await?;
+            let before = Before::read(dir).await?;
             let is_named = |node: &NodeId| nodes.iter().any(|name| names(name, node));
             if let Some(wrong) = nodes.iter().find(|n| !before.pinned.iter().any(|p| names(n, p))) {
                 return Err(Failure::user(format!("{wrong} is not pinned"))
                     .hint("`siskin home list` shows which are"));
             }
             let pinned = before.pinned.iter().copied().filter(|node| !is_named(node));
-            settle(home, &before.homes, &pinned.collect::<Vec<_>>(), wait, out).await
+            settle(dir, &before.homes, &pinned.collect::<Vec<_>>(), wait, out).await
         }
         HomeCommand::Copies { copies, receipts, wait } => {
             let receipts = receipts.unwrap_or_else(|| copies.min(RECEIPTS_WANTED_MAX));
             let wait_s = wait.seconds();
-            let shape = call(home, HomeCopies { copies, receipts, wait_s }).await?;
+            let shape = call(dir, HomeCopies { copies, receipts, wait_s }).await?;
             out.result(&shape, show::copies);
             Ok(())
         }
-        HomeCommand::Proofs { save } => proofs::list(save.as_deref(), home, out).await,
+        HomeCommand::Proofs { save } => proofs::list(save.as_deref(), dir, out).await,
         HomeCommand::Check { proof } => proofs::check(&proof, out),
-        HomeCommand::Move(args) => move_home(args, home, out).await,
+        HomeCommand::Move(args) => move_home(args, dir, out).await,
     }
 }
 
-async fn move_home(args: MoveArgs, home: &Home, out: Output) -> Result<(), Failure> {
-    let before = Before::read(home).await?;
+async fn move_home(args: MoveArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
+    let before = Before::read(dir).await?;
     let mut homes =
-        if args.nodes.is_empty() { before.sample(&args, home).await? } else { args.nodes.clone() };
+        if args.nodes.is_empty() { before.sample(&args, dir).await? } else { args.nodes.clone() };
     let plan = Plan::new(&before.shape, &homes);
     if args.dry_run {
         out.result(&plan, show_plan);
@@ -73,7 +73,7 @@ async fn move_home(args: MoveArgs, home: &Home, out: Output) -> Result<(), Failu
     }
     let sampled = args.nodes.is_empty();
     loop {
-        let result = settle(home, &homes, &before.pinned, args.wait, out).await;
+        let result = settle(dir, &homes, &before.pinned, args.wait, out).await;
         let Err(failure) = result else { return Ok(()) };
         // Who was chosen by lot may turn out to take nobody: the next one is asked.
         if !(sampled && failure.passing && homes.len() > 1) {
@@ -87,7 +87,7 @@ async fn move_home(args: MoveArgs, home: &Home, out: Output) -> Result<(), Failu
 /// Lets go of the homes of a new account that do not take it, until those that are left do. Tells whether
 /// one does.
 pub(super) async fn settle_elsewhere(
-    home: &Home,
+    dir: &DataDir,
     homes: &[NodeAddress],
     refusing: &[String],
     wait: WaitArgs,
@@ -106,7 +106,7 @@ pub(super) async fn settle_elsewhere(
             "{} does not take the account; the others are asked",
             refusing.join(", ")
         ));
-        let shape = set(home, &homes, &[], wait).await?;
+        let shape = set(dir, &homes, &[], wait).await?;
         refusing = if shape.trouble.is_some() {
             // The first of them has to take it before anything counts.
             homes.first().map(ToString::to_string).into_iter().collect()
@@ -121,30 +121,30 @@ pub(super) async fn settle_elsewhere(
 }
 
 async fn set(
-    home: &Home,
+    dir: &DataDir,
     homes: &[NodeAddress],
     pinned: &[NodeId],
     wait: WaitArgs,
-) -> Result<HomesShape, Failure> {
+) -> Result<Homes, Failure> {
     let nodes = homes.iter().map(ToString::to_string).collect();
     let pinned = pinned.iter().map(ToString::to_string).collect();
-    call(home, HomeSet { nodes, pinned, wait_s: wait.seconds() }).await
+    call(dir, HomeSet { nodes, pinned, wait_s: wait.seconds() }).await
 }
 
 /// Makes these the homes, shows what became of it, and says what is left to do.
 async fn settle(
-    home: &Home,
+    dir: &DataDir,
     homes: &[NodeAddress],
     pinned: &[NodeId],
     wait: WaitArgs,
     out: Output,
 ) -> Result<(), Failure> {
-    let shape = set(home, homes, pinned, wait).await?;
+    let shape = set(dir, homes, pinned, wait).await?;
     if let Some(trouble) = &shape.trouble {
         let failure = Failure::network(format!("the account stays where it is: {trouble}"));
         return Err(Failure { passing: true, ..failure }.hint("name another node"));
     }
-    let serves = |home: &crate::rpc::HomeShape| home.address.clone();
+    let serves = |home: &crate::rpc::Home| home.address.clone();
     let moved = shape.next.is_empty();
     out.result(&shape, |shape| shape.homes.first().map(serves).unwrap_or_default());
     if wait.seconds() == 0 {
@@ -174,7 +174,7 @@ async fn settle(
 
 /// The homes before a command.
 struct Before {
-    shape: HomesShape,
+    shape: Homes,
     homes: Vec<NodeAddress>,
     pinned: Vec<NodeId>,
     /// Nodes that have lost what they signed for; none of them is chosen or kept, if it is left to chance.
@@ -182,11 +182,11 @@ struct Before {
 }
 
 impl Before {
-    async fn read(home: &Home) -> Result<Self, Failure> {
-        Self::of(call(home, HomeList {}).await?)
+    async fn read(dir: &DataDir) -> Result<Self, Failure> {
+        Self::of(call(dir, HomeList {}).await?)
     }
 
-    fn of(shape: HomesShape) -> Result<Self, Failure> {
+    fn of(shape: Homes) -> Result<Self, Failure> {
         let parse = |text: &str| {
             text.parse::<NodeAddress>()
                 .map_err(|error| Failure::user(format!("a node's address `{text}`: {error}")))
@@ -214,10 +214,10 @@ impl Before {
     }
 
     /// Chooses homes by lot, those that are pinned first.
-    async fn sample(&self, args: &MoveArgs, home: &Home) -> Result<Vec<NodeAddress>, Failure> {
+    async fn sample(&self, args: &MoveArgs, dir: &DataDir) -> Result<Vec<NodeAddress>, Failure> {
         let through = match args.through.first() {
             Some(node) => node.clone(),
-            None => lookup::some_node(home).await?,
+            None => lookup::some_node(dir).await?,
         };
         let mut sample = lookup::sample(&through).await?;
         if self.homes.first().is_some_and(|serves| self.is_kept(&serves.node)) {
@@ -249,7 +249,7 @@ pub(super) async fn sample_new(through: &NodeAddress) -> Result<Vec<NodeAddress>
 }
 
 /// Asks all homes at once what they say of themselves.
-async fn ask_all(homes: &mut HomesShape) {
+async fn ask_all(homes: &mut Homes) {
     let mut asked = JoinSet::new();
     for (at, home) in homes.homes.iter().enumerate() {
         if let Ok(address) = home.address.parse::<NodeAddress>() {

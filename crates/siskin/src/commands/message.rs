@@ -5,47 +5,47 @@ use crate::{
     cli::{DeleteArgs, EditArgs, ReactArgs, ReadArgs, RekeyArgs, SendArgs, TailArgs, WaitArgs},
     failure::Failure,
     output::{self, Output, Style, date, safe, safe_lines},
-    paths::Home,
+    paths::DataDir,
     rpc::{
-        ContactVerify, ConversationRekey, EventShape, ItemShape, MarkShape, MessageDelete,
-        MessageEdit, MessageList, MessageReact, MessageRead, MessageSend, MessageShape, Said,
-        Session, Subscribe, call,
+        ContactVerify, ConversationRekey, DeliveryStatus, Event, Item, Message, MessageDelete,
+        MessageEdit, MessageList, MessageReact, MessageRead, MessageSend, SentMessage, Session,
+        Subscribe, call,
     },
     stop,
 };
 
-pub(super) async fn send(args: SendArgs, home: &Home, out: Output) -> Result<(), Failure> {
+pub(super) async fn send(args: SendArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let SendArgs { who, text: given, reply_to, force, wait } = args;
     let text = text(given)?;
     let send = MessageSend { contact: who, text, reply_to, force, wait_s: wait.seconds() };
-    said(&call(home, send).await?, wait, out)
+    said(&call(dir, send).await?, wait, out)
 }
 
-pub(super) async fn edit(args: EditArgs, home: &Home, out: Output) -> Result<(), Failure> {
+pub(super) async fn edit(args: EditArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let EditArgs { who, id, text: given, wait } = args;
     let edit = MessageEdit { contact: who, id, text: text(given)?, wait_s: wait.seconds() };
-    said(&call(home, edit).await?, wait, out)
+    said(&call(dir, edit).await?, wait, out)
 }
 
-pub(super) async fn delete(args: DeleteArgs, home: &Home, out: Output) -> Result<(), Failure> {
+pub(super) async fn delete(args: DeleteArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let DeleteArgs { who, id, wait } = args;
     let delete = MessageDelete { contact: who, id, wait_s: wait.seconds() };
-    said(&call(home, delete).await?, wait, out)
+    said(&call(dir, delete).await?, wait, out)
 }
 
-pub(super) async fn react(args: ReactArgs, home: &Home, out: Output) -> Result<(), Failure> {
+pub(super) async fn react(args: ReactArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let ReactArgs { who, id, emoji, wait } = args;
     let react = MessageReact { contact: who, id, emoji, wait_s: wait.seconds() };
-    said(&call(home, react).await?, wait, out)
+    said(&call(dir, react).await?, wait, out)
 }
 
-pub(super) async fn rekey(args: RekeyArgs, home: &Home, out: Output) -> Result<(), Failure> {
+pub(super) async fn rekey(args: RekeyArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let rekey = ConversationRekey { contact: args.who, wait_s: args.wait.seconds() };
-    said(&call(home, rekey).await?, args.wait, out)
+    said(&call(dir, rekey).await?, args.wait, out)
 }
 
-pub(super) async fn read(args: ReadArgs, home: &Home, out: Output) -> Result<(), Failure> {
-    let mut session = Session::open(home).await?;
+pub(super) async fn read(args: ReadArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
+    let mut session = Session::open(dir).await?;
     session.catch_up().await?;
     let result = read_in(&mut session, args, out).await;
     session.close().await?;
@@ -69,8 +69,8 @@ async fn read_in(session: &mut Session, args: ReadArgs, out: Output) -> Result<(
     Ok(())
 }
 
-pub(super) async fn tail(args: TailArgs, home: &Home, out: Output) -> Result<(), Failure> {
-    let mut session = Session::open(home).await?;
+pub(super) async fn tail(args: TailArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
+    let mut session = Session::open(dir).await?;
     let only = match args.who {
         Some(contact) => {
             Some(session.call(ContactVerify { contact, verified: None }).await?.account)
@@ -86,10 +86,10 @@ pub(super) async fn tail(args: TailArgs, home: &Home, out: Output) -> Result<(),
         };
         match event {
             None => return Err(Failure::user("the daemon has ended")),
-            Some(EventShape::Message { contact, name, arrival, message })
+            Some(Event::Message { contact, name, arrival, message })
                 if only.as_ref().is_none_or(|only| *only == contact) =>
             {
-                let event = EventShape::Message { contact, name, arrival, message };
+                let event = Event::Message { contact, name, arrival, message };
                 out.result(&event, |event| show_event(event, out));
             }
             Some(_) => {}
@@ -97,54 +97,54 @@ pub(super) async fn tail(args: TailArgs, home: &Home, out: Output) -> Result<(),
     }
 }
 
-fn said(said: &Said, wait: WaitArgs, out: Output) -> Result<(), Failure> {
+fn said(said: &SentMessage, wait: WaitArgs, out: Output) -> Result<(), Failure> {
     out.result(said, |said| said.id.clone().unwrap_or_default());
     match said.mark {
-        MarkShape::Waiting => {
+        DeliveryStatus::Waiting => {
             out.say("It is sent as soon as they accept.");
             Ok(())
         }
-        MarkShape::Sent if wait.seconds() > 0 => {
+        DeliveryStatus::Sent if wait.seconds() > 0 => {
             Err(Failure::network("the node has not taken it in time")
                 .hint("it stays in the outbox; `siskin up` sends it"))
         }
-        MarkShape::Sent
-        | MarkShape::Stored
-        | MarkShape::Delivered
-        | MarkShape::Read
-        | MarkShape::Refused => Ok(()),
+        DeliveryStatus::Sent
+        | DeliveryStatus::Stored
+        | DeliveryStatus::Delivered
+        | DeliveryStatus::Read
+        | DeliveryStatus::Refused => Ok(()),
     }
 }
 
-fn show_event(event: &EventShape, out: Output) -> String {
+fn show_event(event: &Event, out: Output) -> String {
     match event {
-        EventShape::Message { name, message, .. } => {
+        Event::Message { name, message, .. } => {
             let from = if message.own { format!("you → {name}") } else { name.clone() };
             show_message(message, &from, out)
         }
-        EventShape::Timeline { .. }
-        | EventShape::Contacts
-        | EventShape::Account
-        | EventShape::Typing { .. }
-        | EventShape::Link { .. }
-        | EventShape::Sent { .. }
-        | EventShape::Resync => String::new(),
+        Event::Timeline { .. }
+        | Event::Contacts
+        | Event::Account
+        | Event::Typing { .. }
+        | Event::Link { .. }
+        | Event::Sent { .. }
+        | Event::Resync => String::new(),
     }
 }
 
-fn show(item: &ItemShape, name: &str, out: Output) -> String {
+fn show(item: &Item, name: &str, out: Output) -> String {
     match item {
-        ItemShape::Message(message) => {
+        Item::Message(message) => {
             show_message(message, if message.own { "you" } else { name }, out)
         }
-        ItemShape::Gap { waiting } => out.styled(
+        Item::Gap { waiting } => out.styled(
             Style::Yellow,
             &format!("  (messages are missing here; {waiting} entries wait for them)"),
         ),
     }
 }
 
-fn show_message(message: &MessageShape, from: &str, out: Output) -> String {
+fn show_message(message: &Message, from: &str, out: Output) -> String {
     let id = message.id.get(..ID_SHOWN).unwrap_or(&message.id);
     let head = out.styled(Style::Dim, &format!("{}  {id}", date(message.sent_at)));
     let from = out.styled(if message.own { Style::Cyan } else { Style::Green }, &safe(from));

@@ -6,14 +6,14 @@ use crate::{
     engine::Engine,
     failure::Failure,
     output::Output,
-    paths::Home,
+    paths::DataDir,
     rpc::StatusShow,
     stop,
 };
 
-pub(super) async fn run(args: &UpArgs, home: &Home, out: Output) -> Result<(), Failure> {
-    let engine = Engine::open(home).await?;
-    let mut server = Server::bind(&home.socket())?;
+pub(super) async fn run(args: &UpArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
+    let engine = Engine::open(dir).await?;
+    let mut server = Server::bind(&dir.socket())?;
     let status = StatusShow {}.run(&engine).await?;
     out.result(&status, |status| match &status.account {
         Some(account) => format!("{account} is up"),

@@ -18,9 +18,9 @@ use crate::{
     failure::Failure,
     output::{Output, Style, safe, tick, write_part},
     rpc::{
-        AccountCreate, ContactAccept, ContactAdd, ContactInvite, ContactList, EventShape,
-        ItemShape, MarkShape, MessageDelete, MessageEdit, MessageList, MessageReact, MessageRead,
-        MessageSend, MessageShape, Secret, StateShape, StatusShow, Traffic,
+        AccountCreate, ContactAccept, ContactAdd, ContactInvite, ContactList, ContactState,
+        DeliveryStatus, Event, Item, Message, MessageDelete, MessageEdit, MessageList,
+        MessageReact, MessageRead, MessageSend, Secret, StatusShow, Traffic,
     },
 };
 
@@ -74,10 +74,10 @@ impl<'a> Play<'a> {
         let link = self.call(Who::Ada, invite).await?.link;
         let name = Who::Ada.name().to_owned();
         self.call(Who::Ben, ContactAdd { link, name, wait_s: WAIT_S }).await?;
-        self.until_state(Who::Ada, StateShape::Asking).await?;
+        self.until_state(Who::Ada, ContactState::Asking).await?;
         let contact = Who::Ben.name().to_owned();
         self.call(Who::Ada, ContactAccept { contact, wait_s: WAIT_S }).await?;
-        self.until_state(Who::Ben, StateShape::Established).await?;
+        self.until_state(Who::Ben, ContactState::Established).await?;
         self.note("ada invites, ben asks, ada accepts\n");
         Ok(())
     }
@@ -154,7 +154,7 @@ impl<'a> Play<'a> {
         let id = said.id.ok_or_else(|| Failure::user("a message waits for acceptance"))?;
         self.said.push((who, id.clone()));
         let away = self.offline == Some(who.other());
-        let goal = if away { MarkShape::Stored } else { MarkShape::Read };
+        let goal = if away { DeliveryStatus::Stored } else { DeliveryStatus::Read };
         let (mut mark, mut told_read) = (said.mark, away);
         while mark < goal {
             if !told_read && let Some(at) = self.arrived.get(&id).copied() {
@@ -179,7 +179,7 @@ impl<'a> Play<'a> {
             self.owed.push(id);
             self.while_offline = self.while_offline.saturating_add(1);
         }
-        if mark == MarkShape::Refused {
+        if mark == DeliveryStatus::Refused {
             return Err(Failure::user("a node refused a message"));
         }
         Ok(())
@@ -204,7 +204,7 @@ impl<'a> Play<'a> {
         let contact = who.other().name().to_owned();
         self.call(who, MessageRead { contact, wait_s: 0 }).await?;
         if let Some(last) = owed.last() {
-            while self.mark(who.other(), last).await? < MarkShape::Read {
+            while self.mark(who.other(), last).await? < DeliveryStatus::Read {
                 self.hear().await?;
             }
         }
@@ -250,7 +250,7 @@ impl<'a> Play<'a> {
         Ok(traffic)
     }
 
-    async fn until_state(&mut self, who: Who, state: StateShape) -> Result<(), Failure> {
+    async fn until_state(&mut self, who: Who, state: ContactState) -> Result<(), Failure> {
         loop {
             let people = self.call(who, ContactList {}).await?;
             if people.iter().any(|person| person.state == state) {
@@ -265,7 +265,7 @@ impl<'a> Play<'a> {
         &mut self,
         who: Who,
         id: &str,
-        fits: impl Fn(&MessageShape) -> bool,
+        fits: impl Fn(&Message) -> bool,
     ) -> Result<(), Failure> {
         loop {
             let messages = self.messages(who, PAGE).await?;
@@ -276,18 +276,18 @@ impl<'a> Play<'a> {
         }
     }
 
-    async fn mark(&mut self, who: Who, id: &str) -> Result<MarkShape, Failure> {
+    async fn mark(&mut self, who: Who, id: &str) -> Result<DeliveryStatus, Failure> {
         let messages = self.messages(who, LAST).await?;
         let message = messages.into_iter().find(|message| message.id == id);
-        Ok(message.and_then(|message| message.mark).unwrap_or(MarkShape::Sent))
+        Ok(message.and_then(|message| message.mark).unwrap_or(DeliveryStatus::Sent))
     }
 
-    async fn messages(&mut self, who: Who, limit: u32) -> Result<Vec<MessageShape>, Failure> {
+    async fn messages(&mut self, who: Who, limit: u32) -> Result<Vec<Message>, Failure> {
         let contact = who.other().name().to_owned();
         let items = self.call(who, MessageList { contact, limit, before: None }).await?;
         let messages = items.into_iter().filter_map(|item| match item {
-            ItemShape::Message(message) => Some(message),
-            ItemShape::Gap { .. } => None,
+            Item::Message(message) => Some(message),
+            Item::Gap { .. } => None,
         });
         Ok(messages.collect())
     }
@@ -306,7 +306,7 @@ impl<'a> Play<'a> {
     }
 
     fn note_event(&mut self, Told { at, event }: Told) {
-        if let EventShape::Message { message, .. } = event
+        if let Event::Message { message, .. } = event
             && !message.own
         {
             self.arrived.entry(message.id).or_insert(at);

@@ -22,8 +22,8 @@ use crate::{
     api::Remote,
     failure::Failure,
     output::safe,
-    paths::Home,
-    rpc::{EventShape, Session, Subscribe},
+    paths::DataDir,
+    rpc::{Event, Session, Subscribe},
 };
 
 pub(super) struct Stage {
@@ -40,7 +40,7 @@ pub(super) struct Stage {
 /// An event, and when it was heard of.
 pub(super) struct Told {
     pub(super) at: Instant,
-    pub(super) event: EventShape,
+    pub(super) event: Event,
 }
 
 /// A child. It ends when its standard input does, so that it can't outlive this process.
@@ -88,7 +88,7 @@ impl Stage {
         command.args(["up", "--json", "--leashed"]).env("SISKIN_HOME", self.home(who));
         let (process, _) = Process::start(command).await?;
         self.daemons.insert(who, process);
-        let socket = Home::new(Some(&self.home(who)))?.socket();
+        let socket = DataDir::new(Some(&self.home(who)))?.socket();
         let connect = || async {
             let connected = Remote::connect(&socket).await;
             connected.map_err(|error| Failure::io(socket.display(), &error))

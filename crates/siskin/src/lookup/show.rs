@@ -11,24 +11,24 @@ use crate::{
 
 /// What was found, and how.
 #[derive(Serialize)]
-pub(super) struct Shape {
+pub(super) struct LookupResult {
     target: String,
     /// Null if nothing was found.
-    record: Option<RecordShape>,
+    record: Option<FoundRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hops: Option<Vec<HopShape>>,
+    hops: Option<Vec<TraceHop>>,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-enum RecordShape {
+enum FoundRecord {
     Account {
         /// Of the delegation.
         serial: u64,
         version: u64,
         rotations: u64,
         homes: Vec<String>,
-        devices: Vec<DeviceShape>,
+        devices: Vec<Device>,
     },
     Node {
         /// When it was said, in seconds since the Unix epoch.
@@ -44,13 +44,13 @@ enum RecordShape {
 }
 
 #[derive(Serialize)]
-struct DeviceShape {
+struct Device {
     key: String,
     added_s: u64,
 }
 
 #[derive(Serialize)]
-struct HopShape {
+struct TraceHop {
     path: u32,
     round: u32,
     node: String,
@@ -60,14 +60,14 @@ struct HopShape {
     depth: u32,
 }
 
-impl Shape {
+impl LookupResult {
     pub(super) fn new(what: Sought, found: Option<&Found>, hops: Option<&[Hop]>) -> Self {
         let target = match what {
             Sought::Account(account) => account.to_string(),
             Sought::Node(node) => node.to_string(),
         };
-        let hops = hops.map(|hops| hops.iter().map(HopShape::new).collect());
-        Self { target, record: found.map(RecordShape::new), hops }
+        let hops = hops.map(|hops| hops.iter().map(TraceHop::new).collect());
+        Self { target, record: found.map(FoundRecord::new), hops }
     }
 
     pub(super) fn describe(&self, out: Output) -> String {
@@ -82,19 +82,19 @@ impl Shape {
                 "path", "round", "depth", "time", "outcome", "address"
             );
             lines.push(out.styled(Style::Dim, &head));
-            lines.extend(hops.iter().map(HopShape::describe));
+            lines.extend(hops.iter().map(TraceHop::describe));
         }
         lines.join("\n")
     }
 }
 
-impl RecordShape {
+impl FoundRecord {
     fn new(found: &Found) -> Self {
         match found {
             Found::Account(bundle) => {
                 let (rotations, serial, version) = bundle.rank();
                 let devices = bundle.devices().iter();
-                let device = |device: &crypto::Device| DeviceShape {
+                let device = |device: &crypto::Device| Device {
                     key: device.key.to_string(),
                     added_s: device.added_s,
                 };
@@ -150,7 +150,7 @@ impl RecordShape {
     }
 }
 
-impl HopShape {
+impl TraceHop {
     fn new(hop: &Hop) -> Self {
         Self {
             path: hop.path,

@@ -12,7 +12,7 @@ use store::{ArchiveError, Archived, Store, StoreError, check_archive, load_archi
 use zeroize::Zeroizing;
 
 use super::{
-    backup_file::{BackupShape, back_up_resting, beside},
+    backup_file::{BackupInfo, back_up_resting, beside},
     methods::Backup,
     rows, show,
 };
@@ -26,7 +26,7 @@ pub(super) async fn back_up(directory: &Path, file: &Path, out: Output) -> Resul
         Ok(mut node) => node.call(Backup { file }).await?,
         Err(_) => back_up_resting(directory, file)?,
     };
-    out.result(&done, |done: &BackupShape| {
+    out.result(&done, |done: &BackupInfo| {
         format!("{} rows, {} bytes, in {}", done.rows, done.bytes, done.file.display())
     });
     out.say("Whoever has this file can pretend to be the node; keep it as you keep its key.");
@@ -66,7 +66,7 @@ pub(super) fn restore(directory: &Path, file: &Path, out: Output) -> Result<(), 
     keys::keep(&making.join("node.key"), &seed)?;
     fs::rename(&making, directory).map_err(in_place)?;
     let node = NodeId(net::Identity::from_seed(*seed).public().0);
-    let done = BackupShape { file: file.to_owned(), rows, bytes };
+    let done = BackupInfo { file: file.to_owned(), rows, bytes };
     out.result(&done, |done| format!("{node} with {} rows, in {}", done.rows, directory.display()));
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::{failure::Failure, keys};
 
 /// What was backed up or restored.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct BackupShape {
+pub(super) struct BackupInfo {
     pub(super) file: PathBuf,
     pub(super) rows: u64,
     pub(super) bytes: u64,
@@ -30,7 +30,7 @@ pub(super) async fn back_up_running(
     reader: &Reader,
     directory: &Path,
     file: PathBuf,
-) -> Result<BackupShape, Failure> {
+) -> Result<BackupInfo, Failure> {
     if !file.is_absolute() {
         return Err(Failure::usage("the file's path must begin at the root"));
     }
@@ -41,7 +41,7 @@ pub(super) async fn back_up_running(
 }
 
 /// Writes a file that is there when it is whole and durable, and not before.
-fn write(rows: &dyn Snapshot, seed: &[u8; 32], file: PathBuf) -> Result<BackupShape, Failure> {
+fn write(rows: &dyn Snapshot, seed: &[u8; 32], file: PathBuf) -> Result<BackupInfo, Failure> {
     let failed = |error: io::Error| Failure::io(file.display(), &error);
     if fs::exists(&file).map_err(failed)? {
         return Err(Failure::user(format!("{} is there already", file.display())));
@@ -60,7 +60,7 @@ fn write(rows: &dyn Snapshot, seed: &[u8; 32], file: PathBuf) -> Result<BackupSh
         let _ = fs::remove_file(&part);
         failed(error)
     })?;
-    Ok(BackupShape { file, rows, bytes })
+    Ok(BackupInfo { file, rows, bytes })
 }
 
 fn write_part(rows: &dyn Snapshot, seed: &[u8; 32], part: &Path) -> io::Result<Archived> {
@@ -76,7 +76,7 @@ fn write_part(rows: &dyn Snapshot, seed: &[u8; 32], part: &Path) -> io::Result<A
 }
 
 /// Backs up a node that does not run.
-pub(super) fn back_up_resting(directory: &Path, file: PathBuf) -> Result<BackupShape, Failure> {
+pub(super) fn back_up_resting(directory: &Path, file: PathBuf) -> Result<BackupInfo, Failure> {
     if !directory.join("rows").is_dir() {
         return Err(Failure::user(format!("no node has run in {}", directory.display()))
             .hint("say where it is with --data-dir DIR"));

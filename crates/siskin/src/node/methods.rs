@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    backup_file::{BackupShape, back_up_running},
+    backup_file::{BackupInfo, back_up_running},
     handle::NodeHandle,
 };
 use crate::{
@@ -56,7 +56,7 @@ pub(super) struct Backup {
 
 /// How a node fares.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct StatusShape {
+pub(crate) struct NodeStatus {
     pub(crate) version: String,
     pub(crate) pid: u32,
     pub(crate) node: String,
@@ -81,13 +81,13 @@ pub(crate) struct StatusShape {
     pub(crate) nodes_gone: u64,
     pub(crate) disk_used: u64,
     pub(crate) disk_cap: u64,
-    pub(crate) devices_served: ServedShape,
-    pub(crate) nodes_served: RoutedShape,
+    pub(crate) devices_served: DevicesServed,
+    pub(crate) nodes_served: NodesServed,
 }
 
 /// What was done for devices since the process started.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ServedShape {
+pub(crate) struct DevicesServed {
     pub(crate) appended: u64,
     pub(crate) duplicates: u64,
     pub(crate) delivered: u64,
@@ -100,7 +100,7 @@ pub(crate) struct ServedShape {
 
 /// What was done for nodes since the process started.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct RoutedShape {
+pub(crate) struct NodesServed {
     pub(crate) requests: u64,
     pub(crate) answers: u64,
     pub(crate) refused: u64,
@@ -109,7 +109,7 @@ pub(crate) struct RoutedShape {
 
 /// A node that is connected.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct PeerShape {
+pub(crate) struct Peer {
     pub(crate) node: String,
     pub(crate) addresses: Vec<String>,
     pub(crate) region: String,
@@ -122,7 +122,7 @@ pub(crate) struct PeerShape {
 
 /// How many of its logs others hold too.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct DrainShape {
+pub(super) struct DrainProgress {
     /// Two other homes of the account have all of it, or the only other one.
     pub(super) safe: u64,
     /// They are getting it.
@@ -154,9 +154,9 @@ impl Events for NoEvents {
 impl Call for StatusShow {
     const METHOD: &'static str = "node.status";
     type Target = NodeApi;
-    type Returns = StatusShape;
+    type Returns = NodeStatus;
 
-    async fn run(self, api: &NodeApi) -> Result<StatusShape, Failure> {
+    async fn run(self, api: &NodeApi) -> Result<NodeStatus, Failure> {
         let NodeEvent::Status { status, .. } = api.handle.ask(NodeCommand::Status).await? else {
             return Err(unexpected());
         };
@@ -165,7 +165,7 @@ impl Call for StatusShow {
         let sum = |counts: &mut dyn Iterator<Item = &u64>| {
             counts.fold(0_u64, |sum, count| sum.saturating_add(*count))
         };
-        Ok(StatusShape {
+        Ok(NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             node: status.node.to_string(),
@@ -185,7 +185,7 @@ impl Call for StatusShow {
             nodes_gone: status.nodes_gone,
             disk_used: status.disk_used_bytes,
             disk_cap: status.disk_cap_bytes,
-            devices_served: ServedShape {
+            devices_served: DevicesServed {
                 appended: counters.appended,
                 duplicates: counters.duplicates,
                 delivered: counters.delivered,
@@ -195,7 +195,7 @@ impl Call for StatusShow {
                 refused: sum(&mut counters.refused.values()),
                 dropped: sum(&mut counters.dropped.values()),
             },
-            nodes_served: RoutedShape {
+            nodes_served: NodesServed {
                 requests: routing.requests,
                 answers: routing.answers,
                 refused: routing.refused,
@@ -208,15 +208,15 @@ impl Call for StatusShow {
 impl Call for PeerList {
     const METHOD: &'static str = "node.peers";
     type Target = NodeApi;
-    type Returns = Vec<PeerShape>;
+    type Returns = Vec<Peer>;
 
-    async fn run(self, api: &NodeApi) -> Result<Vec<PeerShape>, Failure> {
+    async fn run(self, api: &NodeApi) -> Result<Vec<Peer>, Failure> {
         let NodeEvent::Peers { peers, .. } = api.handle.ask(NodeCommand::Peers).await? else {
             return Err(unexpected());
         };
         let shape = |NodePeer { record, neighbour }: NodePeer| {
             let says = record.says();
-            PeerShape {
+            Peer {
                 node: record.node().to_string(),
                 addresses: says.addresses.iter().map(ToString::to_string).collect(),
                 region: says.region.clone(),
@@ -232,23 +232,23 @@ impl Call for PeerList {
 impl Call for Drain {
     const METHOD: &'static str = "node.drain";
     type Target = NodeApi;
-    type Returns = DrainShape;
+    type Returns = DrainProgress;
 
-    async fn run(self, api: &NodeApi) -> Result<DrainShape, Failure> {
+    async fn run(self, api: &NodeApi) -> Result<DrainProgress, Failure> {
         let NodeEvent::Drained { drained, .. } = api.handle.ask(NodeCommand::Drain).await? else {
             return Err(unexpected());
         };
         let Drained { safe, left, stuck } = drained;
-        Ok(DrainShape { safe, left, stuck })
+        Ok(DrainProgress { safe, left, stuck })
     }
 }
 
 impl Call for Backup {
     const METHOD: &'static str = "node.backup";
     type Target = NodeApi;
-    type Returns = BackupShape;
+    type Returns = BackupInfo;
 
-    async fn run(self, api: &NodeApi) -> Result<BackupShape, Failure> {
+    async fn run(self, api: &NodeApi) -> Result<BackupInfo, Failure> {
         back_up_running(&api.reader, &api.directory, self.file).await
     }
 }

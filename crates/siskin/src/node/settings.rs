@@ -16,7 +16,7 @@ use crate::{
     cli::{self, RunArgs},
     failure::Failure,
     keys,
-    paths::Home,
+    paths::DataDir,
 };
 
 /// What the person who runs the node chose.
@@ -41,7 +41,7 @@ pub(super) struct NodeSettings {
 }
 
 /// Reads the file, if one is named, and puts the command line above it.
-pub(super) fn read(args: RunArgs, home: &Home) -> Result<NodeSettings, Failure> {
+pub(super) fn read(args: RunArgs, dir: &DataDir) -> Result<NodeSettings, Failure> {
     let file = match &args.config {
         Some(path) => {
             let text =
@@ -63,7 +63,7 @@ pub(super) fn read(args: RunArgs, home: &Home) -> Result<NodeSettings, Failure> 
     let registration = args.registration.or(file.registration);
     let operator = args.operator.or(file.operator);
     Ok(NodeSettings {
-        data_dir: args.data_dir.or(file.data_dir).unwrap_or_else(|| home.node()),
+        data_dir: args.data_dir.or(file.data_dir).unwrap_or_else(|| dir.node()),
         listen: if args.listen.is_empty() { file.listen } else { args.listen },
         advertise: if args.advertise.is_empty() { file.advertise } else { args.advertise },
         disk_cap_bytes: bytes(args.disk_cap.or(file.disk_cap), defaults.disk_cap_bytes)?,

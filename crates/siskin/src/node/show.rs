@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::methods::{Drain, DrainShape, PeerList, PeerShape, StatusShape, StatusShow, now_s};
+use super::methods::{Drain, DrainProgress, NodeStatus, Peer, PeerList, StatusShow, now_s};
 use crate::{
     api::Remote,
     failure::Failure,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Asks the node that runs in a directory how it fares.
-pub(crate) async fn ask_status(directory: &Path) -> Result<StatusShape, Failure> {
+pub(crate) async fn ask_status(directory: &Path) -> Result<NodeStatus, Failure> {
     connect(directory).await?.call(StatusShow {}).await
 }
 
@@ -35,12 +35,14 @@ pub(super) async fn peers(directory: &Path, out: Output) -> Result<(), Failure> 
 pub(super) async fn drain(directory: &Path, out: Output) -> Result<(), Failure> {
     let mut node = connect(directory).await?;
     loop {
-        let DrainShape { safe, left, stuck } = node.call(Drain {}).await?;
+        let DrainProgress { safe, left, stuck } = node.call(Drain {}).await?;
         if left > 0 {
             out.say(&format!("{safe} logs are elsewhere too, {left} are on the way, {stuck} stay"));
             continue;
         }
-        out.result(&DrainShape { safe, left, stuck }, |_| format!("{safe} logs are elsewhere too"));
+        out.result(&DrainProgress { safe, left, stuck }, |_| {
+            format!("{safe} logs are elsewhere too")
+        });
         if stuck == 0 {
             return Ok(());
         }
@@ -56,7 +58,7 @@ pub(super) async fn connect(directory: &Path) -> Result<Remote, Failure> {
     })
 }
 
-fn describe(status: &StatusShape, out: Output) -> String {
+fn describe(status: &NodeStatus, out: Output) -> String {
     let reachable = match status.reachable {
         Some(true) => "others can dial it",
         Some(false) => "others can't dial it",
@@ -106,7 +108,7 @@ fn describe(status: &StatusShape, out: Output) -> String {
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn table(peers: &[PeerShape], out: Output) -> String {
+fn table(peers: &[Peer], out: Output) -> String {
     if peers.is_empty() {
         out.say("no other node is connected");
         return String::new();

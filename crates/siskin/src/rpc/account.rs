@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, timeout};
 use zeroize::Zeroizing;
 
-use super::{homes, shapes::AccountShape, who};
+use super::{homes, resolve, types::Account};
 use crate::{api::Call, engine::Engine, failure::Failure, keys};
 
 /// A text that `Debug` does not show and that is wiped when dropped.
@@ -70,7 +70,7 @@ impl Call for AccountCreate {
     type Returns = Created;
 
     async fn run(self, engine: &Engine) -> Result<Created, Failure> {
-        let homes = who::nodes(&self.nodes)?;
+        let homes = resolve::nodes(&self.nodes)?;
         let phrase = Phrase::generate(&mut ChaCha20Rng::from_seed(*keys::random()?));
         let words = Secret(phrase.words());
         let name = self.name;
@@ -96,7 +96,7 @@ impl Call for AccountRecover {
     type Returns = Created;
 
     async fn run(self, engine: &Engine) -> Result<Created, Failure> {
-        let homes = who::nodes(&self.nodes)?;
+        let homes = resolve::nodes(&self.nodes)?;
         let phrase = Phrase::parse(self.phrase.expose()).map_err(|error| {
             Failure::user(format!("not a recovery phrase: {error}"))
                 .hint("type the 24 words as they were shown, in their order")
@@ -119,9 +119,9 @@ pub(crate) struct AccountShow {}
 impl Call for AccountShow {
     const METHOD: &'static str = "account.show";
     type Target = Engine;
-    type Returns = AccountShape;
+    type Returns = Account;
 
-    async fn run(self, engine: &Engine) -> Result<AccountShape, Failure> {
+    async fn run(self, engine: &Engine) -> Result<Account, Failure> {
         let view = engine.read(view::account).await?;
         Ok(view.ok_or(client::CommandError::NoAccount)?.into())
     }
@@ -138,12 +138,12 @@ pub(crate) struct Status {
     pub(crate) pid: u32,
     pub(crate) account: Option<String>,
     /// Nodes that were met, and whether they are connected now.
-    pub(crate) links: Vec<LinkShape>,
+    pub(crate) links: Vec<Link>,
     pub(crate) traffic: Traffic,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct LinkShape {
+pub(crate) struct Link {
     pub(crate) node: String,
     pub(crate) up: bool,
 }
@@ -173,7 +173,7 @@ impl Call for StatusShow {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             account: account.map(|view| view.account.to_string()),
-            links: links.map(|(node, up)| LinkShape { node: node.to_string(), up }).collect(),
+            links: links.map(|(node, up)| Link { node: node.to_string(), up }).collect(),
             traffic: Traffic {
                 udp_bytes_in: counters.udp_bytes_in,
                 udp_bytes_out: counters.udp_bytes_out,

@@ -5,8 +5,8 @@ use proto::{AccountId, Rows};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    shapes::{Done, Person},
-    who,
+    resolve,
+    types::{Contact, Done},
 };
 use crate::{api::Call, engine::Engine, failure::Failure};
 
@@ -57,9 +57,9 @@ pub(crate) struct ContactAdd {
 impl Call for ContactAdd {
     const METHOD: &'static str = "contact.add";
     type Target = Engine;
-    type Returns = Person;
+    type Returns = Contact;
 
-    async fn run(self, engine: &Engine) -> Result<Person, Failure> {
+    async fn run(self, engine: &Engine) -> Result<Contact, Failure> {
         let link: InviteLink = self.link.parse().map_err(|error: client::LinkError| {
             Failure::user(error.to_string()).hint("quote the whole link: it has a # in it")
         })?;
@@ -92,10 +92,10 @@ pub(crate) struct ContactAccept {
 impl Call for ContactAccept {
     const METHOD: &'static str = "contact.accept";
     type Target = Engine;
-    type Returns = Person;
+    type Returns = Contact;
 
-    async fn run(self, engine: &Engine) -> Result<Person, Failure> {
-        let contact = who::contact(engine, &self.contact).await?.account;
+    async fn run(self, engine: &Engine) -> Result<Contact, Failure> {
+        let contact = resolve::contact(engine, &self.contact).await?.account;
         engine.ask(Action::Accept { contact }).await?;
         let told = move |rows: &dyn Rows| find(rows, contact).filter(|view| view.outgoing == 0);
         engine.until(self.wait_s, told).await?;
@@ -110,11 +110,11 @@ pub(crate) struct ContactList {}
 impl Call for ContactList {
     const METHOD: &'static str = "contact.list";
     type Target = Engine;
-    type Returns = Vec<Person>;
+    type Returns = Vec<Contact>;
 
-    async fn run(self, engine: &Engine) -> Result<Vec<Person>, Failure> {
+    async fn run(self, engine: &Engine) -> Result<Vec<Contact>, Failure> {
         let contacts = engine.read(view::contacts).await?;
-        Ok(contacts.into_iter().map(Person::from).collect())
+        Ok(contacts.into_iter().map(Contact::from).collect())
     }
 }
 
@@ -142,7 +142,7 @@ impl Call for ContactVerify {
     type Returns = Verified;
 
     async fn run(self, engine: &Engine) -> Result<Verified, Failure> {
-        let contact = who::contact(engine, &self.contact).await?;
+        let contact = resolve::contact(engine, &self.contact).await?;
         if let Some(verified) = self.verified {
             let action = Action::SetVerified { contact: contact.account, verified };
             engine.ask(action).await?;
@@ -170,7 +170,7 @@ impl Call for ContactRemove {
     type Returns = Done;
 
     async fn run(self, engine: &Engine) -> Result<Done, Failure> {
-        let contact = who::contact(engine, &self.contact).await?.account;
+        let contact = resolve::contact(engine, &self.contact).await?.account;
         engine.ask(Action::RemoveContact { contact }).await?;
         Ok(Done {})
     }
@@ -186,16 +186,16 @@ pub(crate) struct ContactRename {
 impl Call for ContactRename {
     const METHOD: &'static str = "contact.rename";
     type Target = Engine;
-    type Returns = Person;
+    type Returns = Contact;
 
-    async fn run(self, engine: &Engine) -> Result<Person, Failure> {
-        let contact = who::contact(engine, &self.contact).await?.account;
+    async fn run(self, engine: &Engine) -> Result<Contact, Failure> {
+        let contact = resolve::contact(engine, &self.contact).await?.account;
         engine.ask(Action::Rename { contact, name: self.name }).await?;
         person(engine, contact).await
     }
 }
 
-async fn person(engine: &Engine, account: AccountId) -> Result<Person, Failure> {
+async fn person(engine: &Engine, account: AccountId) -> Result<Contact, Failure> {
     let contact = engine.read(move |rows| find(rows, account)).await?;
     Ok(contact.ok_or(client::CommandError::NoContact)?.into())
 }

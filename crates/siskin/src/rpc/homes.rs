@@ -7,7 +7,7 @@ use client::{
 use proto::{NodeAddress, NodeId, Rows, networks};
 use serde::{Deserialize, Serialize};
 
-use super::who;
+use super::resolve;
 use crate::{api::Call, engine::Engine, failure::Failure};
 
 #[derive(Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub(crate) struct HomeProofs {}
 
 /// A node has lost what it signed for.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ProofShape {
+pub(crate) struct Proof {
     pub(crate) node: String,
     /// The id of the entry, and its log.
     pub(crate) entry: String,
@@ -57,8 +57,8 @@ pub(crate) struct ProofShape {
 
 /// Where an account is at home, and what that costs.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct HomesShape {
-    pub(crate) homes: Vec<HomeShape>,
+pub(crate) struct Homes {
+    pub(crate) homes: Vec<Home>,
     /// How many of them are to hold all that the account has.
     pub(crate) copies: u32,
     /// How many nodes have to sign for a message before it is called stored.
@@ -75,11 +75,11 @@ pub(crate) struct HomesShape {
     pub(crate) published: bool,
     /// Why the next home does not take the account.
     pub(crate) trouble: Option<String>,
-    pub(crate) cost: CostShape,
+    pub(crate) cost: Cost,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct HomeShape {
+pub(crate) struct Home {
     pub(crate) address: String,
     /// Its /24 or /48, if it has a public address.
     pub(crate) network: Option<String>,
@@ -102,7 +102,7 @@ pub(crate) struct HomeShape {
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct CostShape {
+pub(crate) struct Cost {
     pub(crate) conversations: u64,
     pub(crate) entries: u64,
     /// Of all entries, once.
@@ -119,9 +119,9 @@ pub(crate) struct CostShape {
 impl Call for HomeList {
     const METHOD: &'static str = "home.list";
     type Target = Engine;
-    type Returns = HomesShape;
+    type Returns = Homes;
 
-    async fn run(self, engine: &Engine) -> Result<HomesShape, Failure> {
+    async fn run(self, engine: &Engine) -> Result<Homes, Failure> {
         list(engine).await
     }
 }
@@ -129,10 +129,10 @@ impl Call for HomeList {
 impl Call for HomeSet {
     const METHOD: &'static str = "home.set";
     type Target = Engine;
-    type Returns = HomesShape;
+    type Returns = Homes;
 
-    async fn run(self, engine: &Engine) -> Result<HomesShape, Failure> {
-        let homes = who::nodes(&self.nodes)?;
+    async fn run(self, engine: &Engine) -> Result<Homes, Failure> {
+        let homes = resolve::nodes(&self.nodes)?;
         let pinned = self.pinned.iter().map(|node| {
             node.parse::<NodeId>().map_err(|error| Failure::usage(format!("`{node}`: {error}")))
         });
@@ -147,9 +147,9 @@ impl Call for HomeSet {
 impl Call for HomeCopies {
     const METHOD: &'static str = "home.copies";
     type Target = Engine;
-    type Returns = HomesShape;
+    type Returns = Homes;
 
-    async fn run(self, engine: &Engine) -> Result<HomesShape, Failure> {
+    async fn run(self, engine: &Engine) -> Result<Homes, Failure> {
         let Self { copies, receipts, wait_s } = self;
         engine.ask(Action::WantCopies { copies, receipts }).await?;
         engine.until(wait_s, settled).await?;
@@ -160,15 +160,15 @@ impl Call for HomeCopies {
 impl Call for HomeProofs {
     const METHOD: &'static str = "home.proofs";
     type Target = Engine;
-    type Returns = Vec<ProofShape>;
+    type Returns = Vec<Proof>;
 
-    async fn run(self, engine: &Engine) -> Result<Vec<ProofShape>, Failure> {
+    async fn run(self, engine: &Engine) -> Result<Vec<Proof>, Failure> {
         let convictions = engine.read(view::convictions).await?;
-        Ok(convictions.into_iter().map(ProofShape::from).collect())
+        Ok(convictions.into_iter().map(Proof::from).collect())
     }
 }
 
-impl From<ConvictionView> for ProofShape {
+impl From<ConvictionView> for Proof {
     fn from(ConvictionView { proof, at_s }: ConvictionView) -> Self {
         let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Self {
@@ -203,7 +203,7 @@ pub(super) async fn refusing(engine: &Engine, wait_s: u32) -> Result<Vec<String>
     Ok(refusing.map(|home| home.address.to_string()).collect())
 }
 
-async fn list(engine: &Engine) -> Result<HomesShape, Failure> {
+async fn list(engine: &Engine) -> Result<Homes, Failure> {
     let look = |rows: &dyn Rows| Some((view::homes(rows)?, view::account(rows)?.published));
     let view = engine.read(look).await?;
     let (view, published) = view.ok_or(client::CommandError::NoAccount)?;
@@ -212,9 +212,9 @@ async fn list(engine: &Engine) -> Result<HomesShape, Failure> {
     Ok(shape(view, published, is_up))
 }
 
-fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> HomesShape {
+fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> Homes {
     let text = |nodes: Vec<NodeAddress>| nodes.iter().map(ToString::to_string).collect();
-    let home = |home: HomeView| HomeShape {
+    let home = |home: HomeView| Home {
         network: networks(&home.address.addresses).next().map(|network| network.to_string()),
         up: is_up(&home.address.node),
         address: home.address.to_string(),
@@ -229,7 +229,7 @@ fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> H
         region: None,
     };
     let CostView { logs, entries, bytes, bytes_stored, copies, unacknowledged } = view.cost;
-    HomesShape {
+    Homes {
         homes: view.homes.into_iter().map(home).collect(),
         copies: view.copies,
         receipts: view.receipts,
@@ -239,7 +239,7 @@ fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> H
         convicted: view.convicted.iter().map(ToString::to_string).collect(),
         published,
         trouble: Some(view.trouble).filter(|trouble| !trouble.is_empty()),
-        cost: CostShape {
+        cost: Cost {
             conversations: logs,
             entries,
             bytes,

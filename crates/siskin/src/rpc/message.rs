@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::Secret,
-    shapes::{Done, ItemShape, MarkShape},
-    who,
+    resolve,
+    types::{DeliveryStatus, Done, Item},
 };
 use crate::{api::Call, engine::Engine, failure::Failure};
 
@@ -31,25 +31,25 @@ pub(crate) struct MessageSend {
 
 /// What was said and how far it has come.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Said {
+pub(crate) struct SentMessage {
     /// `null` while it waits for the contact to accept.
     pub(crate) id: Option<String>,
-    pub(crate) mark: MarkShape,
+    pub(crate) mark: DeliveryStatus,
 }
 
 impl Call for MessageSend {
     const METHOD: &'static str = "message.send";
     type Target = Engine;
-    type Returns = Said;
+    type Returns = SentMessage;
 
-    async fn run(self, engine: &Engine) -> Result<Said, Failure> {
-        let contact = who::contact(engine, &self.contact).await?;
+    async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
+        let contact = resolve::contact(engine, &self.contact).await?;
         if !self.force {
-            who::check_trust(&contact)?;
+            resolve::check_trust(&contact)?;
         }
         let reply_to = match &self.reply_to {
             Some(id) => {
-                let target = who::message(engine, who::conversation(&contact)?, id).await?;
+                let target = resolve::message(engine, resolve::conversation(&contact)?, id).await?;
                 Some(target.place.id.reference())
             }
             None => None,
@@ -73,9 +73,9 @@ pub(crate) struct MessageEdit {
 impl Call for MessageEdit {
     const METHOD: &'static str = "message.edit";
     type Target = Engine;
-    type Returns = Said;
+    type Returns = SentMessage;
 
-    async fn run(self, engine: &Engine) -> Result<Said, Failure> {
+    async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
         let (contact, target) = target(engine, &self.contact, &self.id).await?;
         let text = self.text.expose().clone();
         let target = target.reference();
@@ -96,9 +96,9 @@ pub(crate) struct MessageDelete {
 impl Call for MessageDelete {
     const METHOD: &'static str = "message.delete";
     type Target = Engine;
-    type Returns = Said;
+    type Returns = SentMessage;
 
-    async fn run(self, engine: &Engine) -> Result<Said, Failure> {
+    async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
         let (contact, target) = target(engine, &self.contact, &self.id).await?;
         let action = Action::Delete { contact: contact.account, target: target.reference() };
         say(engine, &contact, action, self.wait_s).await
@@ -119,9 +119,9 @@ pub(crate) struct MessageReact {
 impl Call for MessageReact {
     const METHOD: &'static str = "message.react";
     type Target = Engine;
-    type Returns = Said;
+    type Returns = SentMessage;
 
-    async fn run(self, engine: &Engine) -> Result<Said, Failure> {
+    async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
         let (contact, target) = target(engine, &self.contact, &self.id).await?;
         let (target, emoji) = (target.reference(), self.emoji);
         let action = Action::React { contact: contact.account, target, emoji };
@@ -143,7 +143,7 @@ impl Call for MessageRead {
     type Returns = Done;
 
     async fn run(self, engine: &Engine) -> Result<Done, Failure> {
-        let contact = who::contact(engine, &self.contact).await?.account;
+        let contact = resolve::contact(engine, &self.contact).await?.account;
         engine.ask(Action::MarkRead { contact }).await?;
         engine.until(self.wait_s, move |rows| nothing_to_send(rows, contact)).await?;
         Ok(Done {})
@@ -164,19 +164,19 @@ pub(crate) struct MessageList {
 impl Call for MessageList {
     const METHOD: &'static str = "message.list";
     type Target = Engine;
-    type Returns = Vec<ItemShape>;
+    type Returns = Vec<Item>;
 
-    async fn run(self, engine: &Engine) -> Result<Vec<ItemShape>, Failure> {
-        let contact = who::contact(engine, &self.contact).await?;
+    async fn run(self, engine: &Engine) -> Result<Vec<Item>, Failure> {
+        let contact = resolve::contact(engine, &self.contact).await?;
         let Some(log) = contact.conversation else { return Ok(Vec::new()) };
         let range = match &self.before {
-            Some(id) => Range::Before(who::message(engine, log, id).await?.place),
+            Some(id) => Range::Before(resolve::message(engine, log, id).await?.place),
             None => Range::Latest,
         };
         let limit = usize::try_from(self.limit.clamp(1, LIMIT_MAX)).unwrap_or_default();
         let now = now();
         let items = engine.read(move |rows| view::timeline(rows, &log, range, limit, now)).await?;
-        Ok(bounded(items.into_iter().map(ItemShape::from).collect()))
+        Ok(bounded(items.into_iter().map(Item::from).collect()))
     }
 }
 
@@ -191,10 +191,10 @@ pub(crate) struct ConversationRekey {
 impl Call for ConversationRekey {
     const METHOD: &'static str = "conversation.rekey";
     type Target = Engine;
-    type Returns = Said;
+    type Returns = SentMessage;
 
-    async fn run(self, engine: &Engine) -> Result<Said, Failure> {
-        let contact = who::contact(engine, &self.contact).await?;
+    async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
+        let contact = resolve::contact(engine, &self.contact).await?;
         let action = Action::Rekey { contact: contact.account };
         say(engine, &contact, action, self.wait_s).await
     }
@@ -212,7 +212,7 @@ impl Call for ConversationTyping {
     type Returns = Done;
 
     async fn run(self, engine: &Engine) -> Result<Done, Failure> {
-        let contact = who::contact(engine, &self.contact).await?.account;
+        let contact = resolve::contact(engine, &self.contact).await?.account;
         engine.ask(Action::Typing { contact }).await?;
         Ok(Done {})
     }
@@ -224,22 +224,22 @@ async fn say(
     contact: &ContactView,
     action: Action,
     wait_s: u32,
-) -> Result<Said, Failure> {
+) -> Result<SentMessage, Failure> {
     let id = match engine.ask(action).await? {
         Reply::Envelope(id) => id,
-        Reply::Waiting => return Ok(Said { id: None, mark: MarkShape::Waiting }),
+        Reply::Waiting => return Ok(SentMessage { id: None, mark: DeliveryStatus::Waiting }),
         Reply::Nothing | Reply::Link(_) | Reply::Account(_) => {
             return Err(Failure::user("nothing was said"));
         }
     };
-    let log = who::conversation(contact)?;
+    let log = resolve::conversation(contact)?;
     let stored = move |rows: &dyn Rows| mark(rows, &log, &id).filter(|mark| *mark > Mark::Sent);
     let mark = engine.until(wait_s, stored).await?.unwrap_or(Mark::Sent);
     if mark == Mark::Refused {
         return Err(Failure::user("the node will not take it")
             .hint("`siskin read WHO` shows it with its mark"));
     }
-    Ok(Said { id: Some(id.to_string()), mark: mark.into() })
+    Ok(SentMessage { id: Some(id.to_string()), mark: mark.into() })
 }
 
 async fn target(
@@ -247,8 +247,8 @@ async fn target(
     contact: &str,
     id: &str,
 ) -> Result<(ContactView, EnvelopeId), Failure> {
-    let contact = who::contact(engine, contact).await?;
-    let message = who::message(engine, who::conversation(&contact)?, id).await?;
+    let contact = resolve::contact(engine, contact).await?;
+    let message = resolve::message(engine, resolve::conversation(&contact)?, id).await?;
     Ok((contact, message.place.id))
 }
 
@@ -262,13 +262,13 @@ fn nothing_to_send(rows: &dyn Rows, account: proto::AccountId) -> Option<()> {
 }
 
 /// The end of a page, as far as it fits a response.
-fn bounded(items: Vec<ItemShape>) -> Vec<ItemShape> {
+fn bounded(items: Vec<Item>) -> Vec<Item> {
     let mut room = PAGE_BYTES_MAX;
-    let mut kept: Vec<ItemShape> = Vec::new();
+    let mut kept: Vec<Item> = Vec::new();
     for item in items.into_iter().rev() {
         let text = match &item {
-            ItemShape::Message(message) => message.text.as_ref().map_or(0, String::len),
-            ItemShape::Gap { .. } => 0,
+            Item::Message(message) => message.text.as_ref().map_or(0, String::len),
+            Item::Gap { .. } => 0,
         };
         let Some(left) = room.checked_sub(text.saturating_add(ITEM_BYTES)) else { break };
         room = left;

@@ -6,22 +6,22 @@ use client::view;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    shapes::EventShape,
     subscription::{Subscribe, Subscription},
+    types::Event,
 };
 use crate::{
     api::{Call, EventStream, Events, Remote},
     engine::Engine,
     failure::Failure,
-    paths::Home,
+    paths::DataDir,
 };
 
 /// Calls one method, in the daemon if there is one.
 pub(crate) async fn call<C: Call<Target = Engine>>(
-    home: &Home,
+    dir: &DataDir,
     call: C,
 ) -> Result<C::Returns, Failure> {
-    let mut session = Session::open(home).await?;
+    let mut session = Session::open(dir).await?;
     let result = session.call(call).await;
     session.close().await?;
     result
@@ -29,10 +29,10 @@ pub(crate) async fn call<C: Call<Target = Engine>>(
 
 /// As [`call`], with what others have sent meanwhile.
 pub(crate) async fn call_caught_up<C: Call<Target = Engine>>(
-    home: &Home,
+    dir: &DataDir,
     call: C,
 ) -> Result<C::Returns, Failure> {
-    let mut session = Session::open(home).await?;
+    let mut session = Session::open(dir).await?;
     let result = match session.catch_up().await {
         Ok(()) => session.call(call).await,
         Err(failure) => Err(failure),
@@ -51,19 +51,19 @@ pub(crate) enum Session {
 
 /// Events as they happen.
 pub(crate) enum Stream {
-    Daemon(EventStream<EventShape>),
+    Daemon(EventStream<Event>),
     Here(Box<Subscription>),
 }
 
 impl Session {
     /// Finds the daemon of a home, or opens its account in this process.
-    pub(crate) async fn open(home: &Home) -> Result<Self, Failure> {
+    pub(crate) async fn open(dir: &DataDir) -> Result<Self, Failure> {
         let mut tries = 0_u32;
         loop {
-            if let Ok(remote) = Remote::connect(&home.socket()).await {
+            if let Ok(remote) = Remote::connect(&dir.socket()).await {
                 return Ok(Self::Daemon(remote));
             }
-            match Engine::open(home).await {
+            match Engine::open(dir).await {
                 Ok(engine) => return Ok(Self::Here(engine)),
                 // A daemon that starts holds the store before it listens; a command that ends
                 // holds it a little longer.
@@ -135,7 +135,7 @@ impl Session {
 
 impl Stream {
     /// Returns the next event, or nothing once the account is closed.
-    pub(crate) async fn next(&mut self) -> Result<Option<EventShape>, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Event>, Failure> {
         match self {
             Self::Daemon(events) => events.next().await,
             Self::Here(subscription) => subscription.next().await,

@@ -16,7 +16,7 @@ use tokio::sync::broadcast::{
     error::{RecvError, TryRecvError},
 };
 
-use super::shapes::EventShape;
+use super::types::Event;
 use crate::{
     api::Events,
     engine::{Engine, Notice},
@@ -46,7 +46,7 @@ pub(crate) struct Subscription {
     notices: Receiver<Notice>,
     seen: BTreeMap<LogId, u64>,
     changed: BTreeSet<LogId>,
-    ready: VecDeque<EventShape>,
+    ready: VecDeque<Event>,
 }
 
 impl Subscription {
@@ -78,7 +78,7 @@ impl Subscription {
     /// Notices were lost: anything may have changed.
     async fn resync(&mut self) -> Result<(), Failure> {
         self.changed.extend(self.engine.read(logs).await?);
-        self.ready.push_back(EventShape::Resync);
+        self.ready.push_back(Event::Resync);
         Ok(())
     }
 
@@ -88,12 +88,12 @@ impl Subscription {
                 self.changed.insert(log);
                 return Ok(());
             }
-            Notice::Account => EventShape::Account,
-            Notice::Contacts => EventShape::Contacts,
-            Notice::Typing(account) => EventShape::Typing { contact: account.to_string() },
-            Notice::Link(node, up) => EventShape::Link { node: node.to_string(), up },
+            Notice::Account => Event::Account,
+            Notice::Contacts => Event::Contacts,
+            Notice::Typing(account) => Event::Typing { contact: account.to_string() },
+            Notice::Link(node, up) => Event::Link { node: node.to_string(), up },
             Notice::Sent(log) => match self.contact(log).await? {
-                Some(contact) => EventShape::Sent { contact: contact.account.to_string() },
+                Some(contact) => Event::Sent { contact: contact.account.to_string() },
                 None => return Ok(()),
             },
         };
@@ -118,10 +118,10 @@ impl Subscription {
         self.seen.insert(log, next.unwrap_or(seen).max(seen));
         for (arrival, message) in arrivals {
             let (contact, name, message) = (contact.clone(), name.clone(), message.into());
-            self.ready.push_back(EventShape::Message { contact, name, arrival, message });
+            self.ready.push_back(Event::Message { contact, name, arrival, message });
         }
         if whole {
-            self.ready.push_back(EventShape::Timeline { contact });
+            self.ready.push_back(Event::Timeline { contact });
         } else {
             self.changed.insert(log);
         }
@@ -135,9 +135,9 @@ impl Subscription {
 }
 
 impl Events for Subscription {
-    type Event = EventShape;
+    type Event = Event;
 
-    async fn next(&mut self) -> Result<Option<EventShape>, Failure> {
+    async fn next(&mut self) -> Result<Option<Event>, Failure> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));

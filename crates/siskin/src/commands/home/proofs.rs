@@ -11,13 +11,13 @@ use serde::Serialize;
 use crate::{
     failure::Failure,
     output::Output,
-    paths::Home,
-    rpc::{HomeProofs, ProofShape, call},
+    paths::DataDir,
+    rpc::{HomeProofs, Proof, call},
 };
 
 /// Lists what is proved, and saves it where others can get it.
-pub(super) async fn list(save: Option<&Path>, home: &Home, out: Output) -> Result<(), Failure> {
-    let proofs = call(home, HomeProofs {}).await?;
+pub(super) async fn list(save: Option<&Path>, dir: &DataDir, out: Output) -> Result<(), Failure> {
+    let proofs = call(dir, HomeProofs {}).await?;
     if let Some(directory) = save {
         for proof in &proofs {
             let path = save_in(directory, proof)?;
@@ -55,9 +55,9 @@ struct Lost {
     log: String,
 }
 
-impl From<&ProofShape> for Lost {
-    fn from(proof: &ProofShape) -> Self {
-        let ProofShape { node, entry, log, .. } = proof;
+impl From<&Proof> for Lost {
+    fn from(proof: &Proof) -> Self {
+        let Proof { node, entry, log, .. } = proof;
         Self { node: node.clone(), entry: entry.clone(), log: log.clone() }
     }
 }
@@ -66,7 +66,7 @@ fn describe(Lost { node, entry, log }: &Lost) -> String {
     format!("{node} has signed for entry {entry} of log {log}, and later that it has lost it")
 }
 
-fn save_in(directory: &Path, proof: &ProofShape) -> Result<PathBuf, Failure> {
+fn save_in(directory: &Path, proof: &Proof) -> Result<PathBuf, Failure> {
     let path = directory.join(format!("{}.proof", proof.node));
     let bytes =
         unhex(&proof.proof).ok_or_else(|| Failure::user("the daemon's proof is no proof"))?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     output::{Output, Style, safe},
-    rpc::{CostShape, HomeShape, HomesShape},
+    rpc::{Cost, Home, Homes},
 };
 
 /// What a move would do.
@@ -23,8 +23,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(homes: &HomesShape, to: &[NodeAddress]) -> Self {
-        let CostShape { conversations, entries, bytes, unacknowledged, .. } = homes.cost;
+    pub(super) fn new(homes: &Homes, to: &[NodeAddress]) -> Self {
+        let Cost { conversations, entries, bytes, unacknowledged, .. } = homes.cost;
         Self {
             from: homes.homes.first().map(|home| home.address.clone()),
             to: to.iter().map(ToString::to_string).collect(),
@@ -50,7 +50,7 @@ pub(super) fn show_plan(plan: &Plan) -> String {
     lines.join("\n")
 }
 
-pub(super) fn show(homes: &HomesShape, out: Output) -> String {
+pub(super) fn show(homes: &Homes, out: Output) -> String {
     let mut lines: Vec<String> = homes.homes.iter().map(|home| describe(home, out)).collect();
     lines.extend(homes.next.first().map(|next| format!("moving to {next}")));
     lines.extend(
@@ -70,7 +70,7 @@ pub(super) fn show(homes: &HomesShape, out: Output) -> String {
     lines.join("\n")
 }
 
-fn describe(home: &HomeShape, out: Output) -> String {
+fn describe(home: &Home, out: Output) -> String {
     let role = match (home.serves, home.has_copies) {
         (true, _) => "serves",
         (false, true) => "holds copies",
@@ -108,8 +108,8 @@ fn describe(home: &HomeShape, out: Output) -> String {
 }
 
 /// How many of the homes hold what the account has, and when a message is called stored.
-pub(super) fn copies(homes: &HomesShape) -> String {
-    let HomesShape { copies, receipts, .. } = homes;
+pub(super) fn copies(homes: &Homes) -> String {
+    let Homes { copies, receipts, .. } = homes;
     let there = homes.homes.iter().filter(|home| home.has_copies).count();
     let lacking = match usize::try_from(*copies).unwrap_or(usize::MAX).saturating_sub(there) {
         0 => String::new(),
@@ -122,9 +122,8 @@ pub(super) fn copies(homes: &HomesShape) -> String {
 }
 
 /// What the set costs, in plain words.
-fn cost(cost: &CostShape) -> Vec<String> {
-    let CostShape { conversations, entries, bytes, bytes_stored, copies_min, copies_max, .. } =
-        cost;
+fn cost(cost: &Cost) -> Vec<String> {
+    let Cost { conversations, entries, bytes, bytes_stored, copies_min, copies_max, .. } = cost;
     if *conversations == 0 {
         return vec!["cost: no conversations yet, so nothing is copied".to_owned()];
     }

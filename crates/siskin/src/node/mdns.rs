@@ -15,9 +15,9 @@ use proto::{NodeAddress, NodeId};
 use super::handle::NodeHandle;
 
 /// A node that tells others nearby of itself, until this is dropped.
-pub(super) struct Nearby(ServiceDaemon);
+pub(super) struct Discovery(ServiceDaemon);
 
-impl Nearby {
+impl Discovery {
     /// Begins to tell and to listen. Nothing, if nobody but this machine can reach the node, or the
     /// network takes no multicast: a node can do without.
     pub(super) fn start(address: &NodeAddress, handle: &Arc<NodeHandle>) -> Option<Self> {
@@ -49,7 +49,7 @@ impl Nearby {
     }
 }
 
-impl Drop for Nearby {
+impl Drop for Discovery {
     fn drop(&mut self) {
         // It says goodbye on a thread of its own; nobody waits for that.
         let _ = self.0.shutdown();

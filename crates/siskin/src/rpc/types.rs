@@ -1,11 +1,8 @@
-//! The shapes of what the local API returns. Fields are only ever added.
+//! The types of what the local API returns. Fields are only ever added.
 
 use std::collections::BTreeMap;
 
-use client::{
-    ContactState, Mark,
-    view::{AccountView, ContactView, Item, MessageView},
-};
+use client::view::{self, AccountView, ContactView, MessageView};
 use proto::EnvelopeId;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +12,7 @@ pub(crate) struct Done {}
 
 /// The account of a device.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct AccountShape {
+pub(crate) struct Account {
     pub(crate) account: String,
     pub(crate) name: String,
     pub(crate) nodes: Vec<String>,
@@ -31,7 +28,7 @@ pub(crate) struct AccountShape {
     pub(crate) trouble: Option<String>,
 }
 
-impl From<AccountView> for AccountShape {
+impl From<AccountView> for Account {
     fn from(view: AccountView) -> Self {
         Self {
             account: view.account.to_string(),
@@ -48,10 +45,10 @@ impl From<AccountView> for AccountShape {
 
 /// Someone this account knows, has asked, or is asked by.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Person {
+pub(crate) struct Contact {
     pub(crate) account: String,
     pub(crate) name: String,
-    pub(crate) state: StateShape,
+    pub(crate) state: ContactState,
     pub(crate) conversation: Option<String>,
     pub(crate) verified: bool,
     pub(crate) forked: bool,
@@ -62,7 +59,7 @@ pub(crate) struct Person {
     pub(crate) waiting: usize,
 }
 
-impl From<ContactView> for Person {
+impl From<ContactView> for Contact {
     fn from(view: ContactView) -> Self {
         Self {
             account: view.account.to_string(),
@@ -83,7 +80,7 @@ impl From<ContactView> for Person {
 /// How far two accounts have come with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum StateShape {
+pub(crate) enum ContactState {
     None,
     Adding,
     Requested,
@@ -91,14 +88,14 @@ pub(crate) enum StateShape {
     Established,
 }
 
-impl From<ContactState> for StateShape {
-    fn from(state: ContactState) -> Self {
+impl From<client::ContactState> for ContactState {
+    fn from(state: client::ContactState) -> Self {
         match state {
-            ContactState::None => Self::None,
-            ContactState::Adding => Self::Adding,
-            ContactState::Requested => Self::Requested,
-            ContactState::Asking => Self::Asking,
-            ContactState::Established => Self::Established,
+            client::ContactState::None => Self::None,
+            client::ContactState::Adding => Self::Adding,
+            client::ContactState::Requested => Self::Requested,
+            client::ContactState::Asking => Self::Asking,
+            client::ContactState::Established => Self::Established,
         }
     }
 }
@@ -106,23 +103,23 @@ impl From<ContactState> for StateShape {
 /// One thing to show in a timeline.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum ItemShape {
-    Message(MessageShape),
+pub(crate) enum Item {
+    Message(Message),
     Gap { waiting: usize },
 }
 
-impl From<Item> for ItemShape {
-    fn from(item: Item) -> Self {
+impl From<view::Item> for Item {
+    fn from(item: view::Item) -> Self {
         match item {
-            Item::Message(view) => Self::Message(view.into()),
-            Item::Gap { waiting } => Self::Gap { waiting },
+            view::Item::Message(view) => Self::Message(view.into()),
+            view::Item::Gap { waiting } => Self::Gap { waiting },
         }
     }
 }
 
 /// One message as it is now.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct MessageShape {
+pub(crate) struct Message {
     pub(crate) id: String,
     pub(crate) position: u64,
     pub(crate) own: bool,
@@ -134,13 +131,13 @@ pub(crate) struct MessageShape {
     /// Who reacted with what.
     pub(crate) reactions: BTreeMap<String, String>,
     /// `null` if it is somebody else's.
-    pub(crate) mark: Option<MarkShape>,
+    pub(crate) mark: Option<DeliveryStatus>,
     /// Nodes that have signed for it, until the contact has it.
     #[serde(default)]
     pub(crate) stored_on: Vec<String>,
 }
 
-impl From<MessageView> for MessageShape {
+impl From<MessageView> for Message {
     fn from(view: MessageView) -> Self {
         let reactions = view.reactions.into_iter();
         Self {
@@ -152,7 +149,7 @@ impl From<MessageView> for MessageShape {
             edited: view.edited,
             reply_to: view.reply_to.map(|id: EnvelopeId| id.to_string()),
             reactions: reactions.map(|(by, emoji)| (by.to_string(), emoji)).collect(),
-            mark: view.mark.map(MarkShape::from),
+            mark: view.mark.map(DeliveryStatus::from),
             stored_on: view.holders.iter().map(|holder| holder.node.to_string()).collect(),
         }
     }
@@ -161,7 +158,7 @@ impl From<MessageView> for MessageShape {
 /// How far a message of one's own has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum MarkShape {
+pub(crate) enum DeliveryStatus {
     /// Waits until the contact accepts; it is in no timeline yet.
     Waiting,
     Sent,
@@ -171,14 +168,14 @@ pub(crate) enum MarkShape {
     Refused,
 }
 
-impl From<Mark> for MarkShape {
-    fn from(mark: Mark) -> Self {
+impl From<client::Mark> for DeliveryStatus {
+    fn from(mark: client::Mark) -> Self {
         match mark {
-            Mark::Sent => Self::Sent,
-            Mark::Stored => Self::Stored,
-            Mark::Delivered => Self::Delivered,
-            Mark::Read => Self::Read,
-            Mark::Refused => Self::Refused,
+            client::Mark::Sent => Self::Sent,
+            client::Mark::Stored => Self::Stored,
+            client::Mark::Delivered => Self::Delivered,
+            client::Mark::Read => Self::Read,
+            client::Mark::Refused => Self::Refused,
         }
     }
 }
@@ -186,9 +183,9 @@ impl From<Mark> for MarkShape {
 /// What happened.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum EventShape {
+pub(crate) enum Event {
     /// A message came into a timeline, by whomever.
-    Message { contact: String, name: String, arrival: u64, message: MessageShape },
+    Message { contact: String, name: String, arrival: u64, message: Message },
     /// Marks, edits, deletions or reactions of a timeline changed.
     Timeline { contact: String },
     /// Contacts or requests changed.
