@@ -10,12 +10,14 @@
 
 mod call;
 mod envelope;
+mod http;
 mod lines;
 mod remote;
 mod service;
 mod unix;
 
 pub(crate) use call::{Call, Refusal, call, call_by_name, parse};
+pub(crate) use http::{HttpLimits, HttpServer};
 pub(crate) use remote::{EventStream, Remote};
 pub(crate) use service::{Events, Service};
 pub(crate) use unix::Server;

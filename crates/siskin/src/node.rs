@@ -30,11 +30,9 @@ use serde::Serialize;
 use store::Fjall;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use self::{
-    handle::NodeHandle, mdns::Discovery, methods::NodeApi, metrics::Metrics, settings::NodeSettings,
-};
+use self::{handle::NodeHandle, mdns::Discovery, methods::NodeApi, settings::NodeSettings};
 use crate::{
-    api::Server,
+    api::{HttpServer, Server},
     cli::{NodeAction, NodeArgs, PlaceArgs, RunArgs},
     failure::Failure,
     keys,
@@ -83,8 +81,8 @@ async fn serve(args: RunArgs, dir: &DataDir, out: Output) -> Result<(), Failure>
     let seed = keys::load_or_make(&directory.join("node.key"))?;
     let identity = Identity::from_seed(*seed);
     let node = NodeId(identity.public().0);
-    let metrics = match settings.metrics {
-        Some(address) => Some(Metrics::bind(address).await?),
+    let metrics_server = match settings.metrics {
+        Some(address) => Some(HttpServer::bind(address).await?),
         None => None,
     };
     let config = configure(node, SigningKey::from_seed(*seed), &settings);
@@ -109,10 +107,11 @@ async fn serve(args: RunArgs, dir: &DataDir, out: Output) -> Result<(), Failure>
         node: node.to_string(),
         address: address.to_string(),
         data_dir: directory.clone(),
-        metrics: metrics.as_ref().map(Metrics::address),
+        metrics: metrics_server.as_ref().map(HttpServer::address),
     };
-    if let Some(metrics) = metrics {
-        tokio::spawn(metrics.serve(Arc::clone(&handle), running.meter()));
+    if let Some(server) = metrics_server {
+        let router = metrics::router(Arc::clone(&handle), running.meter());
+        tokio::spawn(server.serve(router, metrics::LIMITS));
     }
     out.result(&told, |told| told.address.clone());
     tokio::spawn(report_disk(running.commands(), directory.clone()));

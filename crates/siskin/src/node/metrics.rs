@@ -1,102 +1,38 @@
 //! What a node tells a Prometheus server: counters and gauges in the OpenMetrics text format 1.0, over
 //! HTTP. Specified in `spec/local-api.md`, section 6.
 
-use std::{convert::Infallible, fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use ::node::{NodeCommand, NodeEvent, Status};
-use hyper::{
-    Method, Request, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, HeaderValue},
-    server::conn::http1,
-    service::service_fn,
+use axum::{
+    Router,
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
 };
-use hyper_util::rt::TokioIo;
 use net::{Counters, Meter};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text::encode},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::timeout,
-};
 
 use super::handle::NodeHandle;
-use crate::failure::Failure;
+use crate::api::HttpLimits;
 
-/// Where a node is asked for its figures.
-pub(super) struct Metrics {
-    listener: TcpListener,
-    address: SocketAddr,
+/// Serves the metrics of a node at `/metrics`.
+pub(super) fn router(handle: Arc<NodeHandle>, meter: Meter) -> Router {
+    let page = move || {
+        let (handle, meter) = (Arc::clone(&handle), meter.clone());
+        async move { page(&handle, &meter).await }
+    };
+    Router::new().route("/metrics", get(page))
 }
 
-impl Metrics {
-    pub(super) async fn bind(address: SocketAddr) -> Result<Self, Failure> {
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|error| Failure::io(address, &error))?;
-        let address = listener.local_addr().map_err(|error| Failure::io(address, &error))?;
-        Ok(Self { listener, address })
-    }
-
-    /// With the port that the system chose if it was to choose one.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Answers whoever asks, for as long as this is polled.
-    pub(super) async fn serve(self, handle: Arc<NodeHandle>, meter: Meter) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-            let Ok((stream, _)) = self.listener.accept().await else {
-                // As a rule too many files are open. Nothing tells when one is closed, and accepting
-                // fails at once until then.
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            };
-            let (handle, meter) = (Arc::clone(&handle), meter.clone());
-            tokio::spawn(async move {
-                let _ = timeout(CONNECTION_MAX, converse(stream, handle, meter)).await;
-                drop(place);
-            });
-        }
-    }
-}
-
-async fn converse(stream: TcpStream, handle: Arc<NodeHandle>, meter: Meter) {
-    let service = service_fn(|request| answer(request, &handle, &meter));
-    let served = http1::Builder::new()
-        .keep_alive(false)
-        .header_read_timeout(None)
-        .max_buf_size(REQUEST_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "somebody asked for metrics, but not in HTTP");
-    }
-}
-
-async fn answer<B>(
-    request: Request<B>,
-    handle: &NodeHandle,
-    meter: &Meter,
-) -> Result<Response<String>, Infallible> {
-    let mut response = Response::new(String::new());
-    if request.uri().path() != PATH {
-        *response.status_mut() = StatusCode::NOT_FOUND;
-    } else if request.method() != Method::GET {
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
-    } else if let Some(text) = text(handle, meter).await {
-        response.headers_mut().insert(CONTENT_TYPE, TEXT);
-        *response.body_mut() = text;
-    } else {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    }
-    Ok(response)
+async fn page(handle: &NodeHandle, meter: &Meter) -> Result<impl IntoResponse + use<>, StatusCode> {
+    let text = text(handle, meter).await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    Ok(([(CONTENT_TYPE, TEXT)], text))
 }
 
 /// Asks the node and writes down what it says.
@@ -151,16 +87,21 @@ impl Figures {
             ("disk_cap_bytes", "What may be", status.disk_cap_bytes),
             ("charged_bytes", "What all accounts are charged for", counters.charged_bytes),
         ] {
-            page.gauge(name, help, value)?;
+            page.single(Kind::Gauge, name, help, value)?;
         }
         if let Some(reachable) = status.reachable {
-            page.gauge("reachable", "Whether others can dial it", reachable.into())?;
+            page.single(Kind::Gauge, "reachable", "Whether others can dial it", reachable.into())?;
         }
         let gauges = || status.gauges.iter();
         let used = gauges().map(|gauge| (gauge.name.to_owned(), gauge.value));
-        page.gauges("collection_size", "How much of what others can make grow", "of", used)?;
+        page.family(
+            Kind::Gauge,
+            ("collection_size", "How much of what others can make grow"),
+            "of",
+            used,
+        )?;
         let limits = gauges().map(|gauge| (gauge.name.to_owned(), gauge.limit));
-        page.gauges("collection_limit", "How much of it there may be", "of", limits)
+        page.family(Kind::Gauge, ("collection_limit", "How much of it there may be"), "of", limits)
     }
 
     /// What was done for others.
@@ -189,12 +130,12 @@ impl Figures {
             ("routing_refused", "Questions of nodes that were refused", routing.refused),
             ("routing_dropped", "What nodes said and nobody had asked", routing.dropped),
         ] {
-            page.counter(name, help, value)?;
+            page.single(Kind::Counter, name, help, value)?;
         }
         let refused = counters.refused.iter().map(|(code, count)| (words(code), *count));
-        page.counters("refused", "Requests refused", "code", refused)?;
+        page.family(Kind::Counter, ("refused", "Requests refused"), "code", refused)?;
         let dropped = counters.dropped.iter().map(|(why, count)| (words(why), *count));
-        page.counters("dropped", "What got no answer", "reason", dropped)
+        page.family(Kind::Counter, ("dropped", "What got no answer"), "reason", dropped)
     }
 
     /// What went over the network and to the disk.
@@ -207,7 +148,7 @@ impl Figures {
             ("udp_datagrams", "Datagrams", (traffic.udp_datagrams_in, traffic.udp_datagrams_out)),
         ] {
             let ways = [("received".to_owned(), received), ("sent".to_owned(), sent)];
-            page.counters(name, help, "direction", ways.into_iter())?;
+            page.family(Kind::Counter, (name, help), "direction", ways.into_iter())?;
         }
         for (name, help, value) in [
             (
@@ -225,7 +166,7 @@ impl Figures {
             ("syncs", "Disk syncs", traffic.syncs),
             ("inputs_synced", "Inputs handled before those syncs", traffic.inputs_synced),
         ] {
-            page.counter(name, help, value)?;
+            page.single(Kind::Counter, name, help, value)?;
         }
         Ok(())
     }
@@ -234,43 +175,47 @@ impl Figures {
 /// A page of figures being written.
 struct Page<'a>(DescriptorEncoder<'a>);
 
+#[derive(Clone, Copy)]
+enum Kind {
+    Gauge,
+    Counter,
+}
+
 impl Page<'_> {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let gauge = ConstGauge::new(value);
-        gauge.encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
+    /// Writes a metric without labels.
+    fn single(&mut self, kind: Kind, name: &str, help: &str, value: u64) -> fmt::Result {
+        kind.encode(value, self.0.encode_descriptor(name, help, None, kind.metric_type())?)
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let counter = ConstCounter::new(value);
-        counter.encode(self.0.encode_descriptor(name, help, None, MetricType::Counter)?)
-    }
-
-    fn gauges(
+    /// Writes a metric with one label.
+    fn family(
         &mut self,
-        name: &str,
-        help: &str,
+        kind: Kind,
+        (name, help): (&str, &str),
         label: &str,
         values: impl Iterator<Item = (String, u64)>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = self.0.encode_descriptor(name, help, None, kind.metric_type())?;
         for (text, value) in values {
-            ConstGauge::new(value).encode(family.encode_family(&[(label, text)])?)?;
+            kind.encode(value, family.encode_family(&[(label, text)])?)?;
         }
         Ok(())
     }
+}
 
-    fn counters(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        values: impl Iterator<Item = (String, u64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (text, value) in values {
-            ConstCounter::new(value).encode(family.encode_family(&[(label, text)])?)?;
+impl Kind {
+    fn metric_type(self) -> MetricType {
+        match self {
+            Self::Gauge => MetricType::Gauge,
+            Self::Counter => MetricType::Counter,
         }
-        Ok(())
+    }
+
+    fn encode(self, value: u64, encoder: MetricEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Gauge => ConstGauge::new(value).encode(encoder),
+            Self::Counter => ConstCounter::new(value).encode(encoder),
+        }
     }
 }
 
@@ -286,16 +231,11 @@ fn words(variant: impl fmt::Debug) -> String {
     words
 }
 
-const PATH: &str = "/metrics";
 const TEXT: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-/// A server or two, and somebody who looks on.
-const CONNECTIONS_MAX: usize = 16;
-/// From the first byte of a question to the last of the answer.
-const CONNECTION_MAX: Duration = Duration::from_secs(5);
-/// Bytes of a question, with its headers.
-const REQUEST_MAX: usize = 16 * 1024;
-const PAUSE: Duration = Duration::from_millis(100);
+/// Room for a server or two and an operator's browser.
+pub(super) const LIMITS: HttpLimits =
+    HttpLimits { connections: 16, connection_time: Duration::from_secs(5), head: 16 * 1024 };
 
 #[test]
 fn variants_are_named_in_words() {
