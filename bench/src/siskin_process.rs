@@ -24,7 +24,14 @@ impl SiskinNode {
     /// Starts a node on what is in a directory, and waits until it listens.
     pub(crate) fn start(directory: &Path) -> Result<Self> {
         let mut command = Command::new(program()?);
-        command.args(["node", "run", "--leashed", "--no-mdns", "--listen", "127.0.0.1:0"]);
+        command.args([
+            "node",
+            "run",
+            "--exit-on-stdin-close",
+            "--no-mdns",
+            "--listen",
+            "127.0.0.1:0",
+        ]);
         command.args(["--disk-cap", DISK_CAP, "--data-dir"]).arg(directory);
         command.env("RUST_LOG", "warn");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

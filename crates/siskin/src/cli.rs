@@ -4,7 +4,7 @@ mod account;
 mod node;
 mod values;
 
-use std::{path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
@@ -13,7 +13,7 @@ use proto::NodeAddress;
 use self::values::sought;
 pub(crate) use self::{
     account::{AccountCommand, HomeArgs, HomeCommand, MoveArgs},
-    node::{NodeAction, NodeArgs, PlaceArgs, RunArgs},
+    node::{DataDirArgs, NodeAction, NodeArgs, RunArgs},
     values::{Sought, WaitArgs, duration},
 };
 
@@ -21,58 +21,73 @@ pub(crate) use self::{
 #[derive(Parser)]
 #[command(name = "siskin", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
-    /// Keep everything in this directory instead of the XDG ones
-    #[arg(long, global = true, env = "SISKIN_HOME", value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) home: Option<PathBuf>,
-    /// Write results as JSON, one object per line
+    /// Keep all files in this directory instead of the XDG directories
+    #[arg(
+        long,
+        alias = "home",
+        global = true,
+        env = "SISKIN_DIR",
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath
+    )]
+    dir: Option<PathBuf>,
+    /// Print results as JSON, one object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Log more (twice: everything)
+    /// Log at level debug; repeat for level trace
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// Returns the chosen directory. `SISKIN_HOME` is the former name of the variable.
+    pub(crate) fn dir(&self) -> Option<PathBuf> {
+        let former = || env::var_os("SISKIN_HOME").filter(|dir| !dir.is_empty());
+        self.dir.clone().or_else(|| former().map(PathBuf::from))
+    }
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run a service node, or ask the one that runs here
+    /// Run a service node, or query or maintain the one on this machine
     Node(NodeArgs),
-    /// Find an account or a node in the network, and show what is found
+    /// Look up the record of an account or a node in the network
     Lookup(LookupArgs),
-    /// Make, bring back or show your account
+    /// Create, recover or show your account
     #[command(subcommand)]
     Account(AccountCommand),
-    /// Show where your account is at home, pin nodes, or move to others
+    /// Show, pin, replicate or replace the home nodes of your account
     #[command(subcommand)]
     Home(HomeCommand),
-    /// Invite, add and look after contacts
+    /// Invite, add, verify and remove contacts
     #[command(subcommand)]
     Contact(ContactCommand),
     /// Send a message
     Send(SendArgs),
-    /// Replace the text of a message of yours
+    /// Replace the text of one of your messages
     Edit(EditArgs),
-    /// Take a message of yours back
+    /// Delete one of your messages for both of you
     Delete(DeleteArgs),
-    /// React to a message with an emoji; with an empty one no longer
+    /// React to a message with an emoji; an empty one removes the reaction
     React(ReactArgs),
-    /// Show messages, and tell their author that you have read them
+    /// Show messages and send read receipts
     Read(ReadArgs),
     /// Show messages as they arrive
     Tail(TailArgs),
-    /// Give a conversation fresh keys
+    /// Replace the encryption keys of a conversation
     Rekey(RekeyArgs),
-    /// Keep the account online; the other commands talk to this one
+    /// Run the daemon that keeps the account online; other commands use it
     Up(UpArgs),
-    /// Watch two people talk through two real nodes on this machine
+    /// Watch a conversation between two people through two real nodes on this machine
     Demo(DemoArgs),
-    /// Print a completion script
+    /// Print a shell completion script
     Completions { shell: Shell },
-    /// Print the manual page, or write all pages to a directory
+    /// Print the manual page, or write the pages of all commands to a directory
     Man {
-        #[arg(value_hint = ValueHint::DirPath)]
-        dir: Option<PathBuf>,
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        directory: Option<PathBuf>,
     },
 }
 
@@ -81,73 +96,74 @@ pub(crate) struct LookupArgs {
     /// An account (`siskin1…`) or a node (`sisknode1…`)
     #[arg(value_parser = sought)]
     pub(crate) what: Sought,
-    /// Which node to ask (default: the one that runs here, or a home node of your account)
+    /// Ask this node (default: the one on this machine, or a home node of your account)
     #[arg(long, env = "SISKIN_NODE", value_name = "ADDRESS", value_delimiter = ' ')]
     pub(crate) node: Vec<NodeAddress>,
-    /// Show whom the node has asked, and what came of it
+    /// Show every node that was asked, with its answer
     #[arg(long)]
     pub(crate) trace: bool,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum ContactCommand {
-    /// Make a link by which others can ask to become contacts
+    /// Create an invite link with which others can ask to become contacts
     Invite {
-        /// How many may use it
+        /// Let this many people use the link
         #[arg(long, default_value_t = 1, value_name = "N")]
         uses: u32,
-        /// For how long, such as 30m, 12h or 7d
+        /// Let the link expire after this time, such as 30m, 12h or 7d
         #[arg(long, default_value = "7d", value_name = "TIME", value_parser = duration)]
         expires: Duration,
-        /// Draw it as a QR code too
+        /// Also draw the link as a QR code
         #[arg(long)]
         qr: bool,
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Ask somebody who gave you a link; reads it from standard input if it is `-`
+    /// Ask the owner of an invite link to become a contact
     Add {
+        /// The link; `-` reads it from standard input
         link: String,
-        /// What you call them
+        /// Call the contact by this name
         #[arg(long, default_value = "")]
         name: String,
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Accept somebody who asked
+    /// Accept a contact request
     Accept {
         who: String,
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// List contacts and those who asked
+    /// List contacts and contact requests
     List,
-    /// Show the safety number to compare with a contact
+    /// Show the safety number to compare with a contact, by voice or in person
     Verify {
         who: String,
-        /// Remember that you compared it and that it was the same
+        /// Mark the contact as verified: you compared the number and it was the same
         #[arg(long)]
         set: bool,
-        /// Forget that
+        /// Mark the contact as not verified
         #[arg(long, conflicts_with = "set")]
         unset: bool,
     },
-    /// Forget a contact, or decline who asked
+    /// Remove a contact with its conversation, or decline a contact request
     Remove { who: String },
-    /// Call a contact something else
+    /// Rename a contact
     Rename { who: String, name: String },
 }
 
 #[derive(Args)]
 pub(crate) struct SendArgs {
-    /// A name, an account (its beginning is enough) or a link
+    /// Name, account (its first characters are enough) or invite link of the contact
     pub(crate) who: String,
-    /// The text; left out or `-`: standard input
+    /// The text; omitted or `-`: standard input
     pub(crate) text: Option<String>,
-    /// Id of the message that this one answers
+    /// Reply to the message with this id
     #[arg(long, value_name = "ID")]
     pub(crate) reply_to: Option<String>,
-    /// Send even if somebody else may hold the contact's keys
+    /// Send even if the contact's identity is in doubt
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
@@ -157,9 +173,9 @@ pub(crate) struct SendArgs {
 #[derive(Args)]
 pub(crate) struct EditArgs {
     pub(crate) who: String,
-    /// The message; its first digits are enough
+    /// Id of the message; its first digits are enough
     pub(crate) id: String,
-    /// The new text; left out or `-`: standard input
+    /// The new text; omitted or `-`: standard input
     pub(crate) text: Option<String>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
@@ -168,7 +184,7 @@ pub(crate) struct EditArgs {
 #[derive(Args)]
 pub(crate) struct DeleteArgs {
     pub(crate) who: String,
-    /// The message; its first digits are enough
+    /// Id of the message; its first digits are enough
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
@@ -177,7 +193,7 @@ pub(crate) struct DeleteArgs {
 #[derive(Args)]
 pub(crate) struct ReactArgs {
     pub(crate) who: String,
-    /// The message; its first digits are enough
+    /// Id of the message; its first digits are enough
     pub(crate) id: String,
     pub(crate) emoji: String,
     #[command(flatten)]
@@ -187,13 +203,18 @@ pub(crate) struct ReactArgs {
 #[derive(Args)]
 pub(crate) struct ReadArgs {
     pub(crate) who: String,
-    /// How many
-    #[arg(short, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Show this many messages
+    #[arg(
+        short,
+        default_value_t = 50,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1000)
+    )]
     pub(crate) n: u32,
-    /// Only what stands before this message
+    /// Show only messages before the one with this id
     #[arg(long, value_name = "ID")]
     pub(crate) before: Option<String>,
-    /// Don't tell that you have read them
+    /// Don't send read receipts
     #[arg(long)]
     pub(crate) peek: bool,
     #[command(flatten)]
@@ -202,7 +223,7 @@ pub(crate) struct ReadArgs {
 
 #[derive(Args)]
 pub(crate) struct TailArgs {
-    /// Only this contact's
+    /// Show only the messages of this contact
     pub(crate) who: Option<String>,
 }
 
@@ -215,9 +236,9 @@ pub(crate) struct RekeyArgs {
 
 #[derive(Args)]
 pub(crate) struct UpArgs {
-    /// End when standard input does
+    /// Exit when stdin closes
     #[arg(long, hide = true)]
-    pub(crate) leashed: bool,
+    pub(crate) exit_on_stdin_close: bool,
 }
 
 #[derive(Args)]
@@ -225,17 +246,22 @@ pub(crate) struct DemoArgs {
     /// A conversation to play instead of the bundled one
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) from: Option<PathBuf>,
-    /// Leave everything running until Ctrl-C, to join in
+    /// Keep everything running until Ctrl-C, so that you can join
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Milliseconds between messages
-    #[arg(long, default_value_t = 150, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=10_000))]
+    /// Pause this many milliseconds between messages
+    #[arg(
+        long,
+        default_value_t = 150,
+        value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(..=10_000)
+    )]
     pub(crate) pace: u64,
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 it can't be done, 2 wrong usage, 3 no node reached in time, 4 a contact's
-identity is in doubt, 5 too many, 6 the store is in use or can't be opened.
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 no node reached in time, 4 a contact's identity
+is in doubt, 5 limit reached, 6 the store is in use or can't be opened.
 
 Start with `siskin demo`.";
 

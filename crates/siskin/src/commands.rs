@@ -19,7 +19,8 @@ use crate::{
 
 /// Carries out what the command line asks.
 pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Failure> {
-    let dir = || DataDir::new(cli.home.as_deref());
+    let chosen = cli.dir();
+    let dir = || DataDir::new(chosen.as_deref());
     match cli.command {
         Command::Node(args) => node::run(args, &dir()?, out).await,
         Command::Lookup(args) => lookup::run(args, &dir()?, out).await,
@@ -36,6 +37,6 @@ pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Failure> {
         Command::Up(args) => up::run(&args, &dir()?, out).await,
         Command::Demo(args) => demo::run(args, out).await,
         Command::Completions { shell } => pages::completions(shell),
-        Command::Man { dir } => pages::manual(dir.as_deref()),
+        Command::Man { directory } => pages::manual(directory.as_deref()),
     }
 }

@@ -76,7 +76,7 @@ impl From<CommandError> for Failure {
             CommandError::NoAccount => {
                 failure.hint("`siskin account create --node ADDRESS` makes one")
             }
-            CommandError::AccountExists => failure.hint("`--home DIR` keeps a second one apart"),
+            CommandError::AccountExists => failure.hint("`--dir DIR` keeps a second one apart"),
             CommandError::LockedOut => {
                 failure.hint("bring the account back elsewhere with `siskin account recover`")
             }

@@ -33,7 +33,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use self::{handle::NodeHandle, mdns::Discovery, methods::NodeApi, settings::NodeSettings};
 use crate::{
     api::{HttpServer, Server},
-    cli::{NodeAction, NodeArgs, PlaceArgs, RunArgs},
+    cli::{DataDirArgs, NodeAction, NodeArgs, RunArgs},
     failure::Failure,
     keys,
     output::Output,
@@ -56,7 +56,7 @@ struct Address {
 
 /// Runs a node, or asks the one that runs.
 pub(crate) async fn run(args: NodeArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
-    let at = |place: PlaceArgs| place.data_dir.unwrap_or_else(|| dir.node());
+    let at = |place: DataDirArgs| place.data_dir.unwrap_or_else(|| dir.node());
     match args.action {
         None => serve(args.run, dir, out).await,
         Some(NodeAction::Run(run)) => serve(*run, dir, out).await,
@@ -71,7 +71,7 @@ pub(crate) async fn run(args: NodeArgs, dir: &DataDir, out: Output) -> Result<()
 
 /// Runs a node until it is asked to end.
 async fn serve(args: RunArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
-    let leashed = args.leashed;
+    let exit_on_stdin_close = args.exit_on_stdin_close;
     let settings = settings::read(args, dir)?;
     let directory = &settings.data_dir;
     paths::private_directory(directory)
@@ -122,7 +122,7 @@ async fn serve(args: RunArgs, dir: &DataDir, out: Output) -> Result<(), Failure>
         directory: directory.clone(),
     });
     let ended = tokio::select! {
-        () = stop::asked(leashed) => None,
+        () = stop::asked(exit_on_stdin_close) => None,
         error = running.stopped() => Some(error.into()),
         failure = server.serve(&api) => Some(failure),
     };

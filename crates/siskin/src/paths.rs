@@ -73,7 +73,7 @@ fn xdg_data() -> Result<PathBuf, Failure> {
         .or_else(|| absolute_in("HOME").map(|home| home.join(".local/share")))
         .ok_or_else(|| {
             Failure::user("neither HOME nor XDG_DATA_HOME is set")
-                .hint("say where files go with --home DIR")
+                .hint("say where files go with --dir DIR")
         })
 }
 

@@ -5,11 +5,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-/// Resolves when the process is asked to end: by a signal, or if `leashed` by the end of standard
-/// input, so that a child does not outlive whoever started it.
-pub(crate) async fn asked(leashed: bool) {
+/// Resolves when the process is asked to end: by a signal or, if `watch_stdin`, when standard input
+/// closes, so that a child doesn't outlive its parent.
+pub(crate) async fn asked(watch_stdin: bool) {
     let ended = async {
-        if !leashed {
+        if !watch_stdin {
             return std::future::pending().await;
         }
         let mut input = tokio::io::stdin();

@@ -77,6 +77,6 @@ if [ -z "$address" ]; then
 fi
 echo "the node behind the NAT is at $address"
 # Somebody outside, who knows nothing of NATs, is at home there.
-"$siskin" --home "$place/ann" account create --name Ann --node "$address" --timeout 20
+"$siskin" --dir "$place/ann" account create --name Ann --node "$address" --timeout 20
 [ "$(status inside | field accounts)" = 1 ] && echo "served through a relay"
 "#;

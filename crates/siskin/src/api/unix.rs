@@ -48,7 +48,7 @@ impl Server {
             Ok((listener, fs::metadata(path)?.uid()))
         };
         let (listener, owner) = bind().map_err(|error| {
-            Failure::io(path.display(), &error).hint("the path may be too long; try another --home")
+            Failure::io(path.display(), &error).hint("the path may be too long; try another --dir")
         })?;
         Ok(Self { listener, path: path.into(), owner, connections: JoinSet::new() })
     }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Subcommand, ValueHint};
 use proto::NodeAddress;
 
-/// Starts a node and prints its address, which is what others need to use it.
+/// Start a node and print its address, which others need to use it
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct NodeArgs {
@@ -16,7 +16,7 @@ pub(crate) struct NodeArgs {
 }
 
 impl NodeArgs {
-    /// Tells whether a node is to run, rather than to be asked.
+    /// Returns whether a node is to run, rather than to be queried.
     pub(crate) fn runs(&self) -> bool {
         matches!(self.action, None | Some(NodeAction::Run(_)))
     }
@@ -24,79 +24,78 @@ impl NodeArgs {
 
 #[derive(Subcommand)]
 pub(crate) enum NodeAction {
-    /// Run a node; may be left out
+    /// Run a node; `run` may be omitted
     Run(Box<RunArgs>),
-    /// Show how the node that runs here fares
-    Status(PlaceArgs),
-    /// Have other nodes make copies of all that is here, before this one is ended for good
-    Drain(PlaceArgs),
-    /// List the nodes to which it is connected
-    Peers(PlaceArgs),
-    /// Check everything that a node has stored; it must not run meanwhile
-    Verify(PlaceArgs),
-    /// Write everything that a node holds, and its key, to a file; it may run meanwhile
+    /// Show the status of the local node
+    Status(DataDirArgs),
+    /// Copy everything to other home nodes, before the local node is shut down permanently
+    Drain(DataDirArgs),
+    /// List the nodes to which the local node is connected
+    Peers(DataDirArgs),
+    /// Check everything that a stopped node has stored
+    Verify(DataDirArgs),
+    /// Write all data of a node and its key to a file; the node may keep running
     Backup {
-        /// Must not be there yet
+        /// A path where there is no file
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
         #[command(flatten)]
-        place: PlaceArgs,
+        place: DataDirArgs,
     },
-    /// Make a node of a backup, in a directory where there is none; the one it came from must never run
-    /// again
+    /// Restore a node from a backup into an empty directory; the original must never run again
     Restore {
+        /// The backup
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
         #[command(flatten)]
-        place: PlaceArgs,
+        place: DataDirArgs,
     },
 }
 
 #[derive(Args)]
-pub(crate) struct PlaceArgs {
-    /// Where the node keeps its key and its rows
+pub(crate) struct DataDirArgs {
+    /// The node's data directory, with its key and its rows
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) data_dir: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
-    /// Settings in TOML; what the command line says wins
+    /// Read settings from this TOML file; options of the command line take precedence
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Where the node keeps its key and its rows
+    /// Keep the node's key and rows in this directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Where to listen; may be repeated (default: port 4440 of every address)
+    /// Listen on this address; may be repeated (default: port 4440 of every address)
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Vec<SocketAddr>,
-    /// Under which address others reach it, if not where it listens; may be repeated
+    /// Advertise this address, if it differs from where the node listens; may be repeated
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) advertise: Vec<SocketAddr>,
-    /// Join the network through this node; may be repeated, and is remembered
+    /// Join the network through this node, now and after restarts; may be repeated
     #[arg(long, env = "SISKIN_JOIN", value_name = "ADDRESS", value_delimiter = ' ')]
     pub(crate) join: Vec<NodeAddress>,
-    /// Don't look for nodes on this network, and don't tell them of this one (mDNS)
+    /// Disable discovery of nodes on the same LAN (mDNS), in both directions
     #[arg(long)]
     pub(crate) no_mdns: bool,
-    /// Where the node is, such as a country; up to 16 bytes that others see
+    /// Publish this region, such as a country code; up to 16 bytes
     #[arg(long, value_name = "NAME")]
     pub(crate) region: Option<String>,
-    /// Whose node it is: a public key in hexadecimal, or a key file; no account takes two homes of
-    /// one operator
+    /// Publish this operator: a public key in hexadecimal, or a key file. No account chooses two
+    /// home nodes of one operator
     #[arg(long, value_name = "KEY|FILE", value_hint = ValueHint::FilePath)]
     pub(crate) operator: Option<String>,
-    /// Store nothing more when this much is on disk (default: 8GiB)
+    /// Refuse new data when this much is on disk (default: 8GiB)
     #[arg(long, value_name = "SIZE")]
     pub(crate) disk_cap: Option<String>,
-    /// Who may register an account (default: open)
+    /// Accept new accounts, or none (default: open)
     #[arg(long, value_name = "open|closed", value_parser = ["open", "closed"])]
     pub(crate) registration: Option<String>,
-    /// Tell a Prometheus server how the node fares, at http://IP:PORT/metrics; whoever can connect there
-    /// sees it
+    /// Serve metrics for Prometheus at http://IP:PORT/metrics, without authentication
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
-    /// End when standard input does
+    /// Exit when stdin closes
     #[arg(long, hide = true)]
-    pub(crate) leashed: bool,
+    pub(crate) exit_on_stdin_close: bool,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use proto::{AccountId, Key, NodeId};
 
-/// Whose record is sought.
+/// Whose record to look up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sought {
     Account(AccountId),
@@ -13,7 +13,7 @@ pub(crate) enum Sought {
 }
 
 impl Sought {
-    /// Where the record is kept.
+    /// Returns the key under which the record is stored in the network.
     pub(crate) fn key(self) -> Key {
         match self {
             Self::Account(account) => account.into(),
@@ -25,32 +25,37 @@ impl Sought {
 /// How long to wait for a node.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct WaitArgs {
-    /// Seconds to wait until a node has taken it
-    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    /// Wait this many seconds for a node to accept
+    #[arg(
+        long,
+        default_value_t = 30,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u32).range(1..=3600)
+    )]
     timeout: u32,
-    /// Don't wait; it goes on when the account is next online
+    /// Don't wait; the rest is done when the account is next online
     #[arg(long)]
     no_wait: bool,
 }
 
 impl WaitArgs {
-    /// Seconds to wait.
+    /// Returns the number of seconds to wait.
     pub(crate) fn seconds(self) -> u32 {
         if self.no_wait { 0 } else { self.timeout }
     }
 }
 
-/// Reads the name of an account or of a node, of which an address may be shown too.
+/// Parses an account or a node, with or without its address.
 pub(super) fn sought(text: &str) -> Result<Sought, String> {
     let account = text.parse().map(Sought::Account);
     let node = text.split('@').next().unwrap_or_default().parse().map(Sought::Node);
-    let wrong = |_| format!("`{text}` is no account (siskin1…) and no node (sisknode1…)");
+    let wrong = |_| format!("`{text}` is neither an account (siskin1…) nor a node (sisknode1…)");
     account.or(node).map_err(wrong)
 }
 
-/// Reads a time such as `90s`, `30m`, `12h` or `7d`.
+/// Parses a duration such as `90s`, `30m`, `12h` or `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no time; one looks like 30m, 12h or 7d");
+    let wrong = || format!("`{text}` is not a duration, such as 30m, 12h or 7d");
     let unit = text.chars().next_back().ok_or_else(wrong)?;
     let seconds: u64 = match unit {
         's' => 1,

@@ -24,23 +24,23 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     match command {
         AccountCommand::Create { at, wait } => {
-            let by_lot = at.through.is_some();
+            let at_random = at.bootstrap.is_some();
             let (homes, name) = homes(at).await?;
             let nodes = homes.iter().map(ToString::to_string).collect();
             let create = AccountCreate { name, nodes, wait_s: wait.seconds() };
             let created = call(dir, create).await?;
             out.result(&created, |created| show_created(created, out));
-            settle(dir, &created, (&homes, by_lot), wait, out).await?;
+            settle(dir, &created, (&homes, at_random), wait, out).await?;
         }
         AccountCommand::Recover { at, phrase_file, wait } => {
             let phrase = read_phrase(phrase_file.as_deref())?;
-            let by_lot = at.through.is_some();
+            let at_random = at.bootstrap.is_some();
             let (homes, name) = homes(at).await?;
             let nodes = homes.iter().map(ToString::to_string).collect();
             let recover = AccountRecover { phrase, name, nodes, wait_s: wait.seconds() };
             let created = call(dir, recover).await?;
             out.result(&created, |created| created.account.clone());
-            settle(dir, &created, (&homes, by_lot), wait, out).await?;
+            settle(dir, &created, (&homes, at_random), wait, out).await?;
         }
         AccountCommand::Show => {
             let shown = call(dir, AccountShow {}).await?;
@@ -50,26 +50,26 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// The homes that the command line names, or that are chosen by lot.
+/// The homes that the command line names, or that are chosen at random.
 async fn homes(args: HomeArgs) -> Result<(Vec<NodeAddress>, String), Failure> {
-    let HomeArgs { node, through, name } = args;
-    match through {
-        Some(through) => Ok((home::sample_new(&through).await?, name)),
+    let HomeArgs { node, bootstrap, name } = args;
+    match bootstrap {
+        Some(bootstrap) => Ok((home::sample_new(&bootstrap).await?, name)),
         None => Ok((node, name)),
     }
 }
 
-/// Checks that the account is at home somewhere. Who was chosen by lot may turn out to take nobody: then
+/// Checks that the account is at home somewhere. Who was chosen at random may turn out to take nobody: then
 /// the others are asked.
 async fn settle(
     dir: &DataDir,
     created: &Created,
-    (homes, by_lot): (&[NodeAddress], bool),
+    (homes, at_random): (&[NodeAddress], bool),
     wait: WaitArgs,
     out: Output,
 ) -> Result<(), Failure> {
     let checked = check_published(created, wait.seconds());
-    if by_lot && !created.refusing.is_empty() {
+    if at_random && !created.refusing.is_empty() {
         let serve = home::settle_elsewhere(dir, homes, &created.refusing, wait, out).await?;
         return if serve { Ok(()) } else { checked };
     }

@@ -75,7 +75,7 @@ async fn move_home(args: MoveArgs, dir: &DataDir, out: Output) -> Result<(), Fai
     loop {
         let result = settle(dir, &homes, &before.pinned, args.wait, out).await;
         let Err(failure) = result else { return Ok(()) };
-        // Who was chosen by lot may turn out to take nobody: the next one is asked.
+        // Who was chosen at random may turn out to take nobody: the next one is asked.
         if !(sampled && failure.passing && homes.len() > 1) {
             return Err(failure);
         }
@@ -213,13 +213,13 @@ impl Before {
         !serves && !self.convicted.contains(node)
     }
 
-    /// Chooses homes by lot, those that are pinned first.
+    /// Chooses homes at random, those that are pinned first.
     async fn sample(&self, args: &MoveArgs, dir: &DataDir) -> Result<Vec<NodeAddress>, Failure> {
-        let through = match args.through.first() {
+        let bootstrap = match args.bootstrap.first() {
             Some(node) => node.clone(),
             None => lookup::some_node(dir).await?,
         };
-        let mut sample = lookup::sample(&through).await?;
+        let mut sample = lookup::sample(&bootstrap).await?;
         if self.homes.first().is_some_and(|serves| self.is_kept(&serves.node)) {
             return Err(Failure::user("your home is pinned, so it is kept")
                 .hint("`siskin home unpin` lets it go; or name a node to move to"));
@@ -231,15 +231,15 @@ impl Before {
         let homes = choose_homes(&sample, &kept, usize::from(args.count).max(kept.len()), &secret);
         if homes == kept {
             return Err(Failure::user("no node was found to move to")
-                .hint("name one, or ask another for some with --through ADDRESS"));
+                .hint("name one, or ask another for some with --bootstrap ADDRESS"));
         }
         Ok(homes)
     }
 }
 
 /// Chooses homes for a new account.
-pub(super) async fn sample_new(through: &NodeAddress) -> Result<Vec<NodeAddress>, Failure> {
-    let sample = lookup::sample(through).await?;
+pub(super) async fn sample_new(bootstrap: &NodeAddress) -> Result<Vec<NodeAddress>, Failure> {
+    let sample = lookup::sample(bootstrap).await?;
     let homes = choose_homes(&sample, &[], HOMES_WANTED, &*keys::random()?);
     if homes.is_empty() {
         return Err(Failure::network("no node was found to be at home at")

@@ -22,7 +22,7 @@ pub(super) async fn run(args: &UpArgs, dir: &DataDir, out: Output) -> Result<(),
     let result = tokio::select! {
         failure = server.serve(&engine) => Err(failure),
         failure = engine.stopped() => Err(failure),
-        () = stop::asked(args.leashed) => Ok(()),
+        () = stop::asked(args.exit_on_stdin_close) => Ok(()),
     };
     server.close().await;
     engine.close().await?;

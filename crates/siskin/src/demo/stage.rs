@@ -71,7 +71,14 @@ impl Stage {
     pub(super) async fn start_node(&mut self, who: Who) -> Result<String, Failure> {
         let directory = self.directory.path().join(format!("node-{}", who.name()));
         let mut command = self.command(&format!("node-{}", who.name()))?;
-        command.args(["node", "--json", "--leashed", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.args([
+            "node",
+            "--json",
+            "--exit-on-stdin-close",
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+        ]);
         command.arg(directory);
         if let Some((_, first)) = self.nodes.values().next() {
             command.args(["--join", first]);
@@ -85,7 +92,7 @@ impl Stage {
     /// Starts a person's daemon and listens to what it tells.
     pub(super) async fn start_daemon(&mut self, who: Who) -> Result<(), Failure> {
         let mut command = self.command(who.name())?;
-        command.args(["up", "--json", "--leashed"]).env("SISKIN_HOME", self.home(who));
+        command.args(["up", "--json", "--exit-on-stdin-close"]).env("SISKIN_HOME", self.home(who));
         let (process, _) = Process::start(command).await?;
         self.daemons.insert(who, process);
         let socket = DataDir::new(Some(&self.home(who)))?.socket();

@@ -159,11 +159,29 @@ fn whoever_comes_by_lot_to_a_node_that_takes_nobody_goes_on_to_the_others() {
     // One of the first two homes takes nobody, whichever of them.
     for _ in 0..4 {
         let person = Person::new();
-        let create = ["account", "create", "--through", asked.address(), "--name", "Ada"];
+        let create = ["account", "create", "--bootstrap", asked.address(), "--name", "Ada"];
         let created = person.json(&create);
         let shown = person.json(&["account", "show"]);
         assert_eq!(shown["nodes"], serde_json::json!([open.address()]), "{shown}");
         assert_eq!(shown["published"], true);
         assert_eq!(created["refusing"], serde_json::json!([closed.address()]), "{created}");
+    }
+}
+
+#[test]
+fn the_directory_can_be_named_by_its_former_option_and_variable() {
+    let place = tempfile::tempdir().unwrap();
+    for (name, option, variable) in [
+        ("a", Some("--dir"), None),
+        ("b", Some("--home"), None),
+        ("c", None, Some("SISKIN_DIR")),
+        ("d", None, Some("SISKIN_HOME")),
+    ] {
+        let directory = place.path().join(name);
+        let mut command = siskin(&["account", "show"]);
+        option.map(|option| command.arg(option).arg(&directory));
+        variable.map(|variable| command.env(variable, &directory));
+        assert_fails(&command.output().unwrap(), 1, "no account");
+        assert!(directory.join("client.db").exists(), "{option:?} {variable:?}");
     }
 }

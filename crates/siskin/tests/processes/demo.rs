@@ -54,7 +54,7 @@ fn what_is_kept_can_be_joined_until_it_is_interrupted() {
     let place = tempfile::tempdir().unwrap();
     let (demo, ada, _) = keep(place.path());
     let mut list = siskin(&["contact", "list", "--json"]);
-    let listed = list.env("SISKIN_HOME", &ada).output().unwrap();
+    let listed = list.env("SISKIN_DIR", &ada).output().unwrap();
     assert!(stdout(&listed).contains("\"name\":\"ben\""), "{}", stderr(&listed));
     assert!(demo.terminate().success());
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "nothing is left behind");

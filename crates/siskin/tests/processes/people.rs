@@ -40,7 +40,7 @@ impl Person {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = siskin(arguments);
-        command.env("SISKIN_HOME", self.home());
+        command.env("SISKIN_DIR", self.home());
         command
     }
 
@@ -158,7 +158,9 @@ pub(crate) fn status_until(directory: &Path, fits: impl Fn(&Value) -> bool) -> V
 pub(crate) fn siskin(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
     command.args(arguments).stdin(Stdio::null());
-    for variable in ["SISKIN_HOME", "SISKIN_NODE", "SISKIN_JOIN", "RUST_LOG", "XDG_RUNTIME_DIR"] {
+    for variable in
+        ["SISKIN_DIR", "SISKIN_HOME", "SISKIN_NODE", "SISKIN_JOIN", "RUST_LOG", "XDG_RUNTIME_DIR"]
+    {
         command.env_remove(variable);
     }
     command

@@ -81,7 +81,7 @@ impl Node {
 
     fn listen(under: &[String], directory: &Path, listen: &str, more: &[&str]) -> Self {
         let mut command = siskin_under(under);
-        command.args(["node", "--json", "--leashed", "--listen", listen, "--data-dir"]);
+        command.args(["node", "--json", "--exit-on-stdin-close", "--listen", listen, "--data-dir"]);
         let (child, first) = start(command.arg(directory).args(more));
         let address = first["address"].as_str().unwrap().to_owned();
         Self { directory: directory.to_owned(), address, under: under.to_vec(), child }
@@ -125,7 +125,7 @@ impl Person {
 
     pub fn come_online(&mut self) {
         let mut command = siskin();
-        command.args(["up", "--json", "--leashed"]).env("SISKIN_HOME", &self.home);
+        command.args(["up", "--json", "--exit-on-stdin-close"]).env("SISKIN_DIR", &self.home);
         self.child = Some(start(&mut command).0);
     }
 
@@ -230,7 +230,7 @@ impl Line {
 
 /// Runs a command to its end; what it prints is JSON.
 pub fn command(home: &Path, arguments: &[&str]) -> Value {
-    let output = siskin().env("SISKIN_HOME", home).args(arguments).output().unwrap();
+    let output = siskin().env("SISKIN_DIR", home).args(arguments).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {error}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -259,7 +259,7 @@ fn siskin_under(under: &[String]) -> Command {
     let mut words = under.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_siskin")]);
     let mut command = Command::new(words.next().unwrap());
     command.args(words);
-    command.env_remove("SISKIN_HOME").env_remove("SISKIN_NODE");
+    command.env_remove("SISKIN_DIR").env_remove("SISKIN_NODE");
     command
 }
 

@@ -20,7 +20,7 @@ fn home(number: u8, pinned: bool, convicted: bool) -> Value {
 }
 
 #[test]
-fn no_node_that_is_proved_to_have_lost_something_is_kept_or_chosen_by_lot() {
+fn no_node_that_is_proved_to_have_lost_something_is_kept_or_chosen_at_random() {
     let shape = json!({
         "homes": [home(1, true, true), home(2, true, false), home(3, false, false)],
         "copies": 2,
