@@ -243,9 +243,6 @@ pub(crate) struct UpArgs {
 
 #[derive(Args)]
 pub(crate) struct DemoArgs {
-    /// A conversation to play instead of the bundled one
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) from: Option<PathBuf>,
     /// Keep everything running until Ctrl-C, so that you can join
     #[arg(long)]
     pub(crate) keep: bool,

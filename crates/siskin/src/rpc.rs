@@ -12,7 +12,7 @@ mod subscription;
 mod types;
 
 pub(crate) use account::{
-    AccountCreate, AccountRecover, AccountShow, Created, Secret, StatusShow, Traffic,
+    AccountCreate, AccountRecover, AccountShow, Created, Secret, Status, StatusShow, Traffic,
 };
 pub(crate) use contact::{
     ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,

@@ -1,4 +1,4 @@
-//! The processes of the demo and the directory they live in. All of it is gone when the stage is.
+//! The processes of the demo, and the directory in which they live.
 
 use std::{
     collections::BTreeMap,
@@ -13,39 +13,33 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
-    sync::mpsc,
     time::timeout,
 };
 
-use super::script::Who;
 use crate::{
-    api::Remote,
+    api::{Call, EventStream, Remote},
+    engine::Engine,
     failure::Failure,
     output::safe,
     paths::DataDir,
-    rpc::{Event, Session, Subscribe},
+    rpc::{
+        ContactList, ContactState, DeliveryStatus, Event, Item, Message, MessageList, MessageSend,
+        Secret, Subscribe,
+    },
 };
 
+/// All processes by name. They and the directory are gone when the stage is.
 pub(super) struct Stage {
     directory: TempDir,
     program: PathBuf,
-    nodes: BTreeMap<Who, (Process, String)>,
-    daemons: BTreeMap<Who, Process>,
-    remotes: BTreeMap<Who, Remote>,
-    /// What the daemons tell, with the time at which it was heard here.
-    told: mpsc::Sender<Told>,
-    pub(super) events: mpsc::Receiver<Told>,
+    processes: BTreeMap<String, Child>,
 }
 
-/// An event, and when it was heard of.
-pub(super) struct Told {
-    pub(super) at: Instant,
-    pub(super) event: Event,
-}
-
-/// A child. It ends when its standard input does, so that it can't outlive this process.
-struct Process {
-    child: Child,
+/// A daemon, and connections to it for requests and for events.
+pub(super) struct Person {
+    pub(super) name: &'static str,
+    remote: Remote,
+    events: EventStream<Event>,
 }
 
 impl Stage {
@@ -55,105 +49,82 @@ impl Stage {
             .tempdir()
             .map_err(|error| Failure::io("no temporary directory", &error))?;
         let program = env::current_exe().map_err(|error| Failure::io("this program", &error))?;
-        let (told, events) = mpsc::channel(EVENTS_MAX);
-        Ok(Self {
-            directory,
-            program,
-            nodes: BTreeMap::new(),
-            daemons: BTreeMap::new(),
-            remotes: BTreeMap::new(),
-            told,
-            events,
-        })
+        Ok(Self { directory, program, processes: BTreeMap::new() })
     }
 
-    /// Starts a person's home node; returns its address.
-    pub(super) async fn start_node(&mut self, who: Who) -> Result<String, Failure> {
-        let directory = self.directory.path().join(format!("node-{}", who.name()));
-        let mut command = self.command(&format!("node-{}", who.name()))?;
-        command.args([
-            "node",
-            "--json",
-            "--exit-on-stdin-close",
-            "--listen",
-            "127.0.0.1:0",
-            "--data-dir",
-        ]);
-        command.arg(directory);
-        if let Some((_, first)) = self.nodes.values().next() {
-            command.args(["--join", first]);
+    /// Starts a node and returns its address.
+    pub(super) async fn start_node(
+        &mut self,
+        name: &str,
+        join: Option<&str>,
+    ) -> Result<String, Failure> {
+        let path = self.path(name).display().to_string();
+        let mut arguments = vec!["node", "--listen", "127.0.0.1:0", "--data-dir", &path];
+        arguments.extend(join.iter().flat_map(|address| ["--join", *address]));
+        let first = self.start(name, &arguments).await?;
+        Ok(first.get("address").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// Starts a person's daemon.
+    pub(super) async fn start_daemon(&mut self, name: &'static str) -> Result<Person, Failure> {
+        let path = self.path(name);
+        self.start(name, &["up", "--dir", &path.display().to_string()]).await?;
+        let socket = DataDir::new(Some(&path))?.socket();
+        let failed = |error| Failure::io(socket.display(), &error);
+        let events = Remote::connect(&socket).await.map_err(failed)?;
+        let events = events.subscribe(&Subscribe::default()).await?;
+        Ok(Person { name, remote: Remote::connect(&socket).await.map_err(failed)?, events })
+    }
+
+    /// Starts this program again and waits for its first line, which is JSON.
+    async fn start(&mut self, name: &str, arguments: &[&str]) -> Result<Value, Failure> {
+        let log = self.directory.path().join(format!("{name}.log"));
+        let log = fs::OpenOptions::new().create(true).append(true).open(log);
+        let mut command = Command::new(&self.program);
+        command.args(arguments).args(["--json", "--exit-on-stdin-close"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(log.map_err(|error| Failure::io("a log", &error))?);
+        for variable in ["SISKIN_DIR", "SISKIN_HOME", "SISKIN_NODE", "SISKIN_JOIN"] {
+            command.env_remove(variable);
         }
-        let (process, first) = Process::start(command).await?;
-        let address = first.get("address").and_then(Value::as_str).unwrap_or_default().to_owned();
-        self.nodes.insert(who, (process, address.clone()));
-        Ok(address)
+        // Ctrl-C is for this process, which ends its children in order.
+        command.process_group(0).kill_on_drop(true);
+        let mut child =
+            command.spawn().map_err(|error| Failure::io("a process can't be started", &error))?;
+        let mut line = String::new();
+        if let Some(output) = child.stdout.take() {
+            let _ = timeout(START_MAX, BufReader::new(output).read_line(&mut line)).await;
+        }
+        self.processes.insert(name.to_owned(), child);
+        serde_json::from_str(&line).map_err(|_| Failure::user(format!("{name} did not start")))
     }
 
-    /// Starts a person's daemon and listens to what it tells.
-    pub(super) async fn start_daemon(&mut self, who: Who) -> Result<(), Failure> {
-        let mut command = self.command(who.name())?;
-        command.args(["up", "--json", "--exit-on-stdin-close"]).env("SISKIN_HOME", self.home(who));
-        let (process, _) = Process::start(command).await?;
-        self.daemons.insert(who, process);
-        let socket = DataDir::new(Some(&self.home(who)))?.socket();
-        let connect = || async {
-            let connected = Remote::connect(&socket).await;
-            connected.map_err(|error| Failure::io(socket.display(), &error))
-        };
-        self.remotes.insert(who, connect().await?);
-        let session = Session::Daemon(connect().await?);
-        let mut stream = session.subscribe(Subscribe::default()).await?;
-        let told = self.told.clone();
-        tokio::spawn(async move {
-            while let Ok(Some(event)) = stream.next().await {
-                if told.send(Told { at: Instant::now(), event }).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(())
-    }
-
-    /// Kills a person's daemon, without warning.
-    pub(super) async fn kill_daemon(&mut self, who: Who) -> Result<(), Failure> {
-        self.remotes.remove(&who);
-        match self.daemons.remove(&who) {
-            Some(mut process) => {
-                process.child.kill().await.map_err(|error| Failure::io("a daemon", &error))
-            }
+    /// Kills a process without warning.
+    pub(super) async fn kill(&mut self, name: &str) -> Result<(), Failure> {
+        match self.processes.remove(name) {
+            Some(mut child) => child.kill().await.map_err(|error| Failure::io(name, &error)),
             None => Ok(()),
         }
     }
 
-    pub(super) fn remote(&mut self, who: Who) -> Result<&mut Remote, Failure> {
-        let offline = || Failure::user(format!("{} is offline", who.name()));
-        self.remotes.get_mut(&who).ok_or_else(offline)
-    }
-
-    pub(super) fn node(&self, who: Who) -> String {
-        self.nodes.get(&who).map(|(_, address)| address.clone()).unwrap_or_default()
-    }
-
-    pub(super) fn home(&self, who: Who) -> PathBuf {
-        self.directory.path().join(who.name())
-    }
-
-    pub(super) fn program(&self) -> &Path {
-        &self.program
-    }
-
-    /// Adds what the processes said last to a failure.
-    pub(super) fn explain(&self, failure: Failure) -> Failure {
-        let mut said = Vec::new();
-        for entry in fs::read_dir(self.directory.path()).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "log") {
-                let text = fs::read_to_string(&path).unwrap_or_default();
-                let last = text.lines().next_back().map(safe);
-                let name = entry.file_name();
-                said.extend(last.map(|last| format!("{}: {last}", name.display())));
+    /// Ends all processes, the people first, and removes the directory.
+    pub(super) async fn end(mut self) {
+        for (_, mut child) in std::mem::take(&mut self.processes) {
+            drop(child.stdin.take());
+            if timeout(END_MAX, child.wait()).await.is_err() {
+                let _ = child.kill().await;
             }
         }
+        let _ = self.directory.close();
+    }
+
+    /// Adds the last lines of the logs to a failure.
+    pub(super) fn explain(&self, failure: Failure) -> Failure {
+        let last = |name: &String| {
+            let text = fs::read_to_string(self.path(&format!("{name}.log"))).ok()?;
+            Some(format!("{name}: {}", safe(text.lines().next_back()?)))
+        };
+        let said: Vec<String> = self.processes.keys().filter_map(last).collect();
         if said.is_empty() || failure.hint.is_some() {
             failure
         } else {
@@ -161,61 +132,91 @@ impl Stage {
         }
     }
 
-    /// Ends all processes, the people first, and removes the directory.
-    pub(super) async fn end(self) {
-        let Self { directory, nodes, daemons, remotes, .. } = self;
-        drop(remotes);
-        for process in daemons.into_values().chain(nodes.into_values().map(|(node, _)| node)) {
-            process.end().await;
-        }
-        let _ = directory.close();
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
-    /// This program again, with a log of its own.
-    fn command(&self, name: &str) -> Result<Command, Failure> {
-        let log = self.directory.path().join(format!("{name}.log"));
-        let log = fs::OpenOptions::new().create(true).append(true).open(&log);
-        let log = log.map_err(|error| Failure::io("a log", &error))?;
-        let mut command = Command::new(&self.program);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .env_remove("SISKIN_HOME")
-            .env_remove("SISKIN_NODE")
-            .env_remove("SISKIN_JOIN")
-            // Ctrl-C is for this process, which ends its children in order.
-            .process_group(0)
-            .kill_on_drop(true);
-        Ok(command)
+    pub(super) fn program(&self) -> &Path {
+        &self.program
     }
 }
 
-impl Process {
-    /// Starts a program and waits for its first line, which is JSON.
-    async fn start(mut command: Command) -> Result<(Self, Value), Failure> {
-        let mut child =
-            command.spawn().map_err(|error| Failure::io("a process can't be started", &error))?;
-        let mut line = String::new();
-        if let Some(output) = child.stdout.take() {
-            let mut output = BufReader::new(output);
-            let _ = timeout(START_MAX, output.read_line(&mut line)).await;
-            // What else it says nobody reads, but it must not block on it.
-            tokio::spawn(async move { tokio::io::copy(&mut output, &mut tokio::io::sink()).await });
-        }
-        let first = serde_json::from_str(&line);
-        let first = first.map_err(|_| Failure::user("a process of the demo did not start"))?;
-        Ok((Self { child }, first))
+impl Person {
+    pub(super) async fn call<C: Call<Target = Engine>>(
+        &mut self,
+        call: C,
+    ) -> Result<C::Returns, Failure> {
+        self.remote.call(call).await
     }
 
-    async fn end(mut self) {
-        drop(self.child.stdin.take());
-        if timeout(END_MAX, self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
+    /// Sends a message and waits until it has come as far as `goal`. Returns its id.
+    pub(super) async fn send(
+        &mut self,
+        to: &str,
+        text: &str,
+        reply_to: Option<String>,
+        goal: DeliveryStatus,
+    ) -> Result<String, Failure> {
+        let (contact, text) = (to.to_owned(), Secret::new(text.to_owned()));
+        let wait_s = if goal > DeliveryStatus::Sent { WAIT_S } else { 0 };
+        let send = MessageSend { contact, text, reply_to, force: false, wait_s };
+        let sent = self.call(send).await?;
+        let failed = || Failure::network("a message was not stored in time");
+        sent.id.filter(|_| sent.mark >= goal).ok_or_else(failed)
+    }
+
+    /// Waits until a message arrives, and returns when it did.
+    pub(super) async fn hears(&mut self, id: &str) -> Result<Instant, Failure> {
+        loop {
+            if let Event::Message { message, .. } = self.event().await?
+                && message.id == id
+            {
+                return Ok(Instant::now());
+            }
         }
+    }
+
+    pub(super) async fn messages(&mut self, contact: &str) -> Result<Vec<Message>, Failure> {
+        let list = MessageList { contact: contact.to_owned(), limit: PAGE, before: None };
+        let messages = self.call(list).await?.into_iter().filter_map(|item| match item {
+            Item::Message(message) => Some(message),
+            Item::Gap { .. } => None,
+        });
+        Ok(messages.collect())
+    }
+
+    /// Waits until a message looks as it should to this person.
+    pub(super) async fn until_message(
+        &mut self,
+        contact: &str,
+        id: &str,
+        fits: impl Fn(&Message) -> bool,
+    ) -> Result<(), Failure> {
+        let fits = |message: &Message| message.id == id && fits(message);
+        while !self.messages(contact).await?.iter().any(fits) {
+            self.event().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the contact has a state.
+    pub(super) async fn until_contact(&mut self, state: ContactState) -> Result<(), Failure> {
+        while !self.call(ContactList {}).await?.iter().any(|contact| contact.state == state) {
+            self.event().await?;
+        }
+        Ok(())
+    }
+
+    async fn event(&mut self) -> Result<Event, Failure> {
+        let silent = |_| Failure::network(format!("nothing happened for {WAIT_S} s"));
+        let event = timeout(Duration::from_secs(WAIT_S.into()), self.events.next()).await;
+        event.map_err(silent)??.ok_or_else(|| Failure::user("a daemon has ended"))
     }
 }
 
+/// Seconds for a node to answer, and in which something has to happen.
+pub(super) const WAIT_S: u32 = 15;
+/// More messages than the conversation has.
+const PAGE: u32 = 50;
 const START_MAX: Duration = Duration::from_secs(20);
 const END_MAX: Duration = Duration::from_secs(5);
-const EVENTS_MAX: usize = 1024;

@@ -1,4 +1,4 @@
-//! What the demo found.
+//! What the demo measured.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use crate::{
     output::{Output, Style},
-    rpc::Traffic,
+    rpc::{Status, Traffic},
 };
 
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
-    /// Texts that both have, in the same order.
+    /// Messages that both have, in the same order.
     pub(super) messages: usize,
-    /// Of them written while the other was dead.
+    /// Those that were sent while their reader was dead.
     pub(super) while_offline: usize,
-    /// From the request to send to the other's event, disk syncs of both people and their node
-    /// included; without those that waited.
+    /// From the request to send to the reader's event, with the disk syncs of both people and their
+    /// nodes; without messages that waited.
     pub(super) delivery_p50_ms: f64,
     pub(super) delivery_p99_ms: f64,
     pub(super) wire: Wire,
@@ -24,16 +24,16 @@ pub(super) struct Summary {
     pub(super) join: Join,
 }
 
-/// Bytes of IP packets between people and nodes for each text, all receipts and acknowledgements
-/// included, counted until somebody goes offline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+/// Bytes of IP packets between people and nodes for each message, with all receipts and
+/// acknowledgements, until a daemon is killed.
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Wire {
-    pub(super) messages: usize,
-    pub(super) to_nodes_per_message: u64,
-    pub(super) from_nodes_per_message: u64,
+    messages: usize,
+    to_nodes_per_message: u64,
+    from_nodes_per_message: u64,
 }
 
-/// How to go on by hand.
+/// What is needed to join by hand.
 #[derive(Debug, Serialize)]
 pub(super) struct Join {
     pub(super) program: PathBuf,
@@ -44,54 +44,52 @@ pub(super) struct Join {
 impl Summary {
     pub(super) fn show(&self, keep: bool, out: Output) -> String {
         let Self { messages, while_offline, wire, .. } = self;
-        let program = self.join.program.display();
-        let (ada, ben) = (self.join.ada.display(), self.join.ben.display());
-        let mut lines = vec![
-            String::new(),
-            out.styled(
-                Style::Bold,
-                &format!("{messages} messages, {while_offline} of them while the other was dead"),
-            ),
-            format!(
-                "delivery   p50 {:.1} ms, p99 {:.1} ms, each synced to the node's disk",
-                self.delivery_p50_ms, self.delivery_p99_ms
-            ),
-            format!(
-                "wire       {} bytes to nodes and {} bytes from nodes per message, receipts included",
-                wire.to_nodes_per_message, wire.from_nodes_per_message
-            ),
-            format!("time       {:.1} s", self.seconds),
-            String::new(),
-        ];
-        if keep {
-            lines.extend([
-                "Join in, each in a terminal of its own:".to_owned(),
-                format!("  SISKIN_HOME={ada} {program} tail"),
-                format!("  SISKIN_HOME={ben} {program} send ada 'Hello from the demo'"),
-                "Everything runs until Ctrl-C.".to_owned(),
-            ]);
+        let (program, ada, ben) = if keep {
+            let Join { program, ada, ben } = &self.join;
+            (program.display().to_string(), ada.display().to_string(), ben.display().to_string())
         } else {
-            lines.extend([
-                "Join in: `siskin demo --keep` leaves all of it running; then, with the directory it names,".to_owned(),
-                "  SISKIN_HOME=DIR/ada siskin tail".to_owned(),
-                "  SISKIN_HOME=DIR/ben siskin send ada 'Hello from the demo'".to_owned(),
-            ]);
-        }
-        lines.join("\n")
+            ("siskin".to_owned(), "DIR/ada".to_owned(), "DIR/ben".to_owned())
+        };
+        let join = if keep {
+            "Join in, each command in its own terminal; everything runs until Ctrl-C:"
+        } else {
+            "To join in, run `siskin demo --keep`; then, with the directory that it prints:"
+        };
+        let head =
+            format!("{messages} messages, {while_offline} of them while the reader was dead");
+        format!(
+            "\n{}\n\
+             delivery   p50 {:.1} ms, p99 {:.1} ms, each synced to the nodes' disks\n\
+             wire       {} bytes to nodes and {} bytes from nodes per message, with receipts\n\
+             time       {:.1} s\n\
+             \n\
+             {join}\n  \
+             {program} --dir {ada} tail\n  \
+             {program} --dir {ben} send ada 'Hello from the demo'",
+            out.styled(Style::Bold, &head),
+            self.delivery_p50_ms,
+            self.delivery_p99_ms,
+            wire.to_nodes_per_message,
+            wire.from_nodes_per_message,
+            self.seconds,
+        )
     }
 }
 
 impl Wire {
-    /// `before` and `after` are the traffic of both people.
-    pub(super) fn new(messages: usize, before: &[Traffic], after: &[Traffic]) -> Self {
-        let divisor = u64::try_from(messages).unwrap_or(u64::MAX);
-        let out = |traffic: &Traffic| ip_bytes(traffic.udp_bytes_out, traffic.udp_datagrams_out);
-        let into = |traffic: &Traffic| ip_bytes(traffic.udp_bytes_in, traffic.udp_datagrams_in);
-        let sum = |count: &dyn Fn(&Traffic) -> u64| {
-            let of = |all: &[Traffic]| all.iter().map(count).fold(0, u64::saturating_add);
-            of(after).saturating_sub(of(before)).checked_div(divisor).unwrap_or_default()
+    /// Compares what each person has sent and received before and after some messages.
+    pub(super) fn new(messages: usize, before: &[Status], after: &[Status]) -> Self {
+        let per_message = |count: fn(&Traffic) -> u64| {
+            let count = |status: &Status| count(&status.traffic);
+            let sum = |all: &[Status]| all.iter().map(count).fold(0, u64::saturating_add);
+            let total = sum(after).saturating_sub(sum(before));
+            total.checked_div(u64::try_from(messages).unwrap_or(u64::MAX)).unwrap_or_default()
         };
-        Self { messages, to_nodes_per_message: sum(&out), from_nodes_per_message: sum(&into) }
+        Self {
+            messages,
+            to_nodes_per_message: per_message(|t| ip_bytes(t.udp_bytes_out, t.udp_datagrams_out)),
+            from_nodes_per_message: per_message(|t| ip_bytes(t.udp_bytes_in, t.udp_datagrams_in)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::people::{Running, assert_fails, siskin, stderr, stdout};
+use crate::people::{Running, siskin, stderr, stdout};
 
 #[test]
 fn the_demo_tells_the_truth_and_leaves_nothing_behind() {
@@ -31,22 +31,21 @@ fn the_demo_tells_the_truth_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_script_of_ones_own_is_played() {
-    let place = tempfile::tempdir().unwrap();
-    let script = place.path().join("talk.txt");
-    fs::write(&script, "ada: \u{1b}[31mred\u{1b}[0m\nben: /react 🎈\nben: /reply nice\n").unwrap();
-    let play = |text: Option<&str>| {
-        if let Some(text) = text {
-            fs::write(&script, text).unwrap();
-        }
-        siskin(&["demo", "--pace", "0", "--from"]).arg(&script).output().unwrap()
-    };
-    let output = play(None);
+fn the_demo_shows_each_message_the_crash_and_how_to_join() {
+    let output = siskin(&["demo", "--pace", "0"]).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let shown = stdout(&output);
-    assert!(shown.contains("␛[31mred") && !shown.contains('\u{1b}'), "{shown}");
-    assert!(shown.contains("2 messages, 0 of them"), "{shown}");
-    assert_fails(&play(Some("eve: hello")), 2, "line 1");
+    let lines = |part: &str| shown.lines().filter(|line| line.contains(part)).count();
+    assert_eq!(lines(" ms  ✓✓ read"), 12, "{shown}");
+    assert_eq!(lines("  ✓ stored"), 3, "{shown}");
+    let killed = shown.find("ben's daemon is killed (kill -9)").unwrap();
+    let back = shown.find("ben is back and has all 3 after").unwrap();
+    let left = shown.find("your node keeps them for you").unwrap();
+    assert!(killed < left && left < back, "{shown}");
+    assert!(shown.contains("15 messages, 3 of them"), "{shown}");
+    for join in ["siskin --dir DIR/ada tail", "siskin --dir DIR/ben send ada"] {
+        assert_eq!(lines(join), 1, "{shown}");
+    }
 }
 
 #[test]
@@ -73,14 +72,11 @@ fn no_process_outlives_a_demo_that_is_killed() {
     }
 }
 
-/// A short demo that goes on; with the homes of its people.
+/// A demo that keeps running; with the directories of its people.
 fn keep(place: &Path) -> (Running, PathBuf, PathBuf) {
-    let script = place.join("talk.txt");
-    fs::write(&script, "ada: hello\n").unwrap();
-    let mut command = siskin(&["demo", "--json", "--keep", "--pace", "0", "--from"]);
-    let demo = Running::start(command.arg(&script).env("TMPDIR", place));
-    fs::remove_file(&script).unwrap();
-    let home = |name: &str| PathBuf::from(demo.first["join"][name].as_str().unwrap());
-    let homes = (home("ada"), home("ben"));
-    (demo, homes.0, homes.1)
+    let mut command = siskin(&["demo", "--json", "--keep", "--pace", "0"]);
+    let demo = Running::start(command.env("TMPDIR", place));
+    let directory = |name: &str| PathBuf::from(demo.first["join"][name].as_str().unwrap());
+    let directories = (directory("ada"), directory("ben"));
+    (demo, directories.0, directories.1)
 }
