@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
+use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use crate::{failure::Failure, rpc::DeliveryStatus};
@@ -97,22 +98,12 @@ pub(crate) fn safe_lines(text: &str, indent: usize) -> String {
     lines.join(&format!("\n{}", " ".repeat(indent)))
 }
 
-/// One line of JSON in which no terminal finds anything to obey.
+/// One line of JSON without characters that a terminal obeys.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> String {
     let text = serde_json::to_string(value).unwrap_or_default();
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        // Outside of strings JSON is ASCII, so that an escape is always in place.
-        if c != visible(c) {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
+    // Such characters stand only in strings, where they can be escaped; each is one UTF-16 unit.
+    let escape = |c: char| format!("\\u{:04x}", u32::from(c));
+    text.chars().map(|c| if c == visible(c) { c.to_string() } else { escape(c) }).collect()
 }
 
 /// How far a message has come, in one or two characters and a word; on how many nodes it is, if that is
@@ -133,21 +124,16 @@ pub(crate) fn tick(mark: DeliveryStatus, stored_on: usize) -> String {
     }
 }
 
-/// Seconds since the Unix epoch as a date in UTC.
-#[expect(clippy::arithmetic_side_effects, reason = "no day after DAYS_MAX is counted with")]
+/// Formats seconds since the Unix epoch in the local time zone, or in UTC if that is unknown.
 pub(crate) fn date(secs: u64) -> String {
-    let (days, rest) = (secs / 86_400, secs % 86_400);
-    // Howard Hinnant's `civil_from_days`, for days after 1970.
-    let z = i64::try_from(days.min(DAYS_MAX)).unwrap_or_default().saturating_add(719_468);
-    let (era, day_of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}Z", rest / 3600, rest % 3600 / 60)
+    date_in(secs, TimeZone::system())
+}
+
+fn date_in(secs: u64, zone: TimeZone) -> String {
+    let second = i64::try_from(secs).unwrap_or(i64::MAX);
+    let time = Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
+    let format = if zone.is_unknown() { "%Y-%m-%d %H:%MZ" } else { "%Y-%m-%d %H:%M" };
+    time.to_zoned_datetime(zone).strftime(format).to_string()
 }
 
 /// Writes a line to standard output. A reader that has gone away is no failure.
@@ -192,8 +178,6 @@ fn visible(c: char) -> char {
 }
 
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
-/// Up to the year 9999.
-const DAYS_MAX: u64 = 2_932_896;
 
 #[cfg(test)]
 mod tests {
@@ -225,10 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_right() {
-        assert_eq!(date(0), "1970-01-01 00:00Z");
-        assert_eq!(date(951_825_600), "2000-02-29 12:00Z");
-        assert_eq!(date(1_795_370_340), "2026-11-22 17:59Z");
-        assert!(date(u64::MAX).starts_with("9999-12-31"));
+    fn dates_are_local_or_name_utc() {
+        let unknown = |secs| date_in(secs, TimeZone::unknown());
+        assert_eq!(unknown(0), "1970-01-01 00:00Z");
+        assert_eq!(unknown(951_825_600), "2000-02-29 12:00Z");
+        assert_eq!(unknown(1_795_370_340), "2026-11-22 17:59Z");
+        assert!(unknown(u64::MAX).starts_with("9999-12-"));
+        let auckland = TimeZone::posix("NZST-12NZDT,M9.5.0,M4.1.0/3").unwrap();
+        assert_eq!(date_in(1_795_370_340, auckland), "2026-11-23 06:59");
     }
 }
