@@ -1,4 +1,4 @@
-//! The commands: each is one call of the local API and a way to show what came back.
+//! The commands. Each calls the local API and shows the result.
 
 mod account;
 mod contact;
@@ -17,7 +17,7 @@ use crate::{
     paths::DataDir,
 };
 
-/// Carries out what the command line asks.
+/// Runs a command.
 pub(crate) async fn run(cli: Cli, out: Output) -> Result<(), Failure> {
     let chosen = cli.dir();
     let dir = || DataDir::new(chosen.as_deref());

@@ -1,5 +1,4 @@
-//! The account at work: the client machine in its driver, asked by method calls and telling by
-//! notices.
+//! An account online: the client machine in its driver, which takes actions and emits notices.
 
 use std::{
     collections::BTreeMap,
@@ -15,13 +14,13 @@ use tokio::{sync::broadcast, time::timeout};
 
 use crate::{failure::Failure, keys::DeviceKeys, paths::DataDir, pending::PendingRequests};
 
-/// The account of one home, online.
+/// The account of one data directory, online.
 pub(crate) struct Engine {
     running: Running<Client>,
     dispatcher: Arc<Dispatcher>,
 }
 
-/// A hint that rows changed, or something that is in no row.
+/// A hint that rows changed, or a fact that is in no row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     Account,
@@ -32,7 +31,7 @@ pub(crate) enum Notice {
     Sent(LogId),
 }
 
-/// Where answers and notices of the machine arrive.
+/// Routes the events of the machine to callers and subscribers.
 struct Dispatcher {
     pending: PendingRequests<Result<Reply, CommandError>>,
     links: Mutex<BTreeMap<NodeId, bool>>,
@@ -40,7 +39,7 @@ struct Dispatcher {
 }
 
 impl Engine {
-    /// Opens the store of a home, which nobody else may have open, and goes online.
+    /// Opens the store, which no other process may have open, and goes online.
     pub(crate) async fn open(dir: &DataDir) -> Result<Arc<Self>, Failure> {
         dir.create()?;
         let keys = DeviceKeys::load(&dir.master_key())?;
@@ -62,7 +61,7 @@ impl Engine {
         Ok(Arc::new(Self { running, dispatcher }))
     }
 
-    /// Has an action carried out; what it changed is durable when this returns.
+    /// Carries out an action. Its changes are durable when this returns.
     pub(crate) async fn ask(&self, action: Action) -> Result<Reply, Failure> {
         let ended = || Failure::user("the account was closed");
         let (ticket, answered) = self.dispatcher.pending.open().ok_or_else(ended)?;
@@ -79,13 +78,13 @@ impl Engine {
         Ok(self.running.read(read).await?)
     }
 
-    /// Waits until `look` finds something in the rows; nothing if it does not within `seconds`.
+    /// Waits until `look` finds something in the rows. Returns nothing after `seconds`.
     pub(crate) async fn until<R: Send + 'static>(
         &self,
         seconds: u32,
         look: impl Fn(&dyn Rows) -> Option<R> + Clone + Send + 'static,
     ) -> Result<Option<R>, Failure> {
-        // Listens before it looks, so that nothing can happen in between.
+        // Subscribes before it reads, so that it misses no change in between.
         let mut notices = self.notices();
         let found = async {
             loop {
@@ -100,12 +99,12 @@ impl Engine {
         timeout(Duration::from_secs(seconds.into()), found).await.ok().transpose()
     }
 
-    /// What happens from now on.
+    /// Subscribes to notices from now on.
     pub(crate) fn notices(&self) -> broadcast::Receiver<Notice> {
         self.dispatcher.notices.subscribe()
     }
 
-    /// The nodes that were met, and whether they are connected now.
+    /// Returns all nodes that were connected, and whether they still are.
     pub(crate) fn links(&self) -> BTreeMap<NodeId, bool> {
         lock(&self.dispatcher.links).clone()
     }
@@ -114,16 +113,16 @@ impl Engine {
         self.running.counters()
     }
 
-    /// Resolves when the engine can't go on: why.
+    /// Resolves with the reason when the engine has stopped.
     pub(crate) async fn stopped(&self) -> Failure {
         self.running.stopped().await.into()
     }
 
-    /// Sends what is to be sent, makes everything durable and goes offline.
+    /// Sends what is queued, makes everything durable and goes offline.
     pub(crate) async fn close(self: Arc<Self>) -> Result<(), Failure> {
         match Arc::into_inner(self) {
             Some(engine) => Ok(engine.running.shutdown().await?),
-            // Somebody still waits for an answer; the driver ends when they are gone.
+            // A caller still waits for an answer; the driver ends with the last caller.
             None => Ok(()),
         }
     }
@@ -148,7 +147,7 @@ impl Dispatcher {
                 }
                 Event::Sent(log) => Notice::Sent(log),
                 Event::Convicted(node) => {
-                    tracing::warn!(%node, "a home has lost what it signed for");
+                    tracing::warn!(%node, "a home node has lost entries for which it had signed");
                     Notice::Account
                 }
             };
@@ -159,10 +158,10 @@ impl Dispatcher {
     }
 }
 
-/// What a lock guards here is whole at every moment, so a panic elsewhere does not spoil it.
+/// The map is consistent whenever the lock is free, so a panic elsewhere doesn't spoil it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A few seconds of a busy account; who reads more slowly is told to look at everything again.
+/// A few seconds of a busy account. A slower subscriber has to read everything again.
 const NOTICES_MAX: usize = 1024;

@@ -1,4 +1,4 @@
-//! Why a command could not do what it was asked, and what to do about it.
+//! Why a command failed, and what the user can do about it.
 
 use std::{fmt, io, process::ExitCode};
 
@@ -7,30 +7,30 @@ use net::{DriverError, StartError};
 use serde::{Deserialize, Serialize};
 use store::OpenError;
 
-/// A command failed; nothing is said twice and nothing secret is said.
+/// Why a command failed. Contains no secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
-    /// It may be over in a moment.
+    /// A retry within two seconds may succeed.
     pub(crate) passing: bool,
 }
 
-/// What sort of failure it is: the exit code of the process and the error code of the local API.
+/// The kind of a failure: exit code of the process and error code of the local API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// It can't be done as things are.
+    /// It is impossible in the present state.
     User = 1,
-    /// It was asked wrongly.
+    /// An argument or a parameter is wrong.
     Usage = 2,
-    /// A node could not be reached in time.
+    /// No node answered in time.
     Network = 3,
-    /// Somebody may not be who they say.
+    /// The identity of a peer is in doubt.
     Untrusted = 4,
-    /// Too much was asked in too short a time.
+    /// A limit is reached.
     RateLimited = 5,
     /// The store is in use or can't be opened.
     Locked = 6,
@@ -53,7 +53,7 @@ impl Failure {
         Self::new(Kind::Network, message)
     }
 
-    /// A file or socket could not be used.
+    /// An error of a file or a socket.
     pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Self {
         Self::user(format!("{what}: {error}"))
     }
@@ -74,18 +74,21 @@ impl From<CommandError> for Failure {
         let failure = Self::user(error.to_string());
         match error {
             CommandError::NoAccount => {
-                failure.hint("`siskin account create --node ADDRESS` makes one")
+                failure.hint("create one with `siskin account create --node ADDRESS`")
             }
-            CommandError::AccountExists => failure.hint("`--dir DIR` keeps a second one apart"),
-            CommandError::LockedOut => {
-                failure.hint("bring the account back elsewhere with `siskin account recover`")
+            CommandError::AccountExists => {
+                failure.hint("keep a second account in another directory with `--dir DIR`")
             }
+            CommandError::LockedOut => failure
+                .hint("recover the account in another directory with `siskin account recover`"),
             CommandError::NoHome => failure.hint("name a node with `--node ADDRESS`"),
-            CommandError::NoContact => failure.hint("`siskin contact list` shows who there is"),
-            CommandError::NoMessage => failure.hint("`siskin read WHO` shows messages and ids"),
+            CommandError::NoContact => failure.hint("list contacts with `siskin contact list`"),
+            CommandError::NoMessage => {
+                failure.hint("list messages and their ids with `siskin read WHO`")
+            }
             CommandError::TooMany(_) => Self { kind: Kind::RateLimited, ..failure },
             CommandError::UnknownAccount => {
-                failure.hint("check the words, and that --node names a home node of the account")
+                failure.hint("check the words, and that `--node` names a home node of the account")
             }
             CommandError::Yourself
             | CommandError::NoRequest
@@ -102,7 +105,7 @@ impl From<CommandError> for Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let message = error.to_string();
-        // The store's errors end with what to do, behind the last semicolon.
+        // The errors of `store` end with a hint after the last semicolon.
         let (message, hint) = match message.rsplit_once("; ") {
             Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
             None => (message, None),

@@ -12,16 +12,16 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Kind};
 
-/// The secrets of a device on this machine, all from one file.
+/// The secrets of a device, all derived from one file.
 pub(crate) struct DeviceKeys {
-    /// Encrypts the rows.
+    /// The key of the encrypted rows.
     pub(crate) store: Zeroizing<[u8; 32]>,
-    /// The transport keys come from it.
+    /// The secret from which transport keys are derived.
     pub(crate) transport: Zeroizing<[u8; 32]>,
 }
 
 impl DeviceKeys {
-    /// Reads the master key, or makes one.
+    /// Reads the master key, or creates it.
     pub(crate) fn load(file: &Path) -> Result<Self, Failure> {
         let master = load_or_make(file)?;
         Ok(Self {
@@ -31,7 +31,7 @@ impl DeviceKeys {
     }
 }
 
-/// Reads a key file, or makes one that is durable before this returns.
+/// Reads a key file, or creates it durably.
 pub(crate) fn load_or_make(file: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
     match read(file) {
         Ok(key) => Ok(key),
@@ -48,7 +48,7 @@ pub(crate) fn load(file: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
     read(file).map_err(|error| refused(file, &error))
 }
 
-/// Makes a key file of a key that was elsewhere.
+/// Writes a key to a new key file.
 pub(crate) fn keep(file: &Path, key: &[u8; 32]) -> Result<(), Failure> {
     write(file, key).map_err(|error| Failure::io(file.display(), &error))
 }
@@ -59,21 +59,21 @@ fn refused(file: &Path, error: &io::Error) -> Failure {
         return failure;
     }
     Failure { kind: Kind::Locked, ..failure }
-        .hint("restore the file from a backup; what it encrypts can't be read without")
+        .hint("restore the file from a backup; the data can't be decrypted without it")
 }
 
-/// Fresh random bytes from the system.
+/// Returns random bytes from the system.
 pub(crate) fn random() -> Result<Zeroizing<[u8; 32]>, Failure> {
     let mut bytes = Zeroizing::new([0; 32]);
     getrandom::fill(bytes.as_mut_slice())
-        .map_err(|error| Failure::user(format!("the system gives no randomness: {error}")))?;
+        .map_err(|error| Failure::user(format!("can't read random bytes: {error}")))?;
     Ok(bytes)
 }
 
 fn read(file: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
     let bytes = Zeroizing::new(fs::read(file)?);
     if fs::metadata(file)?.mode() & 0o077 != 0 {
-        let message = "others may read this key; make it private with chmod 600";
+        let message = "other users may read this key; make it private with chmod 600";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
     let key = bytes.as_slice().try_into().map(Zeroizing::new);
@@ -84,8 +84,8 @@ fn make(file: &Path) -> io::Result<()> {
     write(file, &*random().map_err(|failure| io::Error::other(failure.message))?)
 }
 
-/// Written under another name first, so that a crash leaves a whole key or none; linked rather than
-/// renamed, so that of two processes the first one's key stays.
+/// Writes under another name first, so that a crash leaves a whole key or none. Links instead of
+/// renaming, so that the first of two concurrent processes wins.
 fn write(file: &Path, key: &[u8; 32]) -> io::Result<()> {
     let new = file.with_extension(format!("{}.new", std::process::id()));
     let mut options = OpenOptions::new();

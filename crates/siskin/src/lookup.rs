@@ -1,4 +1,4 @@
-//! `siskin lookup`: has a node find a record, verifies it, and shows it.
+//! `siskin lookup`: asks a node for a record, verifies it and shows it.
 
 mod asker;
 mod found;
@@ -44,12 +44,12 @@ pub(crate) async fn run(args: LookupArgs, dir: &DataDir, out: Output) -> Result<
     match found {
         Some(_) => Ok(()),
         None => Err(Failure::user("the network does not know it")
-            .hint("check the name; a new account takes a moment to be known everywhere")),
+            .hint("check the id; a new account is known everywhere only after some seconds")),
     }
 }
 
-/// Nodes that another one has drawn at random, with the time from it to them and back. Whose record
-/// does not verify is left out.
+/// Asks a node for other nodes, drawn at random, with its round-trip time to each. Omits those
+/// whose record doesn't verify.
 pub(crate) async fn sample(node: &NodeAddress) -> Result<Vec<(NodeRecord, Duration)>, Failure> {
     let Word::Sampled(nodes) = ask(node, Ask::Sample, SAMPLE_MAX).await?.word else {
         return Ok(Vec::new());
@@ -61,7 +61,7 @@ pub(crate) async fn sample(node: &NodeAddress) -> Result<Vec<(NodeRecord, Durati
     Ok(verified.collect())
 }
 
-/// What a node says of itself, which the network must know, and how long it takes to answer.
+/// Asks a node for its own record. Returns it with the round-trip time.
 pub(crate) async fn look_at(node: &NodeAddress) -> Result<(Option<NodeRecord>, Duration), Failure> {
     let what = Sought::Node(node.node);
     let question = Ask::Lookup { target: what.key(), trace: false };
@@ -77,17 +77,17 @@ pub(crate) async fn look_at(node: &NodeAddress) -> Result<(Option<NodeRecord>, D
     Ok((record, answer.round_trip))
 }
 
-/// The node that runs here, or one at which the account here is at home.
+/// Returns the address of the local node, or of a home node of the local account.
 pub(crate) async fn some_node(dir: &DataDir) -> Result<NodeAddress, Failure> {
     let parse = |text: &str| {
-        text.parse().map_err(|error| Failure::user(format!("a node's address `{text}`: {error}")))
+        text.parse().map_err(|error| Failure::user(format!("node address `{text}`: {error}")))
     };
     if let Ok(status) = node::ask_status(&dir.node()).await {
         return parse(&status.address);
     }
     let nowhere = || {
         Failure::usage("no node runs here and there is no account here")
-            .hint("say whom to ask with --node ADDRESS")
+            .hint("name a node with --node ADDRESS")
     };
     if !dir.master_key().exists() {
         return Err(nowhere());
@@ -96,7 +96,7 @@ pub(crate) async fn some_node(dir: &DataDir) -> Result<NodeAddress, Failure> {
     parse(account.nodes.first().ok_or_else(nowhere)?)
 }
 
-/// Asks a node as a device would that nobody knows.
+/// Asks a node with a new transport key, as an unknown device.
 async fn ask(node: &NodeAddress, ask: Ask, patience: Duration) -> Result<Answer, Failure> {
     let settings = Settings::new(Keys::One(Identity::from_seed(*keys::random()?)));
     let question = Question { node: node.clone(), ask };
@@ -111,20 +111,20 @@ async fn ask(node: &NodeAddress, ask: Ask, patience: Duration) -> Result<Answer,
     match answer {
         Ok(Some(Answer { word: Word::Refused(Code::Busy), .. })) => {
             let failure = Failure::new(Kind::RateLimited, "the node is busy");
-            Err(failure.hint("try again in a moment, or ask another with --node ADDRESS"))
+            Err(failure.hint("try again later, or ask another node with --node ADDRESS"))
         }
         Ok(Some(Answer { word: Word::Refused(code), .. })) => {
             Err(Failure::user(format!("the node refuses: {code:?}"))
-                .hint("it may be older than this program; ask another with --node ADDRESS"))
+                .hint("it may be older than this program; ask another node with --node ADDRESS"))
         }
         Ok(Some(answer)) => Ok(answer),
         Ok(None) | Err(_) => Err(unreachable()),
     }
 }
 
-/// A handshake, and a lookup in which every path waits for nodes that are gone.
+/// A handshake, and a lookup in which every path waits for unreachable nodes.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// A handshake, and a record that the node has at hand.
+/// A handshake, and a record that the node has stored.
 const LOOK_MAX: Duration = Duration::from_secs(5);
-/// As many lookups as a sample may take.
+/// All lookups of a sample.
 const SAMPLE_MAX: Duration = Duration::from_secs(60);

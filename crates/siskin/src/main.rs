@@ -1,4 +1,4 @@
-//! The one binary: node, daemon, command line and demo.
+//! The only binary: node, daemon, command line and demo.
 //!
 //! ```text
 //!  command line ─▶ commands ─▶ rpc ── socket ──▶ siskin up ─┐
@@ -58,9 +58,9 @@ fn run(cli: Cli, out: Output) -> Result<(), Failure> {
         .worker_threads(WORKERS)
         .enable_all()
         .build()
-        .map_err(|error| Failure::io("the system gives no threads", &error))?;
+        .map_err(|error| Failure::io("can't start threads", &error))?;
     let result = runtime.block_on(commands::run(cli, out));
-    // Standard input may be waited for on a thread that can't be interrupted.
+    // A thread may be blocked on standard input, which can't be interrupted.
     runtime.shutdown_background();
     result
 }
@@ -85,5 +85,5 @@ fn start_log(cli: &Cli) {
     }
 }
 
-/// The driver's machine has a thread of its own; these only move packets.
+/// The driver runs the machine on its own thread; these threads only move packets.
 const WORKERS: usize = 2;

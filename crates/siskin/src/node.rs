@@ -1,4 +1,4 @@
-//! `siskin node`: one service node.
+//! `siskin node`: a service node.
 
 mod backup;
 mod backup_file;
@@ -43,18 +43,18 @@ use crate::{
 
 pub(crate) use show::ask_status;
 
-/// What a node says when it is there.
+/// What a node prints when it has started.
 #[derive(Serialize)]
 struct Address {
     node: String,
     address: String,
     data_dir: PathBuf,
-    /// Where its figures are.
+    /// Where its metrics are served.
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<SocketAddr>,
 }
 
-/// Runs a node, or asks the one that runs.
+/// Runs a node, or queries or maintains one.
 pub(crate) async fn run(args: NodeArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let at = |place: DataDirArgs| place.data_dir.unwrap_or_else(|| dir.node());
     match args.action {
@@ -69,14 +69,14 @@ pub(crate) async fn run(args: NodeArgs, dir: &DataDir, out: Output) -> Result<()
     }
 }
 
-/// Runs a node until it is asked to end.
+/// Runs a node until it is asked to stop.
 async fn serve(args: RunArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let exit_on_stdin_close = args.exit_on_stdin_close;
     let settings = settings::read(args, dir)?;
     let directory = &settings.data_dir;
     paths::private_directory(directory)
         .map_err(|error| Failure::io(directory.display(), &error))?;
-    // The store's lock comes first: a second process must not touch anything.
+    // The lock of the store comes first: a second process must not change anything.
     let store = rows::open(directory)?;
     let seed = keys::load_or_make(&directory.join("node.key"))?;
     let identity = Identity::from_seed(*seed);
@@ -96,7 +96,7 @@ async fn serve(args: RunArgs, dir: &DataDir, out: Output) -> Result<(), Failure>
     if let Some(events) = running.take_events() {
         tokio::spawn(Arc::clone(&handle).dispatch(events));
     }
-    // Only now the port is known.
+    // The port is known only now.
     handle.tell(NodeCommand::Addresses(address.addresses.clone())).await;
     for other in &settings.join {
         handle.tell(NodeCommand::Join(other.clone())).await;
@@ -133,12 +133,12 @@ async fn serve(args: RunArgs, dir: &DataDir, out: Output) -> Result<(), Failure>
     }
 }
 
-/// Hands over what is kept for others, as far as they are quick, and ends.
+/// Hands over records that were stored for other nodes, for at most [`LEAVE_MAX`], and stops.
 async fn leave(running: Running<Node>, handle: &NodeHandle) -> Result<(), Failure> {
-    tracing::info!("the node ends");
+    tracing::info!("the node is stopping");
     handle.tell(NodeCommand::Leave).await;
     if timeout(LEAVE_MAX, handle.left()).await.is_err() {
-        tracing::warn!("some of what is kept for others could not be handed over");
+        tracing::warn!("some records that were stored for other nodes could not be handed over");
     }
     Ok(running.shutdown().await?)
 }
@@ -162,7 +162,7 @@ fn configure(node: NodeId, key: SigningKey, settings: &NodeSettings) -> NodeConf
     }
 }
 
-/// Listens where it was told, or wherever the machine lets it on the usual port.
+/// Listens on the given addresses, or on the default port of all addresses.
 async fn start(
     identity: &Identity,
     listen: &[SocketAddr],
@@ -180,7 +180,7 @@ async fn start(
     let both = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), PORT);
     match Driver::start(settings(vec![both]), config.clone(), store).await {
         Ok(running) => Ok(running),
-        // A machine without IPv6.
+        // The machine has no IPv6.
         Err(StartError::Bind(_, error)) if error.kind() != std::io::ErrorKind::AddrInUse => {
             let old = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT);
             Ok(Driver::start(settings(vec![old]), config, rows::open(directory)?).await?)
@@ -189,7 +189,7 @@ async fn start(
     }
 }
 
-/// Tells the node now and then what its store takes on disk.
+/// Reports periodically to the node how much disk its store occupies.
 async fn report_disk(commands: tokio::sync::mpsc::Sender<NodeCommand>, directory: PathBuf) {
     let mut ticks = interval(DISK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -202,7 +202,7 @@ async fn report_disk(commands: tokio::sync::mpsc::Sender<NodeCommand>, directory
     }
 }
 
-/// What a directory and all below it takes on disk. Files may come and go meanwhile.
+/// Returns the disk usage of a directory. Files may come and go in the meantime.
 fn disk_bytes(directory: &Path) -> u64 {
     let mut total = 0_u64;
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -218,6 +218,6 @@ fn disk_bytes(directory: &Path) -> u64 {
 
 const PORT: u16 = 4440;
 const DISK_EVERY: Duration = Duration::from_secs(10);
-/// A few thousand records over connections that stand; whoever waits for a shutdown should not wait
-/// for nodes that are gone.
+/// Enough for a few thousand records over open connections. A shutdown must not wait for
+/// unreachable nodes.
 const LEAVE_MAX: Duration = Duration::from_secs(3);

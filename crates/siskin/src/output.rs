@@ -1,4 +1,4 @@
-//! What people and programs see: results on standard output, talk on standard error.
+//! Output for people and programs: results to standard output, everything else to standard error.
 
 use std::{
     ffi::OsStr,
@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use crate::{failure::Failure, rpc::DeliveryStatus};
 
-/// How to speak.
+/// How to print.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     json: bool,
     color: bool,
 }
 
-/// Looks of a text on a terminal.
+/// The style of a text on a terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Style {
     Bold,
@@ -32,12 +32,12 @@ impl Output {
         Self { json, color: wants_color(io::stdout().is_terminal()) }
     }
 
-    /// Whether a program reads this.
+    /// Returns whether results are printed as JSON.
     pub(crate) fn is_json(self) -> bool {
         self.json
     }
 
-    /// The result of a command: one JSON object, or what `human` makes of it.
+    /// Prints the result of a command: as one JSON object, or as `human` formats it.
     pub(crate) fn result<T: Serialize>(self, value: &T, human: impl FnOnce(&T) -> String) {
         if self.json {
             write_out(&to_json(value));
@@ -49,7 +49,7 @@ impl Output {
         }
     }
 
-    /// A line that is no result.
+    /// Prints a line that is not part of the result.
     pub(crate) fn say(self, line: &str) {
         if !self.json {
             write_err(line);
@@ -69,7 +69,7 @@ impl Output {
         }
     }
 
-    /// Whether standard error takes colours.
+    /// Returns whether standard error shows colours.
     pub(crate) fn colors_errors(self) -> bool {
         wants_color(io::stderr().is_terminal())
     }
@@ -86,13 +86,13 @@ impl Output {
     }
 }
 
-/// Text of others, made harmless: what a terminal would obey is shown instead.
+/// Replaces characters that a terminal obeys, in text from others.
 pub(crate) fn safe(text: &str) -> String {
     text.chars().map(visible).collect()
 }
 
-/// As [`safe`], but line breaks stay; each further line is indented so that it can't pass for a
-/// line of ours.
+/// Like [`safe`], but keeps line breaks. Indents further lines, so that none passes for a line of
+/// ours.
 pub(crate) fn safe_lines(text: &str, indent: usize) -> String {
     let lines: Vec<String> = text.lines().map(safe).collect();
     lines.join(&format!("\n{}", " ".repeat(indent)))
@@ -106,8 +106,7 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> String {
     text.chars().map(|c| if c == visible(c) { c.to_string() } else { escape(c) }).collect()
 }
 
-/// How far a message has come, in one or two characters and a word; on how many nodes it is, if that is
-/// known.
+/// Formats a delivery status, with the number of nodes that have signed for the message.
 pub(crate) fn tick(mark: DeliveryStatus, stored_on: usize) -> String {
     let word = match mark {
         DeliveryStatus::Waiting => "… waiting",
@@ -136,12 +135,12 @@ fn date_in(secs: u64, zone: TimeZone) -> String {
     time.to_zoned_datetime(zone).strftime(format).to_string()
 }
 
-/// Writes a line to standard output. A reader that has gone away is no failure.
+/// Writes a line to standard output. A reader that has closed it is no failure.
 pub(crate) fn write_out(line: &str) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
-/// Writes a part of a line to standard output, at once.
+/// Writes part of a line to standard output and flushes it.
 pub(crate) fn write_part(part: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(part.as_bytes()).and_then(|()| out.flush());
@@ -152,7 +151,7 @@ fn wants_color(terminal: bool) -> bool {
     terminal && allows_color(&set("NO_COLOR"), &set("TERM"))
 }
 
-/// As no-color.org has it: any value but an empty one forbids colours.
+/// Follows no-color.org: any value but an empty one forbids colours.
 fn allows_color(no_color: &OsStr, term: &OsStr) -> bool {
     no_color.is_empty() && term != "dumb"
 }
@@ -165,7 +164,7 @@ fn visible(c: char) -> char {
     match c {
         '\0'..='\x1f' => char::from_u32(0x2400_u32.saturating_add(c.into())).unwrap_or(REPLACEMENT),
         '\x7f' => '\u{2421}',
-        // C1 controls; marks that turn the direction of what follows; separators of lines.
+        // C1 controls, marks that change the text direction, line separators.
         '\u{80}'..='\u{9f}'
         | '\u{61c}'
         | '\u{200e}'

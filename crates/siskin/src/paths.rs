@@ -1,4 +1,4 @@
-//! Where files live: the XDG directories, or all in one directory that `--home` names.
+//! Where files are: in the XDG directories, or all in one directory (`--dir`).
 
 use std::{
     env, fs, io,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::failure::Failure;
 
-/// The places of one account on this machine.
+/// The directories of one account on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir {
     data: PathBuf,
@@ -15,7 +15,7 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// `chosen` is the directory that overrides all others.
+    /// Uses `chosen` for everything, or else the XDG directories.
     pub(crate) fn new(chosen: Option<&Path>) -> Result<Self, Failure> {
         if let Some(chosen) = chosen {
             let data = std::path::absolute(chosen)
@@ -27,7 +27,7 @@ impl DataDir {
         Ok(Self { runtime: runtime.unwrap_or_else(|| data.clone()), data })
     }
 
-    /// Makes the directories, for their owner alone.
+    /// Creates the directories, accessible to their owner only.
     pub(crate) fn create(&self) -> Result<(), Failure> {
         for directory in [&self.data, &self.runtime] {
             private_directory(directory)
@@ -36,33 +36,33 @@ impl DataDir {
         Ok(())
     }
 
-    /// The secret from which the others are derived.
+    /// Returns the file of the master key, from which the other keys are derived.
     pub(crate) fn master_key(&self) -> PathBuf {
         self.data.join("master.key")
     }
 
-    /// The encrypted rows of the client.
+    /// Returns the file of the client's encrypted rows.
     pub(crate) fn store(&self) -> PathBuf {
         self.data.join("client.db")
     }
 
-    /// Where the daemon listens.
+    /// Returns the path of the daemon's socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.runtime.join("siskin.sock")
     }
 
-    /// Where a node keeps everything unless told otherwise.
+    /// Returns the default data directory of a node.
     pub(crate) fn node(&self) -> PathBuf {
         self.data.join("node")
     }
 }
 
-/// Where a node listens that keeps everything in this directory.
+/// Returns the path of a node's socket in its data directory.
 pub(crate) fn node_socket(directory: &Path) -> PathBuf {
     directory.join("node.sock")
 }
 
-/// Makes a directory and those above it, for their owner alone where they are new.
+/// Creates a directory and its parents; new ones are accessible to their owner only.
 pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -73,11 +73,11 @@ fn xdg_data() -> Result<PathBuf, Failure> {
         .or_else(|| absolute_in("HOME").map(|home| home.join(".local/share")))
         .ok_or_else(|| {
             Failure::user("neither HOME nor XDG_DATA_HOME is set")
-                .hint("say where files go with --dir DIR")
+                .hint("choose a directory with --dir DIR")
         })
 }
 
-/// The XDG specification wants relative paths ignored.
+/// Reads a path from the environment. The XDG specification has relative paths ignored.
 fn absolute_in(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }

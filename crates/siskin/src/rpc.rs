@@ -1,4 +1,4 @@
-//! The local API: one table of typed methods, called in this process or as JSON-RPC 2.0 over the
+//! The local API of an account: one table of typed methods, called in this process or over the
 //! daemon's socket. Specified in `spec/local-api.md`.
 
 mod account;

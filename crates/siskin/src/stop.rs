@@ -1,4 +1,4 @@
-//! When to end.
+//! When a process has to end.
 
 use tokio::{
     io::AsyncReadExt,

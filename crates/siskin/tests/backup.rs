@@ -1,5 +1,5 @@
-//! A node is backed up while people write, is lost, and comes back from the backup: what was written
-//! after that comes back from the devices.
+//! A node is backed up while people write, is lost, and is restored. What was written after the
+//! backup comes back from the devices.
 
 #![allow(
     clippy::unwrap_used,
@@ -73,12 +73,12 @@ fn what_is_no_backup_makes_no_node_and_what_is_there_stays() {
     let place = tempfile::tempdir().unwrap();
     let at = |name: &str| place.path().join(name);
     Node::start(&at("node")).stop();
-    let nobody = done(&["node", "backup"], &at("nothing"), &at("nowhere"));
-    assert!(!nobody.status.success() && !at("nothing").exists());
+    let absent = done(&["node", "backup"], &at("nothing"), &at("nowhere"));
+    assert!(!absent.status.success() && !at("nothing").exists());
     // A node that does not run is backed up as well.
     assert!(done(&["node", "backup"], &at("backup"), &at("node")).status.success());
     let again = done(&["node", "backup"], &at("backup"), &at("node"));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("there already"));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("already exists"));
 
     let whole = fs::read(at("backup")).unwrap();
     let mut wrong = vec![Vec::new(), b"no backup".to_vec(), [&whole[..], b"more"].concat()];

@@ -1,5 +1,5 @@
-//! Every node that ran when the accounts were made is gone for ever, and two people go on, with all they
-//! ever said to each other.
+//! All nodes that ran when the accounts were created are lost permanently. Two people keep writing,
+//! and keep their whole conversation.
 
 #![allow(
     clippy::unwrap_used,
@@ -41,7 +41,7 @@ fn people_move_after_all_their_nodes_are_gone_and_have_all_they_said() {
     let mut said = town.talk("at first", LONG);
     let new = town.build();
     town.blackout();
-    // Nobody can be told anything now; it waits on the devices.
+    // No node is reachable now; messages wait on the devices.
     town.ann.say("Ben", "is anybody there?");
     town.ben.say("Ann", "I hear nothing");
     town.move_to(&town.ann, &new[..2]);
@@ -80,7 +80,7 @@ impl<'a> Town<'a> {
         self.nodes[4..].iter().map(|node| node.address.clone()).collect()
     }
 
-    /// The first four nodes are gone for ever.
+    /// Kills the first four nodes permanently.
     fn blackout(&mut self) {
         for mut node in self.nodes.drain(..4) {
             node.kill();

@@ -1,8 +1,8 @@
-//! A killer goes about among real nodes while people write: nothing is lost, nothing comes twice, and
-//! it goes on within a moment.
+//! Real nodes are killed while people write. Nothing is lost, nothing arrives twice, and messages
+//! keep arriving.
 //!
-//! Ten rounds by default. The long run is `SISKIN_KILLS=50 cargo nextest run --release -p siskin --test
-//! failover --no-capture`, which also prints how long it took until the next message arrived.
+//! Ten rounds by default. The long run also prints how long it took until the next message arrived:
+//! `SISKIN_KILLS=50 cargo nextest run --release -p siskin --test failover --no-capture`.
 
 #![allow(
     clippy::unwrap_used,

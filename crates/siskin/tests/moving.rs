@@ -1,5 +1,5 @@
-//! Ann moves to another node while Ben writes; a stranger with an old invite finds her; then her old
-//! node is killed, and they go on. Nothing is lost, nothing comes twice.
+//! Ann migrates to another node while Ben writes. A stranger with an old invite finds her. Then her
+//! old node is killed, and both keep writing. Nothing is lost, nothing arrives twice.
 
 #![allow(
     clippy::unwrap_used,
@@ -62,7 +62,7 @@ fn ann_moves_while_ben_writes_and_who_has_an_old_invite_finds_her() {
     cem.call("contact.add", json!({ "link": first, "name": "Ann" }));
     accepted(&ann, &cem, "Cem");
 
-    // It is gone for good: the network knows where she went.
+    // The old node is lost permanently: the network knows the new one.
     old.kill();
     let dot = Person::settle(&at("dot"), "Dot", &other.address);
     dot.call("contact.add", json!({ "link": second, "name": "Ann" }));

@@ -18,8 +18,8 @@ fn a_node_behind_a_nat_serves_through_another_one() {
     assert!(said.contains("served through a relay"), "{said}\n{complained}");
 }
 
-/// The process starts in the outer network, with the public nodes; `nat` is the router, `inside` the
-/// network behind it. Everything ends with this process, namespaces included.
+/// The process starts in the outer network, with the public nodes. `nat` is the router, `inside`
+/// the network behind it. Everything ends with this process, namespaces included.
 const SCRIPT: &str = r#"
 siskin=$1 place=$2
 mkdir -p /run/netns
@@ -36,7 +36,9 @@ ip -n nat addr add 192.0.3.2/24 dev world
 ip -n nat link set world up
 ip -n nat addr add 10.0.0.1/24 dev home
 ip -n nat link set home up
-for public in 192.0.2.1 198.51.100.1 203.0.113.1; do ip -n nat route add $public/32 via 192.0.3.1; done
+for public in 192.0.2.1 198.51.100.1 203.0.113.1; do
+  ip -n nat route add $public/32 via 192.0.3.1
+done
 ip -n inside link set lo up
 ip -n inside addr add 10.0.0.2/24 dev cable
 ip -n inside link set cable up
@@ -57,7 +59,8 @@ field() { sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
 
 started=
 for public in 192.0.2.1 198.51.100.1 203.0.113.1; do
-  "$siskin" node --no-mdns --listen $public:4440 --data-dir "$place/$public" ${started:+--join "$started"} \
+  "$siskin" node --no-mdns --listen $public:4440 --data-dir "$place/$public" \
+    ${started:+--join "$started"} \
     >"$place/$public.out" 2>"$place/$public.log" &
   until [ -s "$place/$public.out" ]; do read -rt 0.05 <> <(:) || :; done
   started=$(head -1 "$place/$public.out")
@@ -76,7 +79,7 @@ if [ -z "$address" ]; then
   exit 1
 fi
 echo "the node behind the NAT is at $address"
-# Somebody outside, who knows nothing of NATs, is at home there.
+# A client outside uses it as its home node, without knowing of the NAT.
 "$siskin" --dir "$place/ann" account create --name Ann --node "$address" --timeout 20
 [ "$(status inside | field accounts)" = 1 ] && echo "served through a relay"
 "#;

@@ -36,7 +36,7 @@ fn nodes_learn_neither_texts_nor_the_other_side() {
     let ben = Person::settle(&directory.path().join("ben"), "Benedikt", &to_bens.address);
     // Ben asks, so the conversation's log is at his node; Ada's request inbox is at hers.
     acquaint((&ada, "Adelheid"), (&ben, "Benedikt"));
-    let texts = ["a text that nobody else may read", "and an answer that nobody may read either"];
+    let texts = ["a text for two", "and an answer for two"];
     ada.say("Benedikt", texts[0]);
     ben.say("Adelheid", texts[1]);
     ada.call("conversation.rekey", json!({ "contact": "Benedikt" }));

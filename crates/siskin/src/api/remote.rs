@@ -85,6 +85,6 @@ impl<E: DeserializeOwned> EventStream<E> {
 }
 
 fn broken(error: &io::Error) -> Failure {
-    let hint = "look at what `siskin up`, or `siskin node`, says";
+    let hint = "look at the output of `siskin up` or `siskin node`";
     Failure::io("the daemon does not answer", error).hint(hint)
 }

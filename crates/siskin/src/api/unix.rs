@@ -42,13 +42,14 @@ impl Server {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            // The directory is private, so nobody gets in before the mode is set.
+            // The directory is private, so no other user connects before the mode is set.
             let listener = UnixListener::bind(path)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
             Ok((listener, fs::metadata(path)?.uid()))
         };
         let (listener, owner) = bind().map_err(|error| {
-            Failure::io(path.display(), &error).hint("the path may be too long; try another --dir")
+            Failure::io(path.display(), &error)
+                .hint("the path may be too long; choose another with --dir")
         })?;
         Ok(Self { listener, path: path.into(), owner, connections: JoinSet::new() })
     }
@@ -68,7 +69,7 @@ impl Server {
             if known && self.connections.len() < CONNECTIONS_MAX {
                 self.connections.spawn(converse(Arc::clone(service), stream));
             } else {
-                tracing::warn!(known, "a connection to the local API was turned away");
+                tracing::warn!(known, "refused a connection to the local API");
             }
         }
     }
@@ -137,6 +138,6 @@ async fn send<T: Serialize>(writer: &mut OwnedWriteHalf, value: &T) -> io::Resul
     }
 }
 
-/// A page, a few command lines and some bots.
+/// Room for a user interface, a few commands and some bots.
 const CONNECTIONS_MAX: usize = 64;
 const WRITE_MAX: Duration = Duration::from_secs(10);

@@ -50,7 +50,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// The homes that the command line names, or that are chosen at random.
+/// Returns the home nodes that the command line names or that are chosen at random.
 async fn homes(args: HomeArgs) -> Result<(Vec<NodeAddress>, String), Failure> {
     let HomeArgs { node, bootstrap, name } = args;
     match bootstrap {
@@ -59,8 +59,8 @@ async fn homes(args: HomeArgs) -> Result<(Vec<NodeAddress>, String), Failure> {
     }
 }
 
-/// Checks that the account is at home somewhere. Who was chosen at random may turn out to take nobody: then
-/// the others are asked.
+/// Checks that a home node has accepted the account. Replaces refusing nodes that were chosen at
+/// random by the others.
 async fn settle(
     dir: &DataDir,
     created: &Created,
@@ -74,7 +74,9 @@ async fn settle(
         return if serve { Ok(()) } else { checked };
     }
     for refusing in &created.refusing {
-        out.say(&format!("{refusing} does not take the account; `siskin home move` names others"));
+        out.say(&format!(
+            "{refusing} refuses the account; choose other home nodes with `siskin home move`"
+        ));
     }
     checked
 }
@@ -86,22 +88,22 @@ fn show_created(created: &Created, out: Output) -> String {
     let lines: Vec<String> = lines.collect();
     out.say(&out.styled(
         Style::Yellow,
-        "Write these 24 words down. They bring your account back; nobody else can, and they are\n\
-         shown this once.",
+        "Write these 24 words down. Only they can recover your account, and they are not shown\n\
+         again.",
     ));
     format!("{}\n{}", created.account, lines.join("\n"))
 }
 
 fn check_published(created: &Created, waited: u32) -> Result<(), Failure> {
     if let Some(trouble) = &created.trouble {
-        return Err(Failure::network(format!("the account is made, but {trouble}"))
-            .hint("ask its operator, or make an account at another node"));
+        return Err(Failure::network(format!("the account is created, but {trouble}"))
+            .hint("ask the operator, or create an account at another node"));
     }
     if created.published || waited == 0 {
         return Ok(());
     }
-    Err(Failure::network("the account is made, but the home node has not answered yet")
-        .hint("keep the words; `siskin up` goes on, and contacts can reach you after that"))
+    Err(Failure::network("the account is created, but the home node has not answered yet")
+        .hint("keep the words, and run `siskin up` to finish; contacts can't reach you before"))
 }
 
 fn show(shown: &Account, out: Output) -> String {
@@ -115,20 +117,20 @@ fn show(shown: &Account, out: Output) -> String {
         format!("record   rotations {rotations}, delegation {delegation}, version {version}"),
         format!(
             "reached  {}",
-            if *published { "yes" } else { "not yet: the home node lacks something" }
+            if *published { "yes" } else { "not yet: the home node doesn't have everything" }
         ),
     ];
     if let Some(trouble) = trouble {
         lines.push(out.styled(Style::Yellow, &format!("Trouble: {trouble}.")));
     }
     if *locked_out {
-        let warning = "This device is locked out: the account was brought back elsewhere.";
+        let warning = "This device is locked out: the account was recovered on another device.";
         lines.push(out.styled(Style::Yellow, warning));
     }
     lines.join("\n")
 }
 
-/// The words, from wherever they are; never from the command line.
+/// Reads the words from a file or standard input, never from the command line.
 fn read_phrase(file: Option<&Path>) -> Result<Secret, Failure> {
     match file {
         Some(file) if file != Path::new("-") => {

@@ -24,8 +24,8 @@ pub(super) async fn run(
             let invited = call(dir, invite).await?;
             out.result(&invited, |invited| show_invite(invited, qr));
             if !invited.published && wait.seconds() > 0 {
-                let message = "the home node has not answered, so the link does not work yet";
-                return Err(Failure::network(message).hint("`siskin up` goes on"));
+                let message = "the home node has not answered, so the link doesn't work yet";
+                return Err(Failure::network(message).hint("run `siskin up` to finish"));
             }
         }
         ContactCommand::Add { link, name, wait } => {
@@ -33,8 +33,8 @@ pub(super) async fn run(
             let person = call(dir, ContactAdd { link, name, wait_s: wait.seconds() }).await?;
             out.result(&person, |person| show(person, out));
             if person.state == ContactState::Adding && wait.seconds() > 0 {
-                let message = "no node of the link has answered, so they were not asked yet";
-                return Err(Failure::network(message).hint("`siskin up` goes on"));
+                let message = "no node of the link has answered, so the contact was not asked yet";
+                return Err(Failure::network(message).hint("run `siskin up` to finish"));
             }
         }
         ContactCommand::Accept { who, wait } => {
@@ -42,8 +42,8 @@ pub(super) async fn run(
             let person = call_caught_up(dir, accept).await?;
             out.result(&person, |person| show(person, out));
             if person.outgoing > 0 && wait.seconds() > 0 {
-                let message = "accepted here, but the node has not taken it in time";
-                return Err(Failure::network(message).hint("`siskin up` goes on"));
+                let message = "accepted, but the node has not stored it in time";
+                return Err(Failure::network(message).hint("run `siskin up` to finish"));
             }
         }
         ContactCommand::List => {
@@ -78,20 +78,20 @@ fn show_invite(invited: &Invited, with_code: bool) -> String {
 fn show(person: &Contact, out: Output) -> String {
     let name = if person.name.is_empty() { "(no name)".to_owned() } else { safe(&person.name) };
     let state = match person.state {
-        ContactState::None => "forgotten",
+        ContactState::None => "removed",
         ContactState::Adding => "being asked",
-        ContactState::Requested => "asked; has not accepted yet",
-        ContactState::Asking => "asks you; `siskin contact accept` lets them write",
+        ContactState::Requested => "asked, not accepted yet",
+        ContactState::Asking => "asks you (accept with `siskin contact accept`)",
         ContactState::Established => "contact",
     };
     let mut notes = vec![state.to_owned()];
     notes.extend(person.verified.then(|| "verified".to_owned()));
     notes.extend((person.unread > 0).then(|| format!("{} unread", person.unread)));
-    notes.extend((person.outgoing > 0).then(|| format!("{} to be sent", person.outgoing)));
+    notes.extend((person.outgoing > 0).then(|| format!("{} not sent yet", person.outgoing)));
     notes.extend((person.waiting > 0).then(|| format!("{} waiting", person.waiting)));
     notes.extend(person.trouble.as_ref().map(|trouble| safe(trouble)));
     notes.extend(person.forked.then(|| "IDENTITY IN DOUBT: two records seen".to_owned()));
-    let seen = "holds another record of your account than you do";
+    let seen = "has another record of your account than you";
     notes.extend(person.sees_other_bundle.then(|| seen.to_owned()));
     let account = out.styled(Style::Dim, &person.account);
     format!("{}  {account}  {}", out.styled(Style::Bold, &name), notes.join(", "))
@@ -101,9 +101,11 @@ fn show_verified(verified: &Verified, out: Output) -> String {
     let groups: Vec<&str> = verified.safety_number.split(' ').collect();
     let lines: Vec<String> = groups.chunks(4).map(|line| format!("  {}", line.join(" "))).collect();
     let what = match (verified.forked, verified.verified) {
-        (true, _) => "Two different records of this account were seen: don't trust it.",
-        (false, true) => "You have compared it.",
-        (false, false) => "Compare it on another way; if it is the same, add --set.",
+        (true, _) => "Two different records of this account were seen. Don't trust it.",
+        (false, true) => "You have verified this contact.",
+        (false, false) => {
+            "Compare it by voice or in person. If it is the same, run this again with --set."
+        }
     };
     out.say(what);
     format!("{}\n{}", safe(&verified.name), lines.join("\n"))

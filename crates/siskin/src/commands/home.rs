@@ -40,7 +40,7 @@ pub(super) async fn run(command: HomeCommand, dir: &DataDir, out: Output) -> Res
             let is_named = |node: &NodeId| nodes.iter().any(|name| names(name, node));
             if let Some(wrong) = nodes.iter().find(|n| !before.pinned.iter().any(|p| names(n, p))) {
                 return Err(Failure::user(format!("{wrong} is not pinned"))
-                    .hint("`siskin home list` shows which are"));
+                    .hint("list pinned nodes with `siskin home list`"));
             }
             let pinned = before.pinned.iter().copied().filter(|node| !is_named(node));
             settle(dir, &before.homes, &pinned.collect::<Vec<_>>(), wait, out).await
@@ -75,17 +75,17 @@ async fn move_home(args: MoveArgs, dir: &DataDir, out: Output) -> Result<(), Fai
     loop {
         let result = settle(dir, &homes, &before.pinned, args.wait, out).await;
         let Err(failure) = result else { return Ok(()) };
-        // Who was chosen at random may turn out to take nobody: the next one is asked.
+        // A node that was chosen at random may refuse the account: try the next one.
         if !(sampled && failure.passing && homes.len() > 1) {
             return Err(failure);
         }
-        out.say(&format!("{}; the next one is asked", failure.message));
+        out.say(&format!("{}; trying the next one", failure.message));
         homes.remove(0);
     }
 }
 
-/// Lets go of the homes of a new account that do not take it, until those that are left do. Tells whether
-/// one does.
+/// Drops the home nodes that refuse a new account, until the rest accept it. Returns whether one
+/// does.
 pub(super) async fn settle_elsewhere(
     dir: &DataDir,
     homes: &[NodeAddress],
@@ -102,13 +102,10 @@ pub(super) async fn settle_elsewhere(
         if homes.is_empty() {
             return Ok(false);
         }
-        out.say(&format!(
-            "{} does not take the account; the others are asked",
-            refusing.join(", ")
-        ));
+        out.say(&format!("{} refuses the account; trying the others", refusing.join(", ")));
         let shape = set(dir, &homes, &[], wait).await?;
         refusing = if shape.trouble.is_some() {
-            // The first of them has to take it before anything counts.
+            // Without the first one nothing takes effect.
             homes.first().map(ToString::to_string).into_iter().collect()
         } else if shape.published {
             let refusing = shape.homes.iter().filter(|home| home.trouble.is_some());
@@ -131,7 +128,7 @@ async fn set(
     call(dir, HomeSet { nodes, pinned, wait_s: wait.seconds() }).await
 }
 
-/// Makes these the homes, shows what became of it, and says what is left to do.
+/// Makes these the home nodes, waits, and shows what is left to do.
 async fn settle(
     dir: &DataDir,
     homes: &[NodeAddress],
@@ -141,8 +138,8 @@ async fn settle(
 ) -> Result<(), Failure> {
     let shape = set(dir, homes, pinned, wait).await?;
     if let Some(trouble) = &shape.trouble {
-        let failure = Failure::network(format!("the account stays where it is: {trouble}"));
-        return Err(Failure { passing: true, ..failure }.hint("name another node"));
+        let failure = Failure::network(format!("nothing was changed: {trouble}"));
+        return Err(Failure { passing: true, ..failure }.hint("choose another node"));
     }
     let serves = |home: &crate::rpc::Home| home.address.clone();
     let moved = shape.next.is_empty();
@@ -151,33 +148,38 @@ async fn settle(
         return Ok(());
     }
     if !moved {
-        return Err(Failure::network("the next home has not answered, so nothing has moved yet")
-            .hint("`siskin up` goes on; `siskin home move` to the old home calls it off"));
+        return Err(Failure::network(
+            "the new home node has not answered, so nothing has migrated yet",
+        )
+        .hint("run `siskin up` to finish, or `siskin home move` to the old home node to cancel"));
     }
     if !shape.published {
-        return Err(Failure::network("moved, but the new home lacks something yet")
-            .hint("`siskin up` goes on"));
+        return Err(Failure::network(
+            "migrated, but the new home node doesn't have everything yet",
+        )
+        .hint("run `siskin up` to finish"));
     }
     for node in &shape.former {
         out.say(&format!(
-            "Not done: {node} has not been reached; it can't send on who comes there, and what may \
-             wait in the inbox there is not here. `siskin up` goes on."
+            "Not finished: {node} is not reachable. It can't redirect contacts, and requests may \
+             wait in its inbox. Run `siskin up` to finish."
         ));
     }
     for node in &shape.untold {
         out.say(&format!(
-            "Not done: {node} has yet to hear where conversations are now. `siskin up` goes on."
+            "Not finished: {node} has yet to learn where conversations are now. Run `siskin up` to \
+             finish."
         ));
     }
     Ok(())
 }
 
-/// The homes before a command.
+/// The home nodes before a command.
 struct Before {
     shape: Homes,
     homes: Vec<NodeAddress>,
     pinned: Vec<NodeId>,
-    /// Nodes that have lost what they signed for; none of them is chosen or kept, if it is left to chance.
+    /// Nodes that are proven faulty; they are neither chosen at random nor kept.
     convicted: Vec<NodeId>,
 }
 
@@ -202,18 +204,18 @@ impl Before {
         Ok(Self { shape, homes, pinned, convicted })
     }
 
-    /// Whether a home is kept unless somebody says otherwise.
+    /// Returns whether a home node is kept when home nodes are chosen at random.
     fn is_kept(&self, node: &NodeId) -> bool {
         self.pinned.contains(node) && !self.convicted.contains(node)
     }
 
-    /// Whether the account may move to a node on which the lot falls.
+    /// Returns whether a node may be chosen at random.
     fn may_become_home(&self, node: &NodeId) -> bool {
         let serves = self.homes.first().is_some_and(|home| home.node == *node);
         !serves && !self.convicted.contains(node)
     }
 
-    /// Chooses homes at random, those that are pinned first.
+    /// Chooses home nodes at random, after those that are pinned.
     async fn sample(&self, args: &MoveArgs, dir: &DataDir) -> Result<Vec<NodeAddress>, Failure> {
         let bootstrap = match args.bootstrap.first() {
             Some(node) => node.clone(),
@@ -221,8 +223,8 @@ impl Before {
         };
         let mut sample = lookup::sample(&bootstrap).await?;
         if self.homes.first().is_some_and(|serves| self.is_kept(&serves.node)) {
-            return Err(Failure::user("your home is pinned, so it is kept")
-                .hint("`siskin home unpin` lets it go; or name a node to move to"));
+            return Err(Failure::user("your primary home is pinned")
+                .hint("unpin it with `siskin home unpin`, or name the new home node"));
         }
         sample.retain(|(record, _)| self.may_become_home(&record.node()));
         let kept: Vec<_> =
@@ -230,25 +232,24 @@ impl Before {
         let secret = keys::random()?;
         let homes = choose_homes(&sample, &kept, usize::from(args.count).max(kept.len()), &secret);
         if homes == kept {
-            return Err(Failure::user("no node was found to move to")
-                .hint("name one, or ask another for some with --bootstrap ADDRESS"));
+            return Err(Failure::user("found no node to migrate to")
+                .hint("name one, or choose another node with --bootstrap ADDRESS"));
         }
         Ok(homes)
     }
 }
 
-/// Chooses homes for a new account.
+/// Chooses home nodes at random for a new account.
 pub(super) async fn sample_new(bootstrap: &NodeAddress) -> Result<Vec<NodeAddress>, Failure> {
     let sample = lookup::sample(bootstrap).await?;
     let homes = choose_homes(&sample, &[], HOMES_WANTED, &*keys::random()?);
     if homes.is_empty() {
-        return Err(Failure::network("no node was found to be at home at")
-            .hint("name one with --node ADDRESS"));
+        return Err(Failure::network("found no home node").hint("name one with --node ADDRESS"));
     }
     Ok(homes)
 }
 
-/// Asks all homes at once what they say of themselves.
+/// Asks all home nodes concurrently for their records.
 async fn ask_all(homes: &mut Homes) {
     let mut asked = JoinSet::new();
     for (at, home) in homes.homes.iter().enumerate() {
@@ -269,16 +270,17 @@ async fn ask_all(homes: &mut Homes) {
 
 fn confirm() -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::usage("nobody is here to be asked").hint("add --yes to go ahead"));
+        return Err(Failure::usage("can't ask for confirmation: standard input is not a terminal")
+            .hint("add --yes to confirm"));
     }
     let mut err = io::stderr().lock();
-    let _ = write!(err, "Move? [y/N] ").and_then(|()| err.flush());
+    let _ = write!(err, "Migrate? [y/N] ").and_then(|()| err.flush());
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
     read.map_err(|error| Failure::io("standard input", &error))?;
     match line.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::user("nothing was moved")),
+        _ => Err(Failure::user("nothing was changed")),
     }
 }
 
@@ -286,16 +288,15 @@ fn is_in(homes: &[NodeAddress], node: NodeId) -> bool {
     homes.iter().any(|home| home.node == node)
 }
 
-/// Whether a text is a node's name, or its address.
+/// Returns whether a text is the id or the address of a node.
 fn names(text: &str, node: &NodeId) -> bool {
     text.split('@').next().is_some_and(|name| name == node.to_string())
 }
 
-/// Receipts that are waited for unless the user wants another number: any two nodes may then be lost, and of
-/// four one may be slow.
+/// Default number of signatures for a stored message: any two nodes may be lost, and one of four
+/// may be slow.
 const RECEIPTS_WANTED_MAX: u32 = 3;
-/// Homes of an account, unless its user wants another number: two that serve, and one for when they are
-/// gone.
+/// Default number of home nodes: primary, secondary, and one in reserve.
 pub(crate) const HOMES_WANTED: usize = 3;
 
 #[cfg(test)]

@@ -4,18 +4,17 @@ use std::io::{self, IsTerminal, Read};
 
 use crate::{failure::Failure, rpc::Secret};
 
-/// A text from the command line, or from standard input if it is `-` or left out.
+/// Returns a text from the command line, or from standard input if it is `-` or omitted.
 pub(super) fn text(given: Option<String>) -> Result<Secret, Failure> {
     match given {
         Some(text) if text != "-" => Ok(Secret::new(text)),
-        None if io::stdin().is_terminal() => {
-            Err(Failure::usage("there is no text").hint("give it after the name, or pipe it in"))
-        }
+        None if io::stdin().is_terminal() => Err(Failure::usage("there is no text")
+            .hint("give it after the name, or pipe it to standard input")),
         Some(_) | None => Ok(Secret::new(standard_input()?)),
     }
 }
 
-/// All of standard input without the line break at its end.
+/// Reads all of standard input, without the line break at its end.
 pub(super) fn standard_input() -> Result<String, Failure> {
     let mut text = String::new();
     let limit = u64::try_from(INPUT_MAX).unwrap_or(u64::MAX);
@@ -28,5 +27,5 @@ pub(super) fn standard_input() -> Result<String, Failure> {
     Ok(text)
 }
 
-/// More than any message may have.
+/// More than the longest message.
 const INPUT_MAX: usize = 1024 * 1024;

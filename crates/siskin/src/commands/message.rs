@@ -85,7 +85,7 @@ pub(super) async fn tail(args: TailArgs, dir: &DataDir, out: Output) -> Result<(
             () = &mut stop => return Ok(()),
         };
         match event {
-            None => return Err(Failure::user("the daemon has ended")),
+            None => return Err(Failure::user("the daemon has stopped")),
             Some(Event::Message { contact, name, arrival, message })
                 if only.as_ref().is_none_or(|only| *only == contact) =>
             {
@@ -101,12 +101,12 @@ fn said(said: &SentMessage, wait: WaitArgs, out: Output) -> Result<(), Failure> 
     out.result(said, |said| said.id.clone().unwrap_or_default());
     match said.mark {
         DeliveryStatus::Waiting => {
-            out.say("It is sent as soon as they accept.");
+            out.say("The message is sent when the contact accepts.");
             Ok(())
         }
         DeliveryStatus::Sent if wait.seconds() > 0 => {
-            Err(Failure::network("the node has not taken it in time")
-                .hint("it stays in the outbox; `siskin up` sends it"))
+            Err(Failure::network("the node has not stored it in time")
+                .hint("it stays in the outbox; run `siskin up` to send it"))
         }
         DeliveryStatus::Sent
         | DeliveryStatus::Stored
@@ -139,7 +139,7 @@ fn show(item: &Item, name: &str, out: Output) -> String {
         }
         Item::Gap { waiting } => out.styled(
             Style::Yellow,
-            &format!("  (messages are missing here; {waiting} entries wait for them)"),
+            &format!("  (messages are missing here; {waiting} later entries wait for them)"),
         ),
     }
 }
@@ -173,5 +173,5 @@ fn show_message(message: &Message, from: &str, out: Output) -> String {
 }
 
 const ID_SHOWN: usize = 8;
-/// Further lines of a text stand below its first.
+/// Indentation of the second and further lines of a text.
 const INDENT: usize = 4;

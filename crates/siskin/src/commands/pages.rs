@@ -13,7 +13,7 @@ pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
     print(&script)
 }
 
-/// Prints the page of `siskin`, or writes the pages of all commands.
+/// Prints the page of `siskin`, or writes the pages of all commands to a directory.
 pub(super) fn manual(directory: Option<&Path>) -> Result<(), Failure> {
     let Some(directory) = directory else {
         let mut page = Vec::new();

@@ -1,4 +1,4 @@
-//! The machine of a device that has one question.
+//! The machine of a device that sends one request.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,7 +7,7 @@ use proto::{
     Peer, PublicKey, Record, Routing, Rows, Seed, VERSIONS,
 };
 
-/// What to ask, and whom.
+/// What to ask, and which node.
 pub(super) struct Question {
     pub(super) node: NodeAddress,
     pub(super) ask: Ask,
@@ -16,27 +16,27 @@ pub(super) struct Question {
 /// What to ask.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ask {
-    /// For a record.
+    /// Look up a record.
     Lookup { target: Key, trace: bool },
-    /// For nodes drawn at random.
+    /// Draw nodes at random.
     Sample,
 }
 
-/// What came of it.
+/// The answer of a node.
 pub(super) struct Answer {
     pub(super) word: Word,
-    /// The time to the node and back, for something that it has at hand.
+    /// Round-trip time of a request for a record that the node has stored.
     pub(super) round_trip: Duration,
 }
 
 pub(super) enum Word {
     Found(Option<Record>, Vec<Hop>),
-    /// Signed records, and milliseconds from the node that was asked and back.
+    /// Signed records, and their round-trip time from the node that was asked, in milliseconds.
     Sampled(Vec<(Vec<u8>, u32)>),
     Refused(Code),
 }
 
-/// Asks once it has been greeted.
+/// Asks after the handshake.
 pub(super) struct Asker {
     question: Question,
     nonce: [u8; 16],
@@ -91,7 +91,7 @@ impl Asker {
             };
             self.say(peer, Frame { request: REQUEST, body: Body::Routing(ask) });
         } else if request != REQUEST {
-            // Not for us.
+            // Not an answer to a request of this machine.
         } else if let Body::Routing(Routing::LookedUp { record, hops }) = body {
             self.answered(Word::Found(record, hops));
         } else if let Body::Routing(Routing::Sampled(nodes)) = body {
@@ -111,6 +111,6 @@ impl Asker {
     }
 }
 
-/// Whatever comes back, it shows how far the node is.
+/// Measures the round-trip time, whatever the answer.
 const FIRST: u32 = 1;
 const REQUEST: u32 = 2;

@@ -1,4 +1,4 @@
-//! Records, verified.
+//! Records that were verified.
 
 use crypto::{Bundle, NodeRecord};
 use proto::{Record, limits};
@@ -8,17 +8,17 @@ use crate::{
     failure::{Failure, Kind},
 };
 
-/// What was found, verified here: nobody's word is taken for it.
+/// A record that was found and verified.
 pub(super) enum Found {
     Account(Box<Bundle>),
     Node(Box<NodeRecord>),
 }
 
-/// Verifies a record, which must be the one that was sought.
+/// Verifies a record, which must be the one that was asked for.
 pub(super) fn verify(record: &Record, what: Sought) -> Result<Found, Failure> {
     let forged = || {
         Failure::new(Kind::Untrusted, "the node answers with a record that does not verify")
-            .hint("ask another one with --node ADDRESS")
+            .hint("ask another node with --node ADDRESS")
     };
     match (record, what) {
         (Record::Account(bytes), Sought::Account(account)) => {

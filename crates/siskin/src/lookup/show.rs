@@ -1,4 +1,4 @@
-//! How a record and the way to it look.
+//! How a record and the trace of its lookup are shown.
 
 use proto::{Hop, HopOutcome};
 use serde::Serialize;
@@ -9,11 +9,11 @@ use crate::{
     output::{Output, Style, date, safe},
 };
 
-/// What was found, and how.
+/// A record, and the nodes that were asked for it.
 #[derive(Serialize)]
 pub(super) struct LookupResult {
     target: String,
-    /// Null if nothing was found.
+    /// `null` if nothing was found.
     record: Option<FoundRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hops: Option<Vec<TraceHop>>,
@@ -23,7 +23,7 @@ pub(super) struct LookupResult {
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum FoundRecord {
     Account {
-        /// Of the delegation.
+        /// Serial number of the delegation.
         serial: u64,
         version: u64,
         rotations: u64,
@@ -31,7 +31,7 @@ enum FoundRecord {
         devices: Vec<Device>,
     },
     Node {
-        /// When it was said, in seconds since the Unix epoch.
+        /// When it was signed, in seconds since the Unix epoch.
         serial: u64,
         addresses: Vec<String>,
         region: String,

@@ -18,22 +18,22 @@ use super::{
 };
 use crate::{failure::Failure, keys, output::Output, paths};
 
-/// Backs a node up, whether it runs or not.
+/// Backs up a node, whether it runs or not.
 pub(super) async fn back_up(directory: &Path, file: &Path, out: Output) -> Result<(), Failure> {
     let file = std::path::absolute(file).map_err(|error| Failure::io(file.display(), &error))?;
     let done = match show::connect(directory).await {
-        // It makes the file itself: only it can read its rows.
+        // The node writes the file itself: only it can read its rows.
         Ok(mut node) => node.call(Backup { file }).await?,
         Err(_) => back_up_resting(directory, file)?,
     };
     out.result(&done, |done: &BackupInfo| {
         format!("{} rows, {} bytes, in {}", done.rows, done.bytes, done.file.display())
     });
-    out.say("Whoever has this file can pretend to be the node; keep it as you keep its key.");
+    out.say("This file contains the key of the node. Anyone who has it can impersonate the node.");
     Ok(())
 }
 
-/// Makes a node of a backup, in a directory where there is none.
+/// Restores a node from a backup into an empty directory.
 pub(super) fn restore(directory: &Path, file: &Path, out: Output) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::io(file.display(), &error);
     let unreadable = |error: ArchiveError| Failure::user(format!("{}: {error}", file.display()));
@@ -48,14 +48,14 @@ pub(super) fn restore(directory: &Path, file: &Path, out: Output) -> Result<(), 
         )));
     }
     let seed = <[u8; 32]>::try_from(Zeroizing::new(head.preamble).as_slice());
-    let seed = Zeroizing::new(
-        seed.map_err(|_| Failure::user(format!("{} holds no node's key", file.display())))?,
-    );
+    let seed = Zeroizing::new(seed.map_err(|_| {
+        Failure::user(format!("{} doesn't contain the key of a node", file.display()))
+    })?);
     if fs::read_dir(directory).is_ok_and(|mut names| names.next().is_some()) {
         return Err(Failure::user(format!("{} is not empty", directory.display()))
-            .hint("name another directory; nothing was changed"));
+            .hint("choose another directory; nothing was changed"));
     }
-    // Beside its place first, so that half a node never runs.
+    // Restores beside the directory first, so that an incomplete node never runs.
     let making = beside(directory, ".restoring");
     let in_place = |error: io::Error| Failure::io(making.display(), &error);
     if fs::exists(&making).map_err(in_place)? {
@@ -71,7 +71,7 @@ pub(super) fn restore(directory: &Path, file: &Path, out: Output) -> Result<(), 
     Ok(())
 }
 
-/// Stores what a backup holds and makes it fit to be served.
+/// Stores the rows of a backup and prepares them for service.
 fn fill(
     directory: &Path,
     from: &mut dyn Read,

@@ -1,5 +1,5 @@
-//! The file that holds everything a node has. Its format is in the crate `store`; its preamble is
-//! the seed of the node's key.
+//! The backup file of a node. The crate `store` defines its format; its preamble is the seed of the
+//! node's key.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -25,26 +25,26 @@ pub(super) struct BackupInfo {
     pub(super) bytes: u64,
 }
 
-/// Has the node that runs here back itself up.
+/// Backs up the running node of this process.
 pub(super) async fn back_up_running(
     reader: &Reader,
     directory: &Path,
     file: PathBuf,
 ) -> Result<BackupInfo, Failure> {
     if !file.is_absolute() {
-        return Err(Failure::usage("the file's path must begin at the root"));
+        return Err(Failure::usage("the path of the file must be absolute"));
     }
     let rows = reader.snapshot().await.map_err(Failure::from)?.ok_or_else(no_snapshot)?;
     let seed = seed_of(directory)?;
     let written = spawn_blocking(move || write(rows.as_ref(), &seed, file)).await;
-    written.unwrap_or_else(|_| Err(Failure::user("the backup has failed")))
+    written.unwrap_or_else(|_| Err(Failure::user("the backup failed")))
 }
 
-/// Writes a file that is there when it is whole and durable, and not before.
+/// Writes the file under another name and renames it once it is complete and durable.
 fn write(rows: &dyn Snapshot, seed: &[u8; 32], file: PathBuf) -> Result<BackupInfo, Failure> {
     let failed = |error: io::Error| Failure::io(file.display(), &error);
     if fs::exists(&file).map_err(failed)? {
-        return Err(Failure::user(format!("{} is there already", file.display())));
+        return Err(Failure::user(format!("{} already exists", file.display())));
     }
     let part = beside(&file, ".part");
     let written = write_part(rows, seed, &part).and_then(|written| {
@@ -56,7 +56,7 @@ fn write(rows: &dyn Snapshot, seed: &[u8; 32], file: PathBuf) -> Result<BackupIn
         Ok(written)
     });
     let Archived { rows, bytes } = written.map_err(|error| {
-        // What was written is worth nothing, and the disk may be full of it.
+        // An incomplete file is useless, and the disk may be full.
         let _ = fs::remove_file(&part);
         failed(error)
     })?;
@@ -75,20 +75,20 @@ fn write_part(rows: &dyn Snapshot, seed: &[u8; 32], part: &Path) -> io::Result<A
     Ok(written)
 }
 
-/// Backs up a node that does not run.
+/// Backs up a stopped node.
 pub(super) fn back_up_resting(directory: &Path, file: PathBuf) -> Result<BackupInfo, Failure> {
     if !directory.join("rows").is_dir() {
         return Err(Failure::user(format!("no node has run in {}", directory.display()))
-            .hint("say where it is with --data-dir DIR"));
+            .hint("name its directory with --data-dir DIR"));
     }
     let store = rows::open(directory)?;
     let rows = store.snapshot().ok_or_else(no_snapshot)?;
     write(&*rows, &*seed_of(directory)?, file)
 }
 
-/// A name beside another one, on the same disk.
+/// Returns a path beside another one, on the same file system.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    // Without a slash at its end, which would lead inside.
+    // Drops a trailing slash, after which the name would be inside.
     let mut name = path.components().collect::<PathBuf>().into_os_string();
     name.push(ending);
     name.into()

@@ -15,7 +15,7 @@ pub(super) struct NodeHandle {
     state: watch::Sender<State>,
 }
 
-/// How far the node has come.
+/// The state of the node.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct State {
     pub(super) joined: bool,
@@ -28,18 +28,18 @@ impl NodeHandle {
         Arc::new(Self { commands, pending: PendingRequests::new(), state })
     }
 
-    /// Tells the machine something.
+    /// Sends a command to the machine.
     pub(super) async fn tell(&self, command: NodeCommand) {
-        // A machine that has stopped needs to be told nothing.
+        // A stopped machine takes no commands.
         let _ = self.commands.send(command).await;
     }
 
-    /// Asks the machine something and waits for the answer.
+    /// Sends a request to the machine and waits for the answer.
     pub(super) async fn ask(
         &self,
         question: impl FnOnce(u64) -> NodeCommand,
     ) -> Result<NodeEvent, Failure> {
-        let ended = || Failure::user("the node has ended");
+        let ended = || Failure::user("the node has stopped");
         let (ticket, answered) = self.pending.open().ok_or_else(ended)?;
         self.tell(question(ticket)).await;
         answered.await.map_err(|_| ended())
@@ -49,7 +49,7 @@ impl NodeHandle {
         *self.state.borrow()
     }
 
-    /// Resolves when all that was kept for others is handed over.
+    /// Resolves when everything that was stored for other nodes is handed over.
     pub(super) async fn left(&self) {
         let _ = self.state.subscribe().wait_for(|state| state.left).await;
     }
@@ -66,7 +66,7 @@ impl NodeHandle {
                     self.pending.resolve(*ticket, event);
                 }
                 NodeEvent::Joined => {
-                    tracing::info!("the network is found");
+                    tracing::info!("joined the network");
                     self.state.send_modify(|state| state.joined = true);
                 }
                 NodeEvent::Left => {
@@ -75,12 +75,12 @@ impl NodeHandle {
                 NodeEvent::Registered(account) => tracing::info!(?account, "registered"),
                 NodeEvent::Counters(counters) => tracing::info!(?counters, "counted"),
                 NodeEvent::Unreachable => {
-                    tracing::warn!("other nodes can't dial this one at the addresses it names");
+                    tracing::warn!("other nodes can't dial this node at its advertised addresses");
                 }
                 NodeEvent::Addresses(addresses) => {
-                    tracing::info!(?addresses, "others reach this node through another one");
+                    tracing::info!(?addresses, "this node is reachable through a relay");
                 }
-                NodeEvent::Dead(node) => tracing::debug!(?node, "is gone"),
+                NodeEvent::Dead(node) => tracing::debug!(?node, "unreachable"),
             }
         }
         self.pending.close();

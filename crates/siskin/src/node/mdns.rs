@@ -1,6 +1,6 @@
-//! Nodes on the same network find each other without being told: each says by multicast DNS where
-//! it is (RFC 6762 and 6763), and joins through those it hears. What is heard is hearsay; whoever
-//! is dialled must prove its key.
+//! Discovery of nodes on the same LAN by multicast DNS (RFC 6762 and 6763). Each node announces its
+//! addresses and joins through the nodes that it discovers. Announcements are not authenticated: a
+//! node that is dialled must prove its key.
 
 use std::{
     collections::BTreeSet,
@@ -14,12 +14,12 @@ use proto::{NodeAddress, NodeId};
 
 use super::handle::NodeHandle;
 
-/// A node that tells others nearby of itself, until this is dropped.
+/// Announces a node until dropped.
 pub(super) struct Discovery(ServiceDaemon);
 
 impl Discovery {
-    /// Begins to tell and to listen. Nothing, if nobody but this machine can reach the node, or the
-    /// network takes no multicast: a node can do without.
+    /// Starts to announce and to listen. Returns nothing if only this machine can reach the node,
+    /// or if multicast is not available: discovery is optional.
     pub(super) fn start(address: &NodeAddress, handle: &Arc<NodeHandle>) -> Option<Self> {
         let is_local = |address: &SocketAddr| address.ip().is_loopback();
         if address.addresses.iter().all(is_local) {
@@ -37,7 +37,7 @@ impl Discovery {
                         && let Some(found) = found(&service)
                         && is_new(&mut met, found.node)
                     {
-                        tracing::info!(node = ?found.node, "is nearby");
+                        tracing::info!(node = ?found.node, "discovered on the LAN");
                         handle.tell(NodeCommand::Join(found)).await;
                     }
                 }
@@ -45,20 +45,20 @@ impl Discovery {
             Ok(Self(daemon))
         };
         let begun = begin();
-        begun.inspect_err(|error| tracing::warn!(%error, "nodes nearby can't be looked for")).ok()
+        begun.inspect_err(|error| tracing::warn!(%error, "can't discover nodes on the LAN")).ok()
     }
 }
 
 impl Drop for Discovery {
     fn drop(&mut self) {
-        // It says goodbye on a thread of its own; nobody waits for that.
+        // Withdraws the announcement on its own thread, without waiting for that.
         let _ = self.0.shutdown();
     }
 }
 
 fn describe(address: &NodeAddress) -> Result<ServiceInfo, mdns_sd::Error> {
     let node = address.node.to_string();
-    // A name has at most 63 bytes; the whole one is among the properties.
+    // A name has at most 63 bytes; the whole id is among the properties.
     let name = node.get(..NAME_LEN).unwrap_or(&node);
     let ips: Vec<IpAddr> = address.addresses.iter().map(SocketAddr::ip).collect();
     let port = address.addresses.first().map_or(0, SocketAddr::port);
@@ -73,7 +73,7 @@ fn found(service: &ResolvedService) -> Option<NodeAddress> {
     format!("{node}@{at}").parse().ok()
 }
 
-/// Each is joined through once, and no more than a few: they know the others.
+/// Limits joining to once through each node and to a few nodes, which know the others.
 fn is_new(met: &mut BTreeSet<NodeId>, node: NodeId) -> bool {
     met.len() <= MET_MAX && met.insert(node)
 }
@@ -82,7 +82,7 @@ const SERVICE: &str = "_siskin._udp.local.";
 const NODE: &str = "node";
 const AT: &str = "at";
 const NAME_LEN: usize = 40;
-/// Nodes of one network that are joined through.
+/// Nodes of one LAN that are joined through.
 const MET_MAX: usize = 16;
 
 #[cfg(test)]
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_is_understood() {
+    fn an_announcement_is_understood() {
         let addresses = ["192.0.2.7:4440", "[2001:db8::1]:4440"].map(|text| text.parse().unwrap());
         let address = NodeAddress { node: NodeId([7; 32]), addresses: addresses.to_vec() };
         let service = describe(&address).unwrap().as_resolved_service();

@@ -1,4 +1,4 @@
-//! What a running node tells its operator. Specified in `spec/local-api.md`, section 5.
+//! Methods of a running node, for its operator. Specified in `spec/local-api.md`, section 5.
 
 use std::{
     path::PathBuf,
@@ -21,10 +21,10 @@ use crate::{
     failure::Failure,
 };
 
-/// A running node, as its socket shows it.
+/// A running node, as its methods see it.
 pub(super) struct NodeApi {
     pub(super) handle: Arc<NodeHandle>,
-    /// What others need to use it, if they can dial it.
+    /// Its own address, valid if other nodes can dial it.
     pub(super) address: String,
     pub(super) reader: Reader,
     pub(super) directory: PathBuf,
@@ -41,7 +41,7 @@ pub(super) struct StatusShow {}
 #[serde(deny_unknown_fields)]
 pub(super) struct PeerList {}
 
-/// Has other nodes take copies of everything, and tells how far that has come.
+/// Copies everything to other home nodes and reports the progress.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Drain {}
@@ -54,16 +54,16 @@ pub(super) struct Backup {
     pub(super) file: PathBuf,
 }
 
-/// How a node fares.
+/// The status of a node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NodeStatus {
     pub(crate) version: String,
     pub(crate) pid: u32,
     pub(crate) node: String,
-    /// What others need to use it.
+    /// The address that clients and other nodes use.
     pub(crate) address: String,
     pub(crate) joined: bool,
-    /// Null as long as nobody has tried.
+    /// Whether other nodes can dial it; `null` until one has tried.
     pub(crate) reachable: Option<bool>,
     pub(crate) up_s: u64,
     pub(crate) connections: u64,
@@ -73,11 +73,11 @@ pub(crate) struct NodeStatus {
     pub(crate) records: u64,
     pub(crate) accounts: u64,
     pub(crate) logs: u64,
-    /// Copies at other nodes that may lack something.
+    /// Copies at other nodes that may be incomplete.
     pub(crate) copies_behind: u64,
-    /// Logs of which a home that is to have a copy has none.
+    /// Logs of which a home node that should have a copy has none.
     pub(crate) copies_lacking: u64,
-    /// Nodes whose place others take.
+    /// Unreachable nodes that others replace.
     pub(crate) nodes_gone: u64,
     pub(crate) disk_used: u64,
     pub(crate) disk_cap: u64,
@@ -85,7 +85,7 @@ pub(crate) struct NodeStatus {
     pub(crate) nodes_served: NodesServed,
 }
 
-/// What was done for devices since the process started.
+/// Work for devices since the process started.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct DevicesServed {
     pub(crate) appended: u64,
@@ -98,7 +98,7 @@ pub(crate) struct DevicesServed {
     pub(crate) dropped: u64,
 }
 
-/// What was done for nodes since the process started.
+/// Work for nodes since the process started.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NodesServed {
     pub(crate) requests: u64,
@@ -107,27 +107,27 @@ pub(crate) struct NodesServed {
     pub(crate) dropped: u64,
 }
 
-/// A node that is connected.
+/// A connected node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Peer {
     pub(crate) node: String,
     pub(crate) addresses: Vec<String>,
     pub(crate) region: String,
     pub(crate) version: String,
-    /// Since when it has been running, as it says; seconds since the Unix epoch.
+    /// When it started, according to itself, in seconds since the Unix epoch.
     pub(crate) since_s: u64,
-    /// The two gossip with each other.
+    /// Whether the two gossip with each other.
     pub(crate) neighbour: bool,
 }
 
-/// How many of its logs others hold too.
+/// The progress of a drain, in logs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct DrainProgress {
-    /// Two other homes of the account have all of it, or the only other one.
+    /// Held in full by two other home nodes of their account, or by the only other one.
     pub(super) safe: u64,
-    /// They are getting it.
+    /// Being copied.
     pub(super) left: u64,
-    /// Their account has no other home that can be reached.
+    /// Without another reachable home node.
     pub(super) stuck: u64,
 }
 
@@ -253,7 +253,7 @@ impl Call for Backup {
     }
 }
 
-/// Where others find the node: by a port of another one, if it can't be dialled itself.
+/// Returns the address of the node: that of its relay, if it can't be dialled itself.
 fn reached_at(status: &Status, told: &str) -> String {
     let addresses = status.addresses.clone();
     let is_told = addresses.is_empty() || status.reachable.is_none();

@@ -1,5 +1,5 @@
-//! What a node tells a Prometheus server: counters and gauges in the OpenMetrics text format 1.0, over
-//! HTTP. Specified in `spec/local-api.md`, section 6.
+//! The metrics of a node for a Prometheus server, in the OpenMetrics text format 1.0. Specified in
+//! `spec/local-api.md`, section 6.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ async fn page(handle: &NodeHandle, meter: &Meter) -> Result<impl IntoResponse + 
     Ok(([(CONTENT_TYPE, TEXT)], text))
 }
 
-/// Asks the node and writes down what it says.
+/// Queries the node and formats its metrics.
 async fn text(handle: &NodeHandle, meter: &Meter) -> Option<String> {
     let NodeEvent::Status { status, .. } = handle.ask(NodeCommand::Status).await.ok()? else {
         return None;
@@ -48,7 +48,7 @@ async fn text(handle: &NodeHandle, meter: &Meter) -> Option<String> {
     Some(text)
 }
 
-/// What a node counted up to one moment.
+/// The state of a node at one moment.
 #[derive(Debug)]
 struct Figures {
     status: Box<Status>,
@@ -66,105 +66,115 @@ impl Collector for Figures {
 }
 
 impl Figures {
-    /// How it is now.
+    /// Writes gauges.
     fn state(&self, page: &mut Page<'_>) -> fmt::Result {
         let Status { counters, .. } = &*self.status;
         let status = &self.status;
         for (name, help, value) in [
-            ("start_time_seconds", "Since when it has been running, Unix time", status.since_s),
-            ("joined", "Whether it has found the network", self.joined.into()),
-            ("connections", "Devices and nodes that are connected", status.connections),
-            ("contacts", "Nodes in its table", status.contacts),
-            ("links", "Nodes that are connected", status.links),
-            ("neighbours", "Nodes with which it gossips", status.neighbours),
-            ("records", "Records that it keeps for others", status.records),
-            ("accounts", "Accounts that are at home here", status.accounts),
-            ("logs", "Logs that are here", status.logs),
-            ("copies_behind", "Copies elsewhere that may lack something", status.copies_behind),
-            ("copies_lacking", "Logs of which a home lacks a copy", status.copies_lacking),
-            ("nodes_gone", "Nodes whose place others take", status.nodes_gone),
-            ("disk_used_bytes", "What is on disk", status.disk_used_bytes),
-            ("disk_cap_bytes", "What may be", status.disk_cap_bytes),
-            ("charged_bytes", "What all accounts are charged for", counters.charged_bytes),
+            ("start_time_seconds", "Start time, Unix time", status.since_s),
+            ("joined", "Whether it has joined the network", self.joined.into()),
+            ("connections", "Connected devices and nodes", status.connections),
+            ("contacts", "Nodes in the routing table", status.contacts),
+            ("links", "Connected nodes", status.links),
+            ("neighbours", "Gossip neighbours", status.neighbours),
+            ("records", "Records stored for other nodes and accounts", status.records),
+            ("accounts", "Accounts whose home node this is", status.accounts),
+            ("logs", "Logs stored", status.logs),
+            ("copies_behind", "Copies at other nodes that may be incomplete", status.copies_behind),
+            ("copies_lacking", "Logs of which a home node lacks a copy", status.copies_lacking),
+            ("nodes_gone", "Unreachable nodes that others replace", status.nodes_gone),
+            ("disk_used_bytes", "Disk usage", status.disk_used_bytes),
+            ("disk_cap_bytes", "Limit of disk usage", status.disk_cap_bytes),
+            ("charged_bytes", "Bytes charged to all accounts", counters.charged_bytes),
         ] {
             page.single(Kind::Gauge, name, help, value)?;
         }
         if let Some(reachable) = status.reachable {
-            page.single(Kind::Gauge, "reachable", "Whether others can dial it", reachable.into())?;
+            page.single(
+                Kind::Gauge,
+                "reachable",
+                "Whether other nodes can dial it",
+                reachable.into(),
+            )?;
         }
         let gauges = || status.gauges.iter();
         let used = gauges().map(|gauge| (gauge.name.to_owned(), gauge.value));
+        page.family(Kind::Gauge, ("collection_size", "Size of a bounded collection"), "of", used)?;
+        let limits = gauges().map(|gauge| (gauge.name.to_owned(), gauge.limit));
         page.family(
             Kind::Gauge,
-            ("collection_size", "How much of what others can make grow"),
+            ("collection_limit", "Limit of a bounded collection"),
             "of",
-            used,
-        )?;
-        let limits = gauges().map(|gauge| (gauge.name.to_owned(), gauge.limit));
-        page.family(Kind::Gauge, ("collection_limit", "How much of it there may be"), "of", limits)
+            limits,
+        )
     }
 
-    /// What was done for others.
+    /// Writes counters of work for clients and other nodes.
     fn work(&self, page: &mut Page<'_>) -> fmt::Result {
         let Status { counters, routing, .. } = &*self.status;
         for (name, help, value) in [
-            ("envelopes_stored", "Envelopes taken from devices and nodes", counters.appended),
-            ("envelopes_again", "Envelopes that were here already", counters.duplicates),
-            ("envelopes_replicated", "Entries that other nodes have taken", counters.replicated),
-            (
-                "envelopes_unreplicated",
-                "Entries that another would not take",
-                counters.unreplicated,
-            ),
-            ("envelopes_repaired", "Entries pushed to nodes without them", counters.repaired),
-            ("envelopes_missed", "Entries found to be lacking here", counters.missed),
-            ("comparisons", "Comparisons with other nodes", counters.compared),
-            ("logs_differing", "Logs found to differ from another node's", counters.differing),
-            ("rows_mended", "Rows put right or taken away", counters.mended),
-            ("envelopes_delivered", "Entries handed to readers", counters.delivered),
-            ("envelopes_expired", "Envelopes whose time was over", counters.expired),
-            ("pages", "Pages of history handed out", counters.pages),
-            ("signals", "Signals passed on, for each reader", counters.signals),
-            ("routing_requests", "Questions to other nodes", routing.requests),
-            ("routing_answers", "Answers to other nodes", routing.answers),
-            ("routing_refused", "Questions of nodes that were refused", routing.refused),
-            ("routing_dropped", "What nodes said and nobody had asked", routing.dropped),
+            ("envelopes_stored", "Envelopes accepted from devices and nodes", counters.appended),
+            ("envelopes_again", "Envelopes that were stored already", counters.duplicates),
+            ("envelopes_replicated", "Entries accepted by other nodes", counters.replicated),
+            ("envelopes_unreplicated", "Entries refused by another node", counters.unreplicated),
+            ("envelopes_repaired", "Entries pushed to nodes that lacked them", counters.repaired),
+            ("envelopes_missed", "Entries found missing", counters.missed),
+            ("comparisons", "Log comparisons with other nodes", counters.compared),
+            ("logs_differing", "Logs that differed from those of another node", counters.differing),
+            ("rows_mended", "Rows repaired or removed", counters.mended),
+            ("envelopes_delivered", "Entries delivered to readers", counters.delivered),
+            ("envelopes_expired", "Envelopes that expired", counters.expired),
+            ("pages", "Pages of history served", counters.pages),
+            ("signals", "Signals forwarded, for each reader", counters.signals),
+            ("routing_requests", "Routing requests to other nodes", routing.requests),
+            ("routing_answers", "Routing answers to other nodes", routing.answers),
+            ("routing_refused", "Routing requests refused", routing.refused),
+            ("routing_dropped", "Unsolicited routing frames", routing.dropped),
         ] {
             page.single(Kind::Counter, name, help, value)?;
         }
         let refused = counters.refused.iter().map(|(code, count)| (words(code), *count));
         page.family(Kind::Counter, ("refused", "Requests refused"), "code", refused)?;
         let dropped = counters.dropped.iter().map(|(why, count)| (words(why), *count));
-        page.family(Kind::Counter, ("dropped", "What got no answer"), "reason", dropped)
+        page.family(
+            Kind::Counter,
+            ("dropped", "Inputs dropped without an answer"),
+            "reason",
+            dropped,
+        )
     }
 
-    /// What went over the network and to the disk.
+    /// Writes counters of network and disk.
     fn traffic(&self, page: &mut Page<'_>) -> fmt::Result {
         let traffic = &self.traffic;
         for (name, help, (received, sent)) in [
             ("frames", "Frames", (traffic.frames_in, traffic.frames_out)),
             ("frame_bytes", "Bytes of frames", (traffic.bytes_in, traffic.bytes_out)),
-            ("udp_bytes", "Bytes in datagrams", (traffic.udp_bytes_in, traffic.udp_bytes_out)),
-            ("udp_datagrams", "Datagrams", (traffic.udp_datagrams_in, traffic.udp_datagrams_out)),
+            ("udp_bytes", "Bytes of UDP payload", (traffic.udp_bytes_in, traffic.udp_bytes_out)),
+            (
+                "udp_datagrams",
+                "UDP datagrams",
+                (traffic.udp_datagrams_in, traffic.udp_datagrams_out),
+            ),
         ] {
             let ways = [("received".to_owned(), received), ("sent".to_owned(), sent)];
             page.family(Kind::Counter, (name, help), "direction", ways.into_iter())?;
         }
         for (name, help, value) in [
+            ("frames_malformed", "Malformed frames", traffic.malformed_frames),
             (
-                "frames_malformed",
-                "Frames that were not what they should be",
-                traffic.malformed_frames,
+                "frames_dropped",
+                "Frames dropped because the peer did not read",
+                traffic.dropped_frames,
             ),
-            ("frames_dropped", "Frames for peers that did not read", traffic.dropped_frames),
-            ("handshakes_refused", "Connections turned away", traffic.refused_handshakes),
-            ("relayed_datagrams", "Packets passed on for others", traffic.relayed_datagrams),
-            ("relayed_bytes", "Bytes of them", traffic.relayed_bytes),
-            ("relayed_datagrams_dropped", "Packets not passed on", traffic.dropped_datagrams),
-            ("inputs", "What the node was fed", traffic.inputs),
-            ("commits", "Changes of rows", traffic.commits),
+            ("handshakes_refused", "Connections refused", traffic.refused_handshakes),
+            ("relayed_datagrams", "Datagrams relayed for other nodes", traffic.relayed_datagrams),
+            ("relayed_bytes", "Bytes relayed for other nodes", traffic.relayed_bytes),
+            ("relayed_datagrams_dropped", "Datagrams not relayed", traffic.dropped_datagrams),
+            ("inputs", "Inputs of the node machine", traffic.inputs),
+            ("commits", "Commits of rows", traffic.commits),
             ("syncs", "Disk syncs", traffic.syncs),
-            ("inputs_synced", "Inputs handled before those syncs", traffic.inputs_synced),
+            ("inputs_synced", "Inputs covered by disk syncs", traffic.inputs_synced),
         ] {
             page.single(Kind::Counter, name, help, value)?;
         }
@@ -172,7 +182,7 @@ impl Figures {
     }
 }
 
-/// A page of figures being written.
+/// A page of metrics that is being written.
 struct Page<'a>(DescriptorEncoder<'a>);
 
 #[derive(Clone, Copy)]
@@ -219,7 +229,7 @@ impl Kind {
     }
 }
 
-/// The name of a variant such as `NotFound`, in the words of the specification: `not found`.
+/// Formats a variant such as `NotFound` as in the specification: `not found`.
 fn words(variant: impl fmt::Debug) -> String {
     let mut words = String::new();
     for letter in format!("{variant:?}").chars() {

@@ -1,10 +1,10 @@
-//! Under which addresses others find this machine.
+//! The addresses of this machine that other machines can dial.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proto::limits;
 
-/// Under which addresses others on this machine's networks find it.
+/// Returns the addresses at which machines on the same networks reach this one.
 pub(super) async fn reachable(listening: &[SocketAddr]) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     for address in listening {
@@ -19,7 +19,7 @@ pub(super) async fn reachable(listening: &[SocketAddr]) -> Vec<SocketAddr> {
     addresses
 }
 
-/// This machine's own addresses on the way to these; nothing is sent there.
+/// Returns the source addresses that packets to these targets would have; sends nothing.
 async fn outward(towards: &[SocketAddr]) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for address in towards {
@@ -35,7 +35,7 @@ async fn outward(towards: &[SocketAddr]) -> Vec<IpAddr> {
     if found.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { found }
 }
 
-/// Of the ranges for documentation: never somebody's.
+/// From the ranges for documentation, which belong to no host.
 const TOWARDS_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
 const TOWARDS_V6: SocketAddr =
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9);

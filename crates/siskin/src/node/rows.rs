@@ -1,4 +1,4 @@
-//! Where the rows of a node are.
+//! The store of a node.
 
 use std::path::Path;
 
@@ -15,5 +15,5 @@ pub(super) fn open(directory: &Path) -> Result<Fjall, Failure> {
 
 pub(super) const LAYOUT: Layout =
     Layout { name: LAYOUT_NAME, version: LAYOUT_VERSION, migrations: &[TO_3] };
-/// Version 3 has further tables: what older logs lack there is counted later, or left out.
+/// Version 3 has more tables; what older logs lack there is counted later, or omitted.
 const TO_3: Migration = Migration { from: 2, run: |_| WriteBatch::default() };

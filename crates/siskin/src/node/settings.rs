@@ -1,4 +1,4 @@
-//! A node's settings: a TOML file, and the command line above it.
+//! The settings of a node: a TOML file, overridden by the command line.
 
 use std::{
     fs,
@@ -19,11 +19,11 @@ use crate::{
     paths::DataDir,
 };
 
-/// What the person who runs the node chose.
+/// The settings of a node.
 #[derive(Debug)]
 pub(super) struct NodeSettings {
     pub(super) data_dir: PathBuf,
-    /// Empty: wherever the machine lets it.
+    /// Empty: on all addresses.
     pub(super) listen: Vec<SocketAddr>,
     pub(super) advertise: Vec<SocketAddr>,
     pub(super) disk_cap_bytes: u64,
@@ -32,22 +32,22 @@ pub(super) struct NodeSettings {
     pub(super) standby_kept: Duration,
     pub(super) registration: Registration,
     pub(super) join: Vec<NodeAddress>,
-    /// Look for nodes on the same network.
+    /// Discover nodes on the same LAN.
     pub(super) mdns: bool,
     pub(super) region: String,
     pub(super) operator: Option<PublicKey>,
-    /// Where a Prometheus server asks.
+    /// Where metrics are served.
     pub(super) metrics: Option<SocketAddr>,
 }
 
-/// Reads the file, if one is named, and puts the command line above it.
+/// Reads the file, if one is given, and applies the command line.
 pub(super) fn read(args: RunArgs, dir: &DataDir) -> Result<NodeSettings, Failure> {
     let file = match &args.config {
         Some(path) => {
             let text =
                 fs::read_to_string(path).map_err(|error| Failure::io(path.display(), &error))?;
             toml::from_str(&text).map_err(|error: toml::de::Error| {
-                // The first line of the rest shows the place, the last one says what is wrong.
+                // The rest of the error repeats the line of the file.
                 Failure::usage(format!("{}: {}", path.display(), error.message()))
                     .hint(format!("the settings are {}", KEYS.join(", ")))
             })?
@@ -75,7 +75,7 @@ pub(super) fn read(args: RunArgs, dir: &DataDir) -> Result<NodeSettings, Failure
             Some("closed") => Registration::Closed,
             Some(other) => {
                 return Err(Failure::usage(format!(
-                    "registration is open or closed, not `{other}`"
+                    "registration must be open or closed, not `{other}`"
                 )));
             }
         },
@@ -90,7 +90,8 @@ pub(super) fn read(args: RunArgs, dir: &DataDir) -> Result<NodeSettings, Failure
 fn addresses(texts: &[String]) -> Result<Vec<NodeAddress>, Failure> {
     let parse = |text: &String| {
         text.parse().map_err(|error| {
-            Failure::usage(format!("`{text}`: {error}")).hint("a node prints its address")
+            Failure::usage(format!("`{text}`: {error}"))
+                .hint("a node prints its address when it starts")
         })
     };
     texts.iter().map(parse).collect()
@@ -98,13 +99,14 @@ fn addresses(texts: &[String]) -> Result<Vec<NodeAddress>, Failure> {
 
 fn region(text: String) -> Result<String, Failure> {
     if text.len() > limits::REGION_MAX || text.chars().any(char::is_control) {
-        let hint = format!("up to {} bytes, such as DE or eu-west", limits::REGION_MAX);
-        return Err(Failure::usage("the region's name is no good").hint(hint));
+        let hint = format!("use up to {} bytes, such as DE or eu-west", limits::REGION_MAX);
+        return Err(Failure::usage("the name of the region is too long or has control characters")
+            .hint(hint));
     }
     Ok(text)
 }
 
-/// Reads a public key, or takes that of a key file.
+/// Parses a public key, or reads it from a key file.
 fn public_key(text: &str) -> Result<PublicKey, Failure> {
     let digits = text.as_bytes().as_chunks::<2>();
     if let (pairs, []) = digits
@@ -117,7 +119,7 @@ fn public_key(text: &str) -> Result<PublicKey, Failure> {
         }
     }
     if !Path::new(text).exists() {
-        return Err(Failure::usage(format!("`{text}` is no key and no key file"))
+        return Err(Failure::usage(format!("`{text}` is neither a key nor a key file"))
             .hint("a key has 64 hexadecimal digits"));
     }
     Ok(SigningKey::from_seed(*keys::load_or_make(Path::new(text))?).public())
@@ -141,10 +143,11 @@ struct File {
     metrics: Option<SocketAddr>,
 }
 
-/// Reads a size such as `500MB` or `8GiB`.
+/// Parses a size such as `500MB` or `8GiB`.
 fn size(text: &str) -> Result<u64, Failure> {
     let wrong = || {
-        Failure::usage(format!("`{text}` is no size")).hint("one looks like 500MB, 8GiB or 1000000")
+        Failure::usage(format!("`{text}` is not a size"))
+            .hint("use a size such as 500MB, 8GiB or 1000000")
     };
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;

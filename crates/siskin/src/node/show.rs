@@ -1,4 +1,4 @@
-//! `siskin node status`, `peers` and `drain`: what a running node is asked, and how that looks.
+//! `siskin node status`, `peers` and `drain`: queries a running node and shows the answers.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::{
     paths,
 };
 
-/// Asks the node that runs in a directory how it fares.
+/// Returns the status of the node that runs in a directory.
 pub(crate) async fn ask_status(directory: &Path) -> Result<NodeStatus, Failure> {
     connect(directory).await?.call(StatusShow {}).await
 }
@@ -31,40 +31,42 @@ pub(super) async fn peers(directory: &Path, out: Output) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Waits until other nodes hold all that the node has which runs in a directory.
+/// Waits until other nodes hold everything that the local node holds.
 pub(super) async fn drain(directory: &Path, out: Output) -> Result<(), Failure> {
     let mut node = connect(directory).await?;
     loop {
         let DrainProgress { safe, left, stuck } = node.call(Drain {}).await?;
         if left > 0 {
-            out.say(&format!("{safe} logs are elsewhere too, {left} are on the way, {stuck} stay"));
+            out.say(&format!(
+                "{safe} logs are copied, {left} are being copied, {stuck} can't be copied"
+            ));
             continue;
         }
         out.result(&DrainProgress { safe, left, stuck }, |_| {
-            format!("{safe} logs are elsewhere too")
+            format!("{safe} logs are copied to other home nodes")
         });
         if stuck == 0 {
             return Ok(());
         }
-        return Err(Failure::network(format!("{stuck} logs are nowhere else"))
-            .hint("their accounts name no other home that can be reached; they have to move"));
+        return Err(Failure::network(format!("{stuck} logs have no other copy"))
+            .hint("their accounts have no other reachable home node; they have to migrate"));
     }
 }
 
 pub(super) async fn connect(directory: &Path) -> Result<Remote, Failure> {
     Remote::connect(&paths::node_socket(directory)).await.map_err(|_| {
         Failure::user(format!("no node runs in {}", directory.display()))
-            .hint("start one with `siskin node`, or say where it is with --data-dir DIR")
+            .hint("start one with `siskin node`, or name its directory with --data-dir DIR")
     })
 }
 
 fn describe(status: &NodeStatus, out: Output) -> String {
     let reachable = match status.reachable {
-        Some(true) => "others can dial it",
-        Some(false) => "others can't dial it",
-        None => "nobody has tried to dial it yet",
+        Some(true) => "other nodes can dial it",
+        Some(false) => "other nodes can't dial it",
+        None => "no node has tried to dial it yet",
     };
-    let joined = if status.joined { "has found the network" } else { "has found no other node" };
+    let joined = if status.joined { "joined the network" } else { "not joined yet" };
     let served = &status.devices_served;
     let routed = &status.nodes_served;
     let lines = [
@@ -77,11 +79,11 @@ fn describe(status: &NodeStatus, out: Output) -> String {
                 status.contacts, status.links, status.neighbours, status.records
             ),
         ),
-        ("at home", format!("{} accounts, {} logs", status.accounts, status.logs)),
+        ("hosts", format!("{} accounts, {} logs", status.accounts, status.logs)),
         (
-            "elsewhere",
+            "replicas",
             format!(
-                "{} copies of logs lack something, {} logs lack a copy, {} nodes are gone",
+                "{} incomplete, {} missing; {} nodes unreachable",
                 status.copies_behind, status.copies_lacking, status.nodes_gone
             ),
         ),
@@ -126,7 +128,7 @@ fn table(peers: &[Peer], out: Output) -> String {
     lines.join("\n")
 }
 
-/// A span of time, roughly.
+/// Formats a duration, roughly.
 fn duration(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -136,7 +138,7 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-/// Bytes, roughly.
+/// Formats a number of bytes, roughly.
 fn size(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let unit = units.into_iter().find(|(_, bits)| bytes >> bits > 0);

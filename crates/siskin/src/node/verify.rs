@@ -1,4 +1,4 @@
-//! `siskin node verify`: whether what is stored is what was taken.
+//! `siskin node verify`: checks everything that a node has stored.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use store::Store;
 use super::rows;
 use crate::{failure::Failure, keys, output::Output};
 
-/// What was found.
+/// The result of a check.
 #[derive(Serialize)]
 struct Report {
     logs: u64,
@@ -18,14 +18,14 @@ struct Report {
     bytes: u64,
     bundles: u64,
     faults: u64,
-    /// The first hundred of them.
+    /// The first hundred faults.
     shown: Vec<String>,
 }
 
 pub(super) fn run(directory: &Path, out: Output) -> Result<(), Failure> {
     if !directory.join("rows").is_dir() {
         return Err(Failure::user(format!("no node has run in {}", directory.display()))
-            .hint("say where it is with --data-dir DIR"));
+            .hint("name its directory with --data-dir DIR"));
     }
     let store = rows::open(directory)?;
     let seen = verify(store.as_rows(), Seed(*keys::random()?));
@@ -40,7 +40,7 @@ pub(super) fn run(directory: &Path, out: Output) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::user(format!("{faults} faults")).hint(
-        "keep a copy of the directory; other home nodes of a conversation have its entries too",
+        "keep a copy of the directory; other home nodes of a conversation also hold its entries",
     ))
 }
 

@@ -1,4 +1,4 @@
-//! Methods of the own account, and the state of the daemon.
+//! Methods of the own account, and the status of the daemon.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::{homes, resolve, types::Account};
 use crate::{api::Call, engine::Engine, failure::Failure, keys};
 
-/// A text that `Debug` does not show and that is wiped when dropped.
+/// A text that `Debug` doesn't show and that is wiped when dropped.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Secret(Zeroizing<String>);
@@ -51,15 +51,15 @@ pub(crate) struct AccountCreate {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Created {
     pub(crate) account: String,
-    /// Shown this once and kept nowhere; nothing after `account.recover`.
+    /// The recovery phrase, which is stored nowhere; absent after `account.recover`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) phrase: Option<Secret>,
-    /// Its home node has the record and what contacts need to reach it.
+    /// Whether the home node has all that contacts need to reach the account.
     pub(crate) published: bool,
-    /// Why no home node serves the account, if all said so.
+    /// Why no home node accepts the account, if all have refused it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) trouble: Option<String>,
-    /// The homes that said so.
+    /// The home nodes that have refused it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(crate) refusing: Vec<String>,
 }
@@ -99,7 +99,7 @@ impl Call for AccountRecover {
         let homes = resolve::nodes(&self.nodes)?;
         let phrase = Phrase::parse(self.phrase.expose()).map_err(|error| {
             Failure::user(format!("not a recovery phrase: {error}"))
-                .hint("type the 24 words as they were shown, in their order")
+                .hint("enter the 24 words as they were shown, in the same order")
         })?;
         let action = Action::RecoverAccount { phrase, name: self.name, homes };
         let limit = Duration::from_secs(self.wait_s.max(1).into());
@@ -131,13 +131,13 @@ impl Call for AccountShow {
 #[serde(deny_unknown_fields)]
 pub(crate) struct StatusShow {}
 
-/// The state of the process that keeps an account online.
+/// The status of the process that keeps an account online.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) version: String,
     pub(crate) pid: u32,
     pub(crate) account: Option<String>,
-    /// Nodes that were met, and whether they are connected now.
+    /// Nodes that were connected, and whether they still are.
     pub(crate) links: Vec<Link>,
     pub(crate) traffic: Traffic,
 }
@@ -148,7 +148,7 @@ pub(crate) struct Link {
     pub(crate) up: bool,
 }
 
-/// Counted since the process started. UDP payload: all of QUIC, without IP and UDP headers.
+/// Traffic since the process started. UDP bytes are without IP and UDP headers.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Traffic {
     pub(crate) udp_bytes_in: u64,
@@ -191,12 +191,12 @@ fn account_of(reply: Reply) -> Result<String, Failure> {
     match reply {
         Reply::Account(account) => Ok(account.to_string()),
         Reply::Nothing | Reply::Envelope(_) | Reply::Waiting | Reply::Link(_) => {
-            Err(Failure::user("the account was not made"))
+            Err(Failure::user("the account was not created"))
         }
     }
 }
 
-/// Waits until the home nodes have everything, or say why they will not.
+/// Waits until the home nodes have everything, or have refused it.
 async fn created(
     engine: &Engine,
     account: String,

@@ -24,7 +24,7 @@ pub(crate) struct ContactInvite {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Invited {
     pub(crate) link: String,
-    /// The home node knows of it: it can be used.
+    /// Whether the home node knows it, so that it can be used.
     pub(crate) published: bool,
 }
 
@@ -36,7 +36,7 @@ impl Call for ContactInvite {
     async fn run(self, engine: &Engine) -> Result<Invited, Failure> {
         let action = Action::Invite { uses: self.uses, valid_s: self.valid_s };
         let Reply::Link(link) = engine.ask(action).await? else {
-            return Err(Failure::user("no invite was made"));
+            return Err(Failure::user("no invite was created"));
         };
         let look = |rows: &dyn Rows| view::account(rows).filter(|view| view.published);
         let published = engine.until(self.wait_s, look).await?.is_some();
@@ -61,7 +61,7 @@ impl Call for ContactAdd {
 
     async fn run(self, engine: &Engine) -> Result<Contact, Failure> {
         let link: InviteLink = self.link.parse().map_err(|error: client::LinkError| {
-            Failure::user(error.to_string()).hint("quote the whole link: it has a # in it")
+            Failure::user(error.to_string()).hint("quote the whole link, which contains a #")
         })?;
         let account = link.account;
         engine.ask(Action::AddContact { link, name: self.name }).await?;
@@ -72,7 +72,7 @@ impl Call for ContactAdd {
         };
         match engine.until(self.wait_s, settled).await? {
             Some(contact) if contact.state == ContactState::Adding => {
-                Err(Failure::user(format!("can't ask them: {}", contact.trouble))
+                Err(Failure::user(format!("can't ask the contact: {}", contact.trouble))
                     .hint("ask for a new link"))
             }
             Some(contact) => Ok(contact.into()),
@@ -122,7 +122,7 @@ impl Call for ContactList {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ContactVerify {
     pub(crate) contact: String,
-    /// What to remember; `null` to remember nothing.
+    /// The new state; `null` leaves it as it is.
     #[serde(default)]
     pub(crate) verified: Option<bool>,
 }

@@ -1,4 +1,4 @@
-//! Methods of the account's homes.
+//! Methods of the account's home nodes.
 
 use client::{
     Action,
@@ -14,66 +14,66 @@ use crate::{api::Call, engine::Engine, failure::Failure};
 #[serde(deny_unknown_fields)]
 pub(crate) struct HomeList {}
 
-/// Makes these the homes, the first two of which serve the account.
+/// Makes these the home nodes, the first two of which are active.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HomeSet {
     pub(crate) nodes: Vec<String>,
-    /// Nodes (`sisknode1…`) that are kept when homes are chosen another time.
+    /// Nodes (`sisknode1…`) that are kept when home nodes are chosen again.
     #[serde(default)]
     pub(crate) pinned: Vec<String>,
     #[serde(default)]
     pub(crate) wait_s: u32,
 }
 
-/// Has so many of the homes hold all that the account has.
+/// Sets how many home nodes hold the account's data.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HomeCopies {
     pub(crate) copies: u32,
-    /// How many nodes have to sign for a message before it is called stored.
+    /// How many nodes have to sign for a message until its status is stored.
     pub(crate) receipts: u32,
     #[serde(default)]
     pub(crate) wait_s: u32,
 }
 
-/// Which nodes are proved to have lost what they signed for.
+/// Lists proofs that nodes have lost entries for which they had signed.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HomeProofs {}
 
-/// A node has lost what it signed for.
+/// A proof that a node has lost an entry for which it had signed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Proof {
     pub(crate) node: String,
     /// The id of the entry, and its log.
     pub(crate) entry: String,
     pub(crate) log: String,
-    /// When it was proved, in seconds since the Unix epoch.
+    /// When it was found, in seconds since the Unix epoch.
     pub(crate) at: u64,
     /// A `LossProof` of `spec/proto/records.proto`, in hexadecimal.
     pub(crate) proof: String,
 }
 
-/// Where an account is at home, and what that costs.
+/// The home nodes of an account, and their cost.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Homes {
     pub(crate) homes: Vec<Home>,
-    /// How many of them are to hold all that the account has.
+    /// How many of them are to hold the account's data.
     pub(crate) copies: u32,
-    /// How many nodes have to sign for a message before it is called stored.
+    /// How many nodes have to sign for a message until its status is stored.
     pub(crate) receipts: u32,
-    /// While the account moves: its homes after that.
+    /// The next home nodes, during a migration.
     pub(crate) next: Vec<String>,
-    /// Homes that were left and have something to be told or to hand over.
+    /// Previous home nodes that have yet to be notified or to hand over their inbox.
     pub(crate) former: Vec<String>,
-    /// Nodes that have yet to hear who holds a conversation.
+    /// Nodes that have yet to learn which nodes hold a conversation.
     pub(crate) untold: Vec<String>,
-    /// Nodes that are homes no more and are proved to have lost what they signed for.
+    /// Previous home nodes that are proven faulty.
     pub(crate) convicted: Vec<String>,
-    /// The home holds all that others need to reach the account.
+    /// Whether the home node has all that contacts need to reach the account.
     pub(crate) published: bool,
-    /// Why the next home does not take the account.
+    /// Why the next home node refuses the account.
     pub(crate) trouble: Option<String>,
     pub(crate) cost: Cost,
 }
@@ -81,20 +81,20 @@ pub(crate) struct Homes {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Home {
     pub(crate) address: String,
-    /// Its /24 or /48, if it has a public address.
+    /// The /24 or /48 of its public address, if it has one.
     pub(crate) network: Option<String>,
     pub(crate) pinned: bool,
-    /// The account talks with it.
+    /// Whether it is active: primary or secondary.
     pub(crate) serves: bool,
-    /// It is to hold inbox and conversations; the others are in reserve.
+    /// Whether it is to hold inbox and conversations; the others are in reserve.
     pub(crate) has_copies: bool,
-    /// Why it does not, although it is to.
+    /// Why it refuses to.
     pub(crate) trouble: Option<String>,
-    /// It is proved to have lost what it signed for.
+    /// Whether it is proven to have lost an entry for which it had signed.
     pub(crate) convicted: bool,
-    /// The account is connected to it.
+    /// Whether the account is connected to it.
     pub(crate) up: bool,
-    /// Milliseconds to it and back, as the next three if it was asked and answers.
+    /// Round-trip time; this and the next three are only known if the node was asked and answered.
     pub(crate) round_trip_ms: Option<f64>,
     pub(crate) operator: Option<String>,
     pub(crate) capacity_bytes: Option<u64>,
@@ -105,14 +105,14 @@ pub(crate) struct Home {
 pub(crate) struct Cost {
     pub(crate) conversations: u64,
     pub(crate) entries: u64,
-    /// Of all entries, once.
+    /// Bytes of all entries, counted once.
     pub(crate) bytes: u64,
-    /// As often as nodes hold them.
+    /// Bytes of all copies.
     pub(crate) bytes_stored: u64,
-    /// Nodes that hold a conversation, at least and at most.
+    /// The least and the greatest number of nodes that hold a conversation.
     pub(crate) copies_min: u64,
     pub(crate) copies_max: u64,
-    /// Entries that another home is sent once more.
+    /// Entries that are sent again to another home node.
     pub(crate) unacknowledged: u64,
 }
 
@@ -181,7 +181,7 @@ impl From<ConvictionView> for Proof {
     }
 }
 
-/// Whether nothing of a move is left to be done, or it can't be done.
+/// Returns something if a migration is complete or has failed.
 fn settled(rows: &dyn Rows) -> Option<()> {
     let homes = view::homes(rows)?;
     let published = view::account(rows)?.published;
@@ -189,8 +189,8 @@ fn settled(rows: &dyn Rows) -> Option<()> {
     (told && published || !homes.trouble.is_empty()).then_some(())
 }
 
-/// The homes that will not serve the account. Once one home has what others need to reach it, the rest
-/// have a moment to say so: whoever can't be reached is not waited for.
+/// Returns the home nodes that refuse the account. Waits at most [`OTHERS_WAIT_S`] for all of them
+/// to answer: an unreachable one must not delay the rest.
 pub(super) async fn refusing(engine: &Engine, wait_s: u32) -> Result<Vec<String>, Failure> {
     let all_have_answered = |rows: &dyn Rows| {
         let homes = view::homes(rows)?.homes;
@@ -251,5 +251,5 @@ fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> H
     }
 }
 
-/// How long the other homes have once one serves the account.
+/// Seconds for the other home nodes to answer after the first has accepted.
 const OTHERS_WAIT_S: u32 = 3;

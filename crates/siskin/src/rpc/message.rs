@@ -24,12 +24,12 @@ pub(crate) struct MessageSend {
     /// Send even if the contact's identity is in doubt.
     #[serde(default)]
     pub(crate) force: bool,
-    /// Seconds to wait until the node has it.
+    /// Seconds to wait until the message is stored.
     #[serde(default)]
     pub(crate) wait_s: u32,
 }
 
-/// What was said and how far it has come.
+/// A message that was sent, and its status.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SentMessage {
     /// `null` while it waits for the contact to accept.
@@ -110,7 +110,7 @@ impl Call for MessageDelete {
 pub(crate) struct MessageReact {
     pub(crate) contact: String,
     pub(crate) id: String,
-    /// Empty to take it back.
+    /// Empty to remove the reaction.
     pub(crate) emoji: String,
     #[serde(default)]
     pub(crate) wait_s: u32,
@@ -156,7 +156,7 @@ pub(crate) struct MessageList {
     pub(crate) contact: String,
     #[serde(default = "limit_default")]
     pub(crate) limit: u32,
-    /// Id of a message: only what stands before it.
+    /// Return only messages before the one with this id.
     #[serde(default)]
     pub(crate) before: Option<String>,
 }
@@ -218,7 +218,7 @@ impl Call for ConversationTyping {
     }
 }
 
-/// Says something and waits until its node has it, or will never have it.
+/// Sends something and waits until it is stored or refused.
 async fn say(
     engine: &Engine,
     contact: &ContactView,
@@ -229,15 +229,15 @@ async fn say(
         Reply::Envelope(id) => id,
         Reply::Waiting => return Ok(SentMessage { id: None, mark: DeliveryStatus::Waiting }),
         Reply::Nothing | Reply::Link(_) | Reply::Account(_) => {
-            return Err(Failure::user("nothing was said"));
+            return Err(Failure::user("nothing was sent"));
         }
     };
     let log = resolve::conversation(contact)?;
     let stored = move |rows: &dyn Rows| mark(rows, &log, &id).filter(|mark| *mark > Mark::Sent);
     let mark = engine.until(wait_s, stored).await?.unwrap_or(Mark::Sent);
     if mark == Mark::Refused {
-        return Err(Failure::user("the node will not take it")
-            .hint("`siskin read WHO` shows it with its mark"));
+        return Err(Failure::user("the node refuses the message")
+            .hint("`siskin read WHO` shows it with its status"));
     }
     Ok(SentMessage { id: Some(id.to_string()), mark: mark.into() })
 }
@@ -261,7 +261,7 @@ fn nothing_to_send(rows: &dyn Rows, account: proto::AccountId) -> Option<()> {
     (contact.outgoing == 0).then_some(())
 }
 
-/// The end of a page, as far as it fits a response.
+/// Keeps the last items of a page that fit into a response.
 fn bounded(items: Vec<Item>) -> Vec<Item> {
     let mut room = PAGE_BYTES_MAX;
     let mut kept: Vec<Item> = Vec::new();
@@ -278,7 +278,7 @@ fn bounded(items: Vec<Item>) -> Vec<Item> {
     kept
 }
 
-/// The wall clock, to tell how long entries have waited.
+/// Returns the time of the wall clock, to compute how long entries have waited.
 fn now() -> Instant {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Instant::from_secs(since.map_or(0, |since| since.as_secs()))
@@ -289,7 +289,7 @@ fn limit_default() -> u32 {
 }
 
 const LIMIT_MAX: u32 = 1000;
-/// Texts in one page; escaped they are six times as long at most.
+/// Bytes of text in one page; escaping makes them at most six times as long.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// About what a message takes beside its text.
+/// About the size of a message without its text.
 const ITEM_BYTES: usize = 512;

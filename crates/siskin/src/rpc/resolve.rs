@@ -1,5 +1,4 @@
-//! Finding what a person names: contacts by name, account or link, messages by the beginning of
-//! their id.
+//! Resolves what users name: contacts by name, account or link, messages by a prefix of their id.
 
 use client::{
     InviteLink,
@@ -12,25 +11,25 @@ use crate::{
     failure::{Failure, Kind},
 };
 
-/// Reads the addresses of nodes.
+/// Parses the addresses of nodes.
 pub(super) fn nodes(texts: &[String]) -> Result<Vec<NodeAddress>, Failure> {
     let parse =
         |text: &String| text.parse().map_err(|error| Failure::usage(format!("`{text}`: {error}")));
     texts.iter().map(parse).collect()
 }
 
-/// Finds a contact by name, account id, the beginning of one, or an invite link.
+/// Finds a contact by name, account id, a prefix of it, or an invite link.
 pub(super) async fn contact(engine: &Engine, who: &str) -> Result<ContactView, Failure> {
     let contacts = engine.read(view::contacts).await?;
     pick(contacts, who)
 }
 
-/// Finds a message of a conversation by its id or the beginning of it.
+/// Finds a message of a conversation by its id or a prefix of it.
 pub(super) async fn message(engine: &Engine, log: LogId, id: &str) -> Result<MessageView, Failure> {
     let id = id.to_ascii_lowercase();
     if id.len() < PREFIX_MIN || id.bytes().any(|digit| !digit.is_ascii_hexdigit()) {
         return Err(Failure::usage(format!("`{id}` is not the id of a message"))
-            .hint("`siskin read WHO` shows them; four digits or more"));
+            .hint("`siskin read WHO` shows ids; give at least four digits"));
     }
     let found = engine.read(move |rows| find_message(rows, &log, &id)).await?;
     let mut found = found.into_iter();
@@ -38,25 +37,25 @@ pub(super) async fn message(engine: &Engine, log: LogId, id: &str) -> Result<Mes
         (Some(message), None) => Ok(message),
         (None, _) => Err(client::CommandError::NoMessage.into()),
         (Some(_), Some(_)) => {
-            Err(Failure::user("several messages begin like that")
+            Err(Failure::user("several messages have an id that begins like that")
                 .hint("give more digits of the id"))
         }
     }
 }
 
-/// The log of a contact's conversation.
+/// Returns the log of a contact's conversation.
 pub(super) fn conversation(contact: &ContactView) -> Result<LogId, Failure> {
     contact.conversation.ok_or_else(|| client::CommandError::NotAccepted.into())
 }
 
-/// Refuses to go on if somebody else may hold the contact's keys.
+/// Fails if another person may hold the contact's keys.
 pub(super) fn check_trust(contact: &ContactView) -> Result<(), Failure> {
     if !contact.forked {
         return Ok(());
     }
     let message = format!("two different records of {}'s account were seen", contact.name);
     Err(Failure::new(Kind::Untrusted, message)
-        .hint("somebody else may hold their keys: ask them on another way, then use --force"))
+        .hint("another person may hold the keys; ask the contact by other means, then use --force"))
 }
 
 fn pick(contacts: Vec<ContactView>, who: &str) -> Result<ContactView, Failure> {
@@ -77,11 +76,11 @@ fn pick(contacts: Vec<ContactView>, who: &str) -> Result<ContactView, Failure> {
     match found.as_slice() {
         [contact] => Ok((*contact).clone()),
         [] => Err(Failure::user(format!("no contact is called `{who}`"))
-            .hint("`siskin contact list` shows who there is")),
+            .hint("list contacts with `siskin contact list`")),
         several => {
             let accounts: Vec<_> = several.iter().map(|c| c.account.to_string()).collect();
             Err(Failure::user(format!("{} contacts are called `{who}`", several.len()))
-                .hint(format!("use an account instead: {}", accounts.join(", "))))
+                .hint(format!("name one by its account: {}", accounts.join(", "))))
         }
     }
 }
@@ -98,7 +97,7 @@ fn find_message(rows: &dyn Rows, log: &LogId, id: &str) -> Vec<MessageView> {
     messages.filter(|message| message.place.id.to_string().starts_with(id)).collect()
 }
 
-/// Half of an id is enough to name a message whatever its age.
+/// Parses half of an id or more, which finds a message of any age.
 fn reference(id: &str) -> Option<Reference> {
     let whole = format!("{id:0<64}").parse::<EnvelopeId>().ok()?;
     (id.len() >= 32).then(|| whole.reference())
@@ -106,7 +105,7 @@ fn reference(id: &str) -> Option<Reference> {
 
 const ACCOUNT_PREFIX: &str = "siskin1";
 const PREFIX_MIN: usize = 4;
-/// How far back a message is looked for by the beginning of its id.
+/// How many of the last messages are searched for a prefix.
 const SEARCHED_MAX: usize = 1000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Calling methods: in the daemon if one runs, else in this process.
+//! Calls methods in the daemon if one runs, else in this process.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     paths::DataDir,
 };
 
-/// Calls one method, in the daemon if there is one.
+/// Calls one method, in the daemon if one runs.
 pub(crate) async fn call<C: Call<Target = Engine>>(
     dir: &DataDir,
     call: C,
@@ -27,7 +27,7 @@ pub(crate) async fn call<C: Call<Target = Engine>>(
     result
 }
 
-/// As [`call`], with what others have sent meanwhile.
+/// Like [`call`], after fetching what has arrived in the meantime.
 pub(crate) async fn call_caught_up<C: Call<Target = Engine>>(
     dir: &DataDir,
     call: C,
@@ -43,20 +43,20 @@ pub(crate) async fn call_caught_up<C: Call<Target = Engine>>(
 
 /// Where methods are called.
 pub(crate) enum Session {
-    /// In the daemon.
+    /// In a daemon.
     Daemon(Remote),
-    /// Here, for as long as this lasts.
+    /// In this process, which is online as long as this lives.
     Here(Arc<Engine>),
 }
 
-/// Events as they happen.
+/// Events of an account.
 pub(crate) enum Stream {
     Daemon(EventStream<Event>),
     Here(Box<Subscription>),
 }
 
 impl Session {
-    /// Finds the daemon of a home, or opens its account in this process.
+    /// Connects to the daemon of a data directory, or opens its account in this process.
     pub(crate) async fn open(dir: &DataDir) -> Result<Self, Failure> {
         let mut tries = 0_u32;
         loop {
@@ -65,8 +65,8 @@ impl Session {
             }
             match Engine::open(dir).await {
                 Ok(engine) => return Ok(Self::Here(engine)),
-                // A daemon that starts holds the store before it listens; a command that ends
-                // holds it a little longer.
+                // A starting daemon locks the store before it listens; an ending command unlocks it
+                // last.
                 Err(failure) if failure.passing && tries < TRIES_MAX => {
                     tries = tries.saturating_add(1);
                     sleep(TRY_AGAIN).await;
@@ -86,7 +86,7 @@ impl Session {
         }
     }
 
-    /// Without a daemon: gives the nodes a moment to hand over what is new. With one nothing is new.
+    /// Waits until the nodes have delivered what is new. A daemon has it already.
     pub(crate) async fn catch_up(&self) -> Result<(), Failure> {
         let Self::Here(engine) = self else { return Ok(()) };
         let mut notices = engine.notices();
@@ -103,17 +103,17 @@ impl Session {
                 }
             }
         };
-        // Whoever is offline sees what is there.
+        // Offline, the rows stay as they are.
         let _ = timeout(CATCH_UP_MAX, quiet).await;
         Ok(())
     }
 
-    /// Whether there is no daemon.
+    /// Returns whether there is no daemon.
     pub(crate) fn is_here(&self) -> bool {
         matches!(self, Self::Here(_))
     }
 
-    /// Tells events from now on.
+    /// Subscribes to events from now on.
     pub(crate) async fn subscribe(self, params: Subscribe) -> Result<Stream, Failure> {
         match self {
             Self::Daemon(remote) => Ok(Stream::Daemon(remote.subscribe(&params).await?)),
@@ -147,5 +147,5 @@ impl Stream {
 const TRIES_MAX: u32 = 40;
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 const CATCH_UP_MAX: Duration = Duration::from_secs(5);
-/// Longer than an answer takes from the other side of the world.
+/// Longer than a round trip around the world.
 const QUIET: Duration = Duration::from_millis(500);

@@ -1,7 +1,7 @@
-//! Events for one subscriber: it is told of rows that changed, and each message once.
+//! Events for one subscriber: changes of rows, and each message once.
 //!
-//! Messages are read from rows behind a cursor per conversation, its arrival number, so that a
-//! subscriber that comes back with its cursors misses nothing, however long it was away.
+//! Messages are read from rows after a cursor for each conversation, which is an arrival number. A
+//! subscriber that returns with its cursors misses nothing, however long it was away.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -27,8 +27,7 @@ use crate::{
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Subscribe {
-    /// For each contact's account the last arrival that was seen; contacts that are not named
-    /// start from now.
+    /// The last arrival that was seen, by the contact's account; other contacts start from now.
     #[serde(default)]
     pub(crate) after: BTreeMap<String, u64>,
 }
@@ -36,11 +35,11 @@ pub(crate) struct Subscribe {
 /// What `events.subscribe` returns.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Subscribed {
-    /// Where each conversation starts.
+    /// The cursor at which each conversation starts.
     pub(crate) after: BTreeMap<String, u64>,
 }
 
-/// What one subscriber is yet to be told.
+/// What one subscriber has yet to receive.
 pub(crate) struct Subscription {
     engine: Arc<Engine>,
     notices: Receiver<Notice>,
@@ -60,12 +59,12 @@ impl Subscription {
                 account.parse().map_err(|error| Failure::usage(format!("`{account}`: {error}")))?;
             after.insert(account, arrival);
         }
-        // Listens before it looks, so that nothing can happen in between.
+        // Subscribes before it reads, so that it misses no change in between.
         let notices = engine.notices();
         let last = engine.read(last_arrivals).await?;
         let (mut seen, mut subscribed) = (BTreeMap::new(), BTreeMap::new());
         for (account, log, last) in last {
-            // A number from before a conversation was made anew says nothing.
+            // A cursor from before the conversation was created again means nothing.
             let start = after.get(&account).map_or(last, |after| *after.min(&last));
             seen.insert(log, start);
             subscribed.insert(account.to_string(), start);
@@ -75,7 +74,7 @@ impl Subscription {
         Ok((subscription, Subscribed { after: subscribed }))
     }
 
-    /// Notices were lost: anything may have changed.
+    /// Reads all conversations again, because notices were lost.
     async fn resync(&mut self) -> Result<(), Failure> {
         self.changed.extend(self.engine.read(logs).await?);
         self.ready.push_back(Event::Resync);
@@ -101,7 +100,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// Tells what came into a conversation, and that something may have changed in it.
+    /// Emits the new messages of a conversation, and that it may have changed.
     async fn read(&mut self, log: LogId) -> Result<(), Failure> {
         let seen = self.seen.get(&log).copied().unwrap_or_default();
         let read = self.engine.read(move |rows| {
@@ -151,7 +150,7 @@ impl Events for Subscription {
                 Err(RecvError::Lagged(_)) => self.resync().await?,
                 Err(RecvError::Closed) => return Ok(None),
             }
-            // One look at the rows answers all that wait.
+            // One read of the rows serves all notices that wait.
             for _ in 0..self.notices.len().min(BURST_MAX) {
                 match self.notices.try_recv() {
                     Ok(notice) => self.noticed(notice).await?,

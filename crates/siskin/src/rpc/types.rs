@@ -1,4 +1,4 @@
-//! The types of what the local API returns. Fields are only ever added.
+//! What the local API returns. Fields are only added.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ pub(crate) struct Account {
     /// Rotations, delegation serial and version of the record.
     pub(crate) rank: (u64, u64, u64),
     pub(crate) locked_out: bool,
-    /// The home node holds all that others need to reach this account.
+    /// Whether the home node has all that contacts need to reach the account.
     pub(crate) published: bool,
-    /// Why the home node does not serve this account.
+    /// Why the home node refuses the account.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) trouble: Option<String>,
 }
@@ -43,7 +43,7 @@ impl From<AccountView> for Account {
     }
 }
 
-/// Someone this account knows, has asked, or is asked by.
+/// A contact, or one side of a contact request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Contact {
     pub(crate) account: String,
@@ -77,7 +77,7 @@ impl From<ContactView> for Contact {
     }
 }
 
-/// How far two accounts have come with each other.
+/// The state of a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ContactState {
@@ -100,7 +100,7 @@ impl From<client::ContactState> for ContactState {
     }
 }
 
-/// One thing to show in a timeline.
+/// One item of a timeline.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Item {
@@ -117,22 +117,22 @@ impl From<view::Item> for Item {
     }
 }
 
-/// One message as it is now.
+/// A message, with its edits applied.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Message {
     pub(crate) id: String,
     pub(crate) position: u64,
     pub(crate) own: bool,
     pub(crate) sent_at: u64,
-    /// `null` once deleted.
+    /// `null` if it was deleted.
     pub(crate) text: Option<String>,
     pub(crate) edited: bool,
     pub(crate) reply_to: Option<String>,
-    /// Who reacted with what.
+    /// Emojis by account.
     pub(crate) reactions: BTreeMap<String, String>,
-    /// `null` if it is somebody else's.
+    /// `null` for a received message.
     pub(crate) mark: Option<DeliveryStatus>,
-    /// Nodes that have signed for it, until the contact has it.
+    /// Nodes that have signed for it, until it is delivered.
     #[serde(default)]
     pub(crate) stored_on: Vec<String>,
 }
@@ -155,11 +155,11 @@ impl From<MessageView> for Message {
     }
 }
 
-/// How far a message of one's own has come.
+/// The delivery status of a sent message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum DeliveryStatus {
-    /// Waits until the contact accepts; it is in no timeline yet.
+    /// Waits until the contact accepts, and is in no timeline yet.
     Waiting,
     Sent,
     Stored,
@@ -184,21 +184,21 @@ impl From<client::Mark> for DeliveryStatus {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Event {
-    /// A message came into a timeline, by whomever.
+    /// A message entered a timeline, sent or received.
     Message { contact: String, name: String, arrival: u64, message: Message },
-    /// Marks, edits, deletions or reactions of a timeline changed.
+    /// Statuses, edits, deletions or reactions of a timeline changed.
     Timeline { contact: String },
     /// Contacts or requests changed.
     Contacts,
-    /// Own account changed.
+    /// The own account changed.
     Account,
     /// A contact is typing.
     Typing { contact: String },
-    /// A node was reached or lost.
+    /// A node was connected or disconnected.
     Link { node: String, up: bool },
-    /// All that was to be sent to a contact is stored.
+    /// Everything that was sent to a contact is stored.
     Sent { contact: String },
-    /// Some hints were lost because they were read too slowly; look at everything again. Messages
-    /// are not lost.
+    /// Events were lost because they were read too slowly: read everything again. Messages are not
+    /// lost.
     Resync,
 }

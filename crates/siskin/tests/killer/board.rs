@@ -20,7 +20,7 @@ struct State {
     /// How much each has said to another.
     said: BTreeMap<(usize, usize), usize>,
     shown: usize,
-    /// Shown, and not awaited: for the second time, or said by nobody.
+    /// Shown but not awaited: shown twice, or never said.
     unasked: Vec<Word>,
     watch: Option<Watch>,
     is_over: bool,
@@ -46,8 +46,8 @@ impl Word {
     }
 }
 
-/// Who is watched since a moment, and how long it took until something they said after it was shown to
-/// somebody, and something that was said to them.
+/// Which people are watched since an instant, and how long it took until a message from each and
+/// one to each was shown.
 struct Watch {
     since: Instant,
     people: Vec<usize>,
@@ -62,7 +62,7 @@ impl Watch {
 }
 
 impl Board {
-    /// Somebody says the next thing to somebody.
+    /// Records that a person sends the next message to another.
     pub(crate) fn says(&self, from: usize, to: usize) -> Word {
         let mut state = self.lock();
         let said = state.said.entry((from, to)).or_default();
@@ -72,7 +72,7 @@ impl Board {
         word
     }
 
-    /// Something is shown to somebody.
+    /// Records that a text is shown to a person.
     pub(crate) fn is_shown(&self, text: &str, to: usize) {
         let Some(word) = Word::read(text) else { return };
         let mut state = self.lock();
@@ -110,8 +110,8 @@ impl Board {
         self.lock().watch = Some(Watch { since: Instant::now(), people, heard, told });
     }
 
-    /// Waits until all who are watched have been heard and told something. Returns how long it took,
-    /// for each of them.
+    /// Waits until every watched person has sent and received a message. Returns how long each of
+    /// them took.
     pub(crate) fn until_all_go_on(&self) -> BTreeMap<usize, Duration> {
         self.until("all go on", |state| state.watch.as_ref().is_none_or(Watch::is_done));
         let Some(watch) = self.lock().watch.take() else { return BTreeMap::new() };
@@ -132,7 +132,7 @@ impl Board {
         self.lock().unasked.clone()
     }
 
-    /// Nobody says anything any more.
+    /// Ends the conversation.
     pub(crate) fn end(&self) {
         self.lock().is_over = true;
         self.changed.notify_all();
@@ -145,7 +145,7 @@ impl Board {
     fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
         if !self.within(PATIENCE, holds) {
             let awaited: Vec<_> = self.lock().awaited.keys().copied().collect();
-            panic!("waited in vain until {what}; awaited: {awaited:?}");
+            panic!("gave up waiting until {what}; awaited: {awaited:?}");
         }
     }
 
@@ -161,7 +161,7 @@ impl Board {
     }
 }
 
-/// Ends everything when somebody fails, so that nobody waits for them.
+/// Ends everything when a person fails, so that the others don't wait.
 pub(crate) struct Alarm<'a>(pub(crate) &'a Board);
 
 impl Drop for Alarm<'_> {

@@ -1,5 +1,5 @@
-//! The people of the town: each has two homes and a few friends, and says something to one of them as
-//! soon as what they said before has been shown.
+//! The people of the town. Each has two home nodes and a few friends, and writes to one of them as
+//! soon as the previous message was shown.
 
 use std::{
     path::Path,
@@ -40,7 +40,7 @@ impl Dice {
     }
 }
 
-/// Lets so many settle at two nodes each, and makes each a friend of the next one and of somebody else.
+/// Creates accounts at two nodes each, and makes each a friend of the next one and of another.
 pub(crate) fn settle(
     people: &Path,
     count: usize,
@@ -138,12 +138,12 @@ impl Citizen {
             let begun = Instant::now();
             let is_shown = board.is_shown_within(PATIENCE, word);
             println!("{word:?}: {is_shown} after {:?} more", begun.elapsed());
-            assert!(is_shown, "waited in vain until it was shown\n{}", evidence(word, all, plots));
+            assert!(is_shown, "gave up waiting until it was shown\n{}", evidence(word, all, plots));
         }
     }
 
-    /// Whether this person has a word at all, what they have of its conversation at last, and how their
-    /// homes are.
+    /// Describes whether this person has a word, the end of its conversation, and the state of the
+    /// home nodes.
     fn evidence(&self, with: usize, word: Word) -> String {
         let latest = json!({ "contact": name(with), "limit": 20 });
         let messages = self.person.call("message.list", latest);
@@ -168,11 +168,11 @@ impl Citizen {
         });
     }
 
-    /// Waits until something is so, without taking the processor from those who are to bring it about.
+    /// Waits until something holds, without taking the processor from the other processes.
     pub(crate) fn until(&self, what: &str, holds: impl Fn(&Person) -> bool) {
         let begun = Instant::now();
         while !holds(&self.person) {
-            assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+            assert!(begun.elapsed() < PATIENCE, "gave up waiting until {what}");
             // The daemon has no event for all that is waited for here, so it is asked again.
             thread::sleep(LOOK_AGAIN);
         }

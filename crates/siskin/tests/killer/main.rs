@@ -1,6 +1,6 @@
-//! A killer goes about in a town of real processes while everybody writes: it kills nodes, stops them,
-//! fills their disks and cuts their cables. Nothing is lost, nothing is shown twice, and everybody goes
-//! on within a moment. Needs root, `ip`, `mkfs.ext4` and loop devices.
+//! Nodes of a town of real processes are killed and stopped, their disks fill up and their cables
+//! are cut, while all people write. Nothing is lost, nothing is shown twice, and messages keep
+//! arriving within seconds. Needs root, `ip`, `mkfs.ext4` and loop devices.
 //!
 //! A few people and one blow of each kind by default. The long run is
 //!
@@ -189,9 +189,10 @@ fn figures(mut times: Vec<Duration>) -> String {
     format!("median {} ms, p90 {} ms, worst {} ms", ms(50), ms(90), ms(100))
 }
 
-/// Everybody has everything that was said to them and by them, once, and both of each two in one order.
+/// Checks that each person has all messages that they sent or received, once, and that two people
+/// have them in the same order.
 fn check(citizens: &[Citizen], board: &Board) {
-    assert_eq!(board.unasked(), [], "shown twice, or said by nobody");
+    assert_eq!(board.unasked(), [], "shown twice, or never said");
     let said = board.said();
     for (one, citizen) in citizens.iter().enumerate() {
         for other in citizen.friends.iter().copied().filter(|other| *other > one) {

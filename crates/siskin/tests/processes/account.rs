@@ -156,7 +156,7 @@ fn whoever_comes_by_lot_to_a_node_that_takes_nobody_goes_on_to_the_others() {
     command.args(["--listen", "127.0.0.1:0", "--join", asked.address(), "--data-dir"]);
     let closed = Running::start(command.arg(at("closed")));
     status_until(&at("asked"), |status| status["contacts"] == 2);
-    // One of the first two homes takes nobody, whichever of them.
+    // Either of the first two home nodes may refuse the account.
     for _ in 0..4 {
         let person = Person::new();
         let create = ["account", "create", "--bootstrap", asked.address(), "--name", "Ada"];

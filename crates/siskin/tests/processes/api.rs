@@ -27,7 +27,7 @@ impl Socket {
 
     fn hear(&mut self) -> Value {
         let mut line = String::new();
-        // Whoever is cut off may see a reset.
+        // A connection that is cut off may end with a reset.
         let _ = self.reader.read_line(&mut line);
         serde_json::from_str(&line).unwrap_or_default()
     }

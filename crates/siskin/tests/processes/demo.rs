@@ -24,7 +24,7 @@ fn the_demo_tells_the_truth_and_leaves_nothing_behind() {
     let number = |path: &str| summary.pointer(path).and_then(Value::as_f64).unwrap();
     assert!(number("/delivery_p50_ms") > 0.0);
     assert!(number("/delivery_p99_ms") >= number("/delivery_p50_ms"));
-    assert_eq!(number("/wire/messages"), 9.0, "until somebody goes offline");
+    assert_eq!(number("/wire/messages"), 9.0, "until ben goes offline");
     assert!(number("/wire/to_nodes_per_message") > 300.0, "{summary}");
     assert!(number("/wire/from_nodes_per_message") > 300.0, "{summary}");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "nothing is left behind");

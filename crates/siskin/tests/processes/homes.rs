@@ -1,4 +1,4 @@
-//! Homes of an account: more copies than two, and a node that is ended for good.
+//! Home nodes of an account: more than two copies, and a node that is shut down permanently.
 
 use std::fs;
 
@@ -85,7 +85,7 @@ fn a_proof_that_a_node_has_lost_something_convinces_whoever_checks_it() {
     );
     let checked = siskin(&["home", "check"]).arg(&bad).output().unwrap();
     assert_eq!(checked.status.code(), Some(1));
-    assert!(stderr(&checked).contains("proves nothing"), "{}", stderr(&checked));
+    assert!(stderr(&checked).contains("not a valid proof"), "{}", stderr(&checked));
 
     let running = Running::node(&place.path().join("node"));
     let ada = Person::with_account("Ada", running.address());

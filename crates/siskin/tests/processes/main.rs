@@ -1,5 +1,5 @@
-//! Tests of the binary: real processes, real disks, loopback only. Nothing waits for a time to pass;
-//! children are killed when a test ends, however it ends.
+//! Tests of the binary: real processes, real disks, loopback only. Nothing waits for a time to
+//! pass. Children are killed when a test ends, however it ends.
 #![allow(clippy::disallowed_methods, reason = "tests look at files and start processes")]
 #![allow(
     clippy::unwrap_used,
@@ -13,9 +13,9 @@ mod account;
 mod api;
 mod demo;
 mod homes;
+mod mdns;
 mod messages;
 mod metrics;
-mod nearby;
 mod network;
 mod node;
 mod people;

@@ -92,7 +92,7 @@ fn what_can_not_be_sent_says_why() {
     assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
     drop(nodes);
     let late = ada.run(&["send", "Ben", "later", "--timeout", "1"]);
-    assert_fails(&late, 3, "has not taken it");
+    assert_fails(&late, 3, "has not stored it");
     assert_eq!(stdout(&late).trim().len(), 64, "it has an id, for it is in the outbox");
     assert_eq!(ada.json(&["send", "Ben", "even later", "--no-wait"])["mark"], "sent");
 }

@@ -1,6 +1,6 @@
-//! What a node tells a Prometheus server.
+//! The metrics of a node.
 
-#![allow(clippy::disallowed_types, reason = "a test asks as such a server does")]
+#![allow(clippy::disallowed_types, reason = "a test connects as a Prometheus server does")]
 
 use std::{
     io::{Read, Write},
@@ -96,11 +96,11 @@ fn whatever_is_asked_the_node_goes_on() {
     let status = |words: &[u8]| measured.said(words).lines().next().unwrap_or_default().to_owned();
     assert!(status(b"GET / HTTP/1.1\r\nhost: node\r\n\r\n").contains(" 404 "));
     assert!(status(b"POST /metrics HTTP/1.1\r\nhost: node\r\n\r\n").contains(" 405 "));
-    assert!(status(b"\x16\x03\x01 nobody speaks TLS here\r\n\r\n").contains(" 400 "));
+    assert!(status(b"\x16\x03\x01 this is TLS\r\n\r\n").contains(" 400 "));
     // More than a question may have.
     let endless = [b"GET /metrics HTTP/1.1\r\nx: ".as_slice(), &[b'x'; 100_000]].concat();
     assert!(!status(&endless).contains(" 200 "));
-    // Who says nothing keeps a place for a while, but not all of them for ever.
+    // Silent connections take places for some seconds, but not permanently.
     let silent: Vec<TcpStream> = (0..20).map(|_| measured.connect()).collect();
     assert_eq!(measured.figure("siskin_node_accounts"), 0);
     drop(silent);

@@ -62,7 +62,7 @@ fn accounts_are_found_when_nodes_have_been_killed() {
     for number in 0..7 {
         status_until(&at(number), |status| status["contacts"] == 6);
     }
-    let person = |home: usize| Person::with_account("somebody", nodes[home].address());
+    let person = |home: usize| Person::with_account("a person", nodes[home].address());
     let accounts = [2, 3, 4].map(|home| {
         person(home).json(&["account", "show"])["account"].as_str().unwrap().to_owned()
     });
@@ -83,16 +83,16 @@ fn accounts_are_found_when_nodes_have_been_killed() {
 fn what_is_nowhere_is_not_found_and_nobody_is_named() {
     let place = tempfile::tempdir().unwrap();
     let node = Running::joined(place.path(), &[]);
-    let nobody = proto::AccountId([7; 32]).to_string();
-    assert_fails(&lookup(&[&nobody, "--node", node.address()]), 1, "does not know it");
-    let traced = lookup(&[&nobody, "--node", node.address(), "--trace", "--json"]);
+    let unknown = proto::AccountId([7; 32]).to_string();
+    assert_fails(&lookup(&[&unknown, "--node", node.address()]), 1, "does not know it");
+    let traced = lookup(&[&unknown, "--node", node.address(), "--trace", "--json"]);
     assert_eq!(traced.status.code(), Some(1));
     let traced: Value = serde_json::from_slice(&traced.stdout).unwrap();
     assert_eq!(traced["record"], Value::Null);
     let nonsense = lookup(&["siskin1nonsense"]);
     assert_eq!(nonsense.status.code(), Some(2), "{}", stderr(&nonsense));
     let person = Person::new();
-    assert_fails(&person.run(&["lookup", &nobody]), 2, "no node runs here");
+    assert_fails(&person.run(&["lookup", &unknown]), 2, "no node runs here");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_node_finds_those_again_that_it_was_told_of() {
     std::fs::write(&config, "region = 'much too long for a region'").unwrap();
     let output = siskin(&["node", "--config"]).arg(&config).output().unwrap();
     assert_fails(&output, 2, "region");
-    std::fs::write(&config, "join = ['nobody']").unwrap();
+    std::fs::write(&config, "join = ['nonsense']").unwrap();
     let output = siskin(&["node", "--config"]).arg(&config).output().unwrap();
-    assert_fails(&output, 2, "`nobody`");
+    assert_fails(&output, 2, "`nonsense`");
 }

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A home on an empty machine.
+/// A data directory on an empty machine.
 pub(crate) struct Person {
     directory: TempDir,
 }
@@ -139,7 +139,7 @@ impl Drop for Running {
     }
 }
 
-/// Asks a node how it fares until the answer fits; each asking is a process.
+/// Queries the status of a node until it fits. Each query is a process.
 pub(crate) fn status_until(directory: &Path, fits: impl Fn(&Value) -> bool) -> Value {
     let mut status = Value::Null;
     for () in tries() {
@@ -154,7 +154,7 @@ pub(crate) fn status_until(directory: &Path, fits: impl Fn(&Value) -> bool) -> V
     panic!("never fits: {status}");
 }
 
-/// The program, in no home.
+/// The program, without a data directory.
 pub(crate) fn siskin(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
     command.args(arguments).stdin(Stdio::null());

@@ -36,8 +36,8 @@ impl Node {
         Self::listen(&[], directory, "127.0.0.1:0", &[])
     }
 
-    /// A node that listens at an address of one's choice, run by another program, and looks for no others
-    /// but those it is to join.
+    /// Starts a node that listens on a given address, run by another program, and that joins only
+    /// through the given nodes.
     pub fn start_under(under: &[String], directory: &Path, listen: &str, join: &[&str]) -> Self {
         let join = join.iter().flat_map(|through| ["--join", *through]);
         let more: Vec<_> = ["--no-mdns"].into_iter().chain(join).collect();
@@ -100,7 +100,7 @@ impl Drop for Node {
     }
 }
 
-/// Somebody's daemon.
+/// A person with a daemon.
 pub struct Person {
     pub home: PathBuf,
     child: Option<Child>,
@@ -156,8 +156,8 @@ impl Person {
     pub fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self) {
-            assert!(Instant::now() < deadline, "waited in vain until {what}");
-            // Each turn asks the daemon anew; between two the others get the processor.
+            assert!(Instant::now() < deadline, "gave up waiting until {what}");
+            // Each turn queries the daemon; in between, other processes get the processor.
             std::thread::yield_now();
         }
     }
@@ -198,7 +198,7 @@ impl Drop for Person {
     }
 }
 
-/// A connection to somebody's daemon.
+/// A connection to a daemon.
 pub struct Line(BufReader<UnixStream>);
 
 impl Line {

@@ -1,4 +1,4 @@
-//! Proofs that a node has lost what it signed for: to list, to hand on, to check.
+//! Lists, saves and checks proofs that a node has lost an entry for which it had signed.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::{
     rpc::{HomeProofs, Proof, call},
 };
 
-/// Lists what is proved, and saves it where others can get it.
+/// Lists proofs, and saves them if a directory is given.
 pub(super) async fn list(save: Option<&Path>, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let proofs = call(dir, HomeProofs {}).await?;
     if let Some(directory) = save {
@@ -26,7 +26,7 @@ pub(super) async fn list(save: Option<&Path>, dir: &DataDir, out: Output) -> Res
     }
     out.result(&proofs, |proofs| {
         if proofs.is_empty() {
-            return "no node is proved to have lost anything".to_owned();
+            return "there are no proofs".to_owned();
         }
         proofs.iter().map(|proof| describe(&Lost::from(proof))).collect::<Vec<_>>().join("\n")
     });
@@ -36,8 +36,9 @@ pub(super) async fn list(save: Option<&Path>, dir: &DataDir, out: Output) -> Res
 /// Checks a saved proof.
 pub(super) fn check(path: &Path, out: Output) -> Result<(), Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::io(path.display(), &error))?;
-    let proof = LossProof::decode(&bytes)
-        .map_err(|error| Failure::user(format!("{} proves nothing: {error}", path.display())))?;
+    let proof = LossProof::decode(&bytes).map_err(|error| {
+        Failure::user(format!("{} is not a valid proof: {error}", path.display()))
+    })?;
     let lost = Lost {
         node: proof.node.to_string(),
         entry: proof.envelope.id().to_string(),
@@ -47,7 +48,7 @@ pub(super) fn check(path: &Path, out: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Who has lost what.
+/// Which node has lost which entry.
 #[derive(Serialize)]
 struct Lost {
     node: String,
@@ -63,13 +64,13 @@ impl From<&Proof> for Lost {
 }
 
 fn describe(Lost { node, entry, log }: &Lost) -> String {
-    format!("{node} has signed for entry {entry} of log {log}, and later that it has lost it")
+    format!("{node} has signed for entry {entry} of log {log}, and later that it doesn't have it")
 }
 
 fn save_in(directory: &Path, proof: &Proof) -> Result<PathBuf, Failure> {
     let path = directory.join(format!("{}.proof", proof.node));
-    let bytes =
-        unhex(&proof.proof).ok_or_else(|| Failure::user("the daemon's proof is no proof"))?;
+    let bytes = unhex(&proof.proof)
+        .ok_or_else(|| Failure::user("the daemon has returned a malformed proof"))?;
     fs::write(&path, bytes).map_err(|error| Failure::io(path.display(), &error))?;
     Ok(path)
 }

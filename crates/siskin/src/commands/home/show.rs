@@ -1,4 +1,4 @@
-//! How homes, their cost and a move look.
+//! How home nodes, their cost and a migration are shown.
 
 use client::HOMES_SERVED;
 use proto::NodeAddress;
@@ -9,16 +9,16 @@ use crate::{
     rpc::{Cost, Home, Homes},
 };
 
-/// What a move would do.
+/// The effect of a migration.
 #[derive(Serialize)]
 pub(super) struct Plan {
     from: Option<String>,
     to: Vec<String>,
-    /// Conversations that the new home gets.
+    /// Conversations that are copied to the new home node.
     conversations: u64,
     entries: u64,
     bytes: u64,
-    /// Entries that this device sends there, because the contact has not acknowledged them.
+    /// Entries that this device sends again, because the contact has not acknowledged them.
     sent_again: u64,
 }
 
@@ -42,9 +42,9 @@ pub(super) fn show_plan(plan: &Plan) -> String {
     let role = |at: usize| if at < HOMES_SERVED { "serves" } else { "in reserve" };
     lines.extend(to.iter().enumerate().map(|(at, node)| format!("to    {node}  {}", role(at))));
     lines.push(format!(
-        "copied: {conversations} conversations with {entries} entries, about {}: from the contacts' \
-         homes to the new one, and from there to this device once more; {sent_again} of them this \
-         device sends itself",
+        "copied: {conversations} conversations with {entries} entries, about {}, from the \
+         contacts' home nodes to the new one and to this device again; this device sends \
+         {sent_again} of them itself",
         sized(*bytes)
     ));
     lines.join("\n")
@@ -57,12 +57,15 @@ pub(super) fn show(homes: &Homes, out: Output) -> String {
         homes
             .trouble
             .iter()
-            .map(|trouble| out.styled(Style::Yellow, &format!("Not moved: {}.", safe(trouble)))),
+            .map(|trouble| out.styled(Style::Yellow, &format!("Not migrated: {}.", safe(trouble)))),
     );
-    lines.extend(homes.former.iter().map(|node| format!("left, but not yet told: {node}")));
-    lines.extend(homes.untold.iter().map(|node| format!("yet to hear of the move: {node}")));
+    lines.extend(
+        homes.former.iter().map(|node| format!("previous home node, not notified yet: {node}")),
+    );
+    lines
+        .extend(homes.untold.iter().map(|node| format!("to be notified of the migration: {node}")));
     lines.extend(homes.convicted.iter().map(|node| {
-        let lost = "no home any more, for it has lost messages that it signed for";
+        let lost = "removed, because it has lost messages for which it had signed";
         out.styled(Style::Yellow, &format!("{lost}: {node} (`siskin home proofs`)"))
     }));
     lines.push(copies(homes));
@@ -86,12 +89,13 @@ fn describe(home: &Home, out: Output) -> String {
         ),
     );
     notes.push(match home.round_trip_ms {
-        Some(millis) => format!("answers in {millis:.1} ms"),
-        None => "does not answer".to_owned(),
+        Some(millis) => format!("RTT {millis:.1} ms"),
+        None => "no answer".to_owned(),
     });
     notes.extend(home.trouble.as_ref().map(|trouble| safe(trouble)));
     if home.convicted {
-        let lost = "has lost messages that it signed for (`siskin home proofs`); `siskin home move` leaves it";
+        let lost = "has lost messages for which it had signed (`siskin home proofs`); replace it \
+                    with `siskin home move`";
         notes.push(out.styled(Style::Yellow, lost));
     }
     notes.push(match &home.network {
@@ -100,32 +104,32 @@ fn describe(home: &Home, out: Output) -> String {
     });
     notes.push(match &home.operator {
         Some(operator) => format!("operator {operator}"),
-        None => "operator not named".to_owned(),
+        None => "unknown operator".to_owned(),
     });
-    notes.extend(home.capacity_bytes.map(|bytes| format!("{} free, as it says", sized(bytes))));
+    notes.extend(home.capacity_bytes.map(|bytes| format!("{} free (not verified)", sized(bytes))));
     notes.extend(home.region.as_ref().map(|region| format!("region {}", safe(region))));
     format!("{}\n  {}", out.styled(Style::Bold, &home.address), notes.join(", "))
 }
 
-/// How many of the homes hold what the account has, and when a message is called stored.
+/// Shows how many home nodes hold the data, and when a message counts as stored.
 pub(super) fn copies(homes: &Homes) -> String {
     let Homes { copies, receipts, .. } = homes;
     let there = homes.homes.iter().filter(|home| home.has_copies).count();
     let lacking = match usize::try_from(*copies).unwrap_or(usize::MAX).saturating_sub(there) {
         0 => String::new(),
-        lacking => format!(" ({lacking} more homes are wanted: `siskin home pin`)"),
+        lacking => format!(" ({lacking} more home nodes are needed: `siskin home pin`)"),
     };
     format!(
-        "copies: at {there} of your homes{lacking}; a message is stored when {receipts} nodes have \
-         signed for it, or all that hold the conversation"
+        "copies: at {there} home nodes{lacking}; a message is stored when {receipts} nodes, or all \
+         that hold the conversation, have signed for it"
     )
 }
 
-/// What the set costs, in plain words.
+/// Describes the cost of the home nodes.
 fn cost(cost: &Cost) -> Vec<String> {
     let Cost { conversations, entries, bytes, bytes_stored, copies_min, copies_max, .. } = cost;
     if *conversations == 0 {
-        return vec!["cost: no conversations yet, so nothing is copied".to_owned()];
+        return vec!["cost: none, there are no conversations yet".to_owned()];
     }
     let range = |low: u64, high: u64| {
         if low == high { low.to_string() } else { format!("{low} to {high}") }
@@ -134,14 +138,14 @@ fn cost(cost: &Cost) -> Vec<String> {
     let extra = range(copies_min.saturating_sub(1), copies_max.saturating_sub(1));
     vec![
         format!(
-            "cost: {conversations} conversations with {entries} entries are {}; held by {copies} \
-             nodes each they take {}",
+            "cost: {conversations} conversations with {entries} entries, {}; with {copies} copies \
+             of each {}",
             sized(*bytes),
             sized(*bytes_stored)
         ),
         format!(
-            "      each message goes to the serving home once, and from there {extra} times to \
-             another node; homes in reserve hold nothing"
+            "      each message is sent to the primary home once, and from there to {extra} other \
+             nodes; reserve homes hold nothing"
         ),
     ]
 }

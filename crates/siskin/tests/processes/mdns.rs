@@ -1,11 +1,11 @@
-//! Nodes that find each other by multicast DNS, in a network of their own.
+//! Nodes that discover each other by multicast DNS, in a network of their own.
 
 use std::process::{Command, Stdio};
 
 use crate::people::{siskin, stderr, stdout};
 
 #[test]
-fn nodes_of_one_network_find_each_other_untold() {
+fn nodes_on_the_same_lan_discover_each_other() {
     let place = tempfile::tempdir().unwrap();
     let program = siskin(&[]).get_program().to_owned();
     let mut command = Command::new("unshare");
