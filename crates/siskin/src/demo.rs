@@ -17,8 +17,8 @@ use crate::{
     failure::Failure,
     output::{Output, Style, tick, write_part},
     rpc::{
-        AccountCreate, ContactAccept, ContactAdd, ContactInvite, ContactState, DeliveryStatus,
-        MessageRead, StatusShow,
+        ContactAccept, ContactAdd, ContactInvite, ContactState, DeliveryStatus, MessageRead,
+        StatusShow,
     },
     stop,
 };
@@ -46,7 +46,9 @@ async fn play(stage: &mut Stage, pace: Duration, out: Output) -> Result<Summary,
     let ada_node = stage.start_node("node-ada", None).await?;
     let ben_node = stage.start_node("node-ben", Some(&ada_node)).await?;
     let (mut ada, mut ben) = (stage.start_daemon("ada").await?, stage.start_daemon("ben").await?);
-    meet((&mut ada, ada_node), (&mut ben, ben_node)).await?;
+    ada.create_account(ada_node).await?;
+    ben.create_account(ben_node).await?;
+    meet(&mut ada, &mut ben).await?;
     let before = [ada.call(StatusShow {}).await?, ben.call(StatusShow {}).await?];
     let mut talk = Talk { ada, ben, pace, out, said: Vec::new(), latencies: Vec::new() };
     talk.note("ada invites, ben asks, ada accepts\n");
@@ -72,20 +74,13 @@ async fn play(stage: &mut Stage, pace: Duration, out: Output) -> Result<Summary,
     })
 }
 
-/// Creates the two accounts and makes them contacts.
-async fn meet(
-    (ada, ada_node): (&mut Person, String),
-    (ben, ben_node): (&mut Person, String),
-) -> Result<(), Failure> {
-    let (ada_name, ben_name, wait_s) = ("ada".to_owned(), "ben".to_owned(), WAIT_S);
-    let name = ada_name.clone();
-    ada.call(AccountCreate { name, nodes: vec![ada_node], wait_s }).await?;
-    let name = ben_name.clone();
-    ben.call(AccountCreate { name, nodes: vec![ben_node], wait_s }).await?;
-    let link = ada.call(ContactInvite { uses: 1, valid_s: 3600, wait_s }).await?.link;
-    ben.call(ContactAdd { link, name: ada_name, wait_s }).await?;
+/// Makes the two contacts of each other.
+async fn meet(ada: &mut Person, ben: &mut Person) -> Result<(), Failure> {
+    let invite = ContactInvite { uses: 1, valid_s: 3600, wait_s: WAIT_S };
+    let link = ada.call(invite).await?.link;
+    ben.call(ContactAdd { link, name: ada.name.to_owned(), wait_s: WAIT_S }).await?;
     ada.until_contact(ContactState::Asking).await?;
-    ada.call(ContactAccept { contact: ben_name, wait_s }).await?;
+    ada.call(ContactAccept { contact: ben.name.to_owned(), wait_s: WAIT_S }).await?;
     ben.until_contact(ContactState::Established).await
 }
 

@@ -24,23 +24,21 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     match command {
         AccountCommand::Create { at, wait } => {
-            let at_random = at.bootstrap.is_some();
-            let (homes, name) = homes(at).await?;
-            let nodes = homes.iter().map(ToString::to_string).collect();
+            let homes = NewHomes::choose(&at).await?;
+            let (name, nodes) = (at.name, homes.addresses());
             let create = AccountCreate { name, nodes, wait_s: wait.seconds() };
             let created = call(dir, create).await?;
             out.result(&created, |created| show_created(created, out));
-            settle(dir, &created, (&homes, at_random), wait, out).await?;
+            check_homes(dir, &created, &homes, wait, out).await?;
         }
         AccountCommand::Recover { at, phrase_file, wait } => {
             let phrase = read_phrase(phrase_file.as_deref())?;
-            let at_random = at.bootstrap.is_some();
-            let (homes, name) = homes(at).await?;
-            let nodes = homes.iter().map(ToString::to_string).collect();
+            let homes = NewHomes::choose(&at).await?;
+            let (name, nodes) = (at.name, homes.addresses());
             let recover = AccountRecover { phrase, name, nodes, wait_s: wait.seconds() };
             let created = call(dir, recover).await?;
             out.result(&created, |created| created.account.clone());
-            settle(dir, &created, (&homes, at_random), wait, out).await?;
+            check_homes(dir, &created, &homes, wait, out).await?;
         }
         AccountCommand::Show => {
             let shown = call(dir, AccountShow {}).await?;
@@ -50,28 +48,39 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Returns the home nodes that the command line names or that are chosen at random.
-async fn homes(args: HomeArgs) -> Result<(Vec<NodeAddress>, String), Failure> {
-    let HomeArgs { node, bootstrap, name } = args;
-    match bootstrap {
-        Some(bootstrap) => Ok((home::sample_new(&bootstrap).await?, name)),
-        None => Ok((node, name)),
+/// The home nodes of a new account.
+struct NewHomes {
+    nodes: Vec<NodeAddress>,
+    at_random: bool,
+}
+
+impl NewHomes {
+    /// Takes the home nodes that the command line names, or chooses some at random.
+    async fn choose(args: &HomeArgs) -> Result<Self, Failure> {
+        match &args.bootstrap {
+            Some(node) => Ok(Self { nodes: home::sample_new(node).await?, at_random: true }),
+            None => Ok(Self { nodes: args.node.clone(), at_random: false }),
+        }
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        self.nodes.iter().map(ToString::to_string).collect()
     }
 }
 
 /// Checks that a home node has accepted the account. Replaces refusing nodes that were chosen at
 /// random by the others.
-async fn settle(
+async fn check_homes(
     dir: &DataDir,
     created: &Created,
-    (homes, at_random): (&[NodeAddress], bool),
+    homes: &NewHomes,
     wait: WaitArgs,
     out: Output,
 ) -> Result<(), Failure> {
     let checked = check_published(created, wait.seconds());
-    if at_random && !created.refusing.is_empty() {
-        let serve = home::settle_elsewhere(dir, homes, &created.refusing, wait, out).await?;
-        return if serve { Ok(()) } else { checked };
+    if homes.at_random && !created.refusing.is_empty() {
+        let accepted = home::drop_refusing(dir, &homes.nodes, &created.refusing, wait, out).await?;
+        return if accepted { Ok(()) } else { checked };
     }
     for refusing in &created.refusing {
         out.say(&format!(

@@ -16,7 +16,7 @@ use crate::{
     keys, lookup,
     output::Output,
     paths::DataDir,
-    rpc::{HomeCopies, HomeList, HomeSet, Homes, call, call_caught_up},
+    rpc::{Home, HomeCopies, HomeList, HomeSet, Homes, call, call_caught_up},
 };
 
 pub(super) async fn run(command: HomeCommand, dir: &DataDir, out: Output) -> Result<(), Failure> {
@@ -33,7 +33,7 @@ pub(super) async fn run(command: HomeCommand, dir: &DataDir, out: Output) -> Res
             let homes: Vec<_> =
                 nodes.iter().cloned().chain(rest).take(limits::RANKING_MAX).collect();
             let pinned = before.pinned.iter().copied().chain(nodes.iter().map(|node| node.node));
-            settle(dir, &homes, &pinned.collect::<Vec<_>>(), wait, out).await
+            wait_until_applied(dir, &homes, &pinned.collect::<Vec<_>>(), wait, out).await
         }
         HomeCommand::Unpin { nodes, wait } => {
             let before = Before::read(dir).await?;
@@ -43,13 +43,13 @@ pub(super) async fn run(command: HomeCommand, dir: &DataDir, out: Output) -> Res
                     .hint("list pinned nodes with `siskin home list`"));
             }
             let pinned = before.pinned.iter().copied().filter(|node| !is_named(node));
-            settle(dir, &before.homes, &pinned.collect::<Vec<_>>(), wait, out).await
+            wait_until_applied(dir, &before.homes, &pinned.collect::<Vec<_>>(), wait, out).await
         }
         HomeCommand::Copies { copies, receipts, wait } => {
             let receipts = receipts.unwrap_or_else(|| copies.min(RECEIPTS_WANTED_MAX));
             let wait_s = wait.seconds();
-            let shape = call(dir, HomeCopies { copies, receipts, wait_s }).await?;
-            out.result(&shape, show::copies);
+            let homes = call(dir, HomeCopies { copies, receipts, wait_s }).await?;
+            out.result(&homes, show::copies);
             Ok(())
         }
         HomeCommand::Proofs { save } => proofs::list(save.as_deref(), dir, out).await,
@@ -62,7 +62,7 @@ async fn move_home(args: MoveArgs, dir: &DataDir, out: Output) -> Result<(), Fai
     let before = Before::read(dir).await?;
     let mut homes =
         if args.nodes.is_empty() { before.sample(&args, dir).await? } else { args.nodes.clone() };
-    let plan = Plan::new(&before.shape, &homes);
+    let plan = Plan::new(&before.list, &homes);
     if args.dry_run {
         out.result(&plan, show_plan);
         return Ok(());
@@ -73,7 +73,7 @@ async fn move_home(args: MoveArgs, dir: &DataDir, out: Output) -> Result<(), Fai
     }
     let sampled = args.nodes.is_empty();
     loop {
-        let result = settle(dir, &homes, &before.pinned, args.wait, out).await;
+        let result = wait_until_applied(dir, &homes, &before.pinned, args.wait, out).await;
         let Err(failure) = result else { return Ok(()) };
         // A node that was chosen at random may refuse the account: try the next one.
         if !(sampled && failure.passing && homes.len() > 1) {
@@ -86,7 +86,7 @@ async fn move_home(args: MoveArgs, dir: &DataDir, out: Output) -> Result<(), Fai
 
 /// Drops the home nodes that refuse a new account, until the rest accept it. Returns whether one
 /// does.
-pub(super) async fn settle_elsewhere(
+pub(super) async fn drop_refusing(
     dir: &DataDir,
     homes: &[NodeAddress],
     refusing: &[String],
@@ -103,12 +103,12 @@ pub(super) async fn settle_elsewhere(
             return Ok(false);
         }
         out.say(&format!("{} refuses the account; trying the others", refusing.join(", ")));
-        let shape = set(dir, &homes, &[], wait).await?;
-        refusing = if shape.trouble.is_some() {
+        let answer = set(dir, &homes, &[], wait).await?;
+        refusing = if answer.trouble.is_some() {
             // Without the first one nothing takes effect.
             homes.first().map(ToString::to_string).into_iter().collect()
-        } else if shape.published {
-            let refusing = shape.homes.iter().filter(|home| home.trouble.is_some());
+        } else if answer.published {
+            let refusing = answer.homes.iter().filter(|home| home.trouble.is_some());
             refusing.map(|home| home.address.clone()).collect()
         } else {
             return Ok(false);
@@ -129,21 +129,21 @@ async fn set(
 }
 
 /// Makes these the home nodes, waits, and shows what is left to do.
-async fn settle(
+async fn wait_until_applied(
     dir: &DataDir,
     homes: &[NodeAddress],
     pinned: &[NodeId],
     wait: WaitArgs,
     out: Output,
 ) -> Result<(), Failure> {
-    let shape = set(dir, homes, pinned, wait).await?;
-    if let Some(trouble) = &shape.trouble {
+    let answer = set(dir, homes, pinned, wait).await?;
+    if let Some(trouble) = &answer.trouble {
         let failure = Failure::network(format!("nothing was changed: {trouble}"));
         return Err(Failure { passing: true, ..failure }.hint("choose another node"));
     }
-    let serves = |home: &crate::rpc::Home| home.address.clone();
-    let moved = shape.next.is_empty();
-    out.result(&shape, |shape| shape.homes.first().map(serves).unwrap_or_default());
+    let address = |home: &Home| home.address.clone();
+    let moved = answer.next.is_empty();
+    out.result(&answer, |answer| answer.homes.first().map(address).unwrap_or_default());
     if wait.seconds() == 0 {
         return Ok(());
     }
@@ -153,19 +153,19 @@ async fn settle(
         )
         .hint("run `siskin up` to finish, or `siskin home move` to the old home node to cancel"));
     }
-    if !shape.published {
+    if !answer.published {
         return Err(Failure::network(
             "migrated, but the new home node doesn't have everything yet",
         )
         .hint("run `siskin up` to finish"));
     }
-    for node in &shape.former {
+    for node in &answer.former {
         out.say(&format!(
             "Not finished: {node} is not reachable. It can't redirect contacts, and requests may \
              wait in its inbox. Run `siskin up` to finish."
         ));
     }
-    for node in &shape.untold {
+    for node in &answer.untold {
         out.say(&format!(
             "Not finished: {node} has yet to learn where conversations are now. Run `siskin up` to \
              finish."
@@ -176,7 +176,7 @@ async fn settle(
 
 /// The home nodes before a command.
 struct Before {
-    shape: Homes,
+    list: Homes,
     homes: Vec<NodeAddress>,
     pinned: Vec<NodeId>,
     /// Nodes that are proven faulty; they are neither chosen at random nor kept.
@@ -188,20 +188,20 @@ impl Before {
         Self::of(call(dir, HomeList {}).await?)
     }
 
-    fn of(shape: Homes) -> Result<Self, Failure> {
+    fn of(list: Homes) -> Result<Self, Failure> {
         let parse = |text: &str| {
             text.parse::<NodeAddress>()
                 .map_err(|error| Failure::user(format!("a node's address `{text}`: {error}")))
         };
         let homes =
-            shape.homes.iter().map(|home| parse(&home.address)).collect::<Result<Vec<_>, _>>()?;
-        let pinned = shape.homes.iter().zip(&homes).filter(|(shape, _)| shape.pinned);
+            list.homes.iter().map(|home| parse(&home.address)).collect::<Result<Vec<_>, _>>()?;
+        let pinned = list.homes.iter().zip(&homes).filter(|(home, _)| home.pinned);
         let pinned = pinned.map(|(_, address)| address.node).collect();
-        let convicted = shape.homes.iter().zip(&homes).filter(|(shape, _)| shape.convicted);
+        let convicted = list.homes.iter().zip(&homes).filter(|(home, _)| home.convicted);
         let convicted = convicted.map(|(_, address)| address.node);
-        let former = shape.convicted.iter().filter_map(|node| node.parse().ok());
+        let former = list.convicted.iter().filter_map(|node| node.parse().ok());
         let convicted = convicted.chain(former).collect();
-        Ok(Self { shape, homes, pinned, convicted })
+        Ok(Self { list, homes, pinned, convicted })
     }
 
     /// Returns whether a home node is kept when home nodes are chosen at random.

@@ -23,8 +23,8 @@ use crate::{
     output::safe,
     paths::DataDir,
     rpc::{
-        ContactList, ContactState, DeliveryStatus, Event, Item, Message, MessageList, MessageSend,
-        Secret, Subscribe,
+        AccountCreate, ContactList, ContactState, DeliveryStatus, Event, Item, Message,
+        MessageList, MessageSend, Secret, Subscribe,
     },
 };
 
@@ -147,6 +147,12 @@ impl Person {
         call: C,
     ) -> Result<C::Returns, Failure> {
         self.remote.call(call).await
+    }
+
+    pub(super) async fn create_account(&mut self, node: String) -> Result<(), Failure> {
+        let create =
+            AccountCreate { name: self.name.to_owned(), nodes: vec![node], wait_s: WAIT_S };
+        self.call(create).await.map(|_| ())
     }
 
     /// Sends a message and waits until it has come as far as `goal`. Returns its id.

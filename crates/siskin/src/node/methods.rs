@@ -214,7 +214,7 @@ impl Call for PeerList {
         let NodeEvent::Peers { peers, .. } = api.handle.ask(NodeCommand::Peers).await? else {
             return Err(unexpected());
         };
-        let shape = |NodePeer { record, neighbour }: NodePeer| {
+        let peer = |NodePeer { record, neighbour }: NodePeer| {
             let says = record.says();
             Peer {
                 node: record.node().to_string(),
@@ -225,7 +225,7 @@ impl Call for PeerList {
                 neighbour,
             }
         };
-        Ok(peers.into_iter().map(shape).collect())
+        Ok(peers.into_iter().map(peer).collect())
     }
 }
 

@@ -87,26 +87,16 @@ impl Figures {
             ("disk_cap_bytes", "Limit of disk usage", status.disk_cap_bytes),
             ("charged_bytes", "Bytes charged to all accounts", counters.charged_bytes),
         ] {
-            page.single(Kind::Gauge, name, help, value)?;
+            page.single(gauge(name, help), value)?;
         }
         if let Some(reachable) = status.reachable {
-            page.single(
-                Kind::Gauge,
-                "reachable",
-                "Whether other nodes can dial it",
-                reachable.into(),
-            )?;
+            page.single(gauge("reachable", "Whether other nodes can dial it"), reachable.into())?;
         }
         let gauges = || status.gauges.iter();
         let used = gauges().map(|gauge| (gauge.name.to_owned(), gauge.value));
-        page.family(Kind::Gauge, ("collection_size", "Size of a bounded collection"), "of", used)?;
+        page.family(gauge("collection_size", "Size of a bounded collection"), "of", used)?;
         let limits = gauges().map(|gauge| (gauge.name.to_owned(), gauge.limit));
-        page.family(
-            Kind::Gauge,
-            ("collection_limit", "Limit of a bounded collection"),
-            "of",
-            limits,
-        )
+        page.family(gauge("collection_limit", "Limit of a bounded collection"), "of", limits)
     }
 
     /// Writes counters of work for clients and other nodes.
@@ -131,17 +121,12 @@ impl Figures {
             ("routing_refused", "Routing requests refused", routing.refused),
             ("routing_dropped", "Unsolicited routing frames", routing.dropped),
         ] {
-            page.single(Kind::Counter, name, help, value)?;
+            page.single(counter(name, help), value)?;
         }
         let refused = counters.refused.iter().map(|(code, count)| (words(code), *count));
-        page.family(Kind::Counter, ("refused", "Requests refused"), "code", refused)?;
+        page.family(counter("refused", "Requests refused"), "code", refused)?;
         let dropped = counters.dropped.iter().map(|(why, count)| (words(why), *count));
-        page.family(
-            Kind::Counter,
-            ("dropped", "Inputs dropped without an answer"),
-            "reason",
-            dropped,
-        )
+        page.family(counter("dropped", "Inputs dropped without an answer"), "reason", dropped)
     }
 
     /// Writes counters of network and disk.
@@ -158,7 +143,7 @@ impl Figures {
             ),
         ] {
             let ways = [("received".to_owned(), received), ("sent".to_owned(), sent)];
-            page.family(Kind::Counter, (name, help), "direction", ways.into_iter())?;
+            page.family(counter(name, help), "direction", ways.into_iter())?;
         }
         for (name, help, value) in [
             ("frames_malformed", "Malformed frames", traffic.malformed_frames),
@@ -176,7 +161,7 @@ impl Figures {
             ("syncs", "Disk syncs", traffic.syncs),
             ("inputs_synced", "Inputs covered by disk syncs", traffic.inputs_synced),
         ] {
-            page.single(Kind::Counter, name, help, value)?;
+            page.single(counter(name, help), value)?;
         }
         Ok(())
     }
@@ -184,6 +169,14 @@ impl Figures {
 
 /// A page of metrics that is being written.
 struct Page<'a>(DescriptorEncoder<'a>);
+
+/// A metric without its values.
+#[derive(Clone, Copy)]
+struct Metric<'a> {
+    kind: Kind,
+    name: &'a str,
+    help: &'a str,
+}
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -193,18 +186,19 @@ enum Kind {
 
 impl Page<'_> {
     /// Writes a metric without labels.
-    fn single(&mut self, kind: Kind, name: &str, help: &str, value: u64) -> fmt::Result {
+    fn single(&mut self, metric: Metric<'_>, value: u64) -> fmt::Result {
+        let Metric { kind, name, help } = metric;
         kind.encode(value, self.0.encode_descriptor(name, help, None, kind.metric_type())?)
     }
 
     /// Writes a metric with one label.
     fn family(
         &mut self,
-        kind: Kind,
-        (name, help): (&str, &str),
+        metric: Metric<'_>,
         label: &str,
         values: impl Iterator<Item = (String, u64)>,
     ) -> fmt::Result {
+        let Metric { kind, name, help } = metric;
         let mut family = self.0.encode_descriptor(name, help, None, kind.metric_type())?;
         for (text, value) in values {
             kind.encode(value, family.encode_family(&[(label, text)])?)?;
@@ -227,6 +221,14 @@ impl Kind {
             Self::Counter => ConstCounter::new(value).encode(encoder),
         }
     }
+}
+
+fn gauge<'a>(name: &'a str, help: &'a str) -> Metric<'a> {
+    Metric { kind: Kind::Gauge, name, help }
+}
+
+fn counter<'a>(name: &'a str, help: &'a str) -> Metric<'a> {
+    Metric { kind: Kind::Counter, name, help }
 }
 
 /// Formats a variant such as `NotFound` as in the specification: `not found`.

@@ -209,10 +209,10 @@ async fn list(engine: &Engine) -> Result<Homes, Failure> {
     let (view, published) = view.ok_or(client::CommandError::NoAccount)?;
     let links = engine.links();
     let is_up = |node: &NodeId| links.get(node).copied().unwrap_or_default();
-    Ok(shape(view, published, is_up))
+    Ok(answer(view, published, is_up))
 }
 
-fn shape(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> Homes {
+fn answer(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> Homes {
     let text = |nodes: Vec<NodeAddress>| nodes.iter().map(ToString::to_string).collect();
     let home = |home: HomeView| Home {
         network: networks(&home.address.addresses).next().map(|network| network.to_string()),

@@ -21,7 +21,7 @@ fn home(number: u8, pinned: bool, convicted: bool) -> Value {
 
 #[test]
 fn no_node_that_is_proved_to_have_lost_something_is_kept_or_chosen_at_random() {
-    let shape = json!({
+    let list = json!({
         "homes": [home(1, true, true), home(2, true, false), home(3, false, false)],
         "copies": 2,
         "receipts": 2,
@@ -35,7 +35,7 @@ fn no_node_that_is_proved_to_have_lost_something_is_kept_or_chosen_at_random() {
             "copies_max": 0, "unacknowledged": 0,
         },
     });
-    let before = Before::of(serde_json::from_value(shape).unwrap()).unwrap();
+    let before = Before::of(serde_json::from_value(list).unwrap()).unwrap();
     let kept = [1, 2, 3, 4, 5].map(|number| before.is_kept(&node(number)));
     assert_eq!(kept, [false, true, false, false, false]);
     let chosen = [1, 2, 3, 4, 5].map(|number| before.may_become_home(&node(number)));
