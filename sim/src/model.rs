@@ -316,20 +316,25 @@ impl Model {
         self.excused.contains(&(a.min(b), a.max(b)))
     }
 
-    /// A message that had to be shown before this one and is not. What a shown message itself
-    /// depends on was seen to when it was shown.
+    /// Returns a message that had to be shown before this one and is not. The dependencies of a
+    /// shown message were checked when that was shown; those of an own message that the home
+    /// refused permanently are demanded in its place.
     fn missing(&self, deed: Deed, shown: impl Fn(Deed) -> bool) -> Option<Deed> {
-        let mut next = Some(deed);
-        while let Some(record) = next.and_then(|deed| self.record(deed)) {
-            if let Some(missing) = record.saw.iter().find(|saw| !shown(**saw)) {
-                return Some(*missing);
+        let mut next = vec![deed];
+        while let Some(record) = next.pop().and_then(|deed| self.record(deed)) {
+            for saw in &record.saw {
+                if self.record(*saw).is_some_and(|saw| saw.by == record.by && saw.is_refused()) {
+                    next.push(*saw);
+                } else if !shown(*saw) {
+                    return Some(*saw);
+                }
             }
-            if let Some(before) = record.after
-                && self.record(before).is_some_and(Record::must_be_shown)
-            {
-                return (!shown(before)).then_some(before);
+            let Some(before) = record.after else { continue };
+            if !self.record(before).is_some_and(Record::must_be_shown) {
+                next.push(before);
+            } else if !shown(before) {
+                return Some(before);
             }
-            next = record.after;
         }
         None
     }
@@ -345,7 +350,12 @@ impl Record {
     /// It is a message, and its author was told that it is safe, and not that the node will never
     /// take it: what follows was sealed anew then, without it.
     fn must_be_shown(&self) -> bool {
-        self.act == Act::Say && self.is_bound() && self.mark != Some(Mark::Refused)
+        self.act == Act::Say && self.is_bound() && !self.is_refused()
+    }
+
+    /// Its author's device says that the home will never take it, so nothing depends on it.
+    fn is_refused(&self) -> bool {
+        self.mark == Some(Mark::Refused)
     }
 
     fn is_bound(&self) -> bool {

@@ -297,7 +297,8 @@ impl World<'_> {
         let Some(device) = self.devices.get(number as usize) else { return };
         let last = view::last_arrival(device.rows(), &log);
         if last <= thread.arrivals {
-            return;
+            // A refusal is a mark: what the person says next does not depend on what was refused.
+            return self.look_at_marks_closely(number, thread.with, log);
         }
         let new = view::arrivals(device.rows(), &log, thread.arrivals, usize::MAX);
         let new: Vec<_> = new.into_iter().map(|(_, message)| message).collect();
@@ -309,9 +310,7 @@ impl World<'_> {
         self.follow_moves(number, thread.with, log, &new);
         let found = self.model.shows(number, thread.with, &new, self.stage.now);
         self.accuse(found);
-        if self.scenario.people <= CLOSE_LOOK_MAX {
-            self.look_at_marks(number, thread.with, log);
-        }
+        self.look_at_marks_closely(number, thread.with, log);
         if sealed_anew {
             self.look_for_refused(number, thread.with, log);
         }
@@ -332,6 +331,13 @@ impl World<'_> {
             if let Some(found) = found.filter(|found| found.place.id.reference() != old) {
                 self.model.moved(deed, found.place);
             }
+        }
+    }
+
+    /// The same as `look_at_marks`, in a world that is small enough to do so each time.
+    fn look_at_marks_closely(&mut self, number: u32, with: u32, log: LogId) {
+        if self.scenario.people <= CLOSE_LOOK_MAX {
+            self.look_at_marks(number, with, log);
         }
     }
 

@@ -15,6 +15,8 @@ fn what_was_found_and_mended_stays_so() {
         (1984, include_str!("../found/1984.toml")),
         // Who was once with a home that is late with everything stayed there.
         (9960, include_str!("../found/9960.toml")),
+        // After a restart a message was demanded that the only home had refused permanently.
+        (7_000_595, include_str!("../found/7000595.toml")),
     ];
     for (seed, text) in found {
         let report = run(&Scenario::parse(text).unwrap(), seed, Options::default());

@@ -126,6 +126,26 @@ fn nothing_depends_on_what_its_node_will_never_take() {
 }
 
 #[test]
+fn after_a_restart_nothing_depends_on_what_its_node_will_never_take() {
+    for (mark, demanded) in [(Mark::Refused, None), (Mark::Sent, Some(Rule::Dependency))] {
+        let mut model = model();
+        let question = says(&mut model, BEN, ADA);
+        shows(&mut model, ADA, BEN, &[question]);
+        let refused = says(&mut model, ADA, BEN);
+        let rows = MessageView { mark: Some(mark), ..view(&model, refused, ADA) };
+        let rows = [view(&model, question, ADA), rows];
+        assert_eq!(rules(&model.restarted(ADA, BEN, &rows, at(3))), []);
+        let next = says(&mut model, ADA, BEN);
+        assert_eq!(
+            model.missing(next, |_| false).map(|deed| deed == question),
+            Some(demanded.is_none())
+        );
+        shows(&mut model, BEN, ADA, &[question]);
+        assert_eq!(shows(&mut model, BEN, ADA, &[next]), Vec::from_iter(demanded), "{mark:?}");
+    }
+}
+
+#[test]
 fn what_its_node_will_never_take_may_stand_behind_what_follows() {
     for (mark, is_wrong) in [(Mark::Refused, false), (Mark::Stored, true)] {
         let mut model = model();
