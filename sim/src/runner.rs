@@ -5,19 +5,20 @@
 //!              ├─ --seeds, --all ─▶ sweep ─▶ summary ─▶ failure (shrinks)
 //!              ├─ --determinism ──▶ sweep twice
 //!              ├─ --baseline ─────▶ sweep ─▶ baseline
+//!              ├─ --oracle ───────▶ sweep ─▶ oracle
 //!              └─ --transcripts ──▶ transcripts
 //! ```
 
 use std::{error::Error, io::Write, time::Instant};
 
-use sim::{Options, Report, Scenario};
-
 mod baseline;
 mod cli;
 mod determinism;
 mod failure;
+mod oracle;
 mod outcome;
 mod panics;
+mod simulator;
 mod source;
 mod summary;
 mod sweep;
@@ -25,27 +26,11 @@ mod table;
 mod transcripts;
 
 pub(crate) use cli::Cli;
+pub(crate) use simulator::Simulator;
 
 use outcome::Outcome;
 use source::Source;
 use sweep::Plan;
-
-/// What the command line needs of the simulator; tests make one up.
-pub(crate) trait Simulator: Sync {
-    /// Runs a scenario with a seed.
-    fn run(&self, scenario: &Scenario, seed: u64, options: Options) -> Report;
-
-    /// Draws a scenario.
-    fn random(&self, seed: u64) -> Scenario;
-
-    /// Finds a smaller scenario that still fails, in so many tries at most.
-    fn shrink(
-        &self,
-        scenario: Scenario,
-        tries: u32,
-        fails: &mut dyn FnMut(&Scenario) -> bool,
-    ) -> Scenario;
-}
 
 /// Does what the command line asks for and tells whether all is well.
 pub(crate) fn run(
@@ -55,6 +40,9 @@ pub(crate) fn run(
 ) -> Result<bool, Box<dyn Error>> {
     if cli.baseline {
         return baseline::run(simulator, cli.threads(), cli.update, out);
+    }
+    if cli.oracle {
+        return oracle::run(cli, simulator, out);
     }
     if cli.transcripts {
         return transcripts::run(simulator, cli.update, out);

@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, error::Error, io::Write, path::Path};
 use sim::Options;
 
 use super::{
-    Outcome, Plan, Simulator, Source, failure,
-    source::{read, write},
-    sweep,
+    failure,
+    outcome::Outcome,
+    simulator::Simulator,
+    source::{Source, read, write},
+    sweep::{self, Plan},
     table::{Table, fixed, ratio, tenths_of_ms},
 };
 

@@ -9,15 +9,15 @@ use clap::{
 };
 use sim::{Mutant, Options};
 
-use super::Source;
+use super::source::Source;
 
 /// Runs whole networks of the real machines under a virtual clock, with everything that can go
 /// wrong; all from one seed
 #[derive(Clone, Debug, Parser)]
 #[command(name = "sim", bin_name = "cargo xtask sim", after_help = AFTER_HELP)]
 #[command(group(ArgGroup::new("task").required(true).multiple(true)
-    .args(["seeds", "seed", "all", "baseline", "transcripts", "determinism"])))]
-#[command(group(ArgGroup::new("kept").args(["baseline", "transcripts"])))]
+    .args(["seeds", "seed", "all", "baseline", "oracle", "transcripts", "determinism"])))]
+#[command(group(ArgGroup::new("kept").args(["baseline", "oracle", "transcripts"])))]
 pub(crate) struct Cli {
     /// Run so many seeds: each of a random scenario of its own, or of --scenario, or of --all
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
@@ -25,16 +25,22 @@ pub(crate) struct Cli {
     pub(super) seeds: Option<u64>,
     /// Run this one seed and show what was counted
     #[arg(long, value_name = "S")]
-    #[arg(conflicts_with_all = ["all", "baseline", "transcripts", "determinism"])]
+    #[arg(conflicts_with_all = ["all", "baseline", "oracle", "transcripts", "determinism"])]
     #[arg(conflicts_with_all = ["from", "threads", "keep_going"])]
     pub(super) seed: Option<u64>,
     /// Run every scenario in sim/scenarios, one seed of each unless --seeds says more
     #[arg(long, conflicts_with_all = ["scenario", "baseline", "transcripts", "determinism"])]
+    #[arg(conflicts_with = "oracle")]
     pub(super) all: bool,
     /// Compare what messages cost in every scenario with sim/baseline.txt
     #[arg(long, conflicts_with_all = ["transcripts", "determinism"])]
     #[arg(conflicts_with_all = ["scenario", "mutant", "from", "keep_going"])]
     pub(super) baseline: bool,
+    /// Compare the hashes of all traces, of 1000 random seeds and every scenario in sim/scenarios
+    /// (with --seeds of the first N random ones alone), with sim/oracle.txt
+    #[arg(long, conflicts_with_all = ["baseline", "transcripts", "determinism"])]
+    #[arg(conflicts_with_all = ["scenario", "mutant", "from", "keep_going"])]
+    pub(super) oracle: bool,
     /// Compare what is said in every scenario in sim/transcripts with the text beside it
     #[arg(long, conflicts_with_all = ["determinism"])]
     #[arg(conflicts_with_all = ["scenario", "mutant", "from", "keep_going", "threads"])]
@@ -61,11 +67,11 @@ pub(crate) struct Cli {
     pub(super) keep_going: bool,
     /// Print what happens, line by line
     #[arg(long, requires = "seed")]
-    #[arg(conflicts_with_all = ["seeds", "all", "baseline", "transcripts", "determinism"])]
+    #[arg(conflicts_with_all = ["seeds", "all", "baseline", "oracle", "transcripts", "determinism"])]
     pub(super) trace: bool,
     /// Keep what is seen now instead of comparing with it
     #[arg(long, requires = "kept")]
-    #[arg(conflicts_with_all = ["seeds", "seed", "all", "determinism"])]
+    #[arg(conflicts_with_all = ["seed", "all", "determinism"])]
     pub(super) update: bool,
 }
 
@@ -116,7 +122,8 @@ failed, with 2 if it could not be found out.
   cargo xtask sim --seeds 1000                 a thousand random scenarios
   cargo xtask sim --seed 17 --trace            what happens in one of them
   cargo xtask sim --all --seeds 10             every named scenario, ten seeds of each
-  cargo xtask sim --baseline --update          keep the present figures";
+  cargo xtask sim --baseline --update          keep the present figures
+  cargo xtask sim --oracle --seeds 100         whether a refactoring has changed anything";
 
 #[cfg(test)]
 mod tests {
@@ -138,6 +145,9 @@ mod tests {
             "--all --seeds 3 --from 7 --keep-going --threads 1",
             "--baseline --threads 2",
             "--baseline --update",
+            "--oracle --threads 2",
+            "--oracle --seeds 100",
+            "--oracle --update",
             "--transcripts --update",
             "--determinism 100 --from 3",
         ];
@@ -158,11 +168,13 @@ mod tests {
             "--baseline --transcripts",
             "--baseline --seeds 3",
             "--baseline --mutant no-duplicate-check",
+            "--oracle --baseline",
+            "--oracle --from 101",
+            "--oracle --mutant no-duplicate-check",
             "--determinism 10 --threads 3",
             "--determinism 10 --seeds 3",
             "--seeds 5 --trace",
             "--all --trace",
-            "--seeds 5 --update",
             "--seed 5 --update",
         ];
         for line in lines {
@@ -180,7 +192,8 @@ mod tests {
         said("", "--seeds <N>");
         said("--threads 2", "required arguments");
         said("--trace", "--seed <S>");
-        said("--update", "--baseline|--transcripts");
+        said("--seeds 5 --update", "--baseline|--oracle|--transcripts");
+        said("--update", "--baseline|--oracle|--transcripts");
         said("--seeds 0", "0 is not in 1..");
         said("--seeds 5 --threads 0", "0 is not in 1..");
         said("--seeds 5 --mutant typo", "accept-before-commit");

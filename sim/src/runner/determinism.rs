@@ -5,10 +5,12 @@ use std::{error::Error, io::Write, ops::Range};
 use sim::Options;
 
 use super::{
-    Outcome, Plan, Simulator, Source, failure,
-    outcome::hex,
+    failure,
+    outcome::{Outcome, hex},
+    simulator::Simulator,
+    source::Source,
     summary,
-    sweep::{self, Ran},
+    sweep::{self, Plan, Ran},
     transcripts,
 };
 

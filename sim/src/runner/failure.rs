@@ -11,7 +11,12 @@ use std::{
 use sim::{Options, Scenario};
 
 use super::{
-    Outcome, Plan, Simulator, Source, cli, outcome::Verdict, panics, source, sweep::Ran,
+    cli,
+    outcome::{Outcome, Verdict},
+    panics,
+    simulator::Simulator,
+    source::{self, Source},
+    sweep::{Plan, Ran},
     table::grouped,
 };
 

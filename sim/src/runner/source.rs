@@ -8,7 +8,7 @@ use std::{
 
 use sim::Scenario;
 
-use super::Simulator;
+use super::simulator::Simulator;
 
 /// Where scenarios come from.
 #[derive(Debug)]

@@ -5,9 +5,8 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Plan,
     outcome::hex,
-    sweep::Ran,
+    sweep::{Plan, Ran},
     table::{Table, fixed, grouped, ratio, span},
 };
 
@@ -97,4 +96,4 @@ const HEADER: [&str; 10] = [
     "hash",
 ];
 /// Digits of a hash in a table.
-const SHORT: usize = 12;
+pub(super) const SHORT: usize = 12;

@@ -14,7 +14,7 @@ use std::{
 
 use sim::Options;
 
-use super::{Outcome, Simulator, Source};
+use super::{outcome::Outcome, simulator::Simulator, source::Source};
 
 /// What to run: all seeds of the first source, then those of the next.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser as _;
 use proto::Instant;
-use sim::{Count, Purpose, Rule, Tally, Violation};
+use sim::{Count, Options, Purpose, Report, Rule, Scenario, Tally, Violation};
 
 use super::{
     outcome::Verdict,

@@ -5,8 +5,9 @@ use std::{error::Error, fmt::Write as _, io::Write, path::Path};
 use sim::Options;
 
 use super::{
-    Outcome, Simulator, Source,
-    source::{list, read, write},
+    outcome::Outcome,
+    simulator::Simulator,
+    source::{Source, list, read, write},
 };
 
 /// Runs all scenarios in `sim/transcripts` and compares each with the `.txt` of the same name, or
