@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_machine_that_has_stopped() {
+    fn no_caller_waits_for_a_machine_that_has_stopped() {
         let pending = PendingRequests::<()>::new();
         let (_, mut answered) = pending.open().unwrap();
         pending.close();

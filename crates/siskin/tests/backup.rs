@@ -23,8 +23,8 @@ fn a_node_that_is_lost_comes_back_from_its_backup_and_nothing_is_lost() {
     let place = tempfile::tempdir().unwrap();
     let at = |name: &str| place.path().join(name);
     let mut node = Node::start(&at("node"));
-    let mut ada = Person::settle(&at("ada"), "Ada", &node.address);
-    let mut ben = Person::settle(&at("ben"), "Ben", &node.address);
+    let mut ada = Person::with_account(&at("ada"), "Ada", &node.address);
+    let mut ben = Person::with_account(&at("ben"), "Ben", &node.address);
     acquaint((&ada, "Ada"), (&ben, "Ben"));
     let mut sent = Vec::new();
     let say = |ada: &Person, from: usize, to: usize, sent: &mut Vec<String>| {

@@ -19,7 +19,7 @@ use town::{Node, Person, acquaint, command};
 #[test]
 fn people_move_one_after_the_other_and_go_on_when_all_their_first_nodes_are_gone() {
     let directory = tempfile::tempdir().unwrap();
-    let mut town = Town::settle(directory.path());
+    let mut town = Town::new(directory.path());
     let mut said = town.talk("at first", 50);
     let new = town.build();
     town.move_to(&town.ann, &new[..2]);
@@ -37,7 +37,7 @@ fn people_move_one_after_the_other_and_go_on_when_all_their_first_nodes_are_gone
 #[test]
 fn people_move_after_all_their_nodes_are_gone_and_have_all_they_said() {
     let directory = tempfile::tempdir().unwrap();
-    let mut town = Town::settle(directory.path());
+    let mut town = Town::new(directory.path());
     let mut said = town.talk("at first", LONG);
     let new = town.build();
     town.blackout();
@@ -65,11 +65,11 @@ struct Town<'a> {
 }
 
 impl<'a> Town<'a> {
-    fn settle(place: &'a Path) -> Self {
+    fn new(place: &'a Path) -> Self {
         let nodes = add(place, 0, Vec::new());
         let at = |homes: [usize; 2]| homes.map(|home| nodes[home].address.as_str());
-        let ann = Person::settle_at(&place.join("ann"), "Ann", &at([0, 1]));
-        let ben = Person::settle_at(&place.join("ben"), "Ben", &at([2, 3]));
+        let ann = Person::with_account_at(&place.join("ann"), "Ann", &at([0, 1]));
+        let ben = Person::with_account_at(&place.join("ben"), "Ben", &at([2, 3]));
         acquaint((&ann, "Ann"), (&ben, "Ben"));
         Self { place, nodes, ann, ben }
     }

@@ -19,8 +19,8 @@ fn messages_cross_nodes_and_survive_kills_of_either() {
     let directory = tempfile::tempdir().unwrap();
     let mut adas_node = Node::start(&directory.path().join("node-ada"));
     let mut bens_node = Node::start(&directory.path().join("node-ben"));
-    let ada = Person::settle(&directory.path().join("ada"), "Ada", &adas_node.address);
-    let ben = Person::settle(&directory.path().join("ben"), "Ben", &bens_node.address);
+    let ada = Person::with_account(&directory.path().join("ada"), "Ada", &adas_node.address);
+    let ben = Person::with_account(&directory.path().join("ben"), "Ben", &bens_node.address);
     acquaint((&ada, "Ada"), (&ben, "Ben"));
 
     ada.say("Ben", "over the river");

@@ -35,8 +35,8 @@ fn people_go_on_while_any_of_their_nodes_is_killed_or_stalls() {
     let mut nodes: Vec<Node> =
         (0..4).map(|n| Node::start(&directory.path().join(format!("node{n}")))).collect();
     let at = |homes: [usize; 2]| homes.map(|home| nodes[home].address.as_str());
-    let ada = Person::settle_at(&directory.path().join("ada"), "Ada", &at([0, 1]));
-    let ben = Person::settle_at(&directory.path().join("ben"), "Ben", &at([2, 3]));
+    let ada = Person::with_account_at(&directory.path().join("ada"), "Ada", &at([0, 1]));
+    let ben = Person::with_account_at(&directory.path().join("ben"), "Ben", &at([2, 3]));
     acquaint((&ada, "Ada"), (&ben, "Ben"));
     exchange((&ada, "Ada"), (&ben, "Ben"), "at first");
 

@@ -23,8 +23,8 @@ fn ann_moves_while_ben_writes_and_who_has_an_old_invite_finds_her() {
     let bens = Node::join(&at("bens"), &old.address);
     let new = Node::join(&at("new"), &bens.address);
     let other = Node::join(&at("other"), &bens.address);
-    let ann = Person::settle(&at("ann"), "Ann", &old.address);
-    let ben = Person::settle(&at("ben"), "Ben", &bens.address);
+    let ann = Person::with_account(&at("ann"), "Ann", &old.address);
+    let ben = Person::with_account(&at("ben"), "Ben", &bens.address);
     acquaint((&ann, "Ann"), (&ben, "Ben"));
     let invite = || {
         let invite = ann.call("contact.invite", json!({ "uses": 1 }));
@@ -58,13 +58,13 @@ fn ann_moves_while_ben_writes_and_who_has_an_old_invite_finds_her() {
     arrived(&ann, &ben, 290);
 
     // The old node knows where she went.
-    let cem = Person::settle(&at("cem"), "Cem", &other.address);
+    let cem = Person::with_account(&at("cem"), "Cem", &other.address);
     cem.call("contact.add", json!({ "link": first, "name": "Ann" }));
     accepted(&ann, &cem, "Cem");
 
     // The old node is lost permanently: the network knows the new one.
     old.kill();
-    let dot = Person::settle(&at("dot"), "Dot", &other.address);
+    let dot = Person::with_account(&at("dot"), "Dot", &other.address);
     dot.call("contact.add", json!({ "link": second, "name": "Ann" }));
     accepted(&ann, &dot, "Dot");
     for i in 0..20 {

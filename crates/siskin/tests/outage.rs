@@ -14,8 +14,8 @@ use town::{Node, Person, acquaint};
 fn a_thousand_messages_survive_five_kills_of_the_node() {
     let directory = tempfile::tempdir().unwrap();
     let mut node = Node::start(&directory.path().join("node"));
-    let ada = Person::settle(&directory.path().join("ada"), "Ada", &node.address);
-    let mut ben = Person::settle(&directory.path().join("ben"), "Ben", &node.address);
+    let ada = Person::with_account(&directory.path().join("ada"), "Ada", &node.address);
+    let mut ben = Person::with_account(&directory.path().join("ben"), "Ben", &node.address);
     acquaint((&ada, "Ada"), (&ben, "Ben"));
     ben.go_offline();
 

@@ -32,8 +32,8 @@ fn nodes_learn_neither_texts_nor_the_other_side() {
     let adas_node = Node::start(&directory.path().join("node-ada"));
     let bens_node = Node::start(&directory.path().join("node-ben"));
     let (to_adas, to_bens) = (Tap::new(&adas_node.address), Tap::new(&bens_node.address));
-    let ada = Person::settle(&directory.path().join("ada"), "Adelheid", &to_adas.address);
-    let ben = Person::settle(&directory.path().join("ben"), "Benedikt", &to_bens.address);
+    let ada = Person::with_account(&directory.path().join("ada"), "Adelheid", &to_adas.address);
+    let ben = Person::with_account(&directory.path().join("ben"), "Benedikt", &to_bens.address);
     // Ben asks, so the conversation's log is at his node; Ada's request inbox is at hers.
     acquaint((&ada, "Adelheid"), (&ben, "Benedikt"));
     let texts = ["a text for two", "and an answer for two"];

@@ -61,9 +61,9 @@ impl Machine for Asker {
         match input {
             Input::Connected(peer, _) => {
                 let hello = Hello { versions: VERSIONS, nonce: self.nonce };
-                self.say(peer, Frame::new(Body::Hello(hello)));
+                self.outputs.push_back(Output::Transmit(peer, Frame::new(Body::Hello(hello))));
             }
-            Input::Frame(peer, frame) => self.frame(peer, frame, now),
+            Input::Frame(peer, frame) => self.on_frame(peer, frame, now),
             Input::Command(()) | Input::Disconnected(_) | Input::Reached(_) | Input::Timeout => {}
         }
     }
@@ -78,18 +78,18 @@ impl Machine for Asker {
 }
 
 impl Asker {
-    fn frame(&mut self, peer: Peer, Frame { request, body }: Frame, now: Instant) {
+    fn on_frame(&mut self, peer: Peer, Frame { request, body }: Frame, now: Instant) {
         if let Body::Hello(_) = body {
             self.asked = now;
             let find = Routing::Find { target: self.question.node.node.into(), record: true };
-            self.say(peer, Frame { request: FIRST, body: Body::Routing(find) });
+            self.request(peer, FIRST, find);
         } else if request == FIRST {
             self.round_trip = now.since(self.asked);
             let ask = match self.question.ask {
                 Ask::Lookup { target, trace } => Routing::Lookup { target, trace },
                 Ask::Sample => Routing::Sample,
             };
-            self.say(peer, Frame { request: REQUEST, body: Body::Routing(ask) });
+            self.request(peer, REQUEST, ask);
         } else if request != REQUEST {
             // Not an answer to a request of this machine.
         } else if let Body::Routing(Routing::LookedUp { record, hops }) = body {
@@ -106,7 +106,8 @@ impl Asker {
         self.outputs.push_back(Output::Event(Answer { word, round_trip }));
     }
 
-    fn say(&mut self, peer: Peer, frame: Frame) {
+    fn request(&mut self, peer: Peer, request: u32, routing: Routing) {
+        let frame = Frame { request, body: Body::Routing(routing) };
         self.outputs.push_back(Output::Transmit(peer, frame));
     }
 }

@@ -68,6 +68,7 @@ pub(crate) struct Homes {
     /// Previous home nodes that have yet to be notified or to hand over their inbox.
     pub(crate) former: Vec<String>,
     /// Nodes that have yet to learn which nodes hold a conversation.
+    #[serde(default)]
     pub(crate) untold: Vec<String>,
     /// Previous home nodes that are proven faulty.
     pub(crate) convicted: Vec<String>,

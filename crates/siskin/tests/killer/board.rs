@@ -145,7 +145,7 @@ impl Board {
     fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
         if !self.within(PATIENCE, holds) {
             let awaited: Vec<_> = self.lock().awaited.keys().copied().collect();
-            panic!("gave up waiting until {what}; awaited: {awaited:?}");
+            panic!("timed out before {what}; awaited: {awaited:?}");
         }
     }
 

@@ -40,20 +40,27 @@ impl Dice {
     }
 }
 
+/// All people and nodes.
+#[derive(Clone, Copy)]
+pub(crate) struct Town<'a> {
+    pub(crate) citizens: &'a [Citizen],
+    pub(crate) plots: &'a [Plot],
+}
+
 /// Creates accounts at two nodes each, and makes each a friend of the next one and of another.
-pub(crate) fn settle(
+pub(crate) fn create_accounts(
     people: &Path,
     count: usize,
     nodes: &[String],
     dice: &mut Dice,
 ) -> Vec<Citizen> {
-    let settle = |number: usize| {
+    let create = |number: usize| {
         let homes = [number % nodes.len(), (number + 1 + number / nodes.len() % 2) % nodes.len()];
         let at = homes.map(|home| nodes[home].as_str());
-        let person = Person::settle_at(&people.join(name(number)), &name(number), &at);
+        let person = Person::with_account_at(&people.join(name(number)), &name(number), &at);
         Citizen { person, homes, friends: Vec::new() }
     };
-    let mut citizens = in_parallel((0..count).collect(), settle);
+    let mut citizens = in_parallel((0..count).collect(), create);
     let mut pairs: Vec<_> = (0..count).map(|one| sorted(one, (one + 1) % count)).collect();
     pairs.extend((0..count / 2).map(|one| sorted(one, (one + 2 + dice.below(count - 3)) % count)));
     pairs.sort_unstable();
@@ -116,14 +123,9 @@ impl Citizen {
         });
     }
 
-    /// Says one thing after the other to others of all, until all is over.
-    pub(crate) fn chat(
-        &self,
-        number: usize,
-        (all, plots): (&[Self], &[Plot]),
-        board: &Board,
-        seed: u64,
-    ) {
+    /// Sends one message after the other to friends, until all is over.
+    pub(crate) fn chat(&self, number: usize, town: Town<'_>, board: &Board, seed: u64) {
+        let Town { citizens: all, plots } = town;
         let _alarm = Alarm(board);
         let mut dice = Dice::new(seed + number as u64);
         let mut line = self.person.line();
@@ -138,7 +140,7 @@ impl Citizen {
             let begun = Instant::now();
             let is_shown = board.is_shown_within(PATIENCE, word);
             println!("{word:?}: {is_shown} after {:?} more", begun.elapsed());
-            assert!(is_shown, "gave up waiting until it was shown\n{}", evidence(word, all, plots));
+            assert!(is_shown, "not shown in time\n{}", evidence(word, all, plots));
         }
     }
 
@@ -172,7 +174,7 @@ impl Citizen {
     pub(crate) fn until(&self, what: &str, holds: impl Fn(&Person) -> bool) {
         let begun = Instant::now();
         while !holds(&self.person) {
-            assert!(begun.elapsed() < PATIENCE, "gave up waiting until {what}");
+            assert!(begun.elapsed() < PATIENCE, "timed out before {what}");
             // The daemon has no event for all that is waited for here, so it is asked again.
             thread::sleep(LOOK_AGAIN);
         }

@@ -74,7 +74,7 @@ impl Plot {
         format!("10.9.0.{}:4440", 10 + self.number)
     }
 
-    /// Cuts the cable or mends it. Neither end is told.
+    /// Cuts or repairs the cable. Neither end is notified.
     pub(crate) fn cut(&self, is_cut: bool) {
         let end = if is_cut { "nomaster" } else { "master town" };
         run(&format!("ip link set out{} {end}", self.number));

@@ -37,7 +37,7 @@ use std::{
 };
 
 use board::{Alarm, Board, Word};
-use folk::{Citizen, Dice, name};
+use folk::{Citizen, Dice, Town, name};
 use ground::Plot;
 use town::Node;
 
@@ -98,7 +98,7 @@ fn nothing_is_lost_and_all_go_on_while_a_killer_goes_about() {
         nodes.push(node);
     }
     let addresses: Vec<_> = nodes.iter().map(|node| node.address.clone()).collect();
-    let citizens = folk::settle(&place.join("people"), count, &addresses, &mut dice);
+    let citizens = folk::create_accounts(&place.join("people"), count, &addresses, &mut dice);
     let board = Arc::new(Board::default());
     let begun = Instant::now();
     let mut struck = Vec::new();
@@ -108,7 +108,7 @@ fn nothing_is_lost_and_all_go_on_while_a_killer_goes_about() {
             citizen.listen(number, &board);
         }
         for (number, citizen) in citizens.iter().enumerate() {
-            let (board, town) = (&board, (&citizens[..], &plots[..]));
+            let (board, town) = (&board, Town { citizens: &citizens, plots: &plots });
             scope.spawn(move || citizen.chat(number, town, board, seed as u64));
         }
         for round in 0..blows {
@@ -117,7 +117,7 @@ fn nothing_is_lost_and_all_go_on_while_a_killer_goes_about() {
             let at_home = citizens.iter().enumerate();
             let at_home = at_home.filter(|(_, citizen)| citizen.homes.contains(&victim));
             board.watch(at_home.map(|(number, _)| number).collect());
-            let took = strike(blow, (&mut nodes[victim], &plots[victim]), &board, is_long);
+            let took = strike(blow, &mut nodes[victim], &plots[victim], &board, is_long);
             struck.push((blow, took));
             citizens.iter().for_each(Citizen::until_connected);
         }
@@ -130,13 +130,9 @@ fn nothing_is_lost_and_all_go_on_while_a_killer_goes_about() {
     check(&citizens, &board);
 }
 
-/// Strikes a node, and heals it once everybody goes on. Returns how long that took for each.
-fn strike(
-    blow: Blow,
-    (node, plot): (&mut Node, &Plot),
-    board: &Board,
-    is_long: bool,
-) -> Vec<Duration> {
+/// Strikes a node, and heals it once messages arrive again. Returns how long that took for each
+/// person.
+fn strike(blow: Blow, node: &mut Node, plot: &Plot, board: &Board, is_long: bool) -> Vec<Duration> {
     let begun = Instant::now();
     match blow {
         Blow::Kill => node.kill(),
@@ -163,7 +159,7 @@ fn strike(
 /// A node that can store nothing ends, as soon as it is to store something.
 fn until_ended(node: &mut Node) {
     let begun = Instant::now();
-    while !node.has_ended() {
+    while !node.poll_ended() {
         assert!(begun.elapsed() < Duration::from_secs(60), "it can't have stored anything");
         // Nothing tells when a process ends, but asking.
         thread::sleep(Duration::from_millis(50));

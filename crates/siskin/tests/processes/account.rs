@@ -72,7 +72,7 @@ fn without_a_node_the_account_is_made_and_the_exit_code_says_so() {
 }
 
 #[test]
-fn a_node_that_takes_nobody_says_so() {
+fn a_node_that_accepts_no_accounts_says_so() {
     let place = tempfile::tempdir().unwrap();
     let arguments = ["node", "--json", "--registration", "closed", "--listen", "127.0.0.1:0"];
     let mut command = siskin(&arguments);
@@ -146,7 +146,7 @@ fn mode_of(path: &Path) -> u32 {
 }
 
 #[test]
-fn whoever_comes_by_lot_to_a_node_that_takes_nobody_goes_on_to_the_others() {
+fn a_random_home_node_that_refuses_the_account_is_replaced_by_the_others() {
     let place = tempfile::tempdir().unwrap();
     let at = |name: &str| place.path().join(name);
     // A node names others when it is asked for homes.

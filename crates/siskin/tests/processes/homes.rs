@@ -17,14 +17,14 @@ fn a_third_home_holds_all_and_a_node_is_drained_before_it_ends() {
         let first = nodes[0].address().to_owned();
         nodes.push(Running::joined(&at(number), &[&first]));
     }
-    let settle = |name: &str, homes: &[usize]| {
+    let create = |name: &str, homes: &[usize]| {
         let person = Person::new();
         let mut arguments = vec!["account", "create", "--name", name];
         homes.iter().for_each(|home| arguments.extend(["--node", nodes[*home].address()]));
         person.json(&arguments);
         person
     };
-    let (ada, ben) = (settle("Ada", &[0, 1, 2]), settle("Ben", &[3, 4]));
+    let (ada, ben) = (create("Ada", &[0, 1, 2]), create("Ben", &[3, 4]));
     let invited = ada.json(&["contact", "invite"]);
     ben.json(&["contact", "add", invited["link"].as_str().unwrap(), "--name", "Ada"]);
     ada.json(&["contact", "accept", "Ben"]);
@@ -55,7 +55,7 @@ fn a_third_home_holds_all_and_a_node_is_drained_before_it_ends() {
 }
 
 #[test]
-fn a_proof_that_a_node_has_lost_something_convinces_whoever_checks_it() {
+fn a_proof_that_a_node_has_lost_an_entry_can_be_checked_by_others() {
     let key = SigningKey::from_seed([1; 32]);
     let node = NodeId(key.public().0);
     let head = Head {

@@ -80,7 +80,7 @@ fn accounts_are_found_when_nodes_have_been_killed() {
 }
 
 #[test]
-fn what_is_nowhere_is_not_found_and_nobody_is_named() {
+fn an_unknown_account_is_not_found() {
     let place = tempfile::tempdir().unwrap();
     let node = Running::joined(place.path(), &[]);
     let unknown = proto::AccountId([7; 32]).to_string();

@@ -53,7 +53,7 @@ fn a_node_refuses_what_a_newer_version_wrote() {
 }
 
 #[test]
-fn a_node_goes_on_with_what_an_older_version_wrote() {
+fn a_node_opens_what_an_older_version_wrote() {
     let place = tempfile::tempdir().unwrap();
     let layout = store::Layout { name: node::LAYOUT_NAME, version: 2, migrations: &[] };
     drop(store::Fjall::open(place.path(), &layout).unwrap());

@@ -74,8 +74,8 @@ impl Node {
         *self = Self::listen(&self.under.clone(), &self.directory.clone(), &port, more);
     }
 
-    /// Whether the node has ended by itself.
-    pub fn has_ended(&mut self) -> bool {
+    /// Checks whether the node has ended by itself.
+    pub fn poll_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
@@ -108,12 +108,12 @@ pub struct Person {
 
 impl Person {
     /// Starts a daemon and makes an account at a node.
-    pub fn settle(home: &Path, name: &str, node: &str) -> Self {
-        Self::settle_at(home, name, &[node])
+    pub fn with_account(home: &Path, name: &str, node: &str) -> Self {
+        Self::with_account_at(home, name, &[node])
     }
 
     /// The same at several nodes.
-    pub fn settle_at(home: &Path, name: &str, nodes: &[&str]) -> Self {
+    pub fn with_account_at(home: &Path, name: &str, nodes: &[&str]) -> Self {
         let mut person = Self { home: home.to_owned(), child: None };
         person.come_online();
         person.call("account.create", json!({ "name": name, "nodes": nodes }));
@@ -156,7 +156,7 @@ impl Person {
     pub fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self) {
-            assert!(Instant::now() < deadline, "gave up waiting until {what}");
+            assert!(Instant::now() < deadline, "timed out before {what}");
             // Each turn queries the daemon; in between, other processes get the processor.
             std::thread::yield_now();
         }

@@ -27,7 +27,6 @@ fn no_node_that_is_proved_to_have_lost_something_is_kept_or_chosen_at_random() {
         "receipts": 2,
         "next": [],
         "former": [],
-        "untold": [],
         "convicted": [node(4).to_string()],
         "published": true,
         "cost": {
