@@ -11,6 +11,7 @@ mod named_files;
 mod retired;
 mod signatures;
 mod size;
+mod tables;
 mod variants;
 mod width;
 
@@ -24,6 +25,7 @@ pub(super) fn check(sources: &[Source]) -> Vec<Rule> {
         Rule { name: "floors", problems: floors::check(&files) },
         Rule { name: "named_files", problems: named_files::check(sources) },
         Rule { name: "retired_names", problems: retired::check(&files) },
+        Rule { name: "shared_tables", problems: tables::check(&files) },
         Rule { name: "magic_requests", problems: variants::check(&files) },
         Rule { name: "wide_comments", problems: width::check(&files) },
     ];

@@ -1,4 +1,4 @@
-//! Documents name files, in backticks: each of them must exist.
+//! Documents name files: each of them must exist.
 //!
 //! A name with a folder counts: from the root, from the document, or from a crate or its sources.
 //! What a program writes (`target/…`) is no file of the repository.
@@ -30,25 +30,23 @@ pub(super) fn check(sources: &[Source]) -> Vec<Problem> {
     problems
 }
 
-/// Names of sources in backticks.
+/// Names of sources, in backticks, in pictures and elsewhere; links are checked by `documents.rs`.
 fn named(line: &str) -> impl Iterator<Item = &str> {
-    let quoted = line.split('`').skip(1).step_by(2);
-    quoted.filter(|name| {
-        let is_path = name.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
-        let is_source = [".rs", ".md", ".proto", ".toml"].iter().any(|end| name.ends_with(end));
-        is_path && is_source && name.contains('/') && !name.starts_with("target")
+    line.split(|c: char| !c.is_alphanumeric() && !"/._-".contains(c)).filter(|name| {
+        let is_source = [".rs", ".proto", ".toml"].iter().any(|end| name.ends_with(end));
+        let is_written = name.starts_with("target") || name.contains("SEED");
+        is_source && name.contains('/') && !name.starts_with(['.', '/']) && !is_written
     })
 }
 
 #[test]
 fn files_that_are_named_must_exist() {
     let source = |path: &str, text: &str| Source { path: path.into(), text: text.to_owned() };
-    let text = "`log/queue.rs`, `a/src/log.rs`, `spec/b.md`, `log/gone.rs`, `c.rs`, `x/y`";
+    let text = "`log/queue.rs`, a/src/log.rs ─▶ `log/gone.rs`, `c.rs`, `x/y`";
     let sources = [
         source("a/Cargo.toml", ""),
         source("a/src/log.rs", ""),
         source("a/src/log/queue.rs", ""),
-        source("spec/b.md", ""),
         source("README.md", text),
     ];
     assert_eq!(super::told(&check(&sources)), ["README.md:1: `log/gone.rs` does not exist"]);
