@@ -189,8 +189,8 @@ impl Host {
     fn new(number: u8) -> Result<Self> {
         let name = NodeId([number; 32]);
         let config = NodeConfig {
-            compare_every: Duration::from_secs(60),
-            recount_every: Duration::from_secs(300),
+            anti_entropy_every: Duration::from_secs(60),
+            scrub_every: Duration::from_secs(300),
             ..NodeConfig::new(name)
         };
         let (store, now) = (Memory::new(), Instant::from_secs(1_800_000_000));

@@ -242,9 +242,9 @@ impl<'a> World<'a> {
         let mut config = NodeConfig::new(node);
         config.key = self.keys.get(number as usize).cloned();
         let checked_every = self.scenario.disks.checked_every.0;
-        config.compare_every = checked_every;
+        config.anti_entropy_every = checked_every;
         let third = checked_every.checked_div(3).unwrap_or_default();
-        config.recount_every = checked_every.saturating_add(third);
+        config.scrub_every = checked_every.saturating_add(third);
         if self.scenario.disks.node_bytes > 0 {
             // Full is what the node says before the disk does.
             config.disk_cap_bytes = self.scenario.disks.node_bytes / 2;

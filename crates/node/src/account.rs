@@ -8,8 +8,7 @@ use crate::{
     NodeConfig, Registration, key_package,
     layout::BUNDLES,
     log::{LOG_CHARGE, Logs},
-    quota::Quota,
-    replica::RANKING_CHARGE,
+    quota::{Quota, RANKING_CHARGE},
 };
 
 /// What a bundle that was taken in changed.
@@ -106,9 +105,9 @@ impl Home {
     }
 }
 
-/// Who holds an account's inbox, as this node has to know: nobody else, unless there are two that serve
-/// and this is one of the homes. The bundle decides, and not the version: of two bundles the better one
-/// is here.
+/// Who holds an account's inbox, as this node has to know: nobody else, unless there are two that
+/// serve and this is one of the homes. The bundle decides, and not the version: of two bundles the
+/// better one is here.
 pub(crate) fn inbox_ranking(bundle: &Bundle, node: NodeId) -> Ranking {
     let is_home = bundle.homes().iter().any(|home| home.node == node);
     let (nodes, standbys) = match bundle.homes().split_at_checked(HOMES_SERVED) {
@@ -130,11 +129,12 @@ pub(crate) fn moved_to(rows: &dyn Rows, account: AccountId, node: NodeId) -> Opt
     bundle.homes().iter().all(|home| home.node != node).then_some(bytes)
 }
 
-/// How many of an account's homes a device talks with, the first ones of its bundle: its home, and one
-/// to stand in for it. If the account wants more copies than these, the others stand by and have them.
+/// How many of an account's homes a device talks with, the first ones of its bundle: its home, and
+/// one to stand in for it. If the account wants more copies than these, the others stand by and
+/// have them.
 const HOMES_SERVED: usize = limits::COPIES_MIN as usize;
 
-/// What an account is charged for being here: the largest bundle, its inbox with its ranking, and all
-/// its invites, so that none of these can fail for want of room later.
+/// What an account is charged for being here: the largest bundle, its inbox with its ranking, and
+/// all its invites, so that none of these can fail for want of room later.
 pub(crate) const ACCOUNT_CHARGE: u64 =
     LOG_CHARGE + RANKING_CHARGE + limits::BUNDLE_MAX as u64 + limits::INVITES_MAX as u64 * 64;

@@ -11,8 +11,8 @@ use routing::RouterConfig;
 pub struct NodeConfig {
     /// This node's own name: the key its connections prove.
     pub node: NodeId,
-    /// The secret half of that name, by which it signs for what is on its disk. Without it, the default,
-    /// it gives no receipts.
+    /// The secret half of that name, by which it signs for what is on its disk. Without it, the
+    /// default, it gives no receipts.
     pub key: Option<SigningKey>,
     /// Who may register an account here. Open by default: a network without entry has no members,
     /// and the caps below bound what strangers can take.
@@ -35,18 +35,19 @@ pub struct NodeConfig {
     /// Connections at the same time. 65,536 by default: three times what a driver accepts unless
     /// told otherwise, at less than 1 KiB each; the driver's own limit is to bite first.
     pub connections_max: usize,
-    /// After how long another home of an account is taken to be gone for good, so that the next one in
-    /// the record makes copies. Ten minutes by default: longer than a restart or an update takes.
-    pub standby_after: Duration,
+    /// After how long another home of an account is taken to be gone for good, so that the next one
+    /// in the record makes copies. Ten minutes by default: longer than a restart or an update
+    /// takes.
+    pub reserve_after: Duration,
     /// For how long a home that was gone has to be back before the copies made meanwhile are
     /// dropped. A day by default.
-    pub standby_kept: Duration,
-    /// How long after a comparison with another node the next one follows, if anything has changed. An
-    /// hour by default: pushing does the work, and this finds what it has missed.
-    pub compare_every: Duration,
-    /// How long after its rows were counted they are counted again. A day by default: all that is stored
-    /// is read for it.
-    pub recount_every: Duration,
+    pub reserve_kept: Duration,
+    /// How long after a comparison with another node the next one follows, if anything has changed.
+    /// An hour by default: pushing does the work, and this finds what it has missed.
+    pub anti_entropy_every: Duration,
+    /// How long after its rows were counted they are counted again. A day by default: all that is
+    /// stored is read for it.
+    pub scrub_every: Duration,
     /// How it takes part in the network of nodes, with the same key; none for a node alone, which
     /// finds nobody and is found by nobody.
     pub routing: Option<RouterConfig>,
@@ -75,10 +76,10 @@ impl NodeConfig {
             log_quota_bytes: 128 << 20,
             signals_per_s_max: 32,
             connections_max: 65_536,
-            standby_after: Duration::from_secs(600),
-            standby_kept: Duration::from_secs(24 * 3600),
-            compare_every: Duration::from_secs(3600),
-            recount_every: Duration::from_secs(24 * 3600),
+            reserve_after: Duration::from_secs(600),
+            reserve_kept: Duration::from_secs(24 * 3600),
+            anti_entropy_every: Duration::from_secs(3600),
+            scrub_every: Duration::from_secs(24 * 3600),
             routing: None,
         }
     }

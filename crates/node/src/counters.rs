@@ -23,8 +23,8 @@ pub struct Counters {
     pub repaired: u64,
     /// Entries that this node was found to lack, and has asked for.
     pub missed: u64,
-    /// Rows that did not fit what else is stored, and were put right or taken away.
-    pub mended: u64,
+    /// Rows that contradicted other rows, and were repaired or deleted.
+    pub rows_repaired: u64,
     /// Entries handed to readers that follow a log.
     pub delivered: u64,
     /// Entries named to readers that want no more of them.

@@ -1,5 +1,5 @@
-//! What a log keeps, in 32 bytes: the sum of the ids of its kept entries. Specified in `spec/logs.md`,
-//! section 12.
+//! What a log keeps, in 32 bytes: the sum of the ids of its kept entries. Specified in
+//! `spec/logs.md`, section 12.
 
 use proto::{Envelope, EnvelopeId, Expiry, Reference};
 use reconcile::Item;
@@ -25,8 +25,8 @@ impl Fingerprint {
     }
 }
 
-/// Tells whether an envelope is one that is never swept: of the others each node counts the time from
-/// their arrival, so that copies differ about them for a while whenever one is due.
+/// Tells whether an envelope is one that is never swept: of the others each node counts the time
+/// from their arrival, so that copies differ about them for a while whenever one is due.
 pub(crate) fn is_kept(envelope: &Envelope) -> bool {
     envelope.head.expiry == Expiry::Never
 }

@@ -6,13 +6,21 @@ use proto::{Code, Direction, Draft, Instant, PublicKey, Rows, limits};
 
 use crate::layout::{self, INVITES, InviteRow};
 
-/// Sets what `key` may do, or takes it back with `uses` 0.
+/// What an invite allows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// The second from which it is void.
+    pub(crate) expires_s: u64,
+    /// Envelopes that it may store.
+    pub(crate) uses: u32,
+}
+
+/// Sets what `key` may do; with `uses` 0 the invite is withdrawn.
 pub(crate) fn put(
     draft: &mut Draft<'_>,
     inbox: u64,
     key: &PublicKey,
-    expires_s: u64,
-    uses: u32,
+    Terms { expires_s, uses }: Terms,
     now: Instant,
 ) -> Result<(), Code> {
     let row_key = layout::public_key_key(inbox, key);

@@ -52,7 +52,8 @@ pub(crate) const STANDING_IN: Table = Table(25);
 pub(crate) const FINGERPRINTS: Table = Table(26);
 /// Number of the inbox → nothing; its account wants more copies than two.
 pub(crate) const MORE_COPIES: Table = Table(27);
-/// Other node ‖ number of the inbox → SHA-256 of the record of the account that the other has yet to hear of.
+/// Other node ‖ number of the inbox → SHA-256 of the record of the account that the other has yet
+/// to hear of.
 pub(crate) const UNTOLD: Table = Table(28);
 
 /// What a log is; written when its keys change.
@@ -327,7 +328,7 @@ mod tests {
         let row = encode_ranking(&ranking);
         assert_eq!(decode_ranking(&row), Some(ranking));
         let taken = row.len().saturating_add(8 + others);
-        assert!(taken as u64 <= crate::replica::RANKING_CHARGE, "{taken}");
+        assert!(taken as u64 <= crate::quota::RANKING_CHARGE, "{taken}");
     }
 
     #[test]

@@ -19,32 +19,35 @@
 //! Specified in `spec/frames.md`, `spec/logs.md` and `spec/routing.md`.
 
 mod account;
+mod acks;
+mod anti_entropy;
+mod batch_verifier;
 mod cache;
-mod compare;
+mod command;
 mod config;
 mod counters;
 mod fingerprint;
-mod foresight;
 mod invite;
 mod key_package;
 mod layout;
 mod log;
 mod node;
+mod placement;
 mod quota;
-mod receipts;
-mod recount;
-mod renewal;
 mod replica;
+mod restore;
 mod routes;
+mod scrub;
 mod session;
 mod status;
 mod tail;
 mod verify;
 
+pub use command::{NodeCommand, NodeEvent};
 pub use config::{NodeConfig, Registration};
 pub use counters::{Counters, Dropped};
 pub use layout::{LAYOUT_NAME, LAYOUT_VERSION};
-pub use node::{Node, NodeCommand, NodeEvent};
-pub use renewal::Renewal;
+pub use node::Node;
+pub use restore::Restore;
 pub use status::{Drained, NodePeer, Status};
 pub use verify::{Fault, Verified, Wrong, verify};

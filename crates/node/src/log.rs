@@ -5,50 +5,45 @@
 //! position says that it may be a duplicate.
 
 mod dropped;
+mod page;
+mod rows;
+mod state;
 
 use std::ops::ControlFlow;
 
 use proto::{
-    AccountId, Code, Direction, Draft, Entry, Envelope, EnvelopeId, Gauge, Head, Instant, Kind,
-    LogGenesis, LogId, NodeAddress, OpenError, Peer, PublicKey, Read, Reference, Rows, limits,
+    AccountId, Code, Direction, Draft, Envelope, Gauge, Head, Instant, LogGenesis, LogId,
+    OpenError, PublicKey, Read, Reference, Rows, limits,
 };
 
 use crate::{
+    batch_verifier::BatchVerifier,
     cache::Cache,
-    fingerprint::{Fingerprint, is_kept},
-    foresight::Foresight,
+    fingerprint::Fingerprint,
     layout::{
         self, ENTRIES, EXPIRIES, FINGERPRINTS, GENESES, KEYS, LOGS, LogRow, NUMBERS, POSITIONS,
         REFERENCES, STATES, StateRow, WriteKey,
     },
     quota::Quota,
-    replica,
 };
+pub(crate) use page::Page;
+use page::PageBuilder;
+use rows::{KEY_CHARGE, SWEEP_MAX, charge_of, first_dropped, first_expiry, last_used};
+pub(crate) use rows::{LOG_CHARGE, numbers_from};
+pub(crate) use state::Log;
+use state::holders_of;
 
 /// All logs.
 #[derive(Debug)]
 pub(crate) struct Logs {
     cache: Cache<Log>,
-    foresight: Foresight,
+    batch_verifier: BatchVerifier,
     log_quota_bytes: u64,
     next_number: u64,
     /// When the next entry expires.
     next_expiry: Option<Instant>,
     /// When more of the copies that were given up goes.
     next_drop: Option<Instant>,
-}
-
-/// A log as its rows say it is.
-#[derive(Clone, Debug)]
-pub(crate) struct Log {
-    pub(crate) row: LogRow,
-    pub(crate) state: StateRow,
-    /// Who holds it, if a ranking was told: its nodes, and standbys that have made a copy.
-    pub(crate) nodes: Vec<Peer>,
-    /// The other standbys.
-    pub(crate) standbys: Vec<Peer>,
-    /// What it keeps, if that was counted.
-    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 /// Who appends.
@@ -63,6 +58,14 @@ pub(crate) enum Writer {
     Replica,
 }
 
+/// The place of an entry in this node's copy of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EntryAt {
+    /// The log's number.
+    pub(crate) log: u64,
+    pub(crate) sequence: u64,
+}
+
 /// An envelope is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Appended {
@@ -75,7 +78,7 @@ pub(crate) enum Appended {
 impl Logs {
     pub(crate) fn open(
         log_quota_bytes: u64,
-        foresight: Foresight,
+        batch_verifier: BatchVerifier,
         rows: &dyn Rows,
     ) -> Result<Self, OpenError> {
         let mut last = Some(0);
@@ -83,14 +86,14 @@ impl Logs {
             last = layout::last_u64(key);
             ControlFlow::Break(())
         });
-        let last = last.ok_or(OpenError::Damaged("a log's row"))?.max(dropped::last_used(rows));
+        let last = last.ok_or(OpenError::Damaged("a log's row"))?.max(last_used(rows));
         Ok(Self {
             cache: Cache::new(LOGS_CACHED_MAX),
-            foresight,
+            batch_verifier,
             log_quota_bytes,
             next_number: last.saturating_add(1),
             next_expiry: first_expiry(rows),
-            next_drop: dropped::first(rows).map(|_| Instant::default()),
+            next_drop: first_dropped(rows).map(|_| Instant::default()),
         })
     }
 
@@ -99,7 +102,7 @@ impl Logs {
         [
             self.cache.gauge("cached logs"),
             Gauge::new("write keys of a log", keys, limits::WRITE_KEYS_MAX),
-            self.foresight.gauge(),
+            self.batch_verifier.gauge(),
         ]
     }
 
@@ -158,7 +161,7 @@ impl Logs {
     /// Reads anew who holds a log.
     pub(crate) fn ranked(&mut self, rows: &dyn Rows, number: u64) {
         if let Some(log) = self.cache.get(number, || Log::load(rows, number)) {
-            (log.nodes, log.standbys) = holders_of(rows, number);
+            (log.nodes, log.reserve) = holders_of(rows, number);
         }
     }
 
@@ -177,8 +180,8 @@ impl Logs {
 
     /// Verifies the signatures of envelopes that are about to be appended, all at once. Changes
     /// nothing but what appending them costs.
-    pub(crate) fn foresee(&mut self, envelopes: &[Envelope]) {
-        self.foresight.verify(envelopes);
+    pub(crate) fn prefetch(&mut self, envelopes: &[Envelope]) {
+        self.batch_verifier.verify(envelopes);
     }
 
     /// Tells whether appending an envelope will take a look at its signature, as far as can be said
@@ -191,8 +194,8 @@ impl Logs {
                 || log.stored_before(rows, number, *position, &envelope.id()).is_none())
     }
 
-    /// Stores an envelope. Of one that another node has taken the key may have closed: that node has
-    /// checked it, and what it took within its own time must not be missing here.
+    /// Stores an envelope. Of one that another node has taken the key may have closed: that node
+    /// has checked it, and what it took within its own time must not be missing here.
     pub(crate) fn append(
         &mut self,
         draft: &mut Draft<'_>,
@@ -228,7 +231,7 @@ impl Logs {
             return Err(Code::Quota);
         }
         quota.admit(draft, log.row.account, added)?;
-        if !self.foresight.has_verified(&bytes) {
+        if !self.batch_verifier.take_verified(&bytes) {
             crypto::verify_envelope(envelope).map_err(|_| Code::BadSignature)?;
         }
 
@@ -247,13 +250,7 @@ impl Logs {
     }
 
     /// Entries in timeline order or against it, and whether there are more.
-    pub(crate) fn read(
-        &self,
-        rows: &dyn Rows,
-        number: u64,
-        key: PublicKey,
-        read: &Read,
-    ) -> (Vec<Entry>, bool) {
+    pub(crate) fn read(&self, rows: &dyn Rows, number: u64, key: PublicKey, read: &Read) -> Page {
         let (position, id) = &read.from;
         let mut from = layout::position_key(number, *position, id);
         let (start, end) = (layout::number_key(number), layout::number_end(number));
@@ -265,7 +262,7 @@ impl Logs {
             (from, end, Direction::Forward)
         };
         let limit = usize::try_from(read.limit).unwrap_or(usize::MAX).min(limits::PAGE_MAX);
-        let mut page = Page::new(limit);
+        let mut page = PageBuilder::new(limit);
         rows.scan(
             POSITIONS,
             &from,
@@ -276,7 +273,7 @@ impl Logs {
                 None => ControlFlow::Continue(()),
             },
         );
-        (page.entries, page.more)
+        page.finish()
     }
 
     /// Entries by name, as many as one page holds; unknown ones are left out.
@@ -286,8 +283,8 @@ impl Logs {
         number: u64,
         key: PublicKey,
         references: &[Reference],
-    ) -> (Vec<Entry>, bool) {
-        let mut page = Page::new(limits::PAGE_MAX);
+    ) -> Page {
+        let mut page = PageBuilder::new(limits::PAGE_MAX);
         for reference in references.iter().take(limits::FETCH_MAX) {
             let row = rows.get(REFERENCES, &layout::reference_key(number, *reference));
             if let Some(sequence) = row.and_then(|row| layout::last_u64(&row))
@@ -296,7 +293,7 @@ impl Logs {
                 break;
             }
         }
-        (page.entries, page.more)
+        page.finish()
     }
 
     /// Removes some of the entries whose time is over and returns how many.
@@ -344,7 +341,7 @@ impl Logs {
         let fingerprint = Fingerprint::default();
         draft.put(FINGERPRINTS, layout::number_key(number), fingerprint.0);
         let (state, fingerprint) = (StateRow::default(), Some(fingerprint));
-        let log = Log { row, state, nodes: Vec::new(), standbys: Vec::new(), fingerprint };
+        let log = Log { row, state, nodes: Vec::new(), reserve: Vec::new(), fingerprint };
         draft.put(NUMBERS, log.row.id.0, layout::be(number));
         draft.put(LOGS, layout::number_key(number), log.row.encode());
         draft.put(STATES, layout::number_key(number), log.state.encode());
@@ -379,226 +376,11 @@ impl Logs {
     }
 }
 
-impl Log {
-    fn load(rows: &dyn Rows, number: u64) -> Option<Self> {
-        let row = LogRow::decode(&rows.get(LOGS, &layout::number_key(number))?)?;
-        let state = StateRow::decode(&rows.get(STATES, &layout::number_key(number))?)?;
-        let (nodes, standbys) = holders_of(rows, number);
-        let fingerprint = rows.get(FINGERPRINTS, &layout::number_key(number));
-        let fingerprint = fingerprint.and_then(|row| Fingerprint::decode(&row));
-        Some(Self { row, state, nodes, standbys, fingerprint })
-    }
-
-    /// Tells whether a key may read: a device of an inbox, any key a conversation ever had.
-    pub(crate) fn knows(&self, rows: &dyn Rows, number: u64, key: &PublicKey) -> bool {
-        self.has(key)
-            || self.row.inbox_of.is_none()
-                && rows.get(KEYS, &layout::public_key_key(number, key)).is_some()
-    }
-
-    /// Tells whether what a key has signed is taken from another node that holds the log. What the
-    /// other home of an account has let into its inbox comes with an invite that may be unknown here.
-    fn takes_from_others(&self, rows: &dyn Rows, number: u64, key: &PublicKey) -> bool {
-        if self.row.inbox_of.is_some() {
-            !crypto::is_weak(key)
-        } else {
-            self.knows(rows, number, key)
-        }
-    }
-
-    /// Tells whether a device of the inbox, or a key that may write, is this one.
-    pub(crate) fn has(&self, key: &PublicKey) -> bool {
-        self.row.keys.iter().any(|known| known.key == *key)
-    }
-
-    /// Tells whether the log's own rules let a key write. An inbox leaves that to invites.
-    pub(crate) fn admits(&self, key: &PublicKey, now: Instant) -> bool {
-        self.row.inbox_of.is_some()
-            || self.row.keys.iter().any(|known| {
-                known.key == *key && known.closes_s.is_none_or(|second| now.as_secs() < second)
-            })
-    }
-
-    fn stored_before(
-        &self,
-        rows: &dyn Rows,
-        number: u64,
-        position: u64,
-        id: &EnvelopeId,
-    ) -> Option<u64> {
-        if position > self.state.highest_position {
-            return None;
-        }
-        layout::last_u64(&rows.get(POSITIONS, &layout::position_key(number, position, id))?)
-    }
-
-    /// Returns the key that an envelope announces. One that announces none although it should is
-    /// invalid.
-    fn check_kind(&self, envelope: &Envelope) -> Result<Option<PublicKey>, Code> {
-        match envelope.head.kind {
-            Kind::Entry => Ok(None),
-            Kind::KeyChange if self.row.inbox_of.is_some() => Err(Code::Invalid),
-            Kind::KeyChange => {
-                let next_key = envelope.head.extension.announced_key().ok_or(Code::Invalid)?;
-                if next_key == envelope.head.write_key || crypto::is_weak(&next_key) {
-                    return Err(Code::Invalid);
-                }
-                Ok(Some(next_key))
-            }
-        }
-    }
-
-    /// Closes the key that signed and lets `next_key` write. One that is known already stays as it
-    /// is: what is closed doesn't open again.
-    fn change_key(
-        &mut self,
-        draft: &mut Draft<'_>,
-        number: u64,
-        signed_by: PublicKey,
-        next_key: PublicKey,
-        now: Instant,
-    ) {
-        let closes_s = now.as_secs().saturating_add(limits::WRITE_KEY_GRACE_S);
-        for known in self.row.keys.iter_mut().filter(|known| known.key == signed_by) {
-            known.closes_s = known.closes_s.or(Some(closes_s));
-        }
-        if !self.knows(draft, number, &next_key) {
-            draft.put(KEYS, layout::public_key_key(number, &next_key), []);
-            self.row.keys.retain(|known| known.closes_s.is_none_or(|s| now.as_secs() < s));
-            self.make_room_for_a_key();
-            self.row.keys.push(WriteKey { key: next_key, closes_s: None });
-        }
-        draft.put(LOGS, layout::number_key(number), self.row.encode());
-    }
-
-    /// Takes the key that has been closed for the longest time from those that may write.
-    fn make_room_for_a_key(&mut self) {
-        if self.row.keys.len() < limits::WRITE_KEYS_MAX {
-            return;
-        }
-        let keys = self.row.keys.iter().enumerate();
-        let closed = keys.min_by_key(|(_, known)| known.closes_s.unwrap_or(u64::MAX));
-        if let Some(at) = closed.map(|(at, _)| at) {
-            self.row.keys.remove(at);
-        }
-    }
-
-    fn store(
-        &mut self,
-        draft: &mut Draft<'_>,
-        number: u64,
-        envelope: &Envelope,
-        id: &EnvelopeId,
-        bytes: Vec<u8>,
-        charge: u64,
-    ) -> u64 {
-        let position = envelope.head.position;
-        let sequence = self.state.last_sequence.saturating_add(1);
-        self.state = StateRow {
-            last_sequence: sequence,
-            highest_position: self.state.highest_position.max(position),
-            bytes: self.state.bytes.saturating_add(charge),
-        };
-        draft.put(ENTRIES, layout::entry_key(number, sequence), bytes);
-        draft.put(POSITIONS, layout::position_key(number, position, id), layout::be(sequence));
-        let reference = layout::reference_key(number, id.reference());
-        draft.put(REFERENCES, reference, layout::be(sequence));
-        draft.put(STATES, layout::number_key(number), self.state.encode());
-        if let Some(fingerprint) = self.fingerprint.as_mut().filter(|_| is_kept(envelope)) {
-            fingerprint.add(id);
-            draft.put(FINGERPRINTS, layout::number_key(number), fingerprint.0);
-        }
-        sequence
-    }
-}
-
-/// Entries being gathered for one answer.
-struct Page {
-    entries: Vec<Entry>,
-    bytes: usize,
-    limit: usize,
-    more: bool,
-}
-
-impl Page {
-    fn new(limit: usize) -> Self {
-        Self { entries: Vec::new(), bytes: 0, limit, more: false }
-    }
-
-    fn push(
-        &mut self,
-        rows: &dyn Rows,
-        number: u64,
-        sequence: u64,
-        key: PublicKey,
-    ) -> ControlFlow<()> {
-        if self.entries.len() >= self.limit {
-            self.more = true;
-            return ControlFlow::Break(());
-        }
-        let Some(bytes) = rows.get(ENTRIES, &layout::entry_key(number, sequence)) else {
-            return ControlFlow::Continue(());
-        };
-        let total = self.bytes.saturating_add(bytes.len());
-        if total > limits::PAGE_BYTES_MAX {
-            self.more = true;
-            return ControlFlow::Break(());
-        }
-        if let Ok(envelope) = Envelope::decode(&bytes) {
-            self.bytes = total;
-            self.entries.push(Entry::from_envelope(&envelope, sequence, key));
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// The numbers of the logs from this one on, so many at most.
-pub(crate) fn numbers_from(rows: &dyn Rows, from: u64, most: usize) -> Vec<u64> {
-    let mut numbers = Vec::new();
-    let from = layout::number_key(from);
-    rows.scan(LOGS, &from, &[0xFF; 9], Direction::Forward, &mut |key, _| {
-        numbers.extend(layout::last_u64(key));
-        if numbers.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    numbers
-}
-
-/// Who holds a log, and who of its ranking only stands by.
-fn holders_of(rows: &dyn Rows, number: u64) -> (Vec<Peer>, Vec<Peer>) {
-    let Some(ranking) = replica::ranking(rows, number) else { return Default::default() };
-    let peer = |node: &NodeAddress| PublicKey(node.node.0);
-    let nodes: Vec<Peer> = replica::holders(rows, number, &ranking).iter().map(peer).collect();
-    let standbys = ranking.standbys.iter().map(peer).filter(|standby| !nodes.contains(standby));
-    let standbys = standbys.collect();
-    (nodes, standbys)
-}
-
 fn open_keys(keys: impl Iterator<Item = PublicKey>) -> Vec<WriteKey> {
     keys.map(|key| WriteKey { key, closes_s: None }).collect()
 }
 
-fn first_expiry(rows: &dyn Rows) -> Option<Instant> {
-    let mut first = None;
-    rows.scan(EXPIRIES, &[], &[0xFF; 25], Direction::Forward, &mut |key, _| {
-        first = layout::parse_expiry_key(key).map(|(second, _, _)| Instant::from_secs(second));
-        ControlFlow::Break(())
-    });
-    first
-}
-
-fn charge_of(stored: usize) -> u64 {
-    (stored as u64).saturating_add(ENTRY_CHARGE)
-}
-
-/// What an account is charged for a log besides its entries: its rows in six tables.
-pub(crate) const LOG_CHARGE: u64 = 320;
-/// What an entry takes besides its bytes: its rows in the three indexes.
-const ENTRY_CHARGE: u64 = 128;
-/// What a key takes: its row, and its place in the log's.
-const KEY_CHARGE: u64 = 80;
 /// Signed bytes and signature.
 const STORED_MAX: usize = limits::ENVELOPE_MAX + 64;
-/// Logs whose state is kept at hand: about 16 MiB.
+/// Logs whose state is cached: about 16 MiB.
 const LOGS_CACHED_MAX: usize = 65_536;
-/// Entries removed at a time, so that other inputs don't wait.
-const SWEEP_MAX: usize = 256;

@@ -1,41 +1,42 @@
-//! The machine: it takes an input apart, asks the concerned modules, and puts what they changed
-//! into one batch that comes before every answer.
+//! The machine. It takes an input apart, calls the modules concerned, and puts all that they
+//! changed into one batch, which goes before every answer.
 
-mod accounts;
-mod compare;
 mod copies;
 mod drain;
-mod logs;
-mod network;
-mod receipts;
-mod records;
-mod replication;
+mod on_account;
+mod on_ack;
+mod on_anti_entropy;
+mod on_connection;
+mod on_frame;
+mod on_log;
+mod on_record;
+mod on_replication;
+mod on_routing;
 mod standby;
 
-use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+use std::collections::VecDeque;
 
 use proto::{
-    AccountId, Body, Code, Draft, Envelope, Frame, Gauge, Hello, Input, Instant, Key, Machine,
-    NodeAddress, NodeId, OpenError, Output, Peer, PublicKey, Rows, Seed, VERSIONS, limits,
+    Body, Draft, Envelope, Frame, Gauge, Input, Instant, Machine, OpenError, Output, Peer,
+    PublicKey, Rows, Seed, limits,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use routing::{LookedUp, NodeRecord, RouterConfig};
+use routing::RouterConfig;
 
 use crate::{
-    Counters, Drained, Dropped, NodeConfig,
-    account::Refusal,
-    compare::{self as comparing, Comparisons},
+    Counters, NodeConfig,
+    acks::Acks,
+    anti_entropy::{self, AntiEntropy},
+    batch_verifier::BatchVerifier,
+    command::{NodeCommand, NodeEvent},
     counters::Counting,
-    foresight::Foresight,
     log::Logs,
     quota::Quota,
-    receipts::Receipts,
-    recount::Recount,
-    replica::{self, Replicas},
+    replica::{self, Replicas, Store},
     routes::{self, Routes},
-    session::Sessions,
-    status::{NodePeer, Status},
+    scrub::Scrub,
+    session::{Channel, Sessions},
     tail::Tails,
 };
 
@@ -49,9 +50,9 @@ pub struct Node {
     logs: Logs,
     quota: Quota,
     replicas: Replicas,
-    receipts: Receipts,
-    comparisons: Comparisons,
-    recount: Recount,
+    acks: Acks,
+    anti_entropy: AntiEntropy,
+    scrub: Scrub,
     counting: Counting,
     routes: Option<Routes>,
     /// When to see whether copies are still needed that were made for somebody who was gone.
@@ -60,74 +61,18 @@ pub struct Node {
     copies: copies::Copies,
     /// Its operator is about to end it for good.
     draining: Option<drain::Draining>,
-    /// Answers to the input in hand, held back until its commit is queued.
+    /// Answers to the current input, held back until its commit is queued.
     replies: VecDeque<Output<NodeEvent>>,
     outputs: VecDeque<Output<NodeEvent>>,
 }
 
-/// What the application tells the node. A ticket is of its choice and comes back with the answer.
-#[expect(missing_docs, reason = "each variant's line speaks of its fields")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NodeCommand {
-    /// The store takes this many bytes on disk. To be said now and then; between times the node
-    /// adds what it stores.
-    DiskUsed(u64),
-    /// Joins the network through this node too.
-    Join(NodeAddress),
-    /// Others can dial this node at these addresses from now on.
-    Addresses(Vec<SocketAddr>),
-    /// Goes: tells other nodes and hands over what is kept for them.
-    Leave,
-    /// Looks up a record. If nothing is found and `insist` is set, everybody is asked.
-    Lookup { ticket: u64, target: Key, insist: bool },
-    /// Draws nodes at random.
-    Sample(u64),
-    /// Asks how the node fares.
-    Status(u64),
-    /// Has other homes make copies of all that is here, and takes nothing new. Asks how far that is.
-    Drain(u64),
-    /// Asks which nodes are connected.
-    Peers(u64),
-}
-
-/// What the node tells the application.
-#[expect(missing_docs, reason = "each variant's line speaks of its fields")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NodeEvent {
-    /// There is a new account.
-    Registered(AccountId),
-    /// What was counted so far; said every ten seconds at most, and only if it changed.
-    Counters(Counters),
-    /// The network is found: lookups work, accounts are published.
-    Joined,
-    /// A lookup has ended.
-    LookedUp { ticket: u64, result: Box<LookedUp> },
-    /// Nodes drawn at random, with the time to them and back.
-    Sampled { ticket: u64, nodes: Vec<(NodeRecord, Duration)> },
-    /// How the node fares.
-    Status { ticket: u64, status: Box<Status> },
-    /// How far draining has come.
-    Drained { ticket: u64, drained: Drained },
-    /// The nodes that are connected.
-    Peers { ticket: u64, peers: Vec<NodePeer> },
-    /// Others can't dial this node where it says they can.
-    Unreachable,
-    /// Others reach this node at these addresses from now on, by a port of another one; at none if
-    /// that is gone.
-    Addresses(Vec<SocketAddr>),
-    /// A node is gone, as far as two observers can tell.
-    Dead(NodeId),
-    /// All is handed over; whoever has asked to leave may end.
-    Left,
-}
-
 impl Node {
-    /// What was counted so far.
+    /// Returns the counters since the machine was opened.
     pub fn counters(&self) -> &Counters {
         &self.counting.counters
     }
 
-    /// How full each collection is that peers can make grow.
+    /// Returns how full each collection is that peers can make grow.
     pub fn gauges(&self) -> Vec<Gauge> {
         let mut gauges = vec![
             Gauge::new("connections", self.sessions.len(), self.connections_max()),
@@ -140,8 +85,8 @@ impl Node {
         gauges.push(self.quota.gauge());
         gauges.push(self.copies.gauge(self.quota.accounts()));
         gauges.extend(self.replicas.gauges());
-        gauges.extend(self.receipts.gauges());
-        gauges.extend(self.comparisons.gauges());
+        gauges.extend(self.acks.gauges());
+        gauges.extend(self.anti_entropy.gauges());
         gauges
     }
 }
@@ -164,19 +109,20 @@ impl Machine for Node {
             let capacity_bytes = config.disk_cap_bytes.saturating_sub(quota.used());
             Routes::open(RouterConfig { capacity_bytes, ..routing }, &seed, now, rows)
         });
+        let own = PublicKey(config.node.0);
         let mut node = Self {
             rng: ChaCha20Rng::from_seed(seed.0),
             sessions: Sessions::default(),
             tails: Tails::default(),
-            logs: Logs::open(config.log_quota_bytes, Foresight::new(&seed), rows)?,
+            logs: Logs::open(config.log_quota_bytes, BatchVerifier::new(&seed), rows)?,
             quota,
-            replicas: Replicas::open(config.node, config.standby_after, rows, now),
-            receipts: Receipts::default(),
-            comparisons: Comparisons::new(PublicKey(config.node.0), config.compare_every, &seed),
-            recount: Recount::new(config.recount_every, &seed, now),
+            replicas: Replicas::open(config.node, config.reserve_after, rows, now),
+            acks: Acks::default(),
+            anti_entropy: AntiEntropy::new(own, config.anti_entropy_every, &seed),
+            scrub: Scrub::new(config.scrub_every, &seed, now),
             counting,
             routes: routes.transpose()?,
-            look: standby::Look::open(rows, config.standby_kept, now),
+            look: standby::Look::open(rows, config.reserve_kept, now),
             copies: copies::Copies::open(rows, now),
             draining: None,
             replies: VecDeque::new(),
@@ -190,38 +136,26 @@ impl Machine for Node {
     fn foresee(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
         let envelopes = coming.iter().filter_map(|(peer, frame)| {
             let Body::Append { handle, entry, signature } = &frame.body else { return None };
-            let handle = self.sessions.handle(*peer, *handle).ok()?;
-            let envelope = self.envelope(&handle, entry.clone(), *signature, rows).ok()?;
-            self.logs.expects(rows, handle.log, &envelope).then_some(envelope)
+            let access = self.sessions.access(Channel { peer: *peer, number: *handle }).ok()?;
+            let envelope = self.envelope(&access, entry.clone(), *signature, rows).ok()?;
+            self.logs.expects(rows, access.log, &envelope).then_some(envelope)
         });
         let envelopes: Vec<Envelope> = envelopes.collect();
-        self.logs.foresee(&envelopes);
+        self.logs.prefetch(&envelopes);
     }
 
     fn handle(&mut self, input: Input<NodeCommand>, now: Instant, rows: &dyn Rows) {
         let mut draft = Draft::new(rows);
         let mut durability = Durability::Needed;
         match input {
-            Input::Command(command) => self.command(command, &mut draft, now),
-            Input::Connected(peer, met_at) => self.connected(peer, met_at, &mut draft, now),
-            Input::Frame(peer, frame) => durability = self.frame(peer, frame, &mut draft, now),
-            Input::Disconnected(peer) => self.disconnected(peer, &mut draft, now),
+            Input::Command(command) => self.on_command(command, &mut draft, now),
+            Input::Connected(peer, met_at) => self.on_connected(peer, met_at, &mut draft, now),
+            Input::Frame(peer, frame) => durability = self.on_frame(peer, frame, &mut draft, now),
+            Input::Disconnected(peer) => self.on_disconnected(peer, &mut draft, now),
             Input::Reached(reached) => self.on_reached(reached, &mut draft, now),
-            Input::Timeout => {
-                let expired = self.logs.sweep(&mut draft, &mut self.quota, now);
-                let counters = &mut self.counting.counters;
-                counters.expired = counters.expired.saturating_add(expired);
-                self.logs.sweep_dropped(&mut draft, &mut self.quota, now);
-                self.routing_timeout(&mut draft, now);
-                self.replicas.timeout(&mut self.logs, &draft, now);
-                self.recruit(&draft, now);
-                self.look_whether_to_stand_in(&mut draft, now);
-                self.go_on_draining(&draft, now);
-                self.go_on_copying(&draft, now);
-                self.compare_timeout(&mut draft, now);
-            }
+            Input::Timeout => self.on_timeout(&mut draft, now),
         }
-        self.settle(draft, durability, now);
+        self.finish_step(draft, durability, now);
         self.counting.counters.charged_bytes = self.quota.charged();
         if let Some(counters) = self.counting.poll(now) {
             self.outputs.push_back(Output::Event(NodeEvent::Counters(counters)));
@@ -235,34 +169,49 @@ impl Machine for Node {
     fn poll_timeout(&self) -> Option<Instant> {
         let routes = self.routes.as_ref().and_then(Routes::poll_timeout);
         let (logs, replicas) = (self.logs.poll_timeout(), self.replicas.poll_timeout());
-        let (look, compared) = (self.look.poll_timeout(), self.comparisons.poll_timeout());
-        let recount = self.recount.poll_timeout(self.comparisons.is_alone());
+        let (look, compared) = (self.look.poll_timeout(), self.anti_entropy.poll_timeout());
+        let scrub = self.scrub.poll_timeout(self.anti_entropy.is_alone());
         let drain = self.draining.as_ref().map(drain::Draining::poll_timeout);
         let copied = self.copies.poll_timeout();
-        let others = [look, drain, copied, compared, recount, self.counting.poll_timeout()];
+        let others = [look, drain, copied, compared, scrub, self.counting.poll_timeout()];
         [logs, replicas, routes].into_iter().chain(others).flatten().min()
     }
 }
 
-/// Whether changes of rows must last before what follows from them is said.
+/// Whether changed rows must be durable before the outputs that follow from them leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Durability {
     Needed,
-    /// They can be had again.
+    /// A crash that loses the rows costs only work.
     Spared,
 }
 
 impl Node {
-    /// Puts what an input has changed before what it has others told.
-    fn settle(&mut self, mut draft: Draft<'_>, durability: Durability, now: Instant) {
+    fn on_timeout(&mut self, draft: &mut Draft<'_>, now: Instant) {
+        let expired = self.logs.sweep(draft, &mut self.quota, now);
+        let counters = &mut self.counting.counters;
+        counters.expired = counters.expired.saturating_add(expired);
+        self.logs.sweep_dropped(draft, &mut self.quota, now);
+        self.on_routing_timeout(draft, now);
+        self.replicas.on_timeout(&mut self.logs, draft, now);
+        self.recruit(draft, now);
+        self.look_whether_to_stand_in(draft, now);
+        self.go_on_draining(draft, now);
+        self.go_on_copying(draft, now);
+        self.on_anti_entropy_timeout(draft, now);
+    }
+
+    /// Queues what an input has changed ahead of what it makes the node say.
+    fn finish_step(&mut self, mut draft: Draft<'_>, durability: Durability, now: Instant) {
         for peer in self.replicas.take_fresh() {
             if self.sessions.check_greeted(peer).is_ok() {
-                self.node_greeted(peer, &mut draft, now);
+                self.on_node_greeted(peer, &mut draft, now);
             }
         }
-        let pushed = self.replicas.settle(&mut draft, &mut self.logs, now);
-        // Routing may go on with a connection that no log needs any more.
-        self.replies.extend(self.comparisons.take_outputs());
+        let store = Store { draft: &mut draft, logs: &mut self.logs };
+        let pushed = self.replicas.push_pending(store, now);
+        self.replies.extend(self.anti_entropy.take_outputs());
+        // The router may still use a connection that no log needs any more.
         let routes = &self.routes;
         let is_routed = |output: &Output<NodeEvent>| {
             let Output::Disconnect(peer) = output else { return false };
@@ -283,207 +232,33 @@ impl Node {
     fn connections_max(&self) -> usize {
         self.config.connections_max.saturating_add(replica::PEERS_MAX)
     }
-}
 
-/// Connections.
-impl Node {
-    fn connected(
-        &mut self,
-        peer: Peer,
-        met_at: Option<SocketAddr>,
-        draft: &mut Draft<'_>,
-        now: Instant,
-    ) {
-        // A new connection takes the place of one whose end was not noticed.
-        self.disconnected(peer, draft, now);
-        if self.sessions.len() >= self.config.connections_max && !self.replicas.wants(&peer) {
-            self.counting.dropped(Dropped::TooManyConnections);
-            self.transmit(peer, Frame::new(Body::Goodbye(Code::Busy)));
-            self.replies.push_back(Output::Disconnect(peer));
-            return;
-        }
-        let mut nonce = [0; 16];
-        self.rng.fill_bytes(&mut nonce);
-        self.sessions.connected(peer, met_at, nonce);
-        self.transmit(peer, Frame::new(Body::Hello(Hello { versions: VERSIONS, nonce })));
-    }
-
-    fn disconnected(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
-        for (number, handle) in self.sessions.disconnected(peer) {
-            self.tails.close((handle.log, peer, number));
-        }
-        self.tails.disconnected(peer);
-        self.receipts.disconnected(peer);
-        self.replicas.disconnected(&peer, now);
-        self.comparisons.disconnected(&peer);
-        self.routing_disconnected(peer, draft, now);
-    }
-
-    fn hello(
-        &mut self,
-        peer: Peer,
-        hello: &Hello,
-        draft: &mut Draft<'_>,
-        now: Instant,
-    ) -> Result<(), Code> {
-        let result = self.sessions.hello(peer, hello);
-        match result {
-            Ok(()) => {
-                self.node_greeted(peer, draft, now);
-                self.routing_greeted(peer, draft, now);
-            }
-            Err(Code::Version) => {
-                self.transmit(peer, Frame::new(Body::Goodbye(Code::Version)));
-                self.goodbye(peer, draft, now);
-                self.replicas.hung_up(&peer, now);
-            }
-            Err(_) => {}
-        }
-        result
-    }
-
-    fn goodbye(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
-        self.disconnected(peer, draft, now);
-        self.replies.push_back(Output::Disconnect(peer));
+    /// Draws the incarnation of a new log's copy; never 0, which is the cursor of a reader without
+    /// one.
+    fn incarnation(&mut self) -> u64 {
+        self.rng.next_u64().max(1)
     }
 
     fn transmit(&mut self, peer: Peer, frame: Frame) {
         self.replies.push_back(Output::Transmit(peer, frame));
     }
-}
 
-/// Frames.
-impl Node {
-    fn frame(
-        &mut self,
-        peer: Peer,
-        frame: Frame,
-        draft: &mut Draft<'_>,
-        now: Instant,
-    ) -> Durability {
-        if !self.sessions.is_connected(peer) {
-            self.counting.dropped(Dropped::NotConnected);
-            return Durability::Spared;
-        }
-        // Replicas take only what answers their own requests; the router counts what answers none.
-        if self.is_answer(peer, frame.request, &frame.body, draft, now) {
-            return Durability::Spared;
-        }
-        if self.is_compared(peer, &frame, draft, now) {
-            return Durability::Spared;
-        }
-        if self.routing_answer(peer, &frame, draft, now) {
-            return Durability::Needed;
-        }
-        let Frame { request, body } = frame;
-        match self.route(peer, request, body, draft, now) {
-            Ok(Some(answer)) if request != 0 => {
-                self.transmit(peer, Frame { request, body: answer });
-            }
-            Ok(_) => {}
-            Err(Refusal { code, newer }) => {
-                self.counting.refused(code);
-                if request != 0 && code != Code::Version {
-                    self.transmit(peer, Frame { request, body: Body::Refused { code, newer } });
-                }
-            }
-        }
-        self.pull(peer, draft);
-        Durability::Needed
+    /// Sends a frame that asks for no answer.
+    fn send(&mut self, peer: Peer, body: Body) {
+        self.transmit(peer, Frame::new(body));
     }
 
-    /// Does what a frame asks and returns the answer.
-    fn route(
-        &mut self,
-        peer: Peer,
-        request: u32,
-        body: Body,
-        draft: &mut Draft<'_>,
-        now: Instant,
-    ) -> Result<Option<Body>, Refusal> {
-        if !matches!(body, Body::Hello(_) | Body::Goodbye(_)) {
-            self.sessions.check_greeted(peer)?;
-        }
-        let answer = match body {
-            Body::Hello(hello) => {
-                return Ok(self.hello(peer, &hello, draft, now).map(|()| None)?);
-            }
-            Body::Routing(_) => {
-                self.routing_word(peer, Frame { request, body }, draft, now)?;
-                return Ok(None);
-            }
-            // It closes the connection itself, and is dialled again.
-            Body::Goodbye(_) if self.replicas.wants(&peer) => return Ok(None),
-            Body::Goodbye(_) => {
-                self.goodbye(peer, draft, now);
-                return Ok(None);
-            }
-            Body::Accepted { handle, sequence } => {
-                self.accepted(peer, handle, sequence);
-                return Ok(None);
-            }
-            // Never answered: two that refuse each other's refusals would go on for ever.
-            Body::Refused { .. } | Body::Symbols(_) | Body::Lost { .. } => {
-                self.counting.dropped(Dropped::Unasked);
-                return Ok(None);
-            }
-            Body::Held { .. } | Body::Settled { .. } => {
-                self.other_node_says(peer, body, draft, now);
-                return Ok(None);
-            }
-            Body::Compare(compare) => {
-                self.compare(peer, request, &compare, draft, now)?;
-                return Ok(None);
-            }
-            Body::Lacking { log, references } => self.lacking(peer, log, &references, draft)?,
-            Body::Open(open) => self.open_log(peer, &open, draft, now)?,
-            Body::Replicate(replicate) => self.replicate(peer, &replicate, draft, now)?,
-            Body::Recruit(recruit) => self.recruited(peer, &recruit, draft, now)?,
-            Body::Close { handle } => self.close(peer, handle)?,
-            Body::Append { handle, entry, signature } => {
-                self.append(peer, handle, entry, signature, draft, now)?
-            }
-            Body::Signal { handle, ciphertext } => {
-                self.signal(peer, handle, &ciphertext, draft, now)?;
-                return Ok(None);
-            }
-            Body::Read(read) => self.read(peer, &read, draft)?,
-            Body::Fetch { handle, references } => self.fetch(peer, handle, &references, draft)?,
-            Body::Challenge { handle, id, receipt } => {
-                self.challenged((peer, handle), &id, &receipt, draft)?
-            }
-            Body::PutBundle(bundle) => self.put_bundle(draft, &bundle, now)?,
-            Body::GetBundle(account) => {
-                return self.get_bundle((peer, request), account, draft, now);
-            }
-            Body::PutKeyPackages(put) => self.put_packages(peer, &put, draft)?,
-            Body::TakeKeyPackages { handle } => self.take_packages(peer, handle, draft, now)?,
-            Body::PutInvite { handle, key, expires_s, uses } => {
-                self.put_invite((peer, handle), &key, (expires_s, uses), draft, now)?
-            }
-            // What only nodes say.
-            Body::Opened { .. }
-            | Body::Deliver { .. }
-            | Body::Brief { .. }
-            | Body::Page { .. }
-            | Body::BundleIs(_)
-            | Body::KeyPackages { .. } => return Err(Code::Unexpected.into()),
-        };
-        Ok(Some(answer))
-    }
-
-    /// A name for a new log's copy; never 0, which is the cursor of whoever has none.
-    fn incarnation(&mut self) -> u64 {
-        self.rng.next_u64().max(1)
+    fn emit(&mut self, event: NodeEvent) {
+        self.replies.push_back(Output::Event(event));
     }
 }
 
-/// What one input leads to at most: a commit, a copy for each reader of a log, a full window for
-/// who spoke, a receipt and an answer for it, an event and two more, what goes to other nodes, and what routing does.
-/// Between inputs the outputs are drained.
+/// The most outputs of one input: a commit, a copy for each reader of a log, a full window for the
+/// peer, an ack and an answer for it, three events, the frames to other nodes, and those of the
+/// router. The driver drains the outputs between inputs.
 const OUTPUTS_MAX: u64 = limits::READERS_MAX as u64
     + limits::DELIVER_WINDOW
     + 8
     + replica::OUTPUTS_MAX as u64
-    + comparing::OUTPUTS_MAX as u64
+    + anti_entropy::OUTPUTS_MAX as u64
     + routes::OUTPUTS_MAX;

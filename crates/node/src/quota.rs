@@ -158,3 +158,6 @@ fn load(rows: &dyn Rows, account: u64) -> UsageRow {
 
 /// Accounts whose usage is kept at hand: 3 MiB.
 const USAGES_CACHED_MAX: usize = 65_536;
+/// What an account is charged for the ranking of a log and for what is remembered of each of its
+/// nodes.
+pub(crate) const RANKING_CHARGE: u64 = 3200;

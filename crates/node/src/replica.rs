@@ -1,22 +1,21 @@
-//! Replicas: the other nodes that hold logs of this one, and getting to them what they lack.
+//! Replicas: the other nodes that hold logs of this one, and pushing to them the entries they lack.
 //!
-//! Who holds a log is its **ranking**, which members tell. This node keeps one connection to each
-//! other node of its logs' rankings and pushes every entry there, in the order of its own copy, unless
-//! another node does so ([`lazy`]).
-//! What may be lacking where is in rows, so that a crash loses none of it and a node that is away
-//! costs no memory; how far the other has got it says itself when a log is opened there. Both
-//! sides push; what was there before is accepted again. Specified in `spec/logs.md`, section 9.
+//! The nodes that hold a log are its **ranking**, which members announce. This node keeps one
+//! connection to each other node of its logs' rankings and pushes every entry there, in the order
+//! of its own copy, unless another node does so ([`deferred_push`]). Which node may lack entries of
+//! which log is in rows, so that a crash loses none of it and a node that is away costs no memory.
+//! How far a node has got it says itself when a log is opened there. Both sides push; entries that
+//! are there already are accepted again. Specified in `spec/logs.md`, section 9.
 
-mod lazy;
-mod peering;
+mod connections;
+mod deferred_push;
+mod peer;
 mod push;
-mod recruit;
 mod rows;
+mod unreachable;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    ops::ControlFlow,
     time::Duration,
 };
 
@@ -26,47 +25,61 @@ use proto::{
 };
 
 use crate::{
-    NodeEvent,
+    command::NodeEvent,
     layout::{DIRTY, REPLICAS},
-    log::Logs,
+    log::{EntryAt, Logs},
+    placement::{self, Holders, HoldersChange, Origin, peer_of},
+    session::Channel,
 };
-use lazy::Lazy;
-pub(crate) use peering::{Answered, RecordHash, is_about_the_entry};
-use peering::{FRAMES_MAX, GONE, Peering, REDIAL, UNNEEDED};
-use recruit::Recruits;
-pub(crate) use rows::{
-    copies_behind, delete_ranking, holders, is_marked, put_ranking, put_received, ranking,
-    received, shares_logs,
-};
+use connections::{TIMERS_AT_A_TIME, TURN_TIME, addresses_of};
+use deferred_push::DeferredPushes;
+pub(crate) use peer::{Answered, RecordHash, RecordOf, is_about_the_entry};
+use peer::{Around, FRAMES_MAX, ReplicationPeer, Timer};
+pub(crate) use rows::{copies_behind, is_marked, shares_logs};
+pub(crate) use unreachable::PEERS_MAX;
+use unreachable::{ROUND_PAUSE, Unreachable};
 
 /// The other nodes that hold logs of this one.
 #[derive(Debug)]
 pub(crate) struct Replicas {
     own: Peer,
-    peers: BTreeMap<Peer, Peering>,
-    /// Those that may have something to be pushed after the input in hand.
+    peers: BTreeMap<Peer, ReplicationPeer>,
+    /// Those to which entries may be pushed after the current input.
     touched: BTreeSet<Peer>,
     /// Those that are newly wanted, and may be connected already.
     fresh: Vec<Peer>,
     /// No timer is due before.
     next: Option<Instant>,
-    /// Somebody for whom there is no room may lack something.
+    /// When to give a node a turn for which there was no room and that may lack entries.
     left_out: Option<Instant>,
-    /// Who of those had room last.
+    /// The node that was given a turn last.
     turn: Option<Peer>,
-    /// What others are to push, for now.
-    lazy: Lazy,
-    /// Whose place others are to take, after so long.
-    recruits: Recruits,
-    gone_after: Duration,
-    /// Logs of which a node may have got further with the input in hand.
+    /// Entries that other nodes are to push.
+    deferred: DeferredPushes,
+    /// Nodes that other nodes are to replace.
+    unreachable: Unreachable,
+    /// How long a node is away before it counts as unreachable.
+    unreachable_after: Duration,
+    /// Logs of which a node may have got further with the current input.
     advanced: BTreeSet<u64>,
     outputs: Vec<Output<NodeEvent>>,
 }
 
+/// What replication needs of the node.
+#[derive(Debug)]
+pub(crate) struct Store<'a, 'rows> {
+    pub(crate) draft: &'a mut Draft<'rows>,
+    pub(crate) logs: &'a mut Logs,
+}
+
 impl Replicas {
-    /// Knows from rows whom to connect to: first those that may lack something.
-    pub(crate) fn open(node: NodeId, gone_after: Duration, rows: &dyn Rows, now: Instant) -> Self {
+    /// Reads from rows which nodes to connect to, those that may lack entries first.
+    pub(crate) fn open(
+        node: NodeId,
+        unreachable_after: Duration,
+        rows: &dyn Rows,
+        now: Instant,
+    ) -> Self {
         let mut replicas = Self {
             own: PublicKey(node.0),
             peers: BTreeMap::new(),
@@ -75,9 +88,9 @@ impl Replicas {
             next: None,
             left_out: None,
             turn: None,
-            lazy: Lazy::default(),
-            recruits: Recruits::default(),
-            gone_after,
+            deferred: DeferredPushes::default(),
+            unreachable: Unreachable::default(),
+            unreachable_after,
             advanced: BTreeSet::new(),
             outputs: Vec::new(),
         };
@@ -97,8 +110,8 @@ impl Replicas {
 
     pub(crate) fn gauges(&self) -> Vec<Gauge> {
         let mut fullest = [0; 8];
-        for peering in self.peers.values() {
-            for (fullest, value) in fullest.iter_mut().zip(peering.fullness()) {
+        for remote in self.peers.values() {
+            for (fullest, value) in fullest.iter_mut().zip(remote.fullness()) {
                 *fullest = value.max(*fullest);
             }
         }
@@ -112,186 +125,160 @@ impl Replicas {
             "entries pushed to a node again",
             "entries of a push that all may have",
         ];
-        let each = names.into_iter().zip(fullest).zip(Peering::limits());
+        let each = names.into_iter().zip(fullest).zip(ReplicationPeer::limits());
         let mut gauges: Vec<_> =
             each.map(|((name, value), limit)| Gauge::new(name, value, limit)).collect();
-        gauges.extend(self.lazy.gauges());
-        gauges.extend(self.recruits.gauges());
+        gauges.extend(self.deferred.gauges());
+        gauges.extend(self.unreachable.gauges());
         gauges.push(Gauge::new("nodes of shared logs", self.peers.len(), PEERS_MAX));
         gauges
     }
 
-    /// Tells whether a connection to this peer is kept because of logs.
+    /// Returns whether a connection to this peer is kept because of logs.
     pub(crate) fn wants(&self, peer: &Peer) -> bool {
         self.peers.contains_key(peer)
     }
 
-    /// A peer has said Hello. Tells whether it was sought to make copies.
-    pub(crate) fn greeted(&mut self, peer: Peer, now: Instant) -> bool {
-        let Some(peering) = self.peers.get_mut(&peer) else { return false };
-        peering.greeted(now);
-        self.touched.insert(peer);
-        self.recruits.back(&peer, now)
-    }
-
-    /// Peers that are wanted since this input and whose Hello may have gone unnoticed.
-    pub(crate) fn take_fresh(&mut self) -> Vec<Peer> {
-        std::mem::take(&mut self.fresh)
-    }
-
-    pub(crate) fn disconnected(&mut self, peer: &Peer, now: Instant) {
-        if let Some(peering) = self.peers.get_mut(peer) {
-            let was_up = peering.is_up;
-            peering.disconnected(now);
-            if was_up {
-                self.at(peer, now.after(self.gone_after), GONE);
-            }
-            // It will not say any more who has what came from it.
-            self.lazy.hurry(None, Some(peer), now);
-        }
-    }
-
-    /// This node hung up on a peer with which it can't talk, and so dials it no more.
-    pub(crate) fn hung_up(&mut self, peer: &Peer, now: Instant) {
-        self.at(peer, now.after(REDIAL_TIME), REDIAL);
-    }
-
-    /// The next few logs of nodes that are gone: somebody else may have to hold them.
-    pub(crate) fn vacancies(&mut self, rows: &dyn Rows, now: Instant) -> Vec<u64> {
-        self.recruits.vacancies(rows, now)
-    }
-
-    /// Whether a node may be asked to hold something for an account, for all that is known.
+    /// Returns whether a node may be asked to hold a log for an account, as far as is known.
     pub(crate) fn may_serve(&self, peer: &Peer, account: &AccountId, now: Instant) -> bool {
-        !self.recruits.is_gone(peer) && !self.recruits.is_unwilling(peer, account, now)
+        !self.unreachable.contains(peer) && !self.unreachable.is_unwilling(peer, account, now)
     }
 
-    /// How many nodes are gone.
-    pub(crate) fn gone(&self) -> u64 {
-        self.recruits.gone_count()
+    /// Returns the number of unreachable nodes.
+    pub(crate) fn unreachable_count(&self) -> u64 {
+        self.unreachable.count()
     }
 
-    /// Whether the connection to a node has stood for so long.
+    /// Returns whether the connection to a node has stood for so long.
     pub(crate) fn is_up_for(&self, peer: &Peer, time: Duration, now: Instant) -> bool {
         self.peers.get(peer).is_some_and(|p| p.is_up && now.since(p.since) >= time)
     }
 
-    /// Asks a standby to make a copy of a log, if it is connected; else that is seen to first, and it is
-    /// asked in the next round. Returns false if it has enough to do for a moment.
+    /// Returns for how many more entries a node may be told that they are pushed again.
+    pub(crate) fn room_to_push_again(&self, peer: &Peer) -> usize {
+        self.peers.get(peer).map_or(0, ReplicationPeer::room_to_push_again)
+    }
+
+    /// Returns the number of the channel on which a log is pushed to a node.
+    pub(crate) fn channel(&self, peer: &Peer, log: u64) -> Option<u32> {
+        self.peers.get(peer)?.channel(log)
+    }
+
+    /// Returns whether some log is pushed on a channel.
+    pub(crate) fn is_pushed(&self, channel: Channel) -> bool {
+        self.peers.get(&channel.peer).is_some_and(|remote| remote.is_pushed(channel.number))
+    }
+
+    /// Returns the next few logs of unreachable nodes: other nodes may have to hold them.
+    pub(crate) fn vacancies(&mut self, rows: &dyn Rows, now: Instant) -> Vec<u64> {
+        self.unreachable.vacancies(rows, now)
+    }
+
+    /// Returns to this log of the unreachable node whose logs were returned last.
+    pub(crate) fn vacancies_from(&mut self, number: u64) {
+        self.unreachable.vacancies_from(number);
+    }
+
+    /// Notes that a node has refused to hold a log of an account.
+    pub(crate) fn unwilling(&mut self, peer: Peer, account: AccountId, now: Instant) {
+        self.unreachable.unwilling(peer, account, now);
+    }
+
+    /// Asks a node to make a copy of a log if it is connected. Otherwise connects to it, and the
+    /// next round asks it. Returns false if the node has enough to do for now.
     pub(crate) fn recruit(
         &mut self,
-        standby: &NodeAddress,
+        candidate: &NodeAddress,
         account: AccountId,
         recruit: Recruit,
         now: Instant,
     ) -> bool {
-        let peer = PublicKey(standby.node.0);
-        self.want(peer, &standby.addresses, now);
+        let peer = peer_of(candidate);
+        self.want(peer, &candidate.addresses, now);
         // If nothing comes of it, the connection is not needed.
-        self.at(&peer, now.after(ROUND_TIME.saturating_add(GRACE)), UNNEEDED);
-        let Some(peering) = self.peers.get_mut(&peer).filter(|peering| peering.is_up) else {
-            self.recruits.sought(peer);
+        self.arm(&peer, now.after(ROUND_PAUSE.saturating_add(GRACE)), Timer::Unneeded);
+        let Some(remote) = self.peers.get_mut(&peer).filter(|remote| remote.is_up) else {
+            self.unreachable.sought(peer);
             return true;
         };
-        let frame = peering.recruit(account, recruit);
+        let frame = remote.recruit(account, recruit);
         let is_asked = frame.is_some();
-        self.outputs.extend(frame.map(|frame| Output::Transmit(peer, frame)));
+        self.transmit(peer, frame);
         is_asked
     }
 
-    /// Tells a node an account's record, unless it is not there or is being told another one.
-    pub(crate) fn tell_record(
-        &mut self,
-        peer: &Peer,
-        (inbox, hash): (u64, RecordHash),
-        record: Vec<u8>,
-    ) {
-        let frame = self.peers.get_mut(peer).and_then(|p| p.tell_record(inbox, hash, record));
-        self.outputs.extend(frame.map(|frame| Output::Transmit(*peer, frame)));
+    /// Sends a node an account's record, unless it is away or is being sent another one.
+    pub(crate) fn pass_record_on(&mut self, peer: &Peer, record: RecordOf, bytes: Vec<u8>) {
+        let frame = self.peers.get_mut(peer).and_then(|p| p.pass_record_on(record, bytes));
+        self.transmit(*peer, frame);
     }
 
-    /// The logs of those who are gone are looked at from this one on, in a moment.
-    pub(crate) fn vacancies_from(&mut self, number: u64) {
-        self.recruits.vacancies_from(number);
-    }
-
-    /// A standby would not make a copy.
-    pub(crate) fn unwilling(&mut self, peer: Peer, account: AccountId, now: Instant) {
-        self.recruits.unwilling(peer, account, now);
-    }
-
-    /// The nodes of a log are these now.
+    /// Takes the change of the nodes that hold a log.
     pub(crate) fn ranked(
         &mut self,
         draft: &mut Draft<'_>,
         number: u64,
-        (old, new): (&[NodeAddress], &[NodeAddress]),
+        HoldersChange { before, after }: HoldersChange<'_>,
         now: Instant,
     ) {
         let is_in = |nodes: &[NodeAddress], node| nodes.iter().any(|n| n.node == node);
-        for gone in old.iter().filter(|old| !is_in(new, old.node)) {
-            let peer = PublicKey(gone.node.0);
+        for gone in before.iter().filter(|old| !is_in(after, old.node)) {
+            let peer = peer_of(gone);
             rows::forget(draft, &peer, number);
-            let close = self.peers.get_mut(&peer).and_then(|peering| peering.forget(number));
-            self.outputs.extend(close.map(|frame| Output::Transmit(peer, frame)));
-            self.at(&peer, now.after(GRACE), UNNEEDED);
-            self.lazy.hurry(Some(number), Some(&peer), now);
+            let close = self.peers.get_mut(&peer).and_then(|remote| remote.forget(number));
+            self.transmit(peer, close);
+            self.arm(&peer, now.after(GRACE), Timer::Unneeded);
+            self.deferred.hurry(Some(number), Some(&peer), now);
         }
-        if !old.is_empty() && new.iter().any(|node| !is_in(old, node.node)) {
-            self.lazy.widened(number, now);
-            self.lazy.hurry(Some(number), None, now);
+        if !before.is_empty() && after.iter().any(|node| !is_in(before, node.node)) {
+            self.deferred.widened(number, now);
+            self.deferred.hurry(Some(number), None, now);
         }
         let own = self.own;
-        for node in new.iter().filter(|node| node.node.0 != own.0) {
-            let peer = PublicKey(node.node.0);
+        for node in after.iter().filter(|node| node.node.0 != own.0) {
+            let peer = peer_of(node);
             self.want(peer, &node.addresses, now);
-            if !is_in(old, node.node) {
-                put_received(draft, &peer, number, Cursor::default());
+            if !is_in(before, node.node) {
+                placement::put_received(draft, &peer, number, Cursor::default());
                 rows::mark(draft, &peer, number);
-                self.peers.get_mut(&peer).map(|peering| peering.appended(number));
+                self.peers.get_mut(&peer).map(|remote| remote.appended(number));
                 self.touched.insert(peer);
             }
         }
     }
 
-    /// An entry was stored that came from a device.
-    pub(crate) fn appended(
-        &mut self,
-        draft: &mut Draft<'_>,
-        (number, nodes): (u64, &[Peer]),
-        now: Instant,
-    ) {
-        for peer in nodes {
-            self.owe_now(draft, peer, number, now);
+    /// Owes an entry that came from a device to the nodes of its log.
+    pub(crate) fn appended(&mut self, draft: &mut Draft<'_>, holders: Holders<'_>, now: Instant) {
+        for peer in holders.nodes {
+            self.owe_now(draft, peer, holders.log, now);
         }
     }
 
-    /// An entry was stored that came from another node, in whose copy it has that sequence. The other
-    /// nodes get it from there, or later from here. A key change goes to them at once: what is signed
-    /// with the new key may come from here, and would be refused before it.
-    pub(crate) fn came(
+    /// Owes an entry that came from another node to the remaining nodes of its log. They get the
+    /// entry from that node, or later from this one. A key change goes to them at once, because
+    /// they would refuse what is signed with the new key before it.
+    pub(crate) fn replicated(
         &mut self,
         draft: &mut Draft<'_>,
-        (number, nodes): (u64, &[Peer]),
+        Holders { log, nodes }: Holders<'_>,
         sequence: u64,
-        (from, its_sequence): (&Peer, u64),
+        origin: Origin,
         can_wait: bool,
         now: Instant,
     ) {
         let own = self.own;
-        if let Some(peering) = self.peers.get_mut(from) {
-            peering.has(number, sequence);
-            self.touched.insert(*from);
+        if let Some(remote) = self.peers.get_mut(&origin.peer) {
+            remote.note_held(log, sequence);
+            self.touched.insert(origin.peer);
         }
-        let others = || nodes.iter().filter(|peer| **peer != own && *peer != from);
-        let waits = can_wait
-            && others().next().is_some()
-            && self.lazy.owe((number, sequence), (*from, its_sequence), now);
+        let at = EntryAt { log, sequence };
+        let others = || nodes.iter().filter(|peer| **peer != own && **peer != origin.peer);
+        let waits = can_wait && others().next().is_some() && self.deferred.defer(at, origin, now);
         for peer in others() {
             if waits {
-                self.owe_later(draft, peer, (number, sequence), now);
+                self.owe_later(draft, peer, at, now);
             } else {
-                self.owe_now(draft, peer, number, now);
+                self.owe_now(draft, peer, log, now);
             }
         }
     }
@@ -303,65 +290,127 @@ impl Replicas {
         if !self.peers.contains_key(peer) {
             self.want(*peer, &addresses_of(draft, peer), now);
         }
-        if self.peers.get_mut(peer).is_none_or(|peering| peering.appended(number)) {
+        if self.peers.get_mut(peer).is_none_or(|remote| remote.appended(number)) {
             rows::mark(draft, peer, number);
         }
         self.touched.insert(*peer);
     }
 
-    fn owe_later(
-        &mut self,
-        draft: &mut Draft<'_>,
-        peer: &Peer,
-        (number, sequence): (u64, u64),
-        now: Instant,
-    ) {
+    fn owe_later(&mut self, draft: &mut Draft<'_>, peer: &Peer, at: EntryAt, now: Instant) {
         if !self.peers.contains_key(peer) {
             self.want(*peer, &addresses_of(draft, peer), now);
         }
-        let peering = self.peers.get_mut(peer);
-        if peering.is_none_or(|peering| peering.owed_later(number, sequence)) {
-            rows::mark(draft, peer, number);
+        if self.peers.get_mut(peer).is_none_or(|remote| remote.owed_later(at)) {
+            rows::mark(draft, peer, at.log);
         }
-        // The log is opened there ahead of need.
+        // The log is opened there before an entry is pushed.
         self.touched.insert(*peer);
     }
 
-    /// A node says that all others have what came from it up to its `sequence`.
-    pub(crate) fn settled(
+    /// A node says that all others have the entries that came from it up to a sequence.
+    pub(crate) fn on_settled(
         &mut self,
         draft: &mut Draft<'_>,
-        (number, nodes): (u64, &[Peer]),
-        (from, its_sequence): (&Peer, u64),
+        Holders { log, nodes }: Holders<'_>,
+        up_to: Origin,
         now: Instant,
     ) {
-        let settled = self.lazy.settle(number, (from, its_sequence), now);
+        let settled = self.deferred.settled(log, up_to, now);
         if settled.is_empty() {
             return;
         }
-        for peer in nodes.iter().filter(|peer| *peer != from) {
-            let Some(peering) = self.peers.get_mut(peer) else { continue };
-            settled.iter().for_each(|sequence| peering.has(number, *sequence));
-            peering.check_drained(peer, number, &self.lazy, draft);
+        for peer in nodes.iter().filter(|peer| **peer != up_to.peer) {
+            let Some(remote) = self.peers.get_mut(peer) else { continue };
+            settled.iter().for_each(|sequence| remote.note_held(log, *sequence));
+            remote.check_drained(peer, log, &self.deferred, draft);
             self.touched.insert(*peer);
         }
     }
 
-    /// What nobody else has seen to is pushed, a few nodes at a time.
-    fn push_due(&mut self, logs: &mut Logs, rows: &dyn Rows, now: Instant) {
-        while self.touched.len() < TIMERS_AT_A_TIME.saturating_sub(limits::RANKING_MAX)
-            && let Some((number, sequence, from)) = self.lazy.take_due(now)
-        {
-            let nodes = logs.get(rows, number).map(|log| log.nodes.as_slice()).unwrap_or_default();
-            for peer in nodes.iter().filter(|peer| **peer != from) {
-                let Some(peering) = self.peers.get_mut(peer) else { continue };
-                peering.owed_now(number, sequence);
-                self.touched.insert(*peer);
-            }
+    /// Pushes an entry to nodes once more, because a device awaits their acks or they lack it.
+    pub(crate) fn push_again(
+        &mut self,
+        nodes: &[Peer],
+        at: EntryAt,
+        logs: &mut Logs,
+        rows: &dyn Rows,
+    ) {
+        for peer in nodes {
+            let Some(remote) = self.peers.get_mut(peer) else { continue };
+            let frame = remote.push_again(at, logs, rows);
+            self.transmit(*peer, frame);
+            self.touched.insert(*peer);
         }
     }
 
-    /// Tells the nodes of logs up to where all of them have what was pushed, if they are more than two.
+    /// Another node has opened a log here, with a copy that was not known.
+    pub(crate) fn called(&mut self, draft: &mut Draft<'_>, peer: Peer, number: u64, now: Instant) {
+        if !self.peers.contains_key(&peer) {
+            self.want(peer, &addresses_of(draft, &peer), now);
+        }
+        if self.peers.get_mut(&peer).is_none_or(|remote| remote.called(number)) {
+            rows::mark(draft, &peer, number);
+        }
+        self.touched.insert(peer);
+    }
+
+    /// Takes an answer and returns what it was worth.
+    pub(crate) fn on_answer(
+        &mut self,
+        peer: Peer,
+        frame: &Frame,
+        Store { draft, logs }: Store<'_, '_>,
+        now: Instant,
+    ) -> Answered {
+        let Some(remote) = self.peers.get_mut(&peer) else { return Answered::Unasked };
+        self.advanced.extend(remote.log_of(frame.request));
+        let around = Around { peer, draft, logs, deferred: &self.deferred };
+        let answered = remote.on_answer(frame, around, now);
+        self.touched.insert(peer);
+        answered
+    }
+
+    /// Passes a device's signal on to the nodes at which the log is open.
+    pub(crate) fn signal(
+        &mut self,
+        Holders { log, nodes }: Holders<'_>,
+        ciphertext: &[u8],
+        logs: &mut Logs,
+        rows: &dyn Rows,
+    ) {
+        for peer in nodes {
+            let Some(remote) = self.peers.get_mut(peer) else { continue };
+            let frame = match remote.channel(log) {
+                Some(number) => {
+                    let ciphertext = ciphertext.to_vec();
+                    Some(Frame::new(Body::Signal { handle: number, ciphertext }))
+                }
+                // A device that signals is about to append.
+                None => remote.open_ahead(log, logs, rows),
+            };
+            self.transmit(*peer, frame);
+        }
+    }
+
+    /// Pushes what the current input has made possible; returns all that is to be done.
+    pub(crate) fn push_pending(
+        &mut self,
+        Store { draft, logs }: Store<'_, '_>,
+        now: Instant,
+    ) -> impl Iterator<Item = Output<NodeEvent>> {
+        for peer in std::mem::take(&mut self.touched) {
+            let Some(remote) = self.peers.get_mut(&peer) else { continue };
+            let outputs = &mut self.outputs;
+            let around = Around { peer, draft, logs, deferred: &self.deferred };
+            remote.fill(around, now, &mut |frame| outputs.push(Output::Transmit(peer, frame)));
+            self.next = self.next.into_iter().chain(remote.first_due()).min();
+        }
+        self.tell_settled(logs, draft);
+        std::mem::take(&mut self.outputs).into_iter()
+    }
+
+    /// Tells the nodes of logs up to where all of them have the entries that were pushed, if they
+    /// are more than two.
     fn tell_settled(&mut self, logs: &mut Logs, rows: &dyn Rows) {
         for number in std::mem::take(&mut self.advanced) {
             let nodes = logs.get(rows, number).map(|log| log.nodes.as_slice()).unwrap_or_default();
@@ -370,303 +419,24 @@ impl Replicas {
             if others().count() < 2 {
                 continue;
             }
-            let holds = |peer| self.peers.get(peer).and_then(|peering| peering.holds(number));
+            let holds = |peer| self.peers.get(peer).and_then(|remote| remote.holds(number));
             let all: Option<Vec<u64>> = others().map(holds).collect();
             let Some(sequence) = all.and_then(|all| all.into_iter().min()) else { continue };
             for peer in others() {
                 let frame = self.peers.get_mut(peer).and_then(|p| p.tell(number, sequence));
-                self.outputs.extend(frame.map(|frame| Output::Transmit(*peer, frame)));
+                self.transmit(*peer, frame);
             }
         }
     }
 
-    /// Somebody wants to hear once more that other nodes have an entry.
-    pub(crate) fn push_again(
-        &mut self,
-        (number, nodes): (u64, &[Peer]),
-        sequence: u64,
-        logs: &mut Logs,
-        rows: &dyn Rows,
-    ) {
-        for peer in nodes {
-            let Some(peering) = self.peers.get_mut(peer) else { continue };
-            let frame = peering.push_again(number, sequence, logs, rows);
-            self.outputs.extend(frame.map(|frame| Output::Transmit(*peer, frame)));
-            self.touched.insert(*peer);
-        }
-    }
-
-    /// For how many more entries a node may be told that they are pushed again.
-    pub(crate) fn room_to_push_again(&self, peer: &Peer) -> usize {
-        self.peers.get(peer).map_or(0, Peering::room_to_push_again)
-    }
-
-    /// The handle on which a log is pushed to a node.
-    pub(crate) fn handle(&self, peer: &Peer, number: u64) -> Option<u32> {
-        self.peers.get(peer)?.handle(number)
-    }
-
-    /// Tells whether some log is pushed to a node on a handle.
-    pub(crate) fn is_pushed(&self, peer: &Peer, handle: u32) -> bool {
-        self.peers.get(peer).is_some_and(|peering| peering.is_pushed(handle))
-    }
-
-    /// Another node has opened a log here, with a copy of which nothing was known.
-    pub(crate) fn called(&mut self, draft: &mut Draft<'_>, peer: Peer, number: u64, now: Instant) {
-        if !self.peers.contains_key(&peer) {
-            self.want(peer, &addresses_of(draft, &peer), now);
-        }
-        if self.peers.get_mut(&peer).is_none_or(|peering| peering.called(number)) {
-            rows::mark(draft, &peer, number);
-        }
-        self.touched.insert(peer);
-    }
-
-    /// Takes an answer in; tells what it was worth.
-    pub(crate) fn answered(
-        &mut self,
-        peer: Peer,
-        request: u32,
-        body: &Body,
-        (draft, logs): (&mut Draft<'_>, &mut Logs),
-        now: Instant,
-    ) -> Answered {
-        let Some(peering) = self.peers.get_mut(&peer) else { return Answered::Unasked };
-        self.advanced.extend(peering.log_of(request));
-        let around = (draft, logs, &self.lazy);
-        let answered = peering.answered(&peer, request, body, around, now);
-        self.touched.insert(peer);
-        answered
-    }
-
-    /// Passes a signal of a device on, to those nodes at which the log is open.
-    pub(crate) fn signal(
-        &mut self,
-        (number, nodes): (u64, &[Peer]),
-        ciphertext: &[u8],
-        logs: &mut Logs,
-        rows: &dyn Rows,
-    ) {
-        for peer in nodes {
-            let Some(peering) = self.peers.get_mut(peer) else { continue };
-            let frame = match peering.handle(number) {
-                Some(handle) => {
-                    let ciphertext = ciphertext.to_vec();
-                    Some(Frame::new(Body::Signal { handle, ciphertext }))
-                }
-                // Whoever types is about to say something.
-                None => peering.warm(number, logs, rows),
-            };
-            self.outputs.extend(frame.map(|frame| Output::Transmit(*peer, frame)));
-        }
-    }
-
-    /// Does what has fallen due.
-    pub(crate) fn timeout(&mut self, logs: &mut Logs, rows: &dyn Rows, now: Instant) {
-        if self.next.is_some_and(|next| next <= now) {
-            let mut due = Vec::new();
-            for (peer, peering) in &mut self.peers {
-                while due.len() < TIMERS_AT_A_TIME
-                    && let Some((at, what)) = peering.timers.first().copied()
-                    && at <= now
-                {
-                    peering.timers.pop_first();
-                    due.push((*peer, what));
-                }
-            }
-            for (peer, what) in due {
-                self.fire(peer, what, (logs, rows), now);
-            }
-            self.plan();
-        }
-        self.push_due(logs, rows, now);
-        if self.left_out.is_some_and(|due| due <= now) {
-            self.left_out = None;
-            self.take_turns(rows, now);
-        }
-    }
-
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let others = [self.next, self.left_out, self.recruits.poll_timeout()];
-        others.into_iter().flatten().chain(self.lazy.poll_timeout()).min()
-    }
-
-    /// Pushes what the input in hand has made possible; returns all that is to be done.
-    pub(crate) fn settle(
-        &mut self,
-        draft: &mut Draft<'_>,
-        logs: &mut Logs,
-        now: Instant,
-    ) -> impl Iterator<Item = Output<NodeEvent>> {
-        for peer in std::mem::take(&mut self.touched) {
-            let Some(peering) = self.peers.get_mut(&peer) else { continue };
-            let outputs = &mut self.outputs;
-            let around = (&mut *draft, &mut *logs, &self.lazy);
-            peering.fill(&peer, around, now, &mut |frame| {
-                outputs.push(Output::Transmit(peer, frame));
-            });
-            let first = peering.timers.first().map(|(due, _)| *due);
-            self.next = self.next.into_iter().chain(first).min();
-        }
-        self.tell_settled(logs, draft);
-        std::mem::take(&mut self.outputs).into_iter()
+    fn transmit(&mut self, peer: Peer, frame: Option<Frame>) {
+        self.outputs.extend(frame.map(|frame| Output::Transmit(peer, frame)));
     }
 }
 
-/// Connections.
-impl Replicas {
-    /// Keeps a connection to a node from now on, if there is room.
-    fn want(&mut self, peer: Peer, addresses: &[SocketAddr], now: Instant) {
-        if let Some(peering) = self.peers.get_mut(&peer) {
-            let news = addresses.iter().any(|address| !peering.addresses.contains(address));
-            if news {
-                let old = std::mem::take(&mut peering.addresses);
-                peering.addresses = joined(addresses.iter().chain(&old));
-                self.outputs.push(Output::Connect(peer, peering.addresses.clone()));
-            }
-            return;
-        }
-        if peer == self.own || addresses.is_empty() {
-            return;
-        }
-        if self.peers.len() >= PEERS_MAX && !self.make_room(now) {
-            return;
-        }
-        let addresses = joined(addresses);
-        self.outputs.push(Output::Connect(peer, addresses.clone()));
-        self.peers.insert(peer, Peering::new(addresses, now));
-        self.at(&peer, now.after(self.gone_after), GONE);
-        self.fresh.push(peer);
-    }
-
-    /// Gives up the connection that was used least lately, unless all are in use.
-    fn make_room(&mut self, now: Instant) -> bool {
-        // Somebody will be left out, whoever that is.
-        self.left_out = self.left_out.or_else(|| Some(now.after(TURN_TIME)));
-        let rested = |peering: &Peering| !peering.is_busy() && now.since(peering.used) >= REST;
-        let rested = self.peers.iter().filter(|(_, peering)| rested(peering));
-        let victim = rested.min_by_key(|(_, peering)| peering.used).map(|(peer, _)| *peer);
-        victim.map(|peer| self.give_up(&peer)).is_some()
-    }
-
-    fn give_up(&mut self, peer: &Peer) {
-        self.peers.remove(peer);
-        self.recruits.forget(peer);
-        self.outputs.push(Output::Disconnect(*peer));
-    }
-
-    /// Gives somebody who was left out a turn.
-    fn take_turns(&mut self, rows: &dyn Rows, now: Instant) {
-        let mut turns = TURNS_MAX;
-        // All who have room already may come first.
-        for _ in 0..=PEERS_MAX {
-            let next = rows::peer_after(rows, DIRTY, self.turn.as_ref());
-            self.turn = next;
-            let Some(peer) = next else { break };
-            if !self.peers.contains_key(&peer) {
-                self.want(peer, &addresses_of(rows, &peer), now);
-                turns = turns.saturating_sub(1);
-            }
-            if turns == 0 {
-                break;
-            }
-        }
-        if self.peers.len() >= PEERS_MAX {
-            self.left_out = Some(now.after(TURN_TIME));
-        }
-    }
-
-    fn at(&mut self, peer: &Peer, due: Instant, what: u64) {
-        if let Some(peering) = self.peers.get_mut(peer) {
-            peering.timers.retain(|(_, planned)| *planned != what);
-            peering.timers.insert((due, what));
-            self.next = self.next.into_iter().chain([due]).min();
-        }
-    }
-
-    fn fire(&mut self, peer: Peer, what: u64, (logs, rows): (&mut Logs, &dyn Rows), now: Instant) {
-        let Some(peering) = self.peers.get_mut(&peer) else { return };
-        match what {
-            GONE if peering.is_up => {}
-            GONE => {
-                self.recruits.gone(peer, now);
-                self.at(&peer, now.after(ROUND_TIME.min(self.gone_after)), GONE);
-            }
-            REDIAL => self.outputs.push(Output::Connect(peer, peering.addresses.clone())),
-            UNNEEDED => {
-                let mut is_needed = false;
-                rows::logs_of(rows, REPLICAS, &peer, 0, |_| {
-                    is_needed = true;
-                    ControlFlow::Break(())
-                });
-                if !is_needed {
-                    self.give_up(&peer);
-                }
-            }
-            number => {
-                let frame = peering.resume(number, logs, rows);
-                self.outputs.extend(frame.map(|frame| Output::Transmit(peer, frame)));
-            }
-        }
-    }
-
-    fn plan(&mut self) {
-        let first = self.peers.values().filter_map(|peering| peering.timers.first());
-        self.next = first.map(|(due, _)| *due).min();
-    }
-}
-
-/// Where a node is, as members of the logs it holds have told.
-fn addresses_of(rows: &dyn Rows, peer: &Peer) -> Vec<SocketAddr> {
-    let mut numbers = Vec::new();
-    rows::logs_of(rows, REPLICAS, peer, 0, |number| {
-        numbers.push(number);
-        if numbers.len() < ADDRESSES_MAX {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    });
-    let rankings = numbers.into_iter().filter_map(|number| ranking(rows, number));
-    let nodes = rankings.flat_map(|ranking| ranking.nodes.into_iter().chain(ranking.standbys));
-    let of_peer: Vec<_> =
-        nodes.filter(|node| node.node.0 == peer.0).flat_map(|node| node.addresses).collect();
-    joined(&of_peer)
-}
-
-/// The first addresses, each once.
-fn joined<'a>(addresses: impl IntoIterator<Item = &'a SocketAddr>) -> Vec<SocketAddr> {
-    let mut joined = Vec::new();
-    for address in addresses {
-        if joined.len() < ADDRESSES_MAX && !joined.contains(address) {
-            joined.push(*address);
-        }
-    }
-    joined
-}
-
-/// Nodes that share logs with this one and are connected: each costs some 30 KB and a keep-alive.
-/// Of more, those that were used least lately wait for their turns.
-pub(crate) const PEERS_MAX: usize = 1024;
-/// What an account is charged for the ranking of a log and for what is remembered of each of its
-/// nodes.
-pub(crate) const RANKING_CHARGE: u64 = 3200;
 /// What one input leads to here at most: as much for each other node of a log, or for each node
 /// with which something falls due.
 pub(crate) const OUTPUTS_MAX: usize =
     TIMERS_AT_A_TIME * (FRAMES_MAX + 2) + PEERS_MAX + limits::RANKING_MAX;
-/// Timers worked off at a time, so that other inputs don't wait.
-const TIMERS_AT_A_TIME: usize = 64;
-/// Addresses of one node: what two members say of it.
-const ADDRESSES_MAX: usize = 2 * limits::NODE_ADDRESSES_MAX;
 /// For how long a connection is kept after the last log that needed it is gone.
 const GRACE: Duration = Duration::from_secs(60);
-/// When to dial somebody again with whom one could not talk.
-const REDIAL_TIME: Duration = Duration::from_secs(600);
-/// How often to look for somebody to take the place of a node that is gone, as long as it is.
-const ROUND_TIME: Duration = Duration::from_secs(60);
-/// How long a connection must have been idle to make room for another one.
-const REST: Duration = Duration::from_secs(30);
-/// How long those who are left out wait for a turn, and how many get one at a time.
-const TURN_TIME: Duration = Duration::from_secs(60);
-const TURNS_MAX: usize = 16;

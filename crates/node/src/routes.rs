@@ -2,8 +2,8 @@
 //! the hourly publication of its accounts. Specified in `spec/routing.md`, section 7, and
 //! `spec/frames.md`, section 9.
 
-mod questions;
-mod rounds;
+mod pending_lookups;
+mod republish;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use routing::{LookedUp, Router, RouterCommand, RouterConfig, RouterEvent};
 
-use self::{questions::Questions, rounds::Rounds};
+use self::{pending_lookups::PendingLookups, republish::Republish};
+use crate::session::Question;
 
 /// The router and what the node has asked of it.
 #[derive(Debug)]
@@ -27,16 +28,16 @@ pub(crate) struct Routes {
     rng: ChaCha20Rng,
     /// Peers whose connection the router was told of, or knows from their own word.
     told: BTreeSet<Peer>,
-    tickets: BTreeMap<u64, Asked>,
+    tickets: BTreeMap<u64, Requester>,
     last_ticket: u64,
-    questions: Questions,
-    rounds: Rounds,
+    lookups: PendingLookups,
+    republish: Republish,
     capacity_bytes: u64,
 }
 
 /// Who waits for an answer of the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Requester {
     /// The application, under its own ticket.
     Application(u64),
     /// Devices that want this account's bundle.
@@ -59,24 +60,24 @@ impl Routes {
         let capacity_bytes = config.capacity_bytes;
         Ok(Self {
             router: Router::open(config, router_seed, now, rows)?,
-            rounds: Rounds::new(&mut rng),
+            republish: Republish::new(&mut rng),
             rng,
             told: BTreeSet::new(),
             tickets: BTreeMap::new(),
             last_ticket: 0,
-            questions: Questions::default(),
+            lookups: PendingLookups::default(),
             capacity_bytes,
         })
     }
 
     pub(crate) fn gauges(&self) -> Vec<Gauge> {
         let mut gauges = self.router.gauges();
-        gauges.extend(self.questions.gauges());
+        gauges.extend(self.lookups.gauges());
         gauges
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        [self.router.poll_timeout(), self.rounds.poll_timeout()].into_iter().flatten().min()
+        [self.router.poll_timeout(), self.republish.poll_timeout()].into_iter().flatten().min()
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<Output<RouterEvent>> {
@@ -88,14 +89,14 @@ impl Routes {
     }
 
     /// The application asks for something to which there will be an answer.
-    pub(crate) fn ticket(&mut self, asked: Asked) -> u64 {
+    pub(crate) fn ticket(&mut self, requester: Requester) -> u64 {
         self.last_ticket = self.last_ticket.saturating_add(1);
-        self.tickets.insert(self.last_ticket, asked);
+        self.tickets.insert(self.last_ticket, requester);
         self.last_ticket
     }
 
     /// The router has answered under this ticket.
-    pub(crate) fn answered(&mut self, ticket: u64) -> Option<Asked> {
+    pub(crate) fn answered(&mut self, ticket: u64) -> Option<Requester> {
         self.tickets.remove(&ticket)
     }
 
@@ -128,7 +129,7 @@ impl Routes {
 
     /// The connection is gone.
     pub(crate) fn disconnected(&mut self, peer: Peer, now: Instant, rows: &dyn Rows) {
-        self.questions.disconnected(peer);
+        self.lookups.disconnected(peer);
         // A link that is being dialled anew while an old connection ends is none of this.
         if self.told.remove(&peer) {
             self.router.handle(Input::Disconnected(peer), now, rows);
@@ -141,7 +142,7 @@ impl Routes {
         self.router.needs(peer)
     }
 
-    pub(crate) fn frame(&mut self, peer: Peer, frame: Frame, now: Instant, rows: &dyn Rows) {
+    pub(crate) fn on_frame(&mut self, peer: Peer, frame: Frame, now: Instant, rows: &dyn Rows) {
         self.router.handle(Input::Frame(peer, frame), now, rows);
     }
 
@@ -159,7 +160,7 @@ impl Routes {
     /// Publishes the bundle of the account whose turn it is.
     pub(crate) fn publish_due(&mut self, accounts: u64, now: Instant, rows: &dyn Rows) {
         let node = self.router.record().node();
-        if let Some(bundle) = self.rounds.due(accounts, node, &mut self.rng, now, rows) {
+        if let Some(bundle) = self.republish.due(accounts, node, &mut self.rng, now, rows) {
             self.publish(bundle, now, rows);
         }
     }
@@ -171,23 +172,23 @@ impl Routes {
 
     /// The network is found: what was published before was published to nobody.
     pub(crate) fn joined(&mut self, now: Instant) {
-        self.rounds.begin(now);
+        self.republish.begin(now);
     }
 
     /// A device asks for the bundle of an account that is not here.
     pub(crate) fn ask_bundle(
         &mut self,
-        (peer, request): (Peer, u32),
+        question: Question,
         account: AccountId,
         now: Instant,
         rows: &dyn Rows,
     ) -> Result<(), Code> {
         let (contacts, ..) = self.router.sizes();
-        if contacts == 0 || request == 0 {
+        if contacts == 0 || question.request == 0 {
             return Err(Code::NotFound);
         }
-        if self.questions.ask(account, peer, request)? {
-            let ticket = self.ticket(Asked::Devices(account));
+        if self.lookups.ask(account, question)? {
+            let ticket = self.ticket(Requester::Devices(account));
             let target = Key::from(account);
             self.command(RouterCommand::Lookup { ticket, target, insist: false }, now, rows);
         }
@@ -207,8 +208,8 @@ impl Routes {
             _ if result.requests == 0 => refused(Code::Busy),
             Some(Record::Node(_)) | None => refused(Code::NotFound),
         };
-        let waiting = self.questions.answered(&account).into_iter();
-        let answer = |(peer, request)| (peer, Frame { request, body: body.clone() });
+        let waiting = self.lookups.answered(&account).into_iter();
+        let answer = |Question { peer, request }| (peer, Frame { request, body: body.clone() });
         waiting.map(answer).collect()
     }
 
@@ -222,7 +223,7 @@ impl Routes {
     }
 }
 
-/// The node's own generator draws from stream 0 of the same seed, foresight from stream 1.
+/// The node's own generator draws from stream 0 of the same seed, the batch verifier from stream 1.
 const STREAM: u64 = 2;
 /// Nobody waits for a publication.
 const PUBLISHED: u64 = 0;

@@ -1,8 +1,9 @@
-//! Sessions: who is connected, what they have proved, and which logs they call by which handle.
+//! Sessions: who is connected, what they have proved, and which log each of their channels opens.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    ops::RangeInclusive,
 };
 
 use proto::{Code, Gauge, Hello, NodeId, Open, Peer, PublicKey, VERSIONS, limits, negotiate};
@@ -13,8 +14,8 @@ use crate::counters::increment;
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     sessions: BTreeMap<Peer, Session>,
-    /// Every handle that may read, by log.
-    readers: BTreeSet<(u64, Peer, u32)>,
+    /// Every channel that may read, by log.
+    readers: BTreeSet<LogChannel>,
 }
 
 /// One connection.
@@ -24,14 +25,44 @@ struct Session {
     met_at: Option<SocketAddr>,
     /// From the client's Hello.
     client_nonce: Option<[u8; 16]>,
-    handles: BTreeMap<u32, Handle>,
-    signals: (u64, u64),
-    questions: (u64, u64),
+    channels: BTreeMap<u32, Access>,
+    signals: RateLimiter,
+    questions: RateLimiter,
 }
 
-/// A log that a connection has open.
+/// A connection's name for a log that it has open: on the wire, its handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Channel {
+    pub(crate) peer: Peer,
+    pub(crate) number: u32,
+}
+
+/// A channel and the number of its log; ordered by log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LogChannel {
+    pub(crate) log: u64,
+    pub(crate) channel: Channel,
+}
+
+impl LogChannel {
+    /// The range of all channels of a log.
+    pub(crate) fn all_of(log: u64) -> RangeInclusive<Self> {
+        let channel = |byte, number| Channel { peer: PublicKey([byte; 32]), number };
+        let (first, last) = (channel(0, 0), channel(0xFF, u32::MAX));
+        Self { log, channel: first }..=Self { log, channel: last }
+    }
+}
+
+/// A request of a peer that is answered later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) peer: Peer,
+    pub(crate) request: u32,
+}
+
+/// What a channel gives access to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Handle {
+pub(crate) struct Access {
     /// The log's number.
     pub(crate) log: u64,
     /// The key whose possession was proved.
@@ -45,15 +76,16 @@ pub(crate) struct Handle {
 pub(crate) enum Role {
     /// A device of the inbox's account.
     Owner,
-    /// An invite to an inbox: may write and take key packages, not read.
+    /// An invite to an inbox: may write and take key packages, but not read.
     Guest,
     /// A write key of a conversation, of an open epoch or a closed one.
     Member,
-    /// Another node that holds the log: may append what it has.
+    /// Another node that holds the log: may append the entries it has.
     Replica,
 }
 
 impl Role {
+    /// Returns whether the role may read.
     pub(crate) fn reads(self) -> bool {
         match self {
             Self::Owner | Self::Member => true,
@@ -63,7 +95,8 @@ impl Role {
 }
 
 impl Sessions {
-    /// Starts a session with a peer that was met there, whose Hello carries `node_nonce`.
+    /// Starts a session. `met_at` is the peer's proved address; this node's Hello carries
+    /// `node_nonce`.
     pub(crate) fn connected(
         &mut self,
         peer: Peer,
@@ -74,54 +107,59 @@ impl Sessions {
             node_nonce,
             met_at,
             client_nonce: None,
-            handles: BTreeMap::new(),
-            signals: (0, 0),
-            questions: (0, 0),
+            channels: BTreeMap::new(),
+            signals: RateLimiter::default(),
+            questions: RateLimiter::default(),
         };
         self.sessions.insert(peer, session);
     }
 
-    /// Where a peer was met, if it has proved to be there.
+    /// Returns the address at which a peer was met, if the peer has proved to be there.
     pub(crate) fn met_at(&self, peer: Peer) -> Option<SocketAddr> {
         self.sessions.get(&peer)?.met_at
     }
 
-    /// Ends a session and returns what it had open.
-    pub(crate) fn disconnected(&mut self, peer: Peer) -> BTreeMap<u32, Handle> {
+    /// Ends a session and returns the channels that it had open.
+    pub(crate) fn disconnected(&mut self, peer: Peer) -> Vec<LogChannel> {
         let session = self.sessions.remove(&peer);
-        let handles = session.map(|session| session.handles).unwrap_or_default();
-        for (number, handle) in &handles {
-            self.readers.remove(&(handle.log, peer, *number));
+        let channels = session.into_iter().flat_map(|session| session.channels);
+        let channels = channels.map(|(number, access)| LogChannel {
+            log: access.log,
+            channel: Channel { peer, number },
+        });
+        let channels: Vec<LogChannel> = channels.collect();
+        for channel in &channels {
+            self.readers.remove(channel);
         }
-        handles
+        channels
     }
 
-    /// How many are connected.
+    /// Returns the number of connections.
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
     }
 
     pub(crate) fn gauges(&self) -> [Gauge; 2] {
-        let handles = self.sessions.values().map(|session| session.handles.len()).max();
+        let channels = self.sessions.values().map(|session| session.channels.len()).max();
         let (mut most, mut readers, mut at) = (0, 0_usize, None);
-        for (log, ..) in &self.readers {
+        for LogChannel { log, .. } in &self.readers {
             readers = if at == Some(log) { readers.saturating_add(1) } else { 1 };
             (most, at) = (readers.max(most), Some(log));
         }
         [
-            Gauge::new("handles of a connection", handles.unwrap_or(0), limits::HANDLES_MAX),
+            Gauge::new("handles of a connection", channels.unwrap_or(0), limits::HANDLES_MAX),
             Gauge::new("readers of a log", most, limits::READERS_MAX),
         ]
     }
 
-    /// Tells whether a log has as many readers as it may have.
+    /// Returns whether a log has as many readers as it may have.
     pub(crate) fn is_crowded(&self, log: u64) -> bool {
         self.readers(log).nth(limits::READERS_MAX.saturating_sub(1)).is_some()
     }
 
-    /// Tells whether a connection has any log open.
-    pub(crate) fn has_handles(&self, peer: Peer) -> bool {
-        self.sessions.get(&peer).is_some_and(|session| !session.handles.is_empty())
+    /// Returns whether a connection has any log open.
+    pub(crate) fn has_channels(&self, peer: Peer) -> bool {
+        self.sessions.get(&peer).is_some_and(|session| !session.channels.is_empty())
     }
 
     pub(crate) fn is_connected(&self, peer: Peer) -> bool {
@@ -129,7 +167,7 @@ impl Sessions {
     }
 
     /// Takes the client's Hello.
-    pub(crate) fn hello(&mut self, peer: Peer, hello: &Hello) -> Result<(), Code> {
+    pub(crate) fn on_hello(&mut self, peer: Peer, hello: &Hello) -> Result<(), Code> {
         let session = self.sessions.get_mut(&peer).ok_or(Code::Unexpected)?;
         if session.client_nonce.is_some() {
             return Err(Code::Unexpected);
@@ -145,8 +183,8 @@ impl Sessions {
         if greeted { Ok(()) } else { Err(Code::Unexpected) }
     }
 
-    /// Checks that there is room for one more handle and that the key's holder is at this very
-    /// connection. Said once, for this log and this handle, the proof is worth nothing elsewhere.
+    /// Checks that there is room for one more channel and that this very connection proves the key.
+    /// The proof names the connection, the log and the handle, so it is worth nothing elsewhere.
     pub(crate) fn check_proof(&self, peer: Peer, node: NodeId, open: &Open) -> Result<(), Code> {
         let session = self.sessions.get(&peer).ok_or(Code::Unexpected)?;
         let client_nonce = session.client_nonce.ok_or(Code::Unexpected)?;
@@ -163,93 +201,103 @@ impl Sessions {
         crypto::verify(key, crypto::OPEN_CONTEXT, &message, proof).map_err(|_| Code::Forbidden)
     }
 
-    /// Checks that there is room for one more handle.
-    pub(crate) fn check_room(&self, peer: Peer, handle: u32) -> Result<(), Code> {
-        self.sessions.get(&peer).ok_or(Code::Unexpected)?.check_room(handle)
+    /// Checks that there is room for one more channel.
+    pub(crate) fn check_room(&self, channel: Channel) -> Result<(), Code> {
+        self.sessions.get(&channel.peer).ok_or(Code::Unexpected)?.check_room(channel.number)
     }
 
-    /// The handles by which a peer may append to a log of which it holds a copy.
-    pub(crate) fn replicated(&self, peer: Peer, log: u64) -> Vec<u32> {
-        let handles = self.sessions.get(&peer).map(|session| &session.handles);
-        let of_log = handles.into_iter().flatten();
-        let of_log = of_log.filter(|(_, handle)| handle.log == log && handle.role == Role::Replica);
-        of_log.map(|(number, _)| *number).collect()
+    /// Returns the channels by which a peer may append to a log of which it holds a copy.
+    pub(crate) fn replicated(&self, peer: Peer, log: u64) -> Vec<Channel> {
+        let channels = self.sessions.get(&peer).map(|session| &session.channels);
+        let of_log = channels.into_iter().flatten();
+        let of_log = of_log.filter(|(_, access)| access.log == log && access.role == Role::Replica);
+        of_log.map(|(number, _)| Channel { peer, number: *number }).collect()
     }
 
-    /// Opens a handle. One of the same number must have been closed.
-    pub(crate) fn open(&mut self, peer: Peer, number: u32, handle: Handle) {
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        session.handles.insert(number, handle);
-        if handle.role.reads() {
-            self.readers.insert((handle.log, peer, number));
+    /// Opens a channel. One of the same number must have been closed.
+    pub(crate) fn open(&mut self, channel: Channel, access: Access) {
+        let Some(session) = self.sessions.get_mut(&channel.peer) else { return };
+        session.channels.insert(channel.number, access);
+        if access.role.reads() {
+            self.readers.insert(LogChannel { log: access.log, channel });
         }
     }
 
-    /// Forgets a handle and returns what it was.
-    pub(crate) fn close(&mut self, peer: Peer, number: u32) -> Option<Handle> {
-        let handle = self.sessions.get_mut(&peer)?.handles.remove(&number)?;
-        self.readers.remove(&(handle.log, peer, number));
-        Some(handle)
+    /// Closes a channel and returns what it gave access to.
+    pub(crate) fn close(&mut self, channel: Channel) -> Option<Access> {
+        let session = self.sessions.get_mut(&channel.peer)?;
+        let access = session.channels.remove(&channel.number)?;
+        self.readers.remove(&LogChannel { log: access.log, channel });
+        Some(access)
     }
 
-    pub(crate) fn handle(&self, peer: Peer, number: u32) -> Result<Handle, Code> {
-        let session = self.sessions.get(&peer).ok_or(Code::Unexpected)?;
-        session.handles.get(&number).copied().ok_or(Code::Unexpected)
+    /// Returns what a channel gives access to.
+    pub(crate) fn access(&self, channel: Channel) -> Result<Access, Code> {
+        let session = self.sessions.get(&channel.peer).ok_or(Code::Unexpected)?;
+        session.channels.get(&channel.number).copied().ok_or(Code::Unexpected)
     }
 
-    /// The number of an inbox that this connection has open as its owner.
+    /// Returns the number of an inbox that this connection has open as its owner.
     pub(crate) fn own_account(&self, peer: Peer) -> Option<u64> {
-        let mut handles = self.sessions.get(&peer)?.handles.values();
-        handles.find(|handle| handle.role == Role::Owner).map(|handle| handle.log)
+        let mut channels = self.sessions.get(&peer)?.channels.values();
+        channels.find(|access| access.role == Role::Owner).map(|access| access.log)
     }
 
-    /// The handles that may read a log.
-    pub(crate) fn readers(&self, log: u64) -> impl Iterator<Item = (Peer, u32)> {
-        let range = (log, PublicKey([0; 32]), 0)..=(log, PublicKey([0xFF; 32]), u32::MAX);
-        self.readers.range(range).map(|(_, peer, number)| (*peer, *number))
+    /// Returns the channels that may read a log.
+    pub(crate) fn readers(&self, log: u64) -> impl Iterator<Item = Channel> {
+        self.readers.range(LogChannel::all_of(log)).map(|reader| reader.channel)
     }
 
-    /// The handles on an inbox whose keys are none of `devices`.
-    pub(crate) fn strangers(&self, inbox: u64, devices: &[PublicKey]) -> Vec<(Peer, u32)> {
-        let is_stranger = |(peer, number): &(Peer, u32)| {
-            self.handle(*peer, *number).is_ok_and(|handle| !devices.contains(&handle.key))
+    /// Returns the channels on an inbox whose keys are not in `devices`.
+    pub(crate) fn strangers(&self, inbox: u64, devices: &[PublicKey]) -> Vec<Channel> {
+        let is_stranger = |channel: &Channel| {
+            self.access(*channel).is_ok_and(|access| !devices.contains(&access.key))
         };
         self.readers(inbox).filter(is_stranger).collect()
     }
 
     /// Counts a signal against the connection's rate.
-    pub(crate) fn signal(&mut self, peer: Peer, second: u64, max: u32) -> Result<(), Code> {
+    pub(crate) fn admit_signal(&mut self, peer: Peer, second: u64, max: u32) -> Result<(), Code> {
         let session = self.sessions.get_mut(&peer).ok_or(Code::Unexpected)?;
-        count(&mut session.signals, second, max)
+        session.signals.admit(second, max)
     }
 
     /// Counts a question about the network against the connection's rate.
-    pub(crate) fn question(&mut self, peer: Peer, second: u64) -> Result<(), Code> {
+    pub(crate) fn admit_question(&mut self, peer: Peer, second: u64) -> Result<(), Code> {
         let session = self.sessions.get_mut(&peer).ok_or(Code::Unexpected)?;
-        count(&mut session.questions, second, QUESTIONS_PER_S)
+        session.questions.admit(second, QUESTIONS_PER_S)
     }
 }
 
-/// Counts what may happen `max` times in a second.
-fn count(counted: &mut (u64, u64), second: u64, max: u32) -> Result<(), Code> {
-    if counted.0 != second {
-        *counted = (second, 0);
-    }
-    if counted.1 >= u64::from(max) {
-        return Err(Code::Busy);
-    }
-    increment(&mut counted.1);
-    Ok(())
-}
-
-/// As many as a node may ask.
-const QUESTIONS_PER_S: u32 = 64;
 impl Session {
-    fn check_room(&self, handle: u32) -> Result<(), Code> {
-        let is_new = !self.handles.contains_key(&handle);
-        if is_new && self.handles.len() >= limits::HANDLES_MAX {
+    fn check_room(&self, number: u32) -> Result<(), Code> {
+        let is_new = !self.channels.contains_key(&number);
+        if is_new && self.channels.len() >= limits::HANDLES_MAX {
             return Err(Code::Busy);
         }
         Ok(())
     }
 }
+
+/// Admits so many events in each second.
+#[derive(Debug, Default)]
+struct RateLimiter {
+    second: u64,
+    count: u64,
+}
+
+impl RateLimiter {
+    fn admit(&mut self, second: u64, max: u32) -> Result<(), Code> {
+        if self.second != second {
+            *self = Self { second, count: 0 };
+        }
+        if self.count >= u64::from(max) {
+            return Err(Code::Busy);
+        }
+        increment(&mut self.count);
+        Ok(())
+    }
+}
+
+/// As many as a node may ask.
+const QUESTIONS_PER_S: u32 = 64;

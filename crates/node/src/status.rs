@@ -35,8 +35,8 @@ pub struct Status {
     /// Copies of logs at other nodes that may lack something that is here, as far as they were
     /// counted: up to 10,000.
     pub copies_behind: u64,
-    /// Logs of which a home that is to have a copy has none, as far as was seen when they were looked
-    /// at last.
+    /// Logs of which a home that is to have a copy has none, as far as was seen when they were
+    /// looked at last.
     pub copies_lacking: u64,
     /// Nodes of shared logs that have been out of reach for so long that others take their place.
     pub nodes_gone: u64,

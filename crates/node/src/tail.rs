@@ -1,10 +1,10 @@
-//! Tails: handles that follow a log. What they get is pulled from rows when there is room in
+//! Tails: channels that follow a log. Their entries are pulled from rows when there is room in
 //! their window, so that a slow reader costs the node no memory.
 //!
-//! A tail counts the log's sequence numbers. An entry that is appended while the tail has caught
-//! up goes straight to it; any other is pulled later. What a connection appends itself is left out
-//! for its own tails, as long as the connection lives. A tail that is brief only gets the names of
-//! entries, for a reader who expects the entries themselves from elsewhere.
+//! A tail counts the log's sequence numbers. An entry that is appended while the tail has caught up
+//! goes straight to the tail; any other entry is pulled later. Entries that a connection appends
+//! are left out of the tails of the same connection while the connection lives. A brief tail gets
+//! only the references of entries, for a reader that gets the entries themselves from another node.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -18,23 +18,24 @@ use proto::{
 use crate::{
     counters::Dropped,
     layout::{self, ENTRIES},
+    session::{Channel, LogChannel},
 };
 
 /// All tails.
 #[derive(Debug, Default)]
 pub(crate) struct Tails {
-    tails: BTreeMap<(u64, Peer, u32), Tail>,
+    tails: BTreeMap<LogChannel, Tail>,
     windows: BTreeMap<Peer, Window>,
 }
 
-/// One handle that follows a log.
+/// One channel that follows a log.
 #[derive(Debug)]
 struct Tail {
-    /// The handle's key: an entry of this key goes without it.
+    /// The channel's key: an entry signed with this key is sent without the key.
     key: PublicKey,
-    /// It wants to know no more of entries than that they are there.
+    /// Only references are delivered.
     is_brief: bool,
-    /// The first sequence that was not looked at yet.
+    /// The first sequence that was not read yet.
     next: u64,
     /// Delivered and not accepted: sequence and bytes.
     unaccepted: VecDeque<(u64, usize)>,
@@ -42,14 +43,14 @@ struct Tail {
     own: VecDeque<(u64, u64)>,
 }
 
-/// What one connection holds back by not accepting.
+/// What one connection has not accepted yet.
 #[derive(Debug, Default)]
 struct Window {
     entries: u64,
     bytes: usize,
-    /// Handles and their logs with more to deliver.
+    /// Channel numbers and their logs with more to deliver.
     behind: BTreeSet<(u32, u64)>,
-    /// Whose turn it was last.
+    /// The channel that was served last.
     turn: (u32, u64),
 }
 
@@ -58,7 +59,7 @@ impl Window {
         self.entries < limits::DELIVER_WINDOW && self.bytes < WINDOW_BYTES_MAX
     }
 
-    /// Tells whether enough was accepted that pulling is worth a scan.
+    /// Returns whether enough was accepted that pulling is worth a scan.
     fn is_drained(&self) -> bool {
         self.entries <= limits::DELIVER_WINDOW / 2 && self.bytes <= WINDOW_BYTES_MAX / 2
     }
@@ -97,26 +98,20 @@ impl Tails {
         ]
     }
 
-    /// Follows `log` from behind `after`.
-    pub(crate) fn open(
-        &mut self,
-        (log, peer, handle): (u64, Peer, u32),
-        key: PublicKey,
-        is_brief: bool,
-        after: u64,
-    ) {
+    /// Follows the log of `at` from behind the sequence `after`.
+    pub(crate) fn open(&mut self, at: LogChannel, key: PublicKey, is_brief: bool, after: u64) {
         let next = after.saturating_add(1);
         let (unaccepted, own) = (VecDeque::new(), VecDeque::new());
-        let tail = Tail { key, is_brief, next, unaccepted, own };
-        self.tails.insert((log, peer, handle), tail);
-        self.windows.entry(peer).or_default().behind.insert((handle, log));
+        self.tails.insert(at, Tail { key, is_brief, next, unaccepted, own });
+        let window = self.windows.entry(at.channel.peer).or_default();
+        window.behind.insert((at.channel.number, at.log));
     }
 
-    /// Follows no longer.
-    pub(crate) fn close(&mut self, (log, peer, handle): (u64, Peer, u32)) {
-        let Some(tail) = self.tails.remove(&(log, peer, handle)) else { return };
-        let Some(window) = self.windows.get_mut(&peer) else { return };
-        window.behind.remove(&(handle, log));
+    /// Stops following.
+    pub(crate) fn close(&mut self, at: LogChannel) {
+        let Some(tail) = self.tails.remove(&at) else { return };
+        let Some(window) = self.windows.get_mut(&at.channel.peer) else { return };
+        window.behind.remove(&(at.channel.number, at.log));
         for (_, bytes) in tail.unaccepted {
             window.give_back(bytes);
         }
@@ -127,8 +122,7 @@ impl Tails {
         self.windows.remove(&peer);
     }
 
-    /// Hands an entry that `writer` has just appended to whoever follows its log and has caught
-    /// up.
+    /// Hands an entry that `writer` has just appended to the tails of its log that have caught up.
     pub(crate) fn appended(
         &mut self,
         log: u64,
@@ -137,30 +131,25 @@ impl Tails {
         envelope: &Envelope,
         mut deliver: impl FnMut(Peer, Frame),
     ) {
-        let all = (log, PublicKey([0; 32]), 0)..=(log, PublicKey([0xFF; 32]), u32::MAX);
-        let mut coming = Coming { sequence, envelope, reference: None };
-        for ((_, peer, handle), tail) in self.tails.range_mut(all) {
-            if *peer == writer {
+        let mut arrival = Arrival { sequence, envelope, reference: None };
+        for (LogChannel { channel, .. }, tail) in self.tails.range_mut(LogChannel::all_of(log)) {
+            if channel.peer == writer {
                 tail.skip(sequence);
                 continue;
             }
-            let Some(window) = self.windows.get_mut(peer) else { continue };
+            let Some(window) = self.windows.get_mut(&channel.peer) else { continue };
             if tail.next == sequence && window.is_open() {
-                deliver(*peer, tail.deliver(*handle, &mut coming, window));
+                deliver(channel.peer, tail.deliver(channel.number, &mut arrival, window));
             } else {
-                window.behind.insert((*handle, log));
+                window.behind.insert((channel.number, log));
             }
         }
     }
 
     /// Notes that a reader holds everything up to `sequence`.
-    pub(crate) fn accepted(
-        &mut self,
-        (log, peer, handle): (u64, Peer, u32),
-        sequence: u64,
-    ) -> Result<(), Dropped> {
-        let tail = self.tails.get_mut(&(log, peer, handle)).ok_or(Dropped::NotFollowing)?;
-        let window = self.windows.get_mut(&peer).ok_or(Dropped::NotFollowing)?;
+    pub(crate) fn accepted(&mut self, at: LogChannel, sequence: u64) -> Result<(), Dropped> {
+        let tail = self.tails.get_mut(&at).ok_or(Dropped::NotFollowing)?;
+        let window = self.windows.get_mut(&at.channel.peer).ok_or(Dropped::NotFollowing)?;
         while let Some((first, bytes)) = tail.unaccepted.front().copied()
             && first <= sequence
         {
@@ -170,7 +159,7 @@ impl Tails {
         if sequence >= tail.next { Err(Dropped::AcceptedAhead) } else { Ok(()) }
     }
 
-    /// Fills a connection's window from rows, its handles in turn.
+    /// Fills a connection's window from rows, one channel after the other.
     pub(crate) fn pull(
         &mut self,
         peer: Peer,
@@ -183,43 +172,44 @@ impl Tails {
             return;
         }
         while window.is_open()
-            && let Some((handle, log)) = window.next_turn()
+            && let Some((number, log)) = window.next_turn()
         {
-            let Some(tail) = self.tails.get_mut(&(log, peer, handle)) else {
-                window.behind.remove(&(handle, log));
+            let at = LogChannel { log, channel: Channel { peer, number } };
+            let Some(tail) = self.tails.get_mut(&at) else {
+                window.behind.remove(&(number, log));
                 continue;
             };
-            if tail.pull(handle, log, rows, window, &mut |frame| deliver(peer, frame)) {
+            if tail.pull(at, rows, window, &mut |frame| deliver(peer, frame)) {
                 tail.next = tail.next.max(last_sequence(log).saturating_add(1));
                 tail.own.clear();
-                window.behind.remove(&(handle, log));
+                window.behind.remove(&(number, log));
             }
         }
     }
 }
 
 /// An entry on its way to readers.
-struct Coming<'a> {
+struct Arrival<'a> {
     sequence: u64,
     envelope: &'a Envelope,
-    /// Made when somebody wants it, and once for all.
+    /// Computed once, for the first brief tail.
     reference: Option<Reference>,
 }
 
-impl Coming<'_> {
+impl Arrival<'_> {
     fn reference(&mut self) -> Reference {
         *self.reference.get_or_insert_with(|| self.envelope.id().reference())
     }
 }
 
 impl Tail {
-    fn deliver(&mut self, handle: u32, coming: &mut Coming<'_>, window: &mut Window) -> Frame {
-        let sequence = coming.sequence;
+    fn deliver(&mut self, handle: u32, arrival: &mut Arrival<'_>, window: &mut Window) -> Frame {
+        let sequence = arrival.sequence;
         let (body, bytes) = if self.is_brief {
-            let reference = coming.reference();
+            let reference = arrival.reference();
             (Body::Brief { handle, sequence, reference }, ENTRY_BYTES_MIN)
         } else {
-            let entry = Entry::from_envelope(coming.envelope, sequence, self.key);
+            let entry = Entry::from_envelope(arrival.envelope, sequence, self.key);
             let bytes = entry.ciphertext.len().saturating_add(ENTRY_BYTES_MIN);
             (Body::Deliver { handle, entry }, bytes)
         };
@@ -229,7 +219,7 @@ impl Tail {
         Frame::new(body)
     }
 
-    /// Leaves out what the connection appended itself.
+    /// Leaves out an entry that the connection appended itself.
     fn skip(&mut self, sequence: u64) {
         if self.next == sequence {
             self.next = sequence.saturating_add(1);
@@ -242,14 +232,13 @@ impl Tail {
         } else if self.own.len() < OWN_RANGES_MAX {
             self.own.push_back((sequence, sequence));
         }
-        // Else it will come back to its writer, who drops what it has.
+        // Otherwise the entry is delivered to its writer, which drops duplicates.
     }
 
     /// Delivers one turn's entries from rows; returns whether there are no more.
     fn pull(
         &mut self,
-        handle: u32,
-        log: u64,
+        LogChannel { log, channel }: LogChannel,
         rows: &dyn Rows,
         window: &mut Window,
         deliver: &mut dyn FnMut(Frame),
@@ -264,19 +253,20 @@ impl Tail {
                 return ControlFlow::Break(());
             }
             let Some(sequence) = layout::last_u64(key) else { return ControlFlow::Continue(()) };
-            if !self.is_own(sequence)
+            if !self.take_own(sequence)
                 && let Ok(envelope) = Envelope::decode(bytes)
             {
                 turns = turns.saturating_sub(1);
-                let mut coming = Coming { sequence, envelope: &envelope, reference: None };
-                deliver(self.deliver(handle, &mut coming, window));
+                let mut arrival = Arrival { sequence, envelope: &envelope, reference: None };
+                deliver(self.deliver(channel.number, &mut arrival, window));
             }
             ControlFlow::Continue(())
         });
         is_last
     }
 
-    fn is_own(&mut self, sequence: u64) -> bool {
+    /// Returns whether the connection appended this entry itself, and forgets earlier ranges.
+    fn take_own(&mut self, sequence: u64) -> bool {
         while let Some((_, last)) = self.own.front()
             && *last < sequence
         {
@@ -286,14 +276,14 @@ impl Tail {
     }
 }
 
-/// Bytes delivered to one connection and not accepted: half of what may wait for a peer at all,
-/// which leaves the other half for answers.
+/// Bytes delivered to one connection and not accepted: half of a peer's queue, which leaves the
+/// other half for answers.
 const WINDOW_BYTES_MAX: usize = limits::QUEUE_BYTES_MAX / 2;
-/// The same with the entry that filled the window, which may be one of the largest.
+/// The same with the entry that filled the window, which may be of the largest size.
 const UNACCEPTED_BYTES_MAX: usize = WINDOW_BYTES_MAX + limits::ENVELOPE_MAX + ENTRY_BYTES_MIN;
-/// What an entry takes at least, so that empty ones count.
+/// The least that an entry counts for, so that empty ones count.
 const ENTRY_BYTES_MIN: usize = 64;
-/// Entries of one handle before the next has its turn.
+/// Entries of one channel before the next has its turn.
 const TURN_ENTRIES: u32 = 32;
 /// Ranges of own entries that a tail leaves out.
 const OWN_RANGES_MAX: usize = 16;

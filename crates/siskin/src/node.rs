@@ -154,8 +154,8 @@ fn configure(node: NodeId, key: SigningKey, settings: &NodeSettings) -> NodeConf
         registration: settings.registration,
         disk_cap_bytes: settings.disk_cap_bytes,
         account_quota_bytes: settings.account_quota_bytes,
-        standby_after: settings.reserve_after,
-        standby_kept: settings.reserve_kept,
+        reserve_after: settings.reserve_after,
+        reserve_kept: settings.reserve_kept,
         routing: Some(routing),
         key: Some(key),
         ..NodeConfig::new(node)

@@ -1,22 +1,24 @@
-//! Copies that were given up: their rows go bit by bit, so that other inputs don't wait.
+//! Dropped copies: their rows are deleted bit by bit, so that other inputs don't wait.
 
 use std::{ops::ControlFlow, time::Duration};
 
 use proto::{Direction, Draft, Instant, Rows, Table};
 
-use super::{Log, Logs, SWEEP_MAX};
+use super::{
+    Logs,
+    rows::{LAST_USED, LOG_CHARGE, SWEEP_MAX, first_dropped, last_used},
+    state::Log,
+};
 use crate::{
     layout::{self, DROPS, ENTRIES, FINGERPRINTS, GENESES, KEYS, LOGS, NUMBERS, STATES},
-    log::LOG_CHARGE,
-    quota::Quota,
-    replica::RANKING_CHARGE,
+    quota::{Quota, RANKING_CHARGE},
 };
 
 impl Logs {
-    /// Gives up the copy of a conversation, whose ranking is gone already. Nobody finds it any more.
+    /// Drops the copy of a conversation, whose ranking is gone already. No peer finds it any more.
     pub(crate) fn drop_copy(&mut self, draft: &mut Draft<'_>, number: u64) {
         let Some(log) = self.cache.get(number, || Log::load(draft, number)) else { return };
-        // It is not compared any more.
+        // Without a fingerprint it is not compared any more.
         log.fingerprint = None;
         draft.delete(FINGERPRINTS, layout::number_key(number));
         draft.delete(NUMBERS, log.row.id.0);
@@ -24,13 +26,13 @@ impl Logs {
         self.next_drop = Some(Instant::default());
     }
 
-    /// Removes some of what was given up.
+    /// Deletes some rows of dropped copies.
     pub(crate) fn sweep_dropped(&mut self, draft: &mut Draft<'_>, quota: &mut Quota, now: Instant) {
         if self.next_drop.is_none_or(|due| now < due) {
             return;
         }
         self.next_drop = None;
-        let Some(number) = first(draft) else { return };
+        let Some(number) = first_dropped(draft) else { return };
         self.next_drop = Some(now.after(PAUSE));
         let keys = some_of(draft, ENTRIES, number);
         for key in &keys {
@@ -48,7 +50,7 @@ impl Logs {
         }
     }
 
-    /// Nothing is left but what says that there was a log.
+    /// Deletes the last rows of a copy.
     fn end(&mut self, draft: &mut Draft<'_>, quota: &mut Quota, number: u64) {
         if let Some(log) = self.cache.get(number, || Log::load(draft, number)) {
             let rest = LOG_CHARGE.saturating_add(RANKING_CHARGE).saturating_add(log.state.bytes);
@@ -58,27 +60,10 @@ impl Logs {
         for table in [LOGS, STATES, GENESES, FINGERPRINTS, DROPS] {
             draft.delete(table, layout::number_key(number));
         }
-        // Its number may still stand in rows of what expires, so no other log gets it.
+        // Rows of expiries may still name its number, so no other log gets it.
         let last = number.max(last_used(draft));
         draft.put(DROPS, layout::number_key(LAST_USED), layout::be(last));
     }
-}
-
-/// The first copy of which something is left.
-pub(super) fn first(rows: &dyn Rows) -> Option<u64> {
-    let mut first = None;
-    let end = layout::number_key(LAST_USED);
-    rows.scan(DROPS, &[], &end, Direction::Forward, &mut |key, _| {
-        first = layout::last_u64(key);
-        ControlFlow::Break(())
-    });
-    first
-}
-
-/// The largest number that a log had which is gone.
-pub(super) fn last_used(rows: &dyn Rows) -> u64 {
-    let row = rows.get(DROPS, &layout::number_key(LAST_USED));
-    row.and_then(|row| layout::last_u64(&row)).unwrap_or_default()
 }
 
 fn some_of(rows: &dyn Rows, table: Table, number: u64) -> Vec<Vec<u8>> {
@@ -91,6 +76,4 @@ fn some_of(rows: &dyn Rows, table: Table, number: u64) -> Vec<Vec<u8>> {
     keys
 }
 
-/// In place of a log's number.
-const LAST_USED: u64 = u64::MAX;
 const PAUSE: Duration = Duration::from_millis(50);

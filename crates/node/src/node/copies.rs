@@ -1,6 +1,6 @@
-//! Accounts that want more copies than those of the two homes that serve them: the next homes of their
-//! record make copies at once, and not only while another one is gone. Specified in `spec/logs.md`,
-//! section 9.
+//! Accounts that want more copies than those of the two homes that serve them: the next homes of
+//! their record make copies at once, and not only while another one is gone. Specified in
+//! `spec/logs.md`, section 9.
 
 use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 
@@ -165,7 +165,7 @@ enum Fate {
 /// Logs that are looked at in one step, and the pause after it.
 const AT_A_TIME: usize = 32;
 const STEP_PAUSE: Duration = Duration::from_millis(100);
-/// The pause after all of them: at first as long as it takes to make a few copies, and longer each time
-/// that it was in vain.
+/// The pause after all of them: at first as long as it takes to make a few copies, and longer each
+/// time that it was in vain.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_secs(600);

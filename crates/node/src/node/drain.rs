@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proto::{Instant, NodeAddress, PublicKey, Rows};
 
-use super::{Node, NodeEvent};
-use crate::{Drained, log, replica};
+use super::Node;
+use crate::{Drained, command::NodeEvent, log, replica};
 
 /// How far draining has come.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Node {
         (draining.from, draining.due) = (0, now.after(ROUND_PAUSE));
         draining.found = Drained::default();
         for ticket in tickets {
-            self.event(NodeEvent::Drained { ticket, drained: found });
+            self.emit(NodeEvent::Drained { ticket, drained: found });
         }
     }
 

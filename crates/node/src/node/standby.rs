@@ -1,5 +1,6 @@
-//! Standing by: when a home of an account has been gone for long, the next one in its record takes its
-//! place, and gives it back a day after the other has returned. Specified in `spec/logs.md`, section 9.
+//! Standing by: when a home of an account has been gone for long, the next one in its record takes
+//! its place, and gives it back a day after the other has returned. Specified in `spec/logs.md`,
+//! section 9.
 //!
 //! ```text
 //!  home 1        home 2                    home 3
@@ -23,7 +24,9 @@ use crate::{
     account::{self, Refusal},
     layout::{self, GENESES, STANDING_IN},
     log::LOG_CHARGE,
-    replica::{self, RANKING_CHARGE},
+    placement::{self, Holders, HoldersChange},
+    quota::RANKING_CHARGE,
+    replica,
 };
 
 /// When this node looks next whether it still has to stand in, if it does anywhere.
@@ -119,7 +122,7 @@ impl Node {
             None
         } else {
             let genesis = rows.get(GENESES, &layout::number_key(number))?;
-            let ranking = replica::ranking(rows, number)?;
+            let ranking = placement::ranking(rows, number)?;
             // Whoever is not named by the members is not let in by the others.
             names(&ranking.standbys, &PublicKey(standby.node.0)).then_some(())?;
             Some((genesis, ranking))
@@ -149,7 +152,7 @@ impl Node {
                 self.recruiter_has_a_copy(inbox, &peer, draft, now);
             }
             Some((genesis, ranking)) => {
-                self.copy_conversation((inbox, peer), genesis, ranking, draft, now)?;
+                self.copy_conversation(inbox, peer, genesis, ranking, draft, now)?;
             }
         }
         Ok(Body::Accepted { handle: 0, sequence: 0 })
@@ -168,7 +171,8 @@ impl Node {
 
     fn copy_conversation(
         &mut self,
-        (account, peer): (u64, Peer),
+        account: u64,
+        peer: Peer,
         genesis: &[u8],
         ranking: &Ranking,
         draft: &mut Draft<'_>,
@@ -186,7 +190,8 @@ impl Node {
         if let Some((number, log)) = self.logs.find(draft, &id) {
             // It may have missed that this node has a copy.
             if log.nodes.contains(&peer) {
-                self.replicas.appended(draft, (number, &[peer]), now);
+                let holders = Holders { log: number, nodes: &[peer] };
+                self.replicas.appended(draft, holders, now);
             }
             self.recruiter_has_a_copy(number, &peer, draft, now);
             return Ok(());
@@ -202,8 +207,8 @@ impl Node {
         Ok(())
     }
 
-    /// Whoever asks for a copy has one, perhaps as a standby too. Each has to know of the other, or it would
-    /// ask for one for ever.
+    /// Whoever asks for a copy has one, perhaps as a standby too. Each has to know of the other, or
+    /// it would ask for one for ever.
     fn recruiter_has_a_copy(
         &mut self,
         number: u64,
@@ -212,7 +217,7 @@ impl Node {
         now: Instant,
     ) {
         let log = self.logs.get(draft, number);
-        if log.is_some_and(|log| log.standbys.contains(peer) && !log.nodes.contains(peer)) {
+        if log.is_some_and(|log| log.reserve.contains(peer) && !log.nodes.contains(peer)) {
             self.take_part(number, peer, true, draft, now);
         }
     }
@@ -227,14 +232,15 @@ impl Node {
         draft: &mut Draft<'_>,
         now: Instant,
     ) {
-        let Some(ranking) = replica::ranking(draft, number) else { return };
+        let Some(ranking) = placement::ranking(draft, number) else { return };
         let Some(address) = ranking.standbys.iter().find(|node| node.node.0 == standby.0) else {
             return;
         };
-        let before = replica::holders(draft, number, &ranking);
+        let before = placement::holders(draft, number, &ranking);
         let others = before.iter().filter(|node| node.node != address.node);
         let after: Vec<_> = others.chain(has_copy.then_some(address)).cloned().collect();
-        self.replicas.ranked(draft, number, (&before, &after), now);
+        let change = HoldersChange { before: &before, after: &after };
+        self.replicas.ranked(draft, number, change, now);
         self.logs.ranked(draft, number);
         if !has_copy {
             self.copy_is_gone(now);
@@ -262,7 +268,7 @@ impl Node {
         }
         self.look = match seen.last().filter(|_| seen.len() == LOOKS) {
             Some(last) => Look { due: Some(now.after(STEP_PAUSE)), from: last.saturating_add(1) },
-            None => Look::open(draft, self.config.standby_kept, now),
+            None => Look::open(draft, self.config.reserve_kept, now),
         };
     }
 
@@ -276,23 +282,23 @@ impl Node {
     ) {
         if names(&ranking.standbys, &PublicKey(self.config.node.0)) {
             draft.put(STANDING_IN, layout::number_key(number), []);
-            self.look.plan(self.config.standby_kept, now);
+            self.look.plan(self.config.reserve_kept, now);
         } else if draft.get(STANDING_IN, &layout::number_key(number)).is_some() {
             draft.delete(STANDING_IN, layout::number_key(number));
         }
     }
 
-    /// Whether this node only stands in at a log, and need not any more: as many homes before it as its
-    /// account wants copies have been there for long and lack nothing.
+    /// Whether this node only stands in at a log, and need not any more: as many homes before it as
+    /// its account wants copies have been there for long and lack nothing.
     fn is_dispensable(&mut self, number: u64, rows: &dyn Rows, now: Instant) -> Option<Ranking> {
-        let ranking = replica::ranking(rows, number)?;
+        let ranking = placement::ranking(rows, number)?;
         let own = PublicKey(self.config.node.0);
         names(&ranking.standbys, &own).then_some(())?;
         let account = self.logs.get(rows, number)?.row.account;
         let account = self.logs.get(rows, account)?.row.inbox_of?;
         let bundle = Bundle::verify(&account::bundle(rows, account).ok()?).ok()?;
         let before = bundle.homes().iter().take_while(|home| home.node.0 != own.0);
-        let kept = self.config.standby_kept;
+        let kept = self.config.reserve_kept;
         let has_all = |home: &&NodeAddress| {
             let peer = PublicKey(home.node.0);
             self.replicas.is_up_for(&peer, kept, now) && !replica::is_marked(rows, &peer, number)
@@ -305,22 +311,23 @@ impl Node {
         let is_inbox = log.row.inbox_of.is_some();
         let peers = log.nodes.clone();
         for peer in &peers {
-            for handle in self.sessions.replicated(*peer, number) {
-                let _ = self.close(*peer, handle);
+            for channel in self.sessions.replicated(*peer, number) {
+                let _ = self.close(channel);
             }
         }
-        let holders = replica::holders(draft, number, ranking);
-        self.replicas.ranked(draft, number, (&holders, &[]), now);
+        let holders = placement::holders(draft, number, ranking);
+        let change = HoldersChange { before: &holders, after: &[] };
+        self.replicas.ranked(draft, number, change, now);
         // What is in an inbox stays, for it is little, and its account may come here.
-        replica::delete_ranking(draft, number);
+        placement::delete_ranking(draft, number);
         draft.delete(STANDING_IN, layout::number_key(number));
         self.logs.ranked(draft, number);
         if is_inbox {
             return;
         }
         let readers: Vec<_> = self.sessions.readers(number).collect();
-        for (peer, handle) in readers {
-            let _ = self.close(peer, handle);
+        for channel in readers {
+            let _ = self.close(channel);
         }
         self.logs.drop_copy(draft, number);
     }

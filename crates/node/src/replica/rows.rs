@@ -1,42 +1,13 @@
-//! What of replication is in rows: who holds a log, what came from whom, who may lack something.
+//! The rows of replication: which logs are shared with which node, and what each node may lack.
 
 use std::ops::ControlFlow;
 
-use proto::{Cursor, Direction, Draft, NodeAddress, Peer, PublicKey, Ranking, Rows, Table};
+use proto::{Direction, Draft, Peer, PublicKey, Rows, Table};
 
-use crate::layout::{self, DIRTY, RANKINGS, REPLICAS};
-
-/// The ranking of a log that was told last.
-pub(crate) fn ranking(rows: &dyn Rows, number: u64) -> Option<Ranking> {
-    layout::decode_ranking(&rows.get(RANKINGS, &layout::number_key(number))?)
-}
-
-pub(crate) fn put_ranking(draft: &mut Draft<'_>, number: u64, ranking: &Ranking) {
-    draft.put(RANKINGS, layout::number_key(number), layout::encode_ranking(ranking));
-}
-
-/// Who holds a log as far as is known here: the nodes of its ranking, and standbys that have made a copy.
-pub(crate) fn holders(rows: &dyn Rows, number: u64, ranking: &Ranking) -> Vec<NodeAddress> {
-    let has_a_copy = |node: &&NodeAddress| {
-        rows.get(REPLICAS, &layout::peer_key(&PublicKey(node.node.0), number)).is_some()
-    };
-    ranking.nodes.iter().chain(ranking.standbys.iter().filter(has_a_copy)).cloned().collect()
-}
-
-/// Up to where another node's copy of a log is here; before its beginning, if it has none as far
-/// as is known. Nothing, if the log's ranking does not name it.
-pub(crate) fn received(rows: &dyn Rows, peer: &Peer, number: u64) -> Option<Cursor> {
-    layout::decode_cursor(&rows.get(REPLICAS, &layout::peer_key(peer, number))?)
-}
-
-pub(crate) fn put_received(draft: &mut Draft<'_>, peer: &Peer, number: u64, cursor: Cursor) {
-    draft.put(REPLICAS, layout::peer_key(peer, number), layout::encode_cursor(cursor));
-}
-
-/// A log has no ranking any more.
-pub(crate) fn delete_ranking(draft: &mut Draft<'_>, number: u64) {
-    draft.delete(RANKINGS, layout::number_key(number));
-}
+use crate::{
+    layout::{self, DIRTY, REPLICAS},
+    placement,
+};
 
 /// Tells whether another node may lack something of a log.
 pub(crate) fn is_marked(rows: &dyn Rows, peer: &Peer, number: u64) -> bool {
@@ -55,7 +26,7 @@ pub(crate) fn unmark(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
 
 /// The ranking of a log does not name that node any more.
 pub(crate) fn forget(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
-    draft.delete(REPLICAS, layout::peer_key(peer, number));
+    placement::delete_received(draft, peer, number);
     unmark(draft, peer, number);
 }
 

@@ -32,8 +32,8 @@ pub(crate) fn peer(n: usize) -> Peer {
 
 pub(crate) fn config(n: usize) -> NodeConfig {
     // So often that all is quiet soon.
-    let compare_every = Duration::from_secs(120);
-    NodeConfig { key: Some(key(n)), compare_every, ..NodeConfig::new(name(n)) }
+    let anti_entropy_every = Duration::from_secs(120);
+    NodeConfig { key: Some(key(n)), anti_entropy_every, ..NodeConfig::new(name(n)) }
 }
 
 pub(crate) fn ranking(version: u64, nodes: &[usize]) -> Ranking {

@@ -5,7 +5,7 @@ use proto::{Body, Code, Cursor, Frame, Hello, Input, LogGenesis, Peer, Replicate
 
 use crate::{
     city::{City, config, name, peer},
-    renewal::renew,
+    restore::renew,
     town::is_append,
     world::{Account, Client, World, append, draft_at, envelope, refused},
 };

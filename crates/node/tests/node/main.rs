@@ -11,25 +11,25 @@
 )]
 
 mod accounts;
+mod acks;
+mod anti_entropy;
+mod batch_verifier;
 mod brief;
 mod city;
-mod compare;
 mod copies;
 mod delivery;
 mod durability;
-mod foresight;
 mod gauges;
 mod inboxes;
 mod logs;
 mod network;
 mod quotas;
-mod receipts;
 mod refusals;
-mod renewal;
 mod replication;
+mod reserve;
+mod restore;
 mod routes;
 mod spread;
-mod standby;
 mod strangers;
 mod town;
 mod verify;

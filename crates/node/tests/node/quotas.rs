@@ -63,10 +63,10 @@ const CONFIG: NodeConfig = NodeConfig {
     registration: node::Registration::Open,
     signals_per_s_max: 1,
     connections_max: 100,
-    standby_after: Duration::from_secs(600),
-    standby_kept: Duration::from_secs(86_400),
-    compare_every: Duration::from_secs(3600),
-    recount_every: Duration::from_secs(86_400),
+    reserve_after: Duration::from_secs(600),
+    reserve_kept: Duration::from_secs(86_400),
+    anti_entropy_every: Duration::from_secs(3600),
+    scrub_every: Duration::from_secs(86_400),
     routing: None,
 };
 

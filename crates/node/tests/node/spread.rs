@@ -136,7 +136,8 @@ fn the_rest_is_pushed_when_the_first_one_says_nothing_for_a_while() {
 
 #[test]
 fn a_node_that_crashes_while_it_waits_pushes_when_it_is_back() {
-    // Before it has opened the log at the third one, after that, and after it has pushed something else.
+    // Before it has opened the log at the third one, after that, and after it has pushed something
+    // else.
     for further in 0..3 {
         let (mut city, talk) = City::sharing(3);
         city.cut(0, 2);
@@ -313,7 +314,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever was accepted is at all nodes in the end, once, and nobody thinks that anybody lacks it.
+    /// Whatever was accepted is at all nodes in the end, once, and nobody thinks that anybody lacks
+    /// it.
     #[test]
     fn all_have_what_any_has_accepted(steps in proptest::collection::vec(step(), 1..100)) {
         let (mut city, talk) = City::sharing(3);

@@ -203,7 +203,7 @@ impl Town {
 
 /// A node that compares so often that all is quiet soon.
 pub(crate) fn config(node: NodeId) -> NodeConfig {
-    NodeConfig { compare_every: Duration::from_secs(120), ..NodeConfig::new(node) }
+    NodeConfig { anti_entropy_every: Duration::from_secs(120), ..NodeConfig::new(node) }
 }
 
 pub(crate) fn ranking(version: u64, nodes: &[NodeId]) -> Ranking {

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use ::node::{LAYOUT_NAME, LAYOUT_VERSION, Renewal};
+use ::node::{LAYOUT_NAME, LAYOUT_VERSION, Restore};
 use proto::{NodeId, Seed};
 use store::{ArchiveError, Archived, Store, StoreError, check_archive, load_archive};
 use zeroize::Zeroizing;
@@ -80,7 +80,7 @@ fn fill(
     let failed = |error: StoreError| Failure::user(error.to_string());
     let mut store = rows::open(directory)?;
     let (_, archived) = load_archive(from, &mut store).map_err(unreadable)?;
-    let mut renewal = Renewal::new(Seed(*keys::random()?));
+    let mut renewal = Restore::new(Seed(*keys::random()?));
     while let Some(batch) = renewal.next(store.as_rows()) {
         store.apply(&batch).map_err(failed)?;
     }

@@ -68,8 +68,8 @@ pub(super) fn read(args: RunArgs, dir: &DataDir) -> Result<NodeSettings, Failure
         advertise: if args.advertise.is_empty() { file.advertise } else { args.advertise },
         disk_cap_bytes: bytes(args.disk_cap.or(file.disk_cap), defaults.disk_cap_bytes)?,
         account_quota_bytes: bytes(file.account_quota, defaults.account_quota_bytes)?,
-        reserve_after: time(file.reserve_after, defaults.standby_after)?,
-        reserve_kept: time(file.reserve_kept, defaults.standby_kept)?,
+        reserve_after: time(file.reserve_after, defaults.reserve_after)?,
+        reserve_kept: time(file.reserve_kept, defaults.reserve_kept)?,
         registration: match registration.as_deref() {
             None | Some("open") => Registration::Open,
             Some("closed") => Registration::Closed,

@@ -1,0 +1,67 @@
+//! Placement: who holds a log, and how far each other copy of it is here. Only rows; whoever
+//! stores, pushes or compares logs reads them. Specified in `spec/logs.md`, section 9.
+
+use proto::{Cursor, Draft, NodeAddress, Peer, PublicKey, Ranking, Rows};
+
+use crate::layout::{self, RANKINGS, REPLICAS};
+
+/// Returns the ranking of a log that was announced last.
+pub(crate) fn ranking(rows: &dyn Rows, number: u64) -> Option<Ranking> {
+    layout::decode_ranking(&rows.get(RANKINGS, &layout::number_key(number))?)
+}
+
+pub(crate) fn put_ranking(draft: &mut Draft<'_>, number: u64, ranking: &Ranking) {
+    draft.put(RANKINGS, layout::number_key(number), layout::encode_ranking(ranking));
+}
+
+pub(crate) fn delete_ranking(draft: &mut Draft<'_>, number: u64) {
+    draft.delete(RANKINGS, layout::number_key(number));
+}
+
+/// Returns the known holders of a log: the nodes of its ranking, and reserve nodes with a copy.
+pub(crate) fn holders(rows: &dyn Rows, number: u64, ranking: &Ranking) -> Vec<NodeAddress> {
+    let has_copy = |node: &&NodeAddress| {
+        rows.get(REPLICAS, &layout::peer_key(&peer_of(node), number)).is_some()
+    };
+    ranking.nodes.iter().chain(ranking.standbys.iter().filter(has_copy)).cloned().collect()
+}
+
+/// Returns up to where the copy of `peer` is here, or nothing if no ranking of the log names it.
+/// The cursor of a peer that is not known to have a copy lies before the log's beginning.
+pub(crate) fn received(rows: &dyn Rows, peer: &Peer, number: u64) -> Option<Cursor> {
+    layout::decode_cursor(&rows.get(REPLICAS, &layout::peer_key(peer, number))?)
+}
+
+pub(crate) fn put_received(draft: &mut Draft<'_>, peer: &Peer, number: u64, cursor: Cursor) {
+    draft.put(REPLICAS, layout::peer_key(peer, number), layout::encode_cursor(cursor));
+}
+
+pub(crate) fn delete_received(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
+    draft.delete(REPLICAS, layout::peer_key(peer, number));
+}
+
+/// A log and the nodes that hold it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holders<'a> {
+    pub(crate) log: u64,
+    pub(crate) nodes: &'a [Peer],
+}
+
+/// The nodes that held a log and those that do now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HoldersChange<'a> {
+    pub(crate) before: &'a [NodeAddress],
+    pub(crate) after: &'a [NodeAddress],
+}
+
+/// The node from which an entry came, and the entry's sequence in the copy there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) peer: Peer,
+    pub(crate) sequence: u64,
+}
+
+/// Returns the key by which the connection of a node is known.
+pub(crate) fn peer_of(node: &NodeAddress) -> Peer {
+    PublicKey(node.node.0)
+}

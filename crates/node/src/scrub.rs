@@ -1,0 +1,232 @@
+//! Counting what is stored, from the rows up. Fingerprints are kept up to date with each entry, so
+//! they say what should be there; whether it is, only a look at it can tell. Specified in
+//! `spec/logs.md`, section 12.
+//!
+//! Log by log, every entry is read, a portion at a time. It must be an envelope of its log that is
+//! found by its position and its reference; ways that are missing are made anew, entries that are
+//! damaged and ways that lead nowhere go, so that a comparison with another node brings back what
+//! is lost.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use proto::{Direction, Draft, Envelope, Instant, Rows, Seed, Table};
+
+use crate::{
+    anti_entropy::cost_of,
+    fingerprint::{Fingerprint, is_kept},
+    layout::{self, DROPS, ENTRIES, LOGS, LogRow, POSITIONS, REFERENCES},
+    log::Logs,
+};
+
+/// Where it is, and when it goes on.
+#[derive(Debug)]
+pub(crate) struct Scrub {
+    every: Duration,
+    due: Instant,
+    place: Place,
+}
+
+/// What is looked at next.
+#[derive(Debug, Default)]
+struct Place {
+    /// The log, counted from 1; before the first one, none.
+    number: u64,
+    stage: Stage,
+    /// The key of the first row that was not looked at.
+    next: Vec<u8>,
+    fingerprint: Fingerprint,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// Entries, and whether they are found.
+    #[default]
+    Entries,
+    /// Ways to entries, and whether they lead anywhere.
+    Positions,
+    References,
+}
+
+/// What reading a portion has shown.
+#[derive(Debug, Default)]
+pub(crate) struct Scrubbed {
+    /// Logs whose fingerprint did not match their entries.
+    pub(crate) changed: Vec<u64>,
+    /// Rows that were repaired or deleted.
+    pub(crate) repaired: u64,
+}
+
+/// Key and value.
+type Row = (Vec<u8>, Vec<u8>);
+
+impl Scrub {
+    /// The first count follows after a part of the time between two, not at all nodes at once.
+    pub(crate) fn new(every: Duration, seed: &Seed, now: Instant) -> Self {
+        let Seed([drawn, ..]) = seed;
+        let part = every.checked_div(FIRST_PART).unwrap_or_default();
+        let wait = part.saturating_mul(u32::from(*drawn)).checked_div(256).unwrap_or_default();
+        Self { every, due: now.after(wait), place: Place::default() }
+    }
+
+    /// When it goes on. What is lost of logs that nobody else holds can't be had again, so that a
+    /// node alone sleeps.
+    pub(crate) fn poll_timeout(&self, is_alone: bool) -> Option<Instant> {
+        (!is_alone).then_some(self.due)
+    }
+
+    /// Reads a portion, if it is time.
+    pub(crate) fn on_timeout(
+        &mut self,
+        logs: &mut Logs,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) -> Scrubbed {
+        let mut scrubbed = Scrubbed::default();
+        if self.due > now {
+            return scrubbed;
+        }
+        self.due = now.after(PAUSE);
+        let mut room = PORTION;
+        while room > 0 {
+            let Some(row) = self.place.log(draft) else {
+                self.place = Place::of(self.place.number.saturating_add(1));
+                room = room.saturating_sub(1);
+                if self.place.number > logs.count() {
+                    self.place = Place::default();
+                    self.due = now.after(self.every);
+                    break;
+                }
+                continue;
+            };
+            let (rows, is_last) = self.place.take(draft, &mut room);
+            for (key, value) in rows {
+                let is_right = match self.place.stage {
+                    Stage::Entries => self.place.check_entry(&row, &key, &value, draft),
+                    Stage::Positions => self.place.check_way(POSITIONS, &key, &value, draft),
+                    Stage::References => self.place.check_way(REFERENCES, &key, &value, draft),
+                };
+                scrubbed.repaired = scrubbed.repaired.saturating_add(u64::from(!is_right));
+            }
+            if is_last {
+                scrubbed.changed.extend(self.place.end_stage(logs, draft));
+            }
+        }
+        scrubbed
+    }
+}
+
+impl Place {
+    fn of(number: u64) -> Self {
+        Self { number, ..Self::default() }
+    }
+
+    /// The log, unless it is gone or on its way out.
+    fn log(&self, rows: &dyn Rows) -> Option<LogRow> {
+        if rows.get(DROPS, &layout::number_key(self.number)).is_some() {
+            return None;
+        }
+        LogRow::decode(&rows.get(LOGS, &layout::number_key(self.number))?)
+    }
+
+    /// The next rows, as many as there is room for, and whether they are the last.
+    fn take(&mut self, rows: &dyn Rows, room: &mut usize) -> (Vec<Row>, bool) {
+        let table = match self.stage {
+            Stage::Entries => ENTRIES,
+            Stage::Positions => POSITIONS,
+            Stage::References => REFERENCES,
+        };
+        let from =
+            if self.next.is_empty() { layout::number_key(self.number) } else { self.next.clone() };
+        let (mut taken, mut is_last) = (Vec::new(), true);
+        let to = layout::number_end(self.number);
+        rows.scan(table, &from, &to, Direction::Forward, &mut |key, value| {
+            if *room == 0 {
+                self.next = key.to_vec();
+                is_last = false;
+                return ControlFlow::Break(());
+            }
+            *room = room.saturating_sub(cost_of(value));
+            taken.push((key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        });
+        (taken, is_last)
+    }
+
+    /// Counts an entry, or takes it away if it is none. Tells whether all was right.
+    fn check_entry(&mut self, log: &LogRow, key: &[u8], row: &[u8], draft: &mut Draft<'_>) -> bool {
+        let envelope = Envelope::decode(row).ok().filter(|envelope| envelope.head.log == log.id);
+        let (Some(envelope), Some(sequence)) = (envelope, layout::last_u64(key)) else {
+            draft.delete(ENTRIES, key);
+            return false;
+        };
+        let id = envelope.id();
+        let position = layout::position_key(self.number, envelope.head.position, &id);
+        let reference = layout::reference_key(self.number, id.reference());
+        let leads_to = draft.get(POSITIONS, &position).and_then(|row| layout::last_u64(&row));
+        let is_found = leads_to == Some(sequence);
+        if !is_found {
+            if leads_to.is_some_and(|other| self.has_entry(other, draft)) {
+                // It is there twice, and counts once.
+                return true;
+            }
+            if crypto::verify_envelope(&envelope).is_err() {
+                // What was found by another id has been bent.
+                draft.delete(ENTRIES, key);
+                return false;
+            }
+            draft.put(POSITIONS, position, layout::be(sequence));
+        }
+        if is_kept(&envelope) {
+            self.fingerprint.add(&id);
+        }
+        let is_named = draft.get(REFERENCES, &reference).is_some();
+        if !is_named {
+            draft.put(REFERENCES, reference, layout::be(sequence));
+        }
+        is_found && is_named
+    }
+
+    /// Takes a way to an entry away if it is not there. Tells whether all was right.
+    fn check_way(&self, table: Table, key: &[u8], row: &[u8], draft: &mut Draft<'_>) -> bool {
+        let sequence = layout::last_u64(row);
+        let is_right = sequence.is_some_and(|sequence| self.has_entry(sequence, draft));
+        if !is_right {
+            draft.delete(table, key);
+        }
+        is_right
+    }
+
+    fn has_entry(&self, sequence: u64, rows: &dyn Rows) -> bool {
+        rows.get(ENTRIES, &layout::entry_key(self.number, sequence)).is_some()
+    }
+
+    /// All rows of one kind were looked at. Returns the log if it keeps something else than was
+    /// known.
+    fn end_stage(&mut self, logs: &mut Logs, draft: &mut Draft<'_>) -> Option<u64> {
+        let Self { number, stage, fingerprint, .. } = *self;
+        let next = match stage {
+            Stage::Entries => Stage::Positions,
+            Stage::Positions => Stage::References,
+            Stage::References => {
+                *self = Self::of(number.saturating_add(1));
+                return None;
+            }
+        };
+        *self = Self { stage: next, ..Self::of(number) };
+        if stage != Stage::Entries {
+            return None;
+        }
+        if logs.get(draft, number)?.fingerprint == Some(fingerprint) {
+            return None;
+        }
+        logs.set_fingerprint(draft, number, fingerprint);
+        Some(number)
+    }
+}
+
+/// What is looked at at a time, in the unit of [`cost_of`], and how long after each other: some
+/// thousand entries a second, which take a hundredth of it.
+const PORTION: usize = 256;
+const PAUSE: Duration = Duration::from_millis(100);
+/// The first count is over this part of the time between two.
+const FIRST_PART: u32 = 12;

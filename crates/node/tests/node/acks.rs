@@ -1,0 +1,253 @@
+//! Acks: whoever appends hears from each node that holds the entry, in that node's own words.
+
+use node::{Dropped, NodeConfig};
+use proto::{
+    Body, Code, Cursor, Envelope, Expiry, Frame, Hello, Input, NodeReceipt, Replicate, VERSIONS,
+};
+
+use crate::{
+    city::{City, key, name, peer},
+    town::is_append,
+    world::{Account, Conversation, NODE, World, append, expiring, refused},
+};
+
+fn is_held(body: &Body) -> bool {
+    matches!(body, Body::Held { .. })
+}
+
+/// The nodes whose good receipts for an envelope a node's device has got, those of the node itself
+/// first.
+fn signers(city: &mut City, n: usize, envelope: &Envelope) -> Vec<usize> {
+    let device = city.devices[n];
+    let mut signers = Vec::new();
+    for frame in city.worlds[n].take(device.peer) {
+        let Body::Held { handle, reference, node, receipt } = frame.body else { continue };
+        assert_eq!((handle, reference), (2, envelope.id().reference()));
+        let signer =
+            (0..city.worlds.len()).find(|m| node.unwrap_or_else(|| name(n)) == name(*m)).unwrap();
+        assert_eq!(node.is_none(), signer == n);
+        let (log, id) = (envelope.head.log, envelope.id());
+        crypto::verify_held(&name(signer), &log, &id, &receipt).unwrap();
+        signers.push(signer);
+    }
+    signers
+}
+
+fn send(city: &mut City, n: usize, envelope: &Envelope) {
+    let device = city.devices[n];
+    let stored = city.worlds[n].ask(&device, append(2, envelope));
+    assert!(matches!(stored, Body::Accepted { .. }), "{stored:?}");
+}
+
+#[test]
+fn a_device_gets_one_of_each_node() {
+    let (mut city, talk) = City::sharing(3);
+    let envelope = talk.envelope(1, b"whose word?");
+    send(&mut city, 0, &envelope);
+    assert_eq!(signers(&mut city, 0, &envelope), [0], "its own node's at once");
+    city.carry();
+    let mut others = signers(&mut city, 0, &envelope);
+    others.sort_unstable();
+    assert_eq!(others, [1, 2]);
+    assert!(signers(&mut city, 1, &envelope).is_empty(), "others did not ask");
+    for n in 0..3 {
+        assert_eq!(city.worlds[n].node.counters().dropped.get(&Dropped::Unasked), None, "{n}");
+    }
+}
+
+#[test]
+fn a_receipt_comes_before_the_answer_and_after_the_disk() {
+    let (mut city, talk) = City::sharing(2);
+    let (device, envelope) = (city.devices[0], talk.envelope(1, b"durable"));
+    let world = &mut city.worlds[0];
+    world.syncs = false;
+    let frame = Frame { request: 5, body: append(2, &envelope) };
+    world.input(Input::Frame(device.peer, frame));
+    assert!(world.take(device.peer).is_empty());
+    world.sync();
+    let bodies: Vec<Body> = world.take(device.peer).into_iter().map(|frame| frame.body).collect();
+    let [Body::Held { node: None, .. }, Body::Accepted { .. }] = &bodies[..] else {
+        panic!("{bodies:?}")
+    };
+}
+
+#[test]
+fn whoever_appends_again_gets_all_again() {
+    let (mut city, talk) = City::sharing(3);
+    let envelope = talk.envelope(1, b"once more");
+    send(&mut city, 0, &envelope);
+    city.carry();
+    assert_eq!(signers(&mut city, 0, &envelope).len(), 3);
+    for n in [0, 1, 2] {
+        let pushed = city.count(is_append);
+        send(&mut city, n, &envelope);
+        send(&mut city, n, &envelope);
+        city.carry();
+        let mut all = signers(&mut city, n, &envelope);
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all, [0, 1, 2], "at {n}");
+        let pushed = city.count(is_append) - pushed;
+        assert!(pushed <= 4, "{pushed}");
+    }
+    assert_eq!(city.texts(0, &talk), ["once more"]);
+    city.pass(60);
+    assert_eq!(city.dirty(), 0);
+    // And on new connections, over which nothing had to be pushed yet.
+    for n in [1, 2] {
+        city.cut(0, n);
+    }
+    city.carry();
+    city.devices[0] = city.worlds[0].connect(1);
+    city.settle(0, &talk);
+    send(&mut city, 0, &envelope);
+    city.carry();
+    assert_eq!(signers(&mut city, 0, &envelope).len(), 3);
+    // Those that are away are not waited for.
+    city.kill(1);
+    send(&mut city, 0, &envelope);
+    city.carry();
+    assert_eq!(signers(&mut city, 0, &envelope), [0, 2]);
+}
+
+#[test]
+fn what_is_asked_for_again_out_of_turn_makes_no_gap() {
+    let (mut city, talk) = City::sharing(2);
+    let early = talk.envelope(1, b"1");
+    send(&mut city, 0, &early);
+    city.carry();
+    city.cut(0, 1);
+    for position in 2..=600 {
+        let text = position.to_string();
+        send(&mut city, 0, &talk.envelope(position, text.as_bytes()));
+    }
+    for round in 0..200 {
+        city.carry_some(1 + round % 7);
+        send(&mut city, 0, &early);
+        send(&mut city, 0, &talk.envelope(599, b"599"));
+        if round % 50 == 49 {
+            city.cut(0, 1);
+        }
+    }
+    city.pass(60);
+    assert_eq!(city.texts(1, &talk).len(), 600);
+    assert_eq!(city.texts(0, &talk), city.texts(1, &talk));
+    assert_eq!(city.dirty(), 0);
+}
+
+#[test]
+fn nobody_is_told_after_closing() {
+    let (mut city, talk) = City::sharing(2);
+    let (device, envelope) = (city.devices[0], talk.envelope(1, b"gone"));
+    send(&mut city, 0, &envelope);
+    city.worlds[0].tell(&device, Body::Close { handle: 2 });
+    city.worlds[0].take(device.peer);
+    city.carry();
+    assert!(!city.worlds[0].take(device.peer).iter().any(|frame| is_held(&frame.body)));
+    assert_eq!(city.worlds[0].node.counters().dropped.get(&Dropped::Unasked), None);
+}
+
+#[test]
+fn a_receipt_of_one_that_is_not_pushed_to_is_dropped() {
+    let (mut city, talk) = City::sharing(2);
+    let (device, envelope) = (city.devices[0], talk.envelope(1, b"forged"));
+    city.cut(0, 1);
+    send(&mut city, 0, &envelope);
+    city.worlds[0].take(device.peer);
+    let world = &mut city.worlds[0];
+    let stranger = world.connect(9);
+    let forged = |handle, node| {
+        let reference = envelope.id().reference();
+        let receipt = NodeReceipt { incarnation: 1, signature: [7; 64] };
+        Body::Held { handle, reference, node, receipt }
+    };
+    for handle in 0..10 {
+        world.tell(&stranger, forged(handle, None));
+    }
+    // The other node, on a handle on which it pushes itself, and in a third one's name.
+    world.input(Input::Connected(peer(1), None));
+    let hello = Hello { versions: VERSIONS, nonce: [1; 16] };
+    world.input(Input::Frame(peer(1), Frame::new(Body::Hello(hello))));
+    let head = Cursor { incarnation: 5, sequence: 1 };
+    let replicate = Body::Replicate(Replicate { handle: 99, log: talk.log, head });
+    world.input(Input::Frame(peer(1), Frame { request: 1, body: replicate }));
+    world.input(Input::Frame(peer(1), Frame::new(forged(99, None))));
+    for handle in 0..10 {
+        let third = Frame::new(forged(handle, Some(name(7))));
+        world.input(Input::Frame(peer(1), third));
+    }
+    assert_eq!(world.node.counters().dropped[&Dropped::Unasked], 21);
+    assert!(world.take(device.peer).is_empty());
+}
+
+#[test]
+fn an_inbox_gives_its_owner_receipts_and_guests_none() {
+    let mut city = City::new(2);
+    let account = Account::at_all(1, &[name(0), name(1)]);
+    for n in [0, 1] {
+        let device = city.devices[n];
+        city.worlds[n].register(&device, &account);
+    }
+    city.pass(10);
+    let invite = crypto::SigningKey::from_seed([77; 32]);
+    let put = Body::PutInvite { handle: 1, key: invite.public(), expires_s: u64::MAX, uses: 1 };
+    let device = city.devices[0];
+    city.worlds[0].ask(&device, put);
+    let guest = city.worlds[0].connect(9);
+    city.worlds[0].open(&guest, 7, account.inbox(), &invite, None, None);
+    let request = expiring(&invite, account.inbox(), b"request", Expiry::Never);
+    city.worlds[0].ask(&guest, append(7, &request));
+    city.carry();
+    assert!(city.worlds[0].take(guest.peer).is_empty());
+    let note = expiring(&account.device, account.inbox(), b"note", Expiry::Never);
+    city.worlds[0].ask(&device, append(1, &note));
+    city.carry();
+    let frames = city.worlds[0].take(device.peer);
+    assert_eq!(frames.iter().filter(|frame| is_held(&frame.body)).count(), 2);
+}
+
+#[test]
+fn a_node_without_a_key_gives_none_and_one_alone_only_its_own() {
+    let talk = Conversation::new(9);
+    for (key, count) in [(None, 0), (Some(key(0)), 1)] {
+        let mut world = World::new(NodeConfig { key, ..NodeConfig::new(NODE) });
+        let owner = world.connect(1);
+        world.register(&owner, &Account::new(1));
+        world.create(&owner, 2, 9);
+        world.ask(&owner, append(2, &talk.envelope(1, b"alone")));
+        let frames = world.take(owner.peer);
+        assert_eq!(frames.iter().filter(|frame| is_held(&frame.body)).count(), count);
+    }
+}
+
+#[test]
+fn a_node_hands_over_what_it_has_signed_for_or_signs_that_it_has_lost_it() {
+    let (mut city, talk) = City::sharing(2);
+    let (device, envelope) = (city.devices[0], talk.envelope(1, b"still there?"));
+    send(&mut city, 0, &envelope);
+    let frames = city.worlds[0].take(device.peer);
+    let receipt = frames.iter().find_map(|frame| match &frame.body {
+        Body::Held { node: None, receipt, .. } => Some(*receipt),
+        _ => None,
+    });
+    let (receipt, id) = (receipt.unwrap(), envelope.id());
+    let challenge = |id, receipt| Body::Challenge { handle: 2, id, receipt };
+    let world = &mut city.worlds[0];
+    let Body::Page { entries, .. } = world.ask(&device, challenge(id, receipt)) else { panic!() };
+    assert_eq!(entries[0].ciphertext, b"still there?");
+    // It says nothing of what it has not signed itself, nor of another copy.
+    let never = talk.envelope(9, b"never sent").id();
+    assert_eq!(world.ask(&device, challenge(never, receipt)), refused(Code::BadSignature));
+    let of_another = crypto::sign_held(&key(1), &talk.log, &never, receipt.incarnation);
+    assert_eq!(world.ask(&device, challenge(never, of_another)), refused(Code::BadSignature));
+    let of_old = crypto::sign_held(&key(0), &talk.log, &never, receipt.incarnation ^ 1);
+    assert_eq!(world.ask(&device, challenge(never, of_old)), refused(Code::NotFound));
+    let stranger = world.connect(9);
+    assert_eq!(world.ask(&stranger, challenge(id, receipt)), refused(Code::Unexpected));
+
+    crate::anti_entropy::lose(world, &crate::anti_entropy::ALL, |_| true);
+    let Body::Lost { signature } = world.ask(&device, challenge(id, receipt)) else { panic!() };
+    let node = name(0);
+    let proof = crypto::LossProof { node, envelope, receipt, lost: signature };
+    assert_eq!(proof.verify(), Ok(()));
+}

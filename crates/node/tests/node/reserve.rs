@@ -1,0 +1,337 @@
+//! Homes in reserve: whoever of an account's first two is gone for long is replaced by the next
+//! one, with all that the account has, while every device sleeps; and it gets its place back.
+
+use node::{Drained, NodeCommand, NodeConfig, NodeEvent, Registration};
+use proto::{Body, Code, Cursor, Input, LogGenesis, Open, Ranking, Recruit};
+
+use crate::{
+    city::{City, config, name, peer, ranking},
+    strangers::{ask, greet},
+    world::{Account, Conversation, World, append, open_frame, refused},
+};
+
+/// Ann's homes are the nodes 0, 1, 2 and 3, of which two serve; Ben's is 4. They have a
+/// conversation.
+struct Pair {
+    city: City,
+    ann: Account,
+    talk: Conversation,
+}
+
+const MINUTE: u64 = 60;
+const DAY: u64 = 24 * 3600;
+
+fn told() -> Ranking {
+    Ranking { standbys: ranking(1, &[2, 3]).nodes, ..ranking(1, &[0, 4, 1]) }
+}
+
+fn is_recruit(body: &Body) -> bool {
+    matches!(body, Body::Recruit(_))
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl Fn(&mut [World])) -> Self {
+        let (mut city, talk) = (City::new(5), Conversation::new(60));
+        change(&mut city.worlds);
+        let ann = Account::at_all(1, &[0, 1, 2, 3].map(name));
+        let mut pair = Self { city, ann, talk };
+        for n in [0, 1, 4] {
+            pair.settle(n);
+        }
+        pair.city.pass(10);
+        pair
+    }
+
+    /// The device at a node registers its account there, and opens the conversation.
+    fn settle(&mut self, n: usize) {
+        let Self { city, ann, talk } = self;
+        let (ben, device) = (Account::at(2, name(4)), city.devices[n]);
+        city.worlds[n].register(&device, if n == 4 { &ben } else { ann });
+        let Conversation { genesis, log, key } = talk;
+        let tail = Some(Cursor::default());
+        let open = Open {
+            ranking: Some(Box::new(told())),
+            ..open_frame(&device, 2, *log, key, Some(*genesis), tail)
+        };
+        let opened = city.worlds[n].ask(&device, Body::Open(open));
+        assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
+    }
+
+    fn say(&mut self, n: usize, position: u64, text: &str) {
+        let (device, envelope) =
+            (self.city.devices[n], self.talk.envelope(position, text.as_bytes()));
+        let stored = self.city.worlds[n].ask(&device, append(2, &envelope));
+        assert!(matches!(stored, Body::Accepted { .. }), "{stored:?}");
+    }
+
+    fn texts(&mut self, n: usize) -> Vec<String> {
+        self.city.texts(n, &self.talk)
+    }
+
+    /// Whether a node has a copy of the conversation.
+    fn has_copy(&mut self, n: usize) -> bool {
+        let reader = self.city.worlds[n].connect(8);
+        let opened =
+            self.city.worlds[n].open(&reader, 1, self.talk.log, &self.talk.key, None, None);
+        opened != refused(Code::NotFound)
+    }
+
+    fn recruit(&self) -> Recruit {
+        let Conversation { genesis, .. } = &self.talk;
+        let conversation = Some((genesis.encode(), told()));
+        Recruit { bundle: self.ann.bundle.as_bytes().to_vec(), conversation }
+    }
+}
+
+#[test]
+fn the_next_home_takes_the_place_of_one_that_is_gone_and_gives_it_back() {
+    let mut pair = Pair::new();
+    for position in 1..=300 {
+        pair.say(0, position, &position.to_string());
+    }
+    pair.city.pass(10);
+    pair.city.kill(0);
+    pair.city.pass(9 * MINUTE);
+    assert!(!pair.has_copy(2), "it may be back in a moment");
+    pair.city.pass(3 * MINUTE);
+    assert_eq!(pair.texts(2).len(), 300);
+    assert!(!pair.has_copy(3), "one is enough");
+
+    // With that the other one may go as well: what Ben says gets there.
+    pair.city.kill(1);
+    pair.say(4, 301, "to whoever is there");
+    pair.city.pass(12 * MINUTE);
+    assert_eq!(pair.texts(2).last().unwrap(), "to whoever is there");
+    assert_eq!(pair.texts(3).len(), 301, "and it has somebody at its side again");
+
+    // They are back: they get all, and a day later the others have nothing any more.
+    let charged = |pair: &Pair, n: usize| pair.city.worlds[n].node.counters().charged_bytes;
+    let before = charged(&pair, 2);
+    for n in [0, 1] {
+        pair.city.revive(n);
+    }
+    pair.city.pass(10 * MINUTE);
+    for n in [0, 1] {
+        assert_eq!(pair.texts(n).len(), 301, "{n}");
+    }
+    pair.city.pass(DAY - 20 * MINUTE);
+    assert!(pair.has_copy(2), "they may go again");
+    pair.city.pass(2 * 3600);
+    for n in [2, 3] {
+        assert!(!pair.has_copy(n), "{n}");
+        let of_entries = |table: u8| [4, 5, 6, 8, 20, 23].contains(&table);
+        let rows =
+            pair.city.worlds[n].dump().into_iter().filter(|(table, ..)| of_entries(*table)).count();
+        assert_eq!(rows, 0, "{n}");
+    }
+    assert!(charged(&pair, 2) < before - 300 * 128, "and what they took is free again");
+    assert_eq!(charged(&pair, 2), charged(&pair, 3));
+
+    // Who has not heard of that finds out once, and tells them nothing from then on.
+    pair.say(4, 302, "as ever");
+    pair.city.pass(MINUTE);
+    let said = pair.city.said.len();
+    pair.say(4, 303, "and so on");
+    pair.city.pass(MINUTE);
+    let told = pair.city.said.split_off(said);
+    let told = told.iter().filter(|(from, to, _)| [*from, *to].iter().any(|n| [2, 3].contains(n)));
+    assert_eq!(told.collect::<Vec<_>>(), Vec::<&(usize, usize, proto::Frame)>::new());
+    assert_eq!(pair.city.dirty(), 0);
+
+    // And if it has to be, they do it once more.
+    pair.city.kill(1);
+    pair.city.pass(12 * MINUTE);
+    assert_eq!(pair.texts(2).len(), 303);
+}
+
+#[test]
+fn a_node_that_drains_goes_on_until_others_have_all_and_takes_nothing_new() {
+    let mut pair = Pair::new();
+    for position in 1..=100 {
+        pair.say(0, position, &position.to_string());
+    }
+    pair.city.pass(10);
+    let drained = |pair: &mut Pair, ticket: u64| {
+        pair.city.worlds[0].input(Input::Command(NodeCommand::Drain(ticket)));
+        pair.city.pass(5);
+        let told = pair.city.worlds[0].events.drain(..).find_map(|event| match event {
+            NodeEvent::Drained { ticket: t, drained } if t == ticket => Some(drained),
+            _ => None,
+        });
+        told.unwrap()
+    };
+    assert_eq!(drained(&mut pair, 1), Drained { safe: 0, left: 2, stuck: 0 });
+    pair.say(0, 101, "it goes on");
+    pair.city.pass(30);
+    assert_eq!(drained(&mut pair, 2), Drained { safe: 2, left: 0, stuck: 0 });
+    assert_eq!(pair.texts(2).len(), 101);
+    let device = pair.city.devices[0];
+    let other = Conversation::new(61);
+    let opened =
+        pair.city.worlds[0].open(&device, 5, other.log, &other.key, Some(other.genesis), None);
+    assert_eq!(opened, refused(Code::Busy));
+    let bundle = Account::at(7, name(0)).bundle.as_bytes().to_vec();
+    let put = pair.city.worlds[0].ask(&device, Body::PutBundle(bundle));
+    assert_eq!(put, refused(Code::Closed));
+
+    // Nobody else is at home at node 4.
+    pair.city.worlds[4].input(Input::Command(NodeCommand::Drain(3)));
+    pair.city.pass(5);
+    let events = &pair.city.worlds[4].events;
+    let stuck = Drained { safe: 0, left: 0, stuck: 2 };
+    assert!(events.contains(&NodeEvent::Drained { ticket: 3, drained: stuck }), "{events:?}");
+}
+
+#[test]
+fn who_is_back_in_time_is_not_replaced() {
+    let mut pair = Pair::new();
+    pair.city.kill(0);
+    pair.city.pass(9 * MINUTE);
+    pair.city.revive(0);
+    pair.city.pass(DAY);
+    assert_eq!(pair.city.count(is_recruit), 0);
+}
+
+#[test]
+fn who_has_given_a_copy_up_is_asked_for_it_once_whoever_begins() {
+    for draws in 0..8 {
+        asks_once_for_what_was_given_up(draws);
+    }
+}
+
+/// Which of two begins to compare is drawn, and so depends on how often they have drawn before.
+fn asks_once_for_what_was_given_up(draws: usize) {
+    let mut pair = Pair::new();
+    pair.say(0, 1, "hello");
+    // Nodes 2 and 4 have something else in common.
+    let other = Conversation::new(61);
+    let opens = |pair: &mut Pair, n: usize| {
+        let (device, Conversation { genesis, log, key }) = (pair.city.devices[n], &other);
+        let tail = Some(Cursor::default());
+        let open = Open {
+            ranking: Some(Box::new(ranking(1, &[2, 4]))),
+            ..open_frame(&device, 5, *log, key, Some(*genesis), tail)
+        };
+        let opened = pair.city.worlds[n].ask(&device, Body::Open(open));
+        assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
+    };
+    let cid = Account::at(3, name(2));
+    let device = pair.city.devices[2];
+    pair.city.worlds[2].register(&device, &cid);
+    opens(&mut pair, 2);
+    opens(&mut pair, 4);
+    pair.city.kill(0);
+    pair.city.pass(12 * MINUTE);
+    assert!(pair.has_copy(2));
+    pair.city.revive(0);
+    pair.city.pass(DAY + 2 * 3600);
+    assert!(!pair.has_copy(2));
+
+    let before = pair.city.said.len();
+    for _ in 0..draws {
+        pair.city.cut(2, 4);
+        pair.city.carry();
+    }
+    let device = pair.city.devices[4];
+    for position in 1..=5 {
+        let envelope = other.envelope(position, b"of something else");
+        pair.city.worlds[4].ask(&device, append(5, &envelope));
+        pair.city.pass(DAY / 2);
+        let said = pair.city.said.len();
+        pair.city.pass(DAY / 2);
+        assert_eq!(pair.city.said.len(), said, "all is quiet");
+    }
+    let about = |log| {
+        let is_of = move |body: &Body| matches!(body, Body::Compare(c) if c.log == Some(log));
+        let said = pair.city.said[before..].iter();
+        said.filter(|(_, to, frame)| *to == 2 && is_of(&frame.body)).count()
+    };
+    assert!(about(pair.talk.log) <= 1, "{}", about(pair.talk.log));
+}
+
+#[test]
+fn the_inbox_moves_too() {
+    let mut pair = Pair::new();
+    let invite = crypto::SigningKey::from_seed([77; 32]);
+    let device = pair.city.devices[1];
+    let key = invite.public();
+    let put = Body::PutInvite { handle: 1, key, expires_s: u64::MAX, uses: 9 };
+    pair.city.worlds[1].ask(&device, put);
+    pair.city.kill(0);
+    pair.city.pass(12 * MINUTE);
+    let guest = pair.city.worlds[1].connect(9);
+    let inbox = pair.ann.inbox();
+    pair.city.worlds[1].open(&guest, 7, inbox, &invite, None, None);
+    let request = crate::world::envelope(&invite, inbox, 1, b"may I?");
+    let taken = pair.city.worlds[1].ask(&guest, append(7, &request));
+    assert!(matches!(taken, Body::Accepted { .. }), "{taken:?}");
+    pair.city.pass(10);
+    let owner = pair.city.worlds[2].connect(8);
+    let tail = Some(Cursor::default());
+    pair.city.worlds[2].open(&owner, 1, inbox, &pair.ann.device, None, tail);
+    let delivered = pair.city.worlds[2].delivered(&owner);
+    assert_eq!(delivered.len(), 1);
+    assert_eq!(delivered[0].1.ciphertext, b"may I?");
+}
+
+#[test]
+fn if_one_does_not_want_to_the_one_behind_it_is_asked() {
+    let closed = || NodeConfig { registration: Registration::Closed, ..config(2) };
+    let mut pair = Pair::with(|worlds| worlds[2] = World::new(closed()));
+    pair.say(0, 1, "hello");
+    pair.city.pass(10);
+    pair.city.kill(0);
+    pair.city.pass(15 * MINUTE);
+    assert!(!pair.has_copy(2));
+    assert_eq!(pair.texts(3), ["hello"]);
+    assert!(pair.city.count(is_recruit) <= 8, "nobody is pestered");
+}
+
+#[test]
+fn only_homes_of_the_account_are_heard_and_what_is_wrong_costs_nothing() {
+    let mut pair = Pair::new();
+    let rows = |pair: &Pair| pair.city.worlds[2].dump().len();
+    let before = rows(&pair);
+    let recruit = |pair: &mut Pair, by: usize, recruit: Recruit| {
+        let (node, body) = (&mut pair.city.worlds[2], Body::Recruit(Box::new(recruit)));
+        greet(node, peer(by));
+        ask(node, peer(by), body).unwrap()
+    };
+    let right = pair.recruit();
+    assert_eq!(
+        recruit(&mut pair, 4, right.clone()),
+        refused(Code::Forbidden),
+        "it is no home of Ann's"
+    );
+    let bundle = b"nonsense".to_vec();
+    let wrong = Recruit { bundle, ..right.clone() };
+    assert_eq!(recruit(&mut pair, 1, wrong), refused(Code::Invalid));
+    assert_eq!(rows(&pair), before);
+
+    let with = |genesis: Vec<u8>, ranking: Ranking| Recruit {
+        conversation: Some((genesis, ranking)),
+        ..right.clone()
+    };
+    let genesis = pair.talk.genesis.encode();
+    let inbox = LogGenesis::Inbox(pair.ann.id()).encode();
+    let twice = Ranking { standbys: told().nodes, ..told() };
+    for (wrong, code) in [
+        (with(b"nonsense".to_vec(), told()), Code::Invalid),
+        (with(inbox, told()), Code::Invalid),
+        (with(genesis.clone(), ranking(1, &[0, 1])), Code::Invalid),
+        (with(genesis.clone(), twice), Code::Invalid),
+        (with(genesis, ranking(1, &[0, 2])), Code::Forbidden),
+    ] {
+        assert_eq!(recruit(&mut pair, 1, wrong), refused(code));
+    }
+    assert!(!pair.has_copy(2));
+    assert!(matches!(recruit(&mut pair, 1, right.clone()), Body::Accepted { .. }));
+    assert!(pair.has_copy(2));
+    let after = rows(&pair);
+    assert!(matches!(recruit(&mut pair, 1, right), Body::Accepted { .. }), "said twice");
+    assert!(rows(&pair) <= after + 1);
+}
