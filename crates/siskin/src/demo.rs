@@ -182,7 +182,7 @@ fn millis(time: Duration) -> f64 {
 const BEFORE: [(Who, What, &str); 9] = [
     (Who::Ada, What::Says, "Hello Ben! Can you read this?"),
     (Who::Ben, What::Replies, "Loud and clear. Who else can?"),
-    (Who::Ada, What::Says, "Only you. Our nodes store it, but all they see is noise."),
+    (Who::Ada, What::Says, "No one. Our nodes store it, but all they see is noise."),
     (Who::Ben, What::Says, "那我们可以写中文吗？"),
     (Who::Ada, What::Says, "当然可以。"),
     (Who::Ada, What::Says, "Lunch at twelve?"),
