@@ -39,7 +39,7 @@ impl Plan {
 pub(super) fn show_plan(plan: &Plan) -> String {
     let Plan { from, to, conversations, entries, bytes, sent_again } = plan;
     let mut lines = vec![format!("from  {}", from.as_deref().unwrap_or("-"))];
-    let role = |at: usize| if at < HOMES_SERVED { "serves" } else { "in reserve" };
+    let role = |at: usize| if at < HOMES_SERVED { "active" } else { "in reserve" };
     lines.extend(to.iter().enumerate().map(|(at, node)| format!("to    {node}  {}", role(at))));
     lines.push(format!(
         "copied: {conversations} conversations with {entries} entries, about {}, from the \
@@ -75,7 +75,7 @@ pub(super) fn show(homes: &Homes, out: Output) -> String {
 
 fn describe(home: &Home, out: Output) -> String {
     let role = match (home.serves, home.has_copies) {
-        (true, _) => "serves",
+        (true, _) => "active",
         (false, true) => "holds copies",
         (false, false) => "in reserve",
     };
