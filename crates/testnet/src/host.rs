@@ -95,7 +95,7 @@ impl<M: Machine> Host<M> {
 
     /// Starts the process from its rows, with fresh randomness and no connections.
     pub fn start(&mut self) {
-        self.stop();
+        self.kill();
         self.starts += 1;
         let mut seed = [1; 32];
         for (bytes, part) in seed.chunks_mut(8).zip([self.starts, self.seed[0], self.seed[1]]) {
@@ -109,10 +109,11 @@ impl<M: Machine> Host<M> {
     /// The power fails: what was not synced is lost, and so is what has not left.
     pub fn crash(&mut self) {
         self.store = std::mem::take(&mut self.store).crash();
-        self.stop();
+        self.kill();
     }
 
-    fn stop(&mut self) {
+    /// Ends the process. What has not left is lost; the rows stay.
+    pub fn kill(&mut self) {
         self.machine = None;
         self.dies_before_commit = false;
         self.held.clear();

@@ -166,6 +166,12 @@ impl<M: Machine> Net<M> {
     /// Ends a host's process as a power failure does. What was on its way is lost.
     pub fn crash(&mut self, host: usize) {
         self.hosts[host].crash();
+        self.kill(host);
+    }
+
+    /// Ends a host's process, and leaves its rows as they are. What was on its way is lost.
+    pub fn kill(&mut self, host: usize) {
+        self.hosts[host].kill();
         self.purge(|sent| sent.from == host || sent.to == host);
         for link in std::mem::take(&mut self.ends[host].links).into_values() {
             let down = Event::Down { at: link.other, peer: link.own, link: link.id };

@@ -71,7 +71,7 @@ fn records_outlive_a_third_of_the_nodes() {
         world.publish(at, bytes);
     }
     for number in (0..100).filter(|number| number % 3 == 1) {
-        world.net.crash(number);
+        world.net.kill(number);
     }
     for (number, (key, bytes)) in published.iter().enumerate() {
         assert_eq!(world.look_up(3 * number, *key).record, account(bytes.clone()));
@@ -83,7 +83,7 @@ fn all_that_are_left_keep_what_is_published() {
     let mut world = World::new(12);
     world.pass(Duration::from_secs(30));
     for number in [3, 5, 7, 9] {
-        world.net.crash(number);
+        world.net.kill(number);
     }
     // Some requests fail, which must not end it before the slowest node has answered.
     let (copies, _) = world.publish(0, &bundle(1, 1).1);
@@ -95,7 +95,7 @@ fn the_dead_hold_up_no_publication() {
     let mut world = World::new(60);
     world.pass(Duration::from_secs(60));
     for number in (0..60).filter(|number| number % 3 == 1) {
-        world.net.crash(number);
+        world.net.kill(number);
     }
     for number in 0..10 {
         let began = world.net.now;
