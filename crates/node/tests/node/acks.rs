@@ -51,7 +51,7 @@ fn a_device_gets_one_of_each_node() {
     assert_eq!(others, [1, 2]);
     assert!(signers(&mut city, 1, &envelope).is_empty(), "others did not ask");
     for n in 0..3 {
-        assert_eq!(city.worlds[n].node.counters().dropped.get(&Dropped::Unasked), None, "{n}");
+        assert_eq!(city.worlds[n].machine().counters().dropped.get(&Dropped::Unasked), None, "{n}");
     }
 }
 
@@ -144,7 +144,7 @@ fn nobody_is_told_after_closing() {
     city.worlds[0].take(device.peer);
     city.carry();
     assert!(!city.worlds[0].take(device.peer).iter().any(|frame| is_held(&frame.body)));
-    assert_eq!(city.worlds[0].node.counters().dropped.get(&Dropped::Unasked), None);
+    assert_eq!(city.worlds[0].machine().counters().dropped.get(&Dropped::Unasked), None);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_receipt_of_one_that_is_not_pushed_to_is_dropped() {
         let third = Frame::new(forged(handle, Some(name(7))));
         world.input(Input::Frame(peer(1), third));
     }
-    assert_eq!(world.node.counters().dropped[&Dropped::Unasked], 21);
+    assert_eq!(world.machine().counters().dropped[&Dropped::Unasked], 21);
     assert!(world.take(device.peer).is_empty());
 }
 

@@ -79,7 +79,7 @@ fn what_the_rows_of_a_node_have_lost_comes_back_and_nothing_else() {
         assert_eq!(lost, 5);
         town.pass(600);
         assert_eq!(town.texts(1, 2, &talk), before, "{tables:?}");
-        let [here, there] = town.worlds.each_ref().map(|world| world.node.counters());
+        let [here, there] = town.worlds.each_ref().map(|world| world.machine().counters());
         // What is still there is found by itself.
         let expected = if tables.contains(&ENTRIES) { 5 } else { 0 };
         assert_eq!(town.count(0, is_append), expected, "{tables:?}");
@@ -118,9 +118,9 @@ fn equal_copies_cost_less_than_a_kibibyte_and_nothing_while_nobody_does_anything
     assert!(town.said.iter().all(|(_, frame)| is_comparison(&frame.body)), "{:?}", town.said);
     assert_eq!(town.said.len(), 2, "one asks, the other answers");
     assert!(bytes(&town.said) < 512, "{}", bytes(&town.said));
-    let compared = |side: usize| town.worlds[side].node.counters().compared;
+    let compared = |side: usize| town.worlds[side].machine().counters().compared;
     assert!(compared(0) + compared(1) > 1);
-    assert_eq!(town.worlds.each_ref().map(|world| world.node.counters().differing), [0, 0]);
+    assert_eq!(town.worlds.each_ref().map(|world| world.machine().counters().differing), [0, 0]);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn what_has_expired_does_not_come_back() {
     assert_eq!((town.texts(0, 2, &talk).len(), town.texts(1, 2, &talk).len()), (4, 5));
     town.pass(24 * 3600);
     assert_eq!(town.texts(0, 2, &talk), town.texts(1, 2, &talk));
-    assert_eq!(town.worlds.each_ref().map(|world| world.node.counters().differing), [0, 0]);
+    assert_eq!(town.worlds.each_ref().map(|world| world.machine().counters().differing), [0, 0]);
 }
 
 #[test]
@@ -200,8 +200,7 @@ fn what_an_interrupted_comparison_has_not_repaired_the_next_one_does() {
         lose(&mut town.worlds[1], &ALL, |sequence| sequence % 2 == 0);
         // Until one of them has noticed.
         while town.carry_some(1) == 0 {
-            let due =
-                town.worlds.iter().filter_map(|w| proto::Machine::poll_timeout(&w.node)).min();
+            let due = town.worlds.iter().filter_map(|world| world.poll_timeout()).min();
             for world in &mut town.worlds {
                 world.now = world.now.max(due.unwrap());
                 world.input(Input::Timeout);
@@ -329,7 +328,7 @@ impl Stage {
     }
 
     fn gauge(&self, name: &str) -> u64 {
-        let gauges = self.world.node.gauges();
+        let gauges = self.world.machine().gauges();
         gauges.into_iter().find(|gauge| gauge.name == name).unwrap().value
     }
 }

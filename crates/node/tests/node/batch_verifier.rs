@@ -4,8 +4,8 @@ use crypto::SigningKey;
 use node::{Counters, NodeConfig};
 use proptest::{prelude::*, sample::Index};
 use proto::{
-    Body, Code, Cursor, Envelope, Extension, Frame, Head, Input, Kind, LogGenesis, Machine, Open,
-    Peer, PublicKey,
+    Body, Code, Cursor, Envelope, Extension, Frame, Head, Input, Kind, LogGenesis, Open, Peer,
+    PublicKey, Table,
 };
 
 use crate::world::{
@@ -24,7 +24,7 @@ fn one_bad_signature_among_many_spoils_only_its_own() {
         .collect();
     let Body::Append { signature, .. } = &mut frames[41].1.body else { panic!() };
     signature[7] ^= 1;
-    world.node.foresee(&frames, &world.store);
+    world.prefetch(&frames);
     for (peer, frame) in frames {
         world.input(Input::Frame(peer, frame));
     }
@@ -34,7 +34,7 @@ fn one_bad_signature_among_many_spoils_only_its_own() {
         assert_eq!(frame.body == refused(Code::BadSignature), is_bad, "{request}");
         assert_eq!(matches!(frame.body, Body::Accepted { .. }), !is_bad, "{request}");
     }
-    assert_eq!(world.node.counters().appended, 99);
+    assert_eq!(world.machine().counters().appended, 99);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_verified_envelope_vouches_for_no_other_signature() {
     let mut bent = good[0].clone();
     bent.signature[40] ^= 1;
 
-    world.node.foresee(&told, &world.store);
+    world.prefetch(&told);
     assert_eq!(world.ask(&clients[0], append(2, &bent)), refused(Code::BadSignature));
     // Nor for the same bytes on a handle of another log.
     let other = world.create(&clients[0], 3, 8);
@@ -141,7 +141,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 /// All that can be seen of a node: frames by client, counters, rows.
-type Seen = (Vec<Vec<Frame>>, Counters, Vec<(u8, Vec<u8>, Vec<u8>)>);
+type Seen = (Vec<Vec<Frame>>, Counters, Vec<(Table, Vec<u8>, Vec<u8>)>);
 
 /// Plays the steps. Before some of them the node is told of any of the frames, bent or not.
 fn run(steps: &[Step], told: &[Vec<(Index, bool)>]) -> Seen {
@@ -167,7 +167,7 @@ fn run(steps: &[Step], told: &[Vec<(Index, bool)>]) -> Seen {
                     Some((clients[step.client].peer, Frame { request: REQUEST, body }))
                 })
                 .collect();
-            world.node.foresee(&coming, &world.store);
+            world.prefetch(&coming);
         }
         let peer = clients[step.client].peer;
         match &step.what {
@@ -188,7 +188,7 @@ fn run(steps: &[Step], told: &[Vec<(Index, bool)>]) -> Seen {
     let newcomer = world.connect(9);
     world.register(&newcomer, &Account::new(9));
     let frames = clients.iter().map(|client| world.take(client.peer)).collect();
-    (frames, world.node.counters().clone(), world.dump())
+    (frames, world.machine().counters().clone(), world.dump())
 }
 
 fn made(message: &Message, talk: &Conversation, next: &SigningKey) -> Body {

@@ -49,8 +49,8 @@ fn names_what_was_there_and_what_comes() {
     }
     let all: Vec<_> = (1..).zip(envelopes.iter().map(name)).collect();
     assert_eq!(named(&mut world, &reader), all);
-    assert_eq!(world.node.counters().named, 5);
-    assert_eq!(world.node.counters().delivered, 0);
+    assert_eq!(world.machine().counters().named, 5);
+    assert_eq!(world.machine().counters().delivered, 0);
 
     world.input(proto::Input::Disconnected(reader.peer));
     let reader = world.connect(2);
@@ -83,7 +83,7 @@ fn a_window_holds_as_many_names_however_large_the_entries() {
     world.tell(&reader, Body::Accepted { handle: 1, sequence: limits::DELIVER_WINDOW });
     assert_eq!(named(&mut world, &reader).len(), 44);
     world.tell(&reader, Body::Accepted { handle: 1, sequence: count + 1 });
-    assert_eq!(world.node.counters().dropped[&Dropped::AcceptedAhead], 1);
+    assert_eq!(world.machine().counters().dropped[&Dropped::AcceptedAhead], 1);
 }
 
 #[test]

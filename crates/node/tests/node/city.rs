@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crypto::SigningKey;
 use node::NodeConfig;
-use proto::{Body, Cursor, Frame, Input, Instant, Machine, NodeId, Open, Peer, Ranking, Read};
+use proto::{Body, Cursor, Frame, Input, Instant, NodeId, Open, Peer, Ranking, Read, Table};
 
 use crate::world::{Account, Client, Conversation, World, open_frame};
 
@@ -146,11 +146,11 @@ impl City {
             let (down, worlds) = (&self.down, &mut self.worlds);
             let up = worlds.iter_mut().enumerate().filter(|(n, _)| !down.contains(n));
             let mut up: Vec<&mut World> = up.map(|(_, world)| world).collect();
-            let due = up.iter().filter_map(|world| world.node.poll_timeout()).min();
+            let due = up.iter().filter_map(|world| world.poll_timeout()).min();
             let Some(due) = due.filter(|due| *due <= end) else { break };
             for world in &mut up {
                 world.now = world.now.max(due);
-                if world.node.poll_timeout().is_some_and(|due| due <= world.now) {
+                if world.poll_timeout().is_some_and(|due| due <= world.now) {
                     world.input(Input::Timeout);
                 }
             }
@@ -186,6 +186,6 @@ impl City {
     /// How many copies may lack something, as all nodes say together.
     pub(crate) fn dirty(&self) -> usize {
         let dumps = self.worlds.iter().flat_map(|world| world.dump());
-        dumps.filter(|(table, ..)| *table == 22).count()
+        dumps.filter(|(table, ..)| *table == Table(22)).count()
     }
 }

@@ -123,14 +123,14 @@ fn counters_are_told_slowly_and_only_when_they_changed() {
     let (mut world, owner, talk) = start();
     world.pass(20);
     world.events.clear();
-    assert_eq!(proto::Machine::poll_timeout(&world.node), None, "an idle node sleeps");
+    assert_eq!(world.poll_timeout(), None, "an idle node sleeps");
     world.ask(&owner, append(2, &talk.envelope(1, b"x")));
     world.ask(&owner, append(2, &talk.envelope(2, b"x")));
     assert!(world.events.is_empty());
     world.pass(10);
-    let told = node::NodeEvent::Counters(world.node.counters().clone());
+    let told = node::NodeEvent::Counters(world.machine().counters().clone());
     assert_eq!(world.events, vec![told]);
-    assert_eq!(proto::Machine::poll_timeout(&world.node), None);
+    assert_eq!(world.poll_timeout(), None);
 }
 
 /// Members of one conversation, each with a cursor it keeps across connections.

@@ -38,8 +38,9 @@ fn what_is_committed_comes_before_every_answer() {
     let bundle = Account::new(1).bundle.as_bytes().to_vec();
     let frame = Frame { request: 1, body: Body::PutBundle(bundle) };
     let now = world.now;
-    proto::Machine::handle(&mut world.node, Input::Frame(a.peer, frame), now, &world.store);
-    let first = proto::Machine::poll_output(&mut world.node);
+    let node = world.host.machine.as_mut().unwrap();
+    proto::Machine::handle(node, Input::Frame(a.peer, frame), now, &world.host.store);
+    let first = proto::Machine::poll_output(node);
     assert!(matches!(first, Some(Output::Commit(_))), "{first:?}");
 }
 

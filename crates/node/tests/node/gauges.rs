@@ -7,7 +7,7 @@ use proto::{Body, Code, Cursor, Input, limits};
 use crate::world::{Account, Conversation, NODE, World, append, refused};
 
 fn gauge(world: &World, name: &str) -> u64 {
-    world.node.gauges().into_iter().find(|gauge| gauge.name == name).unwrap().value
+    world.machine().gauges().into_iter().find(|gauge| gauge.name == name).unwrap().value
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn a_full_node_turns_connections_away_until_one_ends() {
     world.input(Input::Connected(late, None));
     assert_eq!(world.take(late)[0].body, Body::Goodbye(Code::Busy));
     assert_eq!(world.hung_up, [late]);
-    assert_eq!(world.node.counters().dropped[&Dropped::TooManyConnections], 1);
+    assert_eq!(world.machine().counters().dropped[&Dropped::TooManyConnections], 1);
     world.connect(1);
     assert_eq!(world.hung_up, [late], "a new connection takes the place of the peer's old one");
     world.input(Input::Disconnected(clients[2].peer));

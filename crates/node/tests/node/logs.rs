@@ -65,7 +65,7 @@ fn an_envelope_is_stored_once() {
     let before = world.dump();
     assert_eq!(accepted(&world.ask(&a, append(2, &first))), 1, "the same answer");
     assert_eq!(world.dump(), before);
-    assert_eq!(world.node.counters().duplicates, 1);
+    assert_eq!(world.machine().counters().duplicates, 1);
 }
 
 #[test]
@@ -218,17 +218,17 @@ fn entries_go_when_their_time_is_over() {
     world.register(&a, &Account::new(1));
     let empty = world.dump();
     let talk = world.create(&a, 2, 9);
-    let conversation_charge = world.node.counters().charged_bytes;
+    let conversation_charge = world.machine().counters().charged_bytes;
     for n in 0..600u16 {
         let entry = expiring(&talk.key, talk.log, &n.to_be_bytes(), Expiry::Day);
         accepted(&world.ask(&a, append(2, &entry)));
     }
     accepted(&world.ask(&a, append(2, &talk.envelope(1, b"stays"))));
     world.pass(24 * 3600 - 1);
-    assert_eq!(world.node.counters().expired, 0);
+    assert_eq!(world.machine().counters().expired, 0);
     world.reopen();
     world.pass(1);
-    assert_eq!(world.node.counters().expired, 600);
+    assert_eq!(world.machine().counters().expired, 600);
     let a = world.connect(1);
     world.open(&a, 2, talk.log, &talk.key, None, Some(Cursor::default()));
     let delivered = world.delivered(&a);
@@ -240,7 +240,7 @@ fn entries_go_when_their_time_is_over() {
     // A conversation has six rows of its own and an entry three.
     assert_eq!(world.dump().len(), empty.len() + 6 + 3);
     let left = talk.envelope(1, b"stays").encode().len() as u64 + 128;
-    assert_eq!(world.node.counters().charged_bytes, conversation_charge + left);
+    assert_eq!(world.machine().counters().charged_bytes, conversation_charge + left);
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn check(world: &World) -> Result<(), TestCaseError> {
         prop_assert!(bytes <= CONFIG.account_quota_bytes && logs <= CONFIG.account_logs_max);
         charged += bytes;
     }
-    prop_assert_eq!(world.node.counters().charged_bytes, charged);
+    prop_assert_eq!(world.machine().counters().charged_bytes, charged);
     prop_assert!(charged <= CONFIG.disk_cap_bytes);
     let mut stored = BTreeMap::<u64, u64>::new();
     for (key, envelope) in rows(4) {

@@ -72,10 +72,10 @@ fn refused_input_changes_nothing_and_is_counted() {
         let mut scene = Scene::new();
         let sent = send(&mut scene);
         let before = scene.world.dump();
-        let counters = scene.world.node.counters().clone();
+        let counters = scene.world.machine().counters().clone();
         check(&mut scene, sent, outcome, name);
         assert!(scene.world.dump() == before, "{name}: rows changed");
-        let after = scene.world.node.counters();
+        let after = scene.world.machine().counters();
         let count = |code| (counters.refused.get(&code), after.refused.get(&code).copied());
         let (was, is) = match outcome {
             Refused(code) | Goodbye(code) => count(code),

@@ -24,7 +24,7 @@ fn what_one_node_takes_the_other_delivers() {
     }
     assert_eq!(town.texts(0, 2, &talk), town.texts(1, 2, &talk));
     assert_eq!((town.count(0, is_append), town.count(1, is_append)), (2, 1), "nothing goes back");
-    assert_eq!(town.worlds[0].node.counters().replicated, 2);
+    assert_eq!(town.worlds[0].machine().counters().replicated, 2);
     // Until all was compared.
     town.pass(600);
     let before = town.said.len();

@@ -109,7 +109,7 @@ fn the_next_home_takes_the_place_of_one_that_is_gone_and_gives_it_back() {
     assert_eq!(pair.texts(3).len(), 301, "and it has somebody at its side again");
 
     // They are back: they get all, and a day later the others have nothing any more.
-    let charged = |pair: &Pair, n: usize| pair.city.worlds[n].node.counters().charged_bytes;
+    let charged = |pair: &Pair, n: usize| pair.city.worlds[n].machine().counters().charged_bytes;
     let before = charged(&pair, 2);
     for n in [0, 1] {
         pair.city.revive(n);
@@ -124,8 +124,11 @@ fn the_next_home_takes_the_place_of_one_that_is_gone_and_gives_it_back() {
     for n in [2, 3] {
         assert!(!pair.has_copy(n), "{n}");
         let of_entries = |table: u8| [4, 5, 6, 8, 20, 23].contains(&table);
-        let rows =
-            pair.city.worlds[n].dump().into_iter().filter(|(table, ..)| of_entries(*table)).count();
+        let rows = pair.city.worlds[n]
+            .dump()
+            .into_iter()
+            .filter(|(table, ..)| of_entries(table.0))
+            .count();
         assert_eq!(rows, 0, "{n}");
     }
     assert!(charged(&pair, 2) < before - 300 * 128, "and what they took is free again");

@@ -61,10 +61,10 @@ fn one_time_packages_go_and_what_they_took_is_free() {
         })
     };
     world.ask(&owner, put(&[]));
-    let charged = world.node.counters().charged_bytes;
+    let charged = world.machine().counters().charged_bytes;
     world.ask(&owner, put(&[1, 2, 3]));
     renew(&mut world);
-    assert_eq!(world.node.counters().charged_bytes, charged);
+    assert_eq!(world.machine().counters().charged_bytes, charged);
     let owner = world.connect(1);
     world.open(&owner, 1, account.inbox(), &account.device, None, None);
     let last = Body::KeyPackages { packages: vec![b"last".to_vec()], left: 0 };

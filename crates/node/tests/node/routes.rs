@@ -5,7 +5,7 @@ use node::{NodeCommand, NodeEvent};
 use proto::{AccountId, Body, Code, Key, NodeId, Record, Routing};
 
 use crate::{
-    network::{Network, WORK_BITS},
+    network::{Network, WORK_BITS, address},
     world::{Account, draft, refused},
 };
 
@@ -13,8 +13,8 @@ use crate::{
 fn two_nodes_say_hello_introduce_themselves_and_join() {
     let network = Network::new(2);
     for at in [0, 1] {
-        assert!(network.hosts[at].events.contains(&NodeEvent::Joined), "{at}");
-        let mut words = network.said.iter().filter(|(by, _)| *by == at).map(|(_, body)| body);
+        assert!(network.net.hosts[at].events.contains(&NodeEvent::Joined), "{at}");
+        let mut words = network.said_by(at);
         assert!(matches!(words.next(), Some(Body::Hello(_))));
         assert!(matches!(words.next(), Some(Body::Routing(Routing::Introduce(_)))));
         assert!(network.node(at).counters().refused.is_empty(), "{at}");
@@ -28,9 +28,9 @@ fn an_account_of_another_node_is_found() {
     let stranger = network.connect(2, 9);
     let found = network.ask(2, stranger, Body::GetBundle(account.id()));
     assert_eq!(found, Body::BundleIs(account.bundle.as_bytes().to_vec()));
-    let nobody = network.ask(2, stranger, Body::GetBundle(AccountId([3; 32])));
-    assert_eq!(nobody, refused(Code::NotFound));
-    network.kill(1);
+    let missing = network.ask(2, stranger, Body::GetBundle(AccountId([3; 32])));
+    assert_eq!(missing, refused(Code::NotFound));
+    network.net.kill(1);
     let other = network.connect(0, 8);
     let found = network.ask(0, other, Body::GetBundle(account.id()));
     assert_eq!(found, Body::BundleIs(account.bundle.as_bytes().to_vec()));
@@ -80,15 +80,15 @@ fn a_node_comes_back_from_its_rows_alone() {
     // Long enough to remember whom it met.
     network.pass(400);
     for at in [0, 1, 2] {
-        network.kill(at);
+        network.net.kill(at);
     }
     network.pass(10);
     for at in [0, 1, 2] {
-        network.hosts[at].events.clear();
+        network.net.hosts[at].events.clear();
         network.start(at, &[]);
     }
     network.pass(30);
-    assert!(network.hosts.iter().all(|host| host.events.contains(&NodeEvent::Joined)));
+    assert!(network.net.hosts.iter().all(|host| host.events.contains(&NodeEvent::Joined)));
     let stranger = network.connect(2, 9);
     let found = network.ask(2, stranger, Body::GetBundle(account.id()));
     assert_eq!(found, Body::BundleIs(account.bundle.as_bytes().to_vec()));
@@ -97,14 +97,14 @@ fn a_node_comes_back_from_its_rows_alone() {
 #[test]
 fn what_was_put_before_there_was_a_network_is_published_when_there_is() {
     let mut network = Network::new(2);
-    network.kill(0);
-    network.kill(1);
+    network.net.kill(0);
+    network.net.kill(1);
     network.start(1, &[]);
     let account = network.register(1, 1);
     network.start(0, &[]);
     network.pass(20);
     let stranger = network.connect(0, 9);
-    network.command(1, NodeCommand::Join(network.address(0)));
+    network.command(1, NodeCommand::Join(address(0)));
     network.pass(20);
     let found = network.ask(0, stranger, Body::GetBundle(account.id()));
     assert_eq!(found, Body::BundleIs(account.bundle.as_bytes().to_vec()));
@@ -159,25 +159,25 @@ fn who_hangs_up_is_not_answered() {
     let device = network.connect(0, 9);
     network.say(0, device, 1000, Body::GetBundle(AccountId([7; 32])));
     network.hang_up(0, device);
-    network.told.clear();
+    network.take(device);
     let other = network.connect(0, 8);
-    let nobody = network.ask(0, other, Body::GetBundle(AccountId([7; 32])));
-    assert_eq!(nobody, refused(Code::NotFound), "who joins the lookup under way is");
+    let missing = network.ask(0, other, Body::GetBundle(AccountId([7; 32])));
+    assert_eq!(missing, refused(Code::NotFound), "who joins the lookup under way is");
     network.pass(10);
-    assert!(!network.told.contains_key(&device));
+    assert!(network.take(device).is_empty());
 }
 
 #[test]
 fn answers_that_nobody_asked_for_are_dropped() {
     let mut network = Network::new(2);
     let device = network.connect(0, 9);
-    network.told.clear();
+    network.take(device);
     network.say(0, device, 5, Body::Accepted { handle: 0, sequence: 0 });
     network.say(0, device, 5, refused(Code::Full));
     network.say(0, network.peer(1), 4_000_000, Body::Accepted { handle: 0, sequence: 0 });
     network.say(0, network.peer(1), 4_000_000, refused(Code::Stale));
     network.pass(1);
-    assert!(!network.told.contains_key(&device));
+    assert!(network.take(device).is_empty());
     assert_eq!(network.node(0).counters().dropped.values().sum::<u64>(), 2);
 }
 
@@ -191,7 +191,7 @@ fn the_application_asks_and_is_told() {
     network.command(1, NodeCommand::Status(7));
     network.command(1, NodeCommand::Peers(8));
     network.pass(20);
-    let events = |at: usize| network.hosts[at].events.clone();
+    let events = |at: usize| network.net.hosts[at].events.clone();
     assert!(events(0).iter().any(|event| matches!(event,
         NodeEvent::LookedUp { ticket: 5, result } if result.record.is_some())));
     assert!(events(0).iter().any(|event| matches!(event,
@@ -219,25 +219,25 @@ fn who_leaves_hands_over_and_says_so() {
     let mut network = Network::new(3);
     let contacts = |network: &mut Network, ticket| {
         network.command(0, NodeCommand::Status(ticket));
-        network.hosts[0].events.iter().find_map(|event| match event {
+        network.net.hosts[0].events.iter().find_map(|event| match event {
             NodeEvent::Status { ticket: t, status } if *t == ticket => Some(status.contacts),
             _ => None,
         })
     };
     assert_eq!(contacts(&mut network, 1), Some(2));
     network.command(1, NodeCommand::Leave);
-    assert!(!network.hosts[1].events.contains(&NodeEvent::Left), "not before it is accepted");
+    assert!(!network.net.hosts[1].events.contains(&NodeEvent::Left), "not before it is accepted");
     network.pass(1);
-    assert!(network.hosts[1].events.contains(&NodeEvent::Left));
-    assert_eq!(contacts(&mut network, 2), Some(1), "nobody is sent there any more");
+    assert!(network.net.hosts[1].events.contains(&NodeEvent::Left));
+    assert_eq!(contacts(&mut network, 2), Some(1), "no node is referred there any more");
 }
 
 #[test]
 fn what_a_node_may_still_store_is_told_to_others_when_it_has_halved() {
     let mut network = Network::new(2);
     let capacity = |network: &Network| {
-        let told = network.said.iter().rev().find_map(|(by, body)| match body {
-            Body::Routing(Routing::Introduce(record)) if *by == 0 => Some(record.clone()),
+        let told = network.said_by(0).rev().find_map(|body| match body {
+            Body::Routing(Routing::Introduce(record)) => Some(record.clone()),
             _ => None,
         });
         NodeRecord::verify(&told.unwrap(), WORK_BITS).unwrap().says().capacity_bytes
@@ -250,7 +250,7 @@ fn what_a_node_may_still_store_is_told_to_others_when_it_has_halved() {
     assert_eq!(capacity(&network), all / 2 - 1);
 }
 
-/// What a node says of itself that nobody runs.
+/// Returns the record of a node that does not run.
 fn record_of(key: &SigningKey) -> NodeRecord {
     let nonce = prove_work(&NodeId(key.public().0), WORK_BITS);
     let says = NodeDraft { nonce, serial: 1, ..NodeDraft::default() };

@@ -1,7 +1,7 @@
 //! Logs of more than two nodes: each entry goes to each node once, and gets there whoever fails.
 
 use proptest::prelude::*;
-use proto::{Body, Code, Cursor, Frame, Input, Machine, Open};
+use proto::{Body, Code, Cursor, Frame, Input, Open};
 
 use crate::{
     city::{City, peer, ranking},
@@ -75,7 +75,7 @@ fn it_does_so_in_a_stream_that_never_pauses() {
         let now = city.worlds[0].now.after(std::time::Duration::from_millis(20));
         for world in &mut city.worlds {
             world.now = now;
-            while world.node.poll_timeout().is_some_and(|due| due <= now) {
+            while world.poll_timeout().is_some_and(|due| due <= now) {
                 world.input(Input::Timeout);
             }
         }
@@ -282,7 +282,7 @@ fn a_word_of_one_that_pushes_nothing_here_is_dropped() {
         world.tell(&device, Body::Settled { handle, sequence: 1 });
     }
     world.input(Input::Frame(peer(1), Frame::new(Body::Settled { handle: 99, sequence: 1 })));
-    assert_eq!(world.node.counters().dropped[&Dropped::Unasked], 4);
+    assert_eq!(world.machine().counters().dropped[&Dropped::Unasked], 4);
     assert!(!world.take(device.peer).iter().any(|f| f.body == refused(Code::Unexpected)));
 }
 

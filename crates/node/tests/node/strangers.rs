@@ -110,7 +110,7 @@ fn nonsense_in_answer_is_dropped_or_put_off() {
     for frame in unasked {
         world.input(Input::Frame(other, frame));
     }
-    assert_eq!(world.node.counters().dropped[&Dropped::Unasked], 2);
+    assert_eq!(world.machine().counters().dropped[&Dropped::Unasked], 2);
     // An answer of the wrong kind.
     world.input(Input::Frame(
         other,

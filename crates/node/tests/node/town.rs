@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use node::NodeConfig;
 use proto::{
-    Body, Cursor, Entry, Envelope, Frame, Input, Instant, Machine, NodeAddress, NodeId, Open, Peer,
-    Ranking, Read,
+    Body, Cursor, Entry, Envelope, Frame, Input, Instant, NodeAddress, NodeId, Open, Peer, Ranking,
+    Read,
 };
 
 use crate::world::{Account, Client, Conversation, NODE, World, append, open_frame};
@@ -153,11 +153,11 @@ impl Town {
         let end = Instant::from_secs(self.worlds[0].now.as_secs() + seconds);
         self.carry();
         loop {
-            let due = self.worlds.iter().filter_map(|world| world.node.poll_timeout()).min();
+            let due = self.worlds.iter().filter_map(|world| world.poll_timeout()).min();
             let Some(due) = due.filter(|due| *due <= end) else { break };
             for world in &mut self.worlds {
                 world.now = world.now.max(due);
-                if world.node.poll_timeout().is_some_and(|due| due <= world.now) {
+                if world.poll_timeout().is_some_and(|due| due <= world.now) {
                     world.input(Input::Timeout);
                 }
             }

@@ -1,40 +1,36 @@
 //! A node, its store, and the devices that talk to it.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
-    ops::ControlFlow,
-};
+use std::ops::{Deref, DerefMut};
 
 use crypto::{Authority, Bundle, Device, InboxKey, Phrase, RecordDraft, SigningKey, sign_envelope};
-use node::{Node, NodeCommand, NodeConfig, NodeEvent};
+use node::{Node, NodeConfig};
 use proto::{
-    AccountId, Body, Code, Cursor, Direction, Entry, Envelope, Expiry, Extension, Frame, Head,
-    Hello, Input, Instant, Kind, LogGenesis, LogId, Machine, NodeAddress, NodeId, Open, Output,
-    Peer, PublicKey, Rows, Seed, Table, VERSIONS,
+    AccountId, Body, Code, Cursor, Entry, Envelope, Expiry, Extension, Frame, Head, Hello, Input,
+    Instant, Kind, LogGenesis, LogId, Machine, NodeAddress, NodeId, Open, Peer, PublicKey,
+    VERSIONS,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use store::{Memory, Store};
+use testnet::Host;
 
-/// A node on a store, driven as the real driver does: what follows a commit waits for a sync.
+/// A node, and the devices that talk to it.
 pub(crate) struct World {
-    pub(crate) node: Node,
-    pub(crate) store: Memory,
+    pub(crate) host: Host<Node>,
     pub(crate) config: NodeConfig,
-    pub(crate) now: Instant,
-    pub(crate) events: Vec<NodeEvent>,
-    /// Frames that reached a device and weren't looked at.
-    arrived: BTreeMap<Peer, VecDeque<Frame>>,
-    /// Outputs that wait for the next sync.
-    held: Vec<Output<NodeEvent>>,
-    /// Peers the node hung up on.
-    pub(crate) hung_up: Vec<Peer>,
-    /// Peers to which the node wants a connection.
-    pub(crate) wanted: BTreeMap<Peer, Vec<SocketAddr>>,
-    /// Sync after each input.
-    pub(crate) syncs: bool,
-    seeds: u8,
+}
+
+impl Deref for World {
+    type Target = Host<Node>;
+
+    fn deref(&self) -> &Host<Node> {
+        &self.host
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Host<Node> {
+        &mut self.host
+    }
 }
 
 /// One connection of a device.
@@ -53,104 +49,39 @@ pub(crate) const REQUEST: u32 = 77;
 
 impl World {
     pub(crate) fn new(config: NodeConfig) -> Self {
-        let store = Memory::new();
-        let node = Node::open(config.clone(), Seed([1; 32]), START, &store).unwrap();
-        Self {
-            node,
-            store,
-            config,
-            now: START,
-            events: Vec::new(),
-            arrived: BTreeMap::new(),
-            held: Vec::new(),
-            hung_up: Vec::new(),
-            wanted: BTreeMap::new(),
-            syncs: true,
-            seeds: 1,
-        }
+        let given = config.clone();
+        let mut host = Host::new([1, 1], move || given.clone(), Node::gauges);
+        host.commits_once = true;
+        host.start();
+        Self { host, config }
     }
 
     pub(crate) fn name(&self) -> Peer {
         PublicKey(self.config.node.0)
     }
 
-    pub(crate) fn input(&mut self, input: Input<NodeCommand>) {
-        self.node.handle(input, self.now, &self.store);
-        self.drain();
-    }
-
-    fn drain(&mut self) {
-        for gauge in self.node.gauges() {
-            assert!(gauge.value <= gauge.limit, "{gauge:?}");
-        }
-        let mut is_first = true;
-        while let Some(output) = self.node.poll_output() {
-            match output {
-                Output::Commit(batch) => {
-                    assert!(is_first, "a commit behind an answer");
-                    assert!(!batch.is_empty(), "an empty commit");
-                    self.store.apply(&batch).unwrap();
-                }
-                Output::Note(batch) => {
-                    assert!(is_first, "a note behind an answer");
-                    assert!(!batch.is_empty(), "an empty note");
-                    self.store.apply(&batch).unwrap();
-                }
-                later => self.held.push(later),
-            }
-            is_first = false;
-        }
-        if self.syncs {
-            self.sync();
-        }
-    }
-
-    /// Makes durable what was committed and lets out what waited for it.
-    pub(crate) fn sync(&mut self) {
-        self.store.sync().unwrap();
-        for output in std::mem::take(&mut self.held) {
-            match output {
-                Output::Transmit(peer, frame) => {
-                    // What leaves must survive the wire.
-                    let bytes = prost::Message::encode_to_vec(&proto::wire::Frame::from(&frame));
-                    assert_eq!(Frame::decode(&bytes).as_ref(), Ok(&frame));
-                    self.arrived.entry(peer).or_default().push_back(frame);
-                }
-                Output::Event(event) => self.events.push(event),
-                Output::Disconnect(peer) => {
-                    self.wanted.remove(&peer);
-                    self.hung_up.push(peer);
-                }
-                Output::Connect(peer, addresses) => {
-                    self.wanted.insert(peer, addresses);
-                }
-                Output::Commit(_) | Output::Note(_) | Output::Reach(_) => {
-                    panic!("unexpected output")
-                }
-            }
-        }
-    }
-
-    /// Loses what was not synced and opens the node from what is left. All connections are gone.
+    /// Loses what was not synced, and opens the node from what is left. All connections are gone.
     pub(crate) fn crash(&mut self) {
-        self.store = std::mem::take(&mut self.store).crash();
-        self.held.clear();
+        self.host.crash();
         self.reopen();
     }
 
-    /// Opens the node anew from its rows. All connections are gone.
+    /// Opens the node from its rows with its current configuration. All connections are gone.
     pub(crate) fn reopen(&mut self) {
-        self.seeds += 1;
-        let seed = Seed([self.seeds; 32]);
-        self.node = Node::open(self.config.clone(), seed, self.now, &self.store).unwrap();
-        self.arrived.clear();
-        self.wanted.clear();
-        self.drain();
+        let config = self.config.clone();
+        self.host.set_config(move || config.clone());
+        self.host.start();
+    }
+
+    /// Tells the node which frames come next.
+    pub(crate) fn prefetch(&mut self, coming: &[(Peer, Frame)]) {
+        let node = self.host.machine.as_mut().unwrap();
+        node.foresee(coming, &self.host.store);
     }
 
     pub(crate) fn pass(&mut self, seconds: u64) {
         self.now = Instant::from_secs(self.now.as_secs() + seconds);
-        while self.node.poll_timeout().is_some_and(|due| due <= self.now) {
+        while self.poll_timeout().is_some_and(|due| due <= self.now) {
             self.input(Input::Timeout);
         }
     }
@@ -166,7 +97,7 @@ impl World {
     /// Connects without a Hello.
     pub(crate) fn connect_silently(&mut self, peer: u8) -> Client {
         let peer = PublicKey([peer; 32]);
-        self.arrived.remove(&peer);
+        self.host.take(peer);
         self.input(Input::Connected(peer, None));
         if !self.syncs {
             self.sync();
@@ -188,9 +119,8 @@ impl World {
         if !self.syncs {
             self.sync();
         }
-        let frames = self.arrived.get_mut(&client.peer)?;
-        let at = frames.iter().position(|frame| frame.request == REQUEST)?;
-        frames.remove(at).map(|frame| frame.body)
+        let answer = self.take_first(client.peer, |frame| frame.request == REQUEST);
+        answer.map(|frame| frame.body)
     }
 
     /// Asks and returns the answer.
@@ -198,15 +128,9 @@ impl World {
         self.try_ask(client, body).unwrap()
     }
 
-    /// Everything that has arrived and wasn't an answer.
-    pub(crate) fn take(&mut self, peer: Peer) -> Vec<Frame> {
-        self.arrived.remove(&peer).unwrap_or_default().into()
-    }
-
-    /// The first of what has arrived.
+    /// Takes the first frames for a peer.
     pub(crate) fn take_some(&mut self, peer: Peer, most: usize) -> Vec<Frame> {
-        let Some(frames) = self.arrived.get_mut(&peer) else { return Vec::new() };
-        frames.drain(..most.min(frames.len())).collect()
+        std::iter::from_fn(|| self.take_first(peer, |_| true)).take(most).collect()
     }
 
     /// The sequences and ciphertexts that were delivered on a handle.
@@ -248,20 +172,6 @@ impl World {
         let opened = self.open(client, handle, *log, key, Some(*genesis), tail);
         assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
         conversation
-    }
-
-    /// Every row there is.
-    pub(crate) fn dump(&self) -> Vec<(u8, Vec<u8>, Vec<u8>)> {
-        let mut rows = Vec::new();
-        for table in 0..=u8::MAX {
-            let end = [0xFF; 80];
-            let mut visit = |key: &[u8], value: &[u8]| {
-                rows.push((table, key.to_vec(), value.to_vec()));
-                ControlFlow::Continue(())
-            };
-            self.store.scan(Table(table), &[], &end, Direction::Forward, &mut visit);
-        }
-        rows
     }
 }
 
