@@ -28,7 +28,11 @@ pub(super) fn check(files: &[RustFile], sources: &[Source]) -> Vec<Problem> {
 
 fn in_prose(path: &Path, text: &str) -> Vec<Problem> {
     let mut quoted = false;
+    let is_schema = path.extension().is_some_and(|extension| extension == "proto");
     let prose = |line: &str| {
+        if is_schema && !line.trim_start().starts_with("//") {
+            return String::new();
+        }
         let fence = line.trim_start().strip_prefix("```");
         quoted = fence.map_or(quoted, |language| language == "text");
         if quoted { String::new() } else { plain(line) }
