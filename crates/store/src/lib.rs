@@ -27,6 +27,8 @@ mod memory;
 mod sqlite;
 
 use proto::{Rows, WriteBatch};
+#[cfg(feature = "vendored")]
+use sqlcipher as _;
 
 pub use archive::{
     ArchiveError, ArchiveHead, Archived, check_archive, load_archive, write_archive,
