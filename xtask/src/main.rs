@@ -6,6 +6,7 @@ use std::{error::Error, path::Path, process::ExitCode};
 
 mod ci;
 mod codegen;
+mod cold;
 mod sim;
 mod tidy;
 
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
     let result = enter_root().and_then(|()| match task.as_str() {
         "ci" => ci::run(),
         "codegen" => codegen::write(),
+        "cold" => cold::run(),
         "sim" => sim::run(std::env::args_os().skip(2)),
         "tidy" => tidy::run(std::env::args().skip(2)),
         _ => Err(USAGE.into()),
@@ -39,4 +41,5 @@ const USAGE: &str = "usage: cargo xtask TASK
   tidy     the house rules that the compiler does not know; `--list [RULE]` prints what is still
            wrong, `--update` lowers the counts in xtask/tidy.toml
   codegen  writes crates/proto/src/wire.rs from spec/proto
+  cold     builds the binary from nothing and checks what that costs
   sim      runs whole networks from a seed; `cargo xtask sim --help`";
