@@ -9,7 +9,6 @@ use crate::{
     crowd::{Crowd, Plan},
     measure::{Scratch, micros},
     node_process::NodeProcess,
-    prosody,
     wire::HEADERS,
 };
 
@@ -60,13 +59,5 @@ pub(crate) async fn run(seconds: Option<&str>, devices: Option<&str>) -> Result<
     println!("  processor {:5.2} µs a second each", micros(time) / devices / took.as_secs_f64());
     crowd.leave().await?;
     node.stop()?;
-    match prosody::Server::start()? {
-        None => println!("  no Prosody here: nothing to compare with"),
-        Some(server) => {
-            let theirs = server.idle((count as usize).min(1000))?;
-            println!("  Prosody   {theirs:5.1} KiB each, in the clear");
-            println!("  siskin/Prosody {:.2}", kib(later) / theirs);
-        }
-    }
     Ok(())
 }

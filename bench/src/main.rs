@@ -28,12 +28,9 @@ mod idle;
 mod keys;
 mod latency;
 mod measure;
-mod nats;
 mod network;
 mod node_process;
-mod peer_process;
 mod people;
-mod prosody;
 mod replicas;
 mod restart;
 mod sender;
@@ -117,10 +114,10 @@ const USAGE: &str = "usage: cargo run --release -p bench -- NAME
   keys                   message keys, pages, seals and signatures
   latency                from one device over a node to another
   cpu                    processor time per message, node and both devices
-  wire                   bytes of IP packets per message, and Prosody's
+  wire                   bytes of IP packets per message
   throughput [SECONDS [SENDERS WINDOW]]
-                         messages stored per second, and NATS JetStream's
-  idle [SECONDS [COUNT]] what 1,000 connected devices cost a node, and Prosody
+                         messages stored per second
+  idle [SECONDS [COUNT]] what 1,000 connected devices cost a node
   network [NODES ACCOUNTS KILLED]
                          node processes that find each other's accounts, some of
                          them killed

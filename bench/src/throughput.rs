@@ -11,7 +11,6 @@ use tokio::{runtime::Runtime, time::sleep};
 use crate::{
     crowd::{Crowd, Plan},
     measure::{Scratch, micros, processor_time},
-    nats,
     node_process::NodeProcess,
     sender::Order,
 };
@@ -25,31 +24,13 @@ pub(crate) fn run(runtime: &Runtime, options: &[String]) -> Result<()> {
     println!("throughput: stored messages per second, {seconds} s each; target 20,000 with 128");
     println!("  senders  on their way   messages     siskin/s   node µs  senders µs  per sync");
     let mut best = 0.0_f64;
-    let mut ours = Vec::new();
-    for (senders, window) in loads.iter().copied() {
+    for (senders, window) in loads {
         let fly = runtime.block_on(one(senders, window, seconds, None))?;
-        ours.push(fly);
         let budget = (fly * seconds as f64 * 2.0) as usize;
         let ready = runtime.block_on(one(senders, window, seconds, Some(budget)))?;
         best = best.max(fly).max(ready);
     }
     println!("  best {best:.0}/s");
-    match nats::Server::start()? {
-        None => println!("  no nats-server here: nothing to compare with"),
-        Some(server) => {
-            println!("  NATS JetStream, 450-byte messages, {}", server.durability());
-            for ((senders, window), ours) in loads.into_iter().zip(ours) {
-                let figures = server.publish(senders, window, Duration::from_secs(seconds))?;
-                println!(
-                    "  {senders:7} {window:8} each   published {:12.0} {:9.1} {:11.1}   siskin/NATS {:.2}",
-                    figures.per_s,
-                    micros(figures.server),
-                    micros(figures.publishers),
-                    ours / figures.per_s,
-                );
-            }
-        }
-    }
     Ok(())
 }
 

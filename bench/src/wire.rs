@@ -1,4 +1,4 @@
-//! Bytes of IP packets per delivered message, each way, and Prosody's in the clear.
+//! Bytes of IP packets per delivered message, each way.
 
 use std::{
     process::{Command, Stdio},
@@ -14,11 +14,10 @@ use crate::{
     measure::{Scratch, loopback_bytes},
     node_process::NodeProcess,
     people::{Pace, Pair},
-    prosody,
 };
 
-/// Runs in a network of its own if the system lets us, since what else crosses the loopback device
-/// would be counted for Prosody.
+/// Runs in a network namespace of its own if the system allows it, since all bytes that cross the
+/// loopback device are counted.
 pub(crate) fn run(runtime: &Runtime, option: Option<&str>) -> Result<()> {
     if option != Some(ALONE) {
         let program = std::env::current_exe()?;
@@ -36,32 +35,19 @@ pub(crate) fn run(runtime: &Runtime, option: Option<&str>) -> Result<()> {
             }
             return Ok(());
         }
-        println!(
-            "  without a network of its own: loopback and Prosody's figures count others' too"
-        );
+        println!("  without a network namespace: the loopback device counts other traffic too");
     }
     println!("wire: bytes of IP packets per delivered 100-byte message, headers included");
     println!("  targets: 450 writer to node, 800 in all; 5 a second bring a receipt back each");
-    let lone = runtime.block_on(ours())?;
-    match prosody::Server::start()? {
-        None => println!("  no Prosody here: nothing to compare with"),
-        Some(server) => {
-            let bytes = server.wire(LONE_PER_S, LONE)?;
-            println!("  Prosody in the clear, {LONE_PER_S} a second: {bytes:.0} in all");
-            println!("  siskin/Prosody {:.2}", lone / bytes);
-        }
-    }
-    Ok(())
+    runtime.block_on(measure())
 }
 
-/// Returns bytes in all per lone message.
-async fn ours() -> Result<f64> {
+async fn measure() -> Result<()> {
     let directory = Scratch::on_disk()?;
     let node = NodeProcess::start(&directory.path().join("node"))?;
     let mut pair = Pair::meet(directory.path(), &node.address()).await?;
     pair.converse(Pace::AfterArrival, 50, || Ok(())).await?;
     println!("                        writer→node  node→writer  node→reader  reader→node     all");
-    let mut first = None;
     for (title, pace, count) in [
         ("30 ms apart", Pace::AfterArrival, 200),
         ("5 a second", Pace::PerSecond(LONE_PER_S), LONE),
@@ -89,9 +75,8 @@ async fn ours() -> Result<f64> {
             "    packets            {up_packets:11.2}  {back_packets:11.2}  {down_packets:11.2}  {accept_packets:11.2}"
         );
         println!("    loopback device    {:51.0}", each(after.2 - before.2));
-        first.get_or_insert(all);
     }
-    Ok(first.unwrap_or_default())
+    Ok(())
 }
 
 /// Bytes of IP packets, and packets: those sent, those received.

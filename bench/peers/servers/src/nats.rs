@@ -16,14 +16,34 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    measure::{Scratch, processor_time},
-    peer_process::{PeerProcess, free_address},
+    measure::{Scratch, micros, processor_time},
+    process::{ServerProcess, free_address},
 };
+
+/// Publishes under the loads of `bench throughput`.
+pub(crate) fn run() -> Result<()> {
+    let Some(server) = Server::start()? else {
+        println!("nats: no nats-server on this machine");
+        return Ok(());
+    };
+    println!("nats: JetStream, 450-byte messages, {}", server.durability());
+    println!("  publishers  in flight   messages/s  server µs  publishers µs");
+    for (publishers, window) in LOADS {
+        let figures = server.publish(publishers, window, TIME)?;
+        println!(
+            "  {publishers:10} {window:5} each {:12.0} {:10.1} {:14.1}",
+            figures.per_s,
+            micros(figures.server),
+            micros(figures.publishers),
+        );
+    }
+    Ok(())
+}
 
 /// A server with a stream on disk.
 #[derive(Debug)]
-pub(crate) struct Server {
-    process: PeerProcess,
+struct Server {
+    process: ServerProcess,
     address: SocketAddr,
     synced: bool,
     _directory: Scratch,
@@ -31,16 +51,16 @@ pub(crate) struct Server {
 
 /// What a run gave: messages per second, processor time per message.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Figures {
-    pub(crate) per_s: f64,
-    pub(crate) server: Duration,
-    pub(crate) publishers: Duration,
+struct Figures {
+    per_s: f64,
+    server: Duration,
+    publishers: Duration,
 }
 
 impl Server {
     /// Starts a server that syncs before it acknowledges, or else, for older versions don't, one
     /// that does not. Nothing if this machine has none.
-    pub(crate) fn start() -> Result<Option<Self>> {
+    fn start() -> Result<Option<Self>> {
         for (synced, setting) in [(true, ", sync_interval: always"), (false, "")] {
             let (directory, address) = (Scratch::on_disk()?, free_address()?);
             let config = directory.path().join("nats.conf");
@@ -51,7 +71,7 @@ impl Server {
             );
             fs::write(&config, text)?;
             let config = config.display().to_string();
-            let started = PeerProcess::start("nats-server", &["-c", &config], address)?;
+            let started = ServerProcess::start("nats-server", &["-c", &config], address)?;
             if let Some(process) = started {
                 let server = Self { process, address, synced, _directory: directory };
                 server.create_stream()?;
@@ -61,7 +81,7 @@ impl Server {
         Ok(None)
     }
 
-    pub(crate) fn durability(&self) -> &'static str {
+    fn durability(&self) -> &'static str {
         if self.synced {
             "synced before they are acknowledged"
         } else {
@@ -83,7 +103,7 @@ impl Server {
     }
 
     /// Publishes for so long from so many connections, each with so many on their way.
-    pub(crate) fn publish(&self, publishers: u32, window: u64, time: Duration) -> Result<Figures> {
+    fn publish(&self, publishers: u32, window: u64, time: Duration) -> Result<Figures> {
         let (stored, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let workers: Vec<_> = (0..publishers)
             .map(|number| {
@@ -208,5 +228,8 @@ impl Connection {
     }
 }
 
-/// What a sealed text of 100 bytes takes.
+/// Publishers, and how many messages each has in flight: those of `bench throughput`.
+const LOADS: [(u32, u64); 5] = [(1, 1), (1, 64), (16, 1), (16, 64), (128, 32)];
+const TIME: Duration = Duration::from_secs(5);
+/// The size of a sealed text of 100 bytes.
 const MESSAGE_BYTES: usize = 450;

@@ -9,24 +9,37 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use crate::{
     measure::{Scratch, loopback_bytes, memory_kib},
-    peer_process::{PeerProcess, free_address},
-    people::MESSAGE_BYTES,
+    process::{ServerProcess, free_address},
 };
+
+/// Measures what `bench wire` and `bench idle` measure, without encryption.
+pub(crate) fn run() -> Result<()> {
+    let Some(server) = Server::start()? else {
+        println!("prosody: not on this machine");
+        return Ok(());
+    };
+    println!("prosody: unencrypted");
+    let bytes = server.wire(PER_S, COUNT)?;
+    println!("  wire   {bytes:.0} bytes of IP packets per 100-byte message, {PER_S} a second");
+    println!("  idle   {:.1} KiB per connected user", server.idle(ACCOUNTS)?);
+    Ok(())
+}
 
 /// A server with accounts `u0`, `u1` and so on.
 #[derive(Debug)]
-pub(crate) struct Server {
-    process: PeerProcess,
+struct Server {
+    process: ServerProcess,
     address: SocketAddr,
     _directory: Scratch,
 }
 
 impl Server {
     /// Nothing if this machine has none.
-    pub(crate) fn start() -> Result<Option<Self>> {
+    fn start() -> Result<Option<Self>> {
         let (directory, address) = (Scratch::on_disk()?, free_address()?);
         let place = directory.path().canonicalize()?;
         let accounts = place.join("data/localhost/accounts");
@@ -42,12 +55,12 @@ impl Server {
             CONFIG.replace("PORT", &port.to_string()).replace("PLACE", &place.to_string()),
         )?;
         let config = config.display().to_string();
-        let started = PeerProcess::start("prosody", &["--config", &config, "-F"], address)?;
+        let started = ServerProcess::start("prosody", &["--config", &config, "-F"], address)?;
         Ok(started.map(|process| Self { process, address, _directory: directory }))
     }
 
     /// Bytes of IP packets per message from one user to another, at `rate` a second.
-    pub(crate) fn wire(&self, rate: u32, count: u64) -> Result<f64> {
+    fn wire(&self, rate: u32, count: u64) -> Result<f64> {
         let mut writer = User::log_in(self.address, 0)?;
         let mut reader = User::log_in(self.address, 1)?;
         sleep(Duration::from_millis(500));
@@ -64,7 +77,7 @@ impl Server {
     }
 
     /// Memory per connected user, in KiB.
-    pub(crate) fn idle(&self, users: usize) -> Result<f64> {
+    fn idle(&self, users: usize) -> Result<f64> {
         sleep(Duration::from_secs(1));
         let empty = memory_kib(self.process.id())?;
         let users: Result<Vec<User>> =
@@ -91,7 +104,7 @@ impl User {
         let mut user = Self { stream, heard: Vec::new() };
         user.say(STREAM)?;
         user.hear("</stream:features>")?;
-        let secret = base64(format!("\0u{number}\0secret").as_bytes());
+        let secret = BASE64_STANDARD.encode(format!("\0u{number}\0secret"));
         user.say(&format!(
             "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{secret}</auth>"
         ))?;
@@ -130,29 +143,10 @@ impl User {
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
-    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let group = |group: &[u8]| {
-        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(*group.get(at).unwrap_or(&0)));
-        let letter = |at: usize| match at <= group.len() {
-            true => char::from(letters[(bits >> (18 - 6 * at) & 63) as usize]),
-            false => '=',
-        };
-        [0, 1, 2, 3].map(letter)
-    };
-    bytes.chunks(3).flat_map(group).collect()
-}
-
-#[test]
-fn encodes_as_rfc_4648_does() {
-    for (bytes, text) in
-        [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-    {
-        assert_eq!(base64(bytes.as_bytes()), text);
-    }
-}
-
 const ACCOUNTS: usize = 1000;
+const MESSAGE_BYTES: usize = 100;
+const PER_S: u32 = 5;
+const COUNT: u64 = 50;
 const STREAM: &str = "<?xml version='1.0'?><stream:stream to='localhost' xmlns='jabber:client' \
                       xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
 const CONFIG: &str = r#"

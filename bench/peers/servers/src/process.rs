@@ -1,4 +1,4 @@
-//! Other people's servers, which end with the benchmark however it ends.
+//! Servers under test, which end with the benchmark however it ends.
 
 use std::{
     io::{BufRead, BufReader},
@@ -12,12 +12,12 @@ use anyhow::{Context, Result};
 
 /// A server under a shell that stops it when this process closes its input or is gone.
 #[derive(Debug)]
-pub(crate) struct PeerProcess {
+pub(crate) struct ServerProcess {
     shell: Child,
     server: u32,
 }
 
-impl PeerProcess {
+impl ServerProcess {
     /// Starts `program`; nothing if this machine has none, or if it does not listen at `address`
     /// within a few seconds.
     pub(crate) fn start(
@@ -51,7 +51,7 @@ impl PeerProcess {
     }
 }
 
-impl Drop for PeerProcess {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
