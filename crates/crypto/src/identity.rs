@@ -13,16 +13,20 @@ mod bundle;
 mod chain;
 mod delegation;
 mod genesis;
+mod inbox;
 mod phrase;
 mod record;
+mod request;
 mod rotation;
 pub(crate) mod statement;
 
 pub use authority::{Authority, DelegateError, rotate};
-pub use bundle::{Bundle, BundleError, Standing};
+pub use bundle::{Bundle, BundleError, Precedence};
 pub use genesis::Genesis;
+pub use inbox::{InboxKey, SealError, seal_to_inbox};
 pub use phrase::{Phrase, PhraseError};
-pub use record::{Device, RecordDraft};
+pub use record::{Device, UnsignedRecord};
+pub use request::{OpenedRequest, RequestError, open_request, seal_request};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -12,42 +12,24 @@
 //! peer sends is checked once, into types that can't hold what was not checked.
 #![deny(clippy::expect_used)]
 
-mod cgka;
 mod envelope;
-mod epoch;
-mod identity;
-mod inbox;
-mod key_tree;
+pub mod group;
+pub mod identity;
 mod memory;
-mod message;
-mod mls;
-mod node;
-mod receipt;
-mod request;
+pub mod node;
 mod signing;
 #[cfg(test)]
 mod vectors;
 
-pub use cgka::{Allowed, Cgka, CgkaError, Committed, Created, EpochOut, Joined, Member, Processed};
 pub use envelope::{sign_envelope, verify_envelope, verify_envelopes};
-pub use epoch::{CommitId, Epoch};
-pub use identity::{
-    Authority, Bundle, BundleError, DelegateError, Device, Genesis, Phrase, PhraseError,
-    RecordDraft, Standing, rotate,
-};
-pub use inbox::{InboxKey, SealError, seal_to_inbox};
-pub use key_tree::{KeyTree, NotATree};
-pub use message::{
-    OpenError, Opened, SealedBy, Unsealable, open, open_signal, seal_commit, seal_message,
-    seal_signal, sealed_len,
-};
-pub use mls::Mls;
-pub use node::{
-    NodeDraft, NodeRecord, RecordError, Suspicion, Verifier, leading_zeros, place, prove_work,
-};
-pub use proto::wire::CommitLink;
-pub use receipt::{LossProof, NoProof, sign_held, sign_lost, verify_held, verify_lost};
-pub use request::{OpenedRequest, RequestError, open_request, seal_request};
 pub use signing::{
     BadSignature, OPEN_CONTEXT, SigningKey, derive_key, is_weak, open_proof_message, verify,
 };
+
+// Former paths, until every user names the modules.
+#[doc(hidden)]
+pub use identity::{Precedence as Standing, UnsignedRecord as RecordDraft};
+#[doc(hidden)]
+pub use node::UnsignedNodeRecord as NodeDraft;
+#[doc(hidden)]
+pub use {group::*, identity::*, node::*};

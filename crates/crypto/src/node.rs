@@ -1,6 +1,7 @@
 //! Nodes: what they say of themselves and of each other, and what their places cost. Specified in
 //! `spec/routing.md`, sections 2, 3 and 9.
 
+mod receipt;
 mod suspicion;
 mod verifier;
 mod work;
@@ -12,13 +13,14 @@ use proto::{Contact, Key, NodeId, PublicKey, limits, pack, unpack, wire};
 
 use crate::{SigningKey, identity::statement};
 
+pub use receipt::{LossProof, NoProof, sign_held, sign_lost, verify_held, verify_lost};
 pub use suspicion::Suspicion;
 pub use verifier::Verifier;
 pub use work::{leading_zeros, place, prove_work};
 
 /// What a node says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeDraft {
+pub struct UnsignedNodeRecord {
     /// Its proof of work.
     pub nonce: u64,
     /// Seconds since the Unix epoch at which this was said; the higher one wins.
@@ -44,13 +46,13 @@ pub struct NodeDraft {
 pub struct NodeRecord {
     node: NodeId,
     place: Key,
-    says: NodeDraft,
+    says: UnsignedNodeRecord,
     bytes: Vec<u8>,
 }
 
 impl NodeRecord {
     /// Signs what the node of this key says. Nothing if it is beyond what others accept.
-    pub fn sign(key: &SigningKey, says: &NodeDraft, work_bits: u32) -> Option<Self> {
+    pub fn sign(key: &SigningKey, says: &UnsignedNodeRecord, work_bits: u32) -> Option<Self> {
         let record = wire::NodeRecord {
             node: key.public().0.to_vec(),
             nonce: says.nonce,
@@ -103,7 +105,7 @@ impl NodeRecord {
     }
 
     /// What it says.
-    pub fn says(&self) -> &NodeDraft {
+    pub fn says(&self) -> &UnsignedNodeRecord {
         &self.says
     }
 
@@ -114,7 +116,7 @@ impl NodeRecord {
 
     /// How to reach the node.
     pub fn contact(&self) -> Contact {
-        let NodeDraft { nonce, addresses, .. } = &self.says;
+        let UnsignedNodeRecord { nonce, addresses, .. } = &self.says;
         Contact { node: self.node, nonce: *nonce, addresses: addresses.clone() }
     }
 
@@ -150,7 +152,7 @@ pub enum RecordError {
     Signature,
 }
 
-fn draft(record: wire::NodeRecord) -> Result<NodeDraft, RecordError> {
+fn draft(record: wire::NodeRecord) -> Result<UnsignedNodeRecord, RecordError> {
     let is_short = |text: &str| text.len() <= limits::REGION_MAX;
     if record.addresses.len() > limits::NODE_ADDRESSES_MAX
         || !is_short(&record.region)
@@ -163,7 +165,7 @@ fn draft(record: wire::NodeRecord) -> Result<NodeDraft, RecordError> {
         [] => None,
         key => Some(PublicKey::try_from(key).map_err(|_| RecordError::Malformed)?),
     };
-    Ok(NodeDraft {
+    Ok(UnsignedNodeRecord {
         nonce: record.nonce,
         serial: record.serial,
         addresses: addresses.collect::<Result<_, _>>().map_err(|_| RecordError::Malformed)?,

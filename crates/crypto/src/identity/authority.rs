@@ -8,7 +8,8 @@ use rand_core::CryptoRng;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    Bundle, BundleError, Genesis, Phrase, RecordDraft, chain::Chain, delegation, record, rotation,
+    Bundle, BundleError, Genesis, Phrase, UnsignedRecord, chain::Chain, delegation, record,
+    rotation,
 };
 use crate::SigningKey;
 
@@ -41,7 +42,7 @@ impl Authority {
 
     /// Signs a record. An error means that the draft is beyond what everyone accepts, or that the
     /// bundle would be larger than [`limits::BUNDLE_MAX`].
-    pub fn sign_record(&self, draft: RecordDraft) -> Result<Bundle, BundleError> {
+    pub fn sign_record(&self, draft: UnsignedRecord) -> Result<Bundle, BundleError> {
         let record = record::sign(&self.key, self.chain.account, self.chain.serial, draft);
         Bundle::verify(&self.chain.to_wire(Some(record)).encode_to_vec())
     }

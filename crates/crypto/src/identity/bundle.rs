@@ -8,18 +8,18 @@ use sha2::{Digest, Sha256};
 
 use super::{
     chain::Chain,
-    record::{self, Device, RecordDraft},
+    record::{self, Device, UnsignedRecord},
 };
 
 /// A verified bundle, with the bytes it came in.
 ///
 /// Of two bundles of one account the one of the higher [`rank`](Self::rank) wins, always and
 /// everywhere. Two different ones of equal rank prove that a holder of the keys misbehaved:
-/// [`Standing::Forked`].
+/// [`Precedence::Forked`].
 #[derive(Clone, PartialEq)]
 pub struct Bundle {
     pub(super) chain: Chain,
-    record: RecordDraft,
+    record: UnsignedRecord,
     bytes: Vec<u8>,
 }
 
@@ -94,20 +94,20 @@ impl Bundle {
     }
 
     /// A draft of the next record, to be changed and signed.
-    pub fn next_draft(&self) -> RecordDraft {
+    pub fn next_draft(&self) -> UnsignedRecord {
         let version = self.record.version.saturating_add(1);
-        RecordDraft { version, ..self.record.clone() }
+        UnsignedRecord { version, ..self.record.clone() }
     }
 
     /// How this bundle stands to another one of the same account.
-    pub fn compare(&self, other: &Self) -> Standing {
+    pub fn compare(&self, other: &Self) -> Precedence {
         match self.rank().cmp(&other.rank()) {
             // Never let another account's bundle take this one's place, nor accuse anyone.
-            _ if self.account() != other.account() => Standing::Older,
-            Ordering::Greater => Standing::Newer,
-            Ordering::Less => Standing::Older,
-            Ordering::Equal if self.bytes == other.bytes => Standing::Same,
-            Ordering::Equal => Standing::Forked,
+            _ if self.account() != other.account() => Precedence::Older,
+            Ordering::Greater => Precedence::Newer,
+            Ordering::Less => Precedence::Older,
+            Ordering::Equal if self.bytes == other.bytes => Precedence::Same,
+            Ordering::Equal => Precedence::Forked,
         }
     }
 
@@ -115,9 +115,9 @@ impl Bundle {
     /// hash, so that every program uses the same one until a higher rank ends the fork.
     pub fn replaces(&self, held: &Self) -> bool {
         match self.compare(held) {
-            Standing::Newer => true,
-            Standing::Forked => self.hash() < held.hash(),
-            Standing::Same | Standing::Older => false,
+            Precedence::Newer => true,
+            Precedence::Forked => self.hash() < held.hash(),
+            Precedence::Same | Precedence::Older => false,
         }
     }
 }
@@ -130,7 +130,7 @@ impl fmt::Debug for Bundle {
 
 /// How one bundle stands to another one of the same account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Precedence {
     /// It wins.
     Newer,
     /// It is the other.

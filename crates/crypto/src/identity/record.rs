@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use proto::{AccountId, NodeAddress, PublicKey, limits, wire};
 
+use super::inbox;
 use super::{BundleError, statement};
-use crate::{SigningKey, inbox, is_weak};
+use crate::{SigningKey, is_weak};
 
 /// What the next record is to say. Everyone refuses a record beyond these bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordDraft {
+pub struct UnsignedRecord {
     /// From 1; of two records of one delegation the larger wins.
     pub version: u64,
     /// 1 to [`limits::DEVICES_MAX`] devices, each once.
@@ -38,7 +39,7 @@ pub(super) fn sign(
     authority: &SigningKey,
     account: AccountId,
     delegation_serial: u64,
-    draft: RecordDraft,
+    draft: UnsignedRecord,
 ) -> wire::Signed {
     let device =
         |device: &Device| wire::Device { key: device.key.0.to_vec(), added_s: device.added_s };
@@ -60,7 +61,7 @@ pub(super) fn open(
     authority: &PublicKey,
     account: AccountId,
     delegation_serial: u64,
-) -> Result<RecordDraft, BundleError> {
+) -> Result<UnsignedRecord, BundleError> {
     let record: wire::AccountRecord = statement::open(signed, CONTEXT, authority)?;
     if record.account != account.0 {
         return Err(BundleError::Account);
@@ -71,7 +72,7 @@ pub(super) fn open(
     if !inbox::is_public_key(&record.inbox_key) {
         return Err(BundleError::InboxKey);
     }
-    Ok(RecordDraft {
+    Ok(UnsignedRecord {
         version: record.version,
         devices: devices(&record.devices)?,
         homes: homes(&record.homes)?,

@@ -29,8 +29,8 @@ pub(crate) fn home(seed: u8) -> NodeAddress {
 }
 
 /// A draft with one device and one home.
-pub(crate) fn draft(version: u64, key: &SigningKey) -> RecordDraft {
-    RecordDraft {
+pub(crate) fn draft(version: u64, key: &SigningKey) -> UnsignedRecord {
+    UnsignedRecord {
         version,
         devices: vec![Device { key: key.public(), added_s: 1_750_000_000 }],
         homes: vec![home(1)],
@@ -75,7 +75,7 @@ fn a_rotated_account_keeps_its_id_and_obeys_the_next_phrase_only() {
     let rotated = authority.sign_record(draft(1, &device(3))).unwrap();
     assert_eq!(rotated.account(), old.account());
     assert_eq!(rotated.rank(), (1, 2, 1));
-    assert_eq!(rotated.compare(&old), Standing::Newer);
+    assert_eq!(rotated.compare(&old), Precedence::Newer);
 
     let again = Authority::delegate(&first, Some(&rotated), &mut rng(5));
     assert_eq!(again.err(), Some(DelegateError::Phrase));
@@ -85,7 +85,7 @@ fn a_rotated_account_keeps_its_id_and_obeys_the_next_phrase_only() {
     // A finder of the first phrase can still sign by the chain that it knows, and loses.
     let thief = Authority::delegate(&first, Some(&old), &mut rng(6)).unwrap();
     let stolen = thief.sign_record(draft(u64::MAX, &device(6))).unwrap();
-    assert_eq!(stolen.compare(&rotated), Standing::Older);
+    assert_eq!(stolen.compare(&rotated), Precedence::Older);
 }
 
 #[test]

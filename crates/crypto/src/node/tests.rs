@@ -2,9 +2,9 @@
 
 use super::*;
 
-fn says(serial: u64) -> NodeDraft {
+fn says(serial: u64) -> UnsignedNodeRecord {
     let key = key(1);
-    NodeDraft {
+    UnsignedNodeRecord {
         nonce: prove_work(&NodeId(key.public().0), BITS),
         serial,
         addresses: vec!["192.0.2.1:4440".parse().unwrap(), "[2001:db8::1]:4440".parse().unwrap()],
@@ -46,21 +46,21 @@ fn a_record_that_was_touched_does_not_verify() {
 
 #[test]
 fn a_place_must_be_paid_for_and_limits_hold() {
-    let unpaid = NodeDraft { nonce: says(5).nonce.wrapping_sub(1), ..says(5) };
+    let unpaid = UnsignedNodeRecord { nonce: says(5).nonce.wrapping_sub(1), ..says(5) };
     assert_eq!(NodeRecord::sign(&key(1), &unpaid, BITS), None);
-    let wordy = NodeDraft { region: "x".repeat(limits::REGION_MAX + 1), ..says(5) };
+    let wordy = UnsignedNodeRecord { region: "x".repeat(limits::REGION_MAX + 1), ..says(5) };
     assert_eq!(NodeRecord::sign(&key(1), &wordy, BITS), None);
     let address = "192.0.2.1:4440".parse().unwrap();
     let everywhere =
-        NodeDraft { addresses: vec![address; limits::NODE_ADDRESSES_MAX + 1], ..says(5) };
+        UnsignedNodeRecord { addresses: vec![address; limits::NODE_ADDRESSES_MAX + 1], ..says(5) };
     assert_eq!(NodeRecord::sign(&key(1), &everywhere, BITS), None);
 }
 
 #[test]
 fn the_higher_serial_wins_and_equals_are_settled_the_same_way_everywhere() {
-    let record = |says: NodeDraft| NodeRecord::sign(&key(1), &says, BITS).unwrap();
+    let record = |says: UnsignedNodeRecord| NodeRecord::sign(&key(1), &says, BITS).unwrap();
     let (old, new) = (record(says(5)), record(says(6)));
-    let other = record(NodeDraft { region: "de".to_owned(), ..says(5) });
+    let other = record(UnsignedNodeRecord { region: "de".to_owned(), ..says(5) });
     assert!(new.replaces(&old) && !old.replaces(&new));
     assert!(old.replaces(&other) != other.replaces(&old));
     assert!(!old.replaces(&old));

@@ -107,12 +107,12 @@ fn name(bytes: &[u8]) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NodeDraft, SigningKey, prove_work};
+    use crate::{SigningKey, UnsignedNodeRecord, prove_work};
 
     fn record(seed: u8) -> Vec<u8> {
         let key = SigningKey::from_seed([seed; 32]);
         let nonce = prove_work(&proto::NodeId(key.public().0), 2);
-        let says = NodeDraft { nonce, serial: 1, ..NodeDraft::default() };
+        let says = UnsignedNodeRecord { nonce, serial: 1, ..UnsignedNodeRecord::default() };
         NodeRecord::sign(&key, &says, 2).unwrap().as_bytes().to_vec()
     }
 

@@ -165,7 +165,7 @@ fn statements_that_do_not_follow_one_another_are_refused() {
 #[test]
 fn records_beyond_the_limits_are_refused() {
     let authority = Authority::create(&phrase(1), &mut rng(1));
-    let sign = |change: &dyn Fn(&mut RecordDraft)| {
+    let sign = |change: &dyn Fn(&mut UnsignedRecord)| {
         let mut draft = draft(1, &device(1));
         change(&mut draft);
         authority.sign_record(draft).err()
@@ -198,7 +198,7 @@ fn records_beyond_the_limits_are_refused() {
     // Right in length, but its coefficients are above ML-KEM's modulus.
     assert_eq!(sign(&|draft| draft.inbox_key[..1152].fill(0xff)), Some(InboxKey));
     // Each list within its limit, all together not.
-    let all = |draft: &mut RecordDraft| {
+    let all = |draft: &mut UnsignedRecord| {
         draft.devices = devices(16);
         draft.devices.iter_mut().for_each(|device| device.added_s = u64::MAX);
         draft.homes = homes(8);

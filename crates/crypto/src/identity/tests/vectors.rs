@@ -36,7 +36,7 @@ fn identities_agree_with_the_vectors() {
     let (bundle, rotated) = (unhex(vectors["bundle"]), unhex(vectors["rotated_bundle"]));
     let (bundle, rotated) = (Bundle::verify(&bundle).unwrap(), Bundle::verify(&rotated).unwrap());
     assert_eq!((bundle.rank(), rotated.rank()), ((0, 1, 1), (1, 2, 2)));
-    assert_eq!(rotated.compare(&bundle), Standing::Newer);
+    assert_eq!(rotated.compare(&bundle), Precedence::Newer);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn derived_keys_agree_with_the_vectors() {
 }
 
 /// The inbox key is that of `inbox.txt`.
-fn sample() -> RecordDraft {
+fn sample() -> UnsignedRecord {
     let second = Device { key: device(0xd2).public(), added_s: 1_760_000_000 };
     let mut draft = draft(1, &device(0xd1));
     draft.devices.push(second);

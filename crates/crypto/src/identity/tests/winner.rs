@@ -19,7 +19,7 @@ fn a_thief_loses_to_the_phrase() {
     // The thief throws the owner's device out and takes the highest version there is.
     let takeover = stolen.sign_record(draft(5, &thief)).unwrap();
     let last_word = stolen.sign_record(draft(u64::MAX, &thief)).unwrap();
-    assert_eq!(takeover.compare(&before), Standing::Newer, "until the owner acts");
+    assert_eq!(takeover.compare(&before), Precedence::Newer, "until the owner acts");
 
     // The owner types in the phrase, on whatever device, with whichever bundle is at hand.
     let renewed = Authority::delegate(&phrase, Some(&last_word), &mut rng(2)).unwrap();
@@ -28,15 +28,15 @@ fn a_thief_loses_to_the_phrase() {
     // What the thief has signed loses, and so does what it signs from now on and shows later.
     let later = stolen.sign_record(draft(u64::MAX, &device(4))).unwrap();
     for theirs in [&takeover, &last_word, &later] {
-        assert_eq!(theirs.compare(&rescue), Standing::Older);
-        assert_eq!(rescue.compare(theirs), Standing::Newer);
+        assert_eq!(theirs.compare(&rescue), Precedence::Older);
+        assert_eq!(rescue.compare(theirs), Precedence::Newer);
         assert!(!theirs.replaces(&rescue));
     }
     // Without the phrase it gets no delegation: the recovery key is not on the device.
     let guess = Authority::delegate(&super::phrase(9), Some(&rescue), &mut rng(3));
     assert_eq!(guess.err(), Some(DelegateError::Phrase));
     // Two words of the thief's at one rank prove what it is.
-    assert_eq!(later.compare(&last_word), Standing::Forked);
+    assert_eq!(later.compare(&last_word), Precedence::Forked);
 }
 
 #[test]
@@ -46,8 +46,8 @@ fn another_account_never_wins() {
         authority.sign_record(draft(u64::from(seed), &device(seed))).unwrap()
     };
     let (one, other) = (bundle(1), bundle(2));
-    assert_eq!(one.compare(&other), Standing::Older);
-    assert_eq!(other.compare(&one), Standing::Older);
+    assert_eq!(one.compare(&other), Precedence::Older);
+    assert_eq!(other.compare(&one), Precedence::Older);
     assert!(!one.replaces(&other) && !other.replaces(&one));
 }
 
@@ -60,10 +60,10 @@ fn ranks_compare_rotations_first_and_versions_last() {
     assert_eq!((first, last), ((0, 1, 1), (2, 4, 2)));
     for (lower, higher) in ranked.iter().flat_map(|a| ranked.iter().map(move |b| (a, b))) {
         let expected = match lower.rank().cmp(&higher.rank()) {
-            std::cmp::Ordering::Less => Standing::Older,
-            std::cmp::Ordering::Greater => Standing::Newer,
-            std::cmp::Ordering::Equal if lower.hash() == higher.hash() => Standing::Same,
-            std::cmp::Ordering::Equal => Standing::Forked,
+            std::cmp::Ordering::Less => Precedence::Older,
+            std::cmp::Ordering::Greater => Precedence::Newer,
+            std::cmp::Ordering::Equal if lower.hash() == higher.hash() => Precedence::Same,
+            std::cmp::Ordering::Equal => Precedence::Forked,
         };
         assert_eq!(lower.compare(higher), expected);
         assert!(!(lower.replaces(higher) && higher.replaces(lower)));
@@ -101,9 +101,9 @@ fn receive(arrival: &[usize]) -> (&'static Bundle, bool) {
     let mut forked = false;
     for bundle in bundles {
         forked = match bundle.compare(held) {
-            Standing::Newer => false,
-            Standing::Forked => true,
-            Standing::Same | Standing::Older => forked,
+            Precedence::Newer => false,
+            Precedence::Forked => true,
+            Precedence::Same | Precedence::Older => forked,
         };
         if bundle.replaces(held) {
             held = bundle;

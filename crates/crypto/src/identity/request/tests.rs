@@ -1,9 +1,9 @@
 //! Contact requests between two sample accounts.
 
 use super::*;
-use crate::{
-    Authority, RecordDraft,
-    identity::tests::{device, draft, home, phrase, rng},
+use crate::identity::{
+    Authority, UnsignedRecord,
+    tests::{device, draft, home, phrase, rng},
 };
 
 const AAD: &[u8] = b"head";
@@ -117,7 +117,7 @@ struct Person {
 impl Person {
     fn new(seed: u8) -> Self {
         let (device, inbox) = (device(seed), InboxKey::from_seed([seed; 32]));
-        let draft = RecordDraft { inbox_key: inbox.public(), ..draft(1, &device) };
+        let draft = UnsignedRecord { inbox_key: inbox.public(), ..draft(1, &device) };
         let authority = Authority::create(&phrase(seed), &mut rng(seed));
         Self { bundle: authority.sign_record(draft).unwrap(), device, inbox }
     }

@@ -39,11 +39,11 @@ use self::{
     identity::{Guard, credential, owner},
     provider::{SUITE, Seeded, signature_keys},
 };
-use crate::{
+use super::{
     cgka::{Allowed, Cgka, CgkaError, Committed, Created, EpochOut, Joined, Member, Processed},
     epoch::{CommitId, Epoch},
-    signing::SigningKey,
 };
+use crate::signing::SigningKey;
 
 /// MLS, by mls-rs.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,7 +7,11 @@ use proto::{AccountId, LogGenesis, NodeAddress, PublicKey, limits, wire};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::{Bundle, BundleError, InboxKey, SealError, SigningKey, seal_to_inbox, verify};
+use super::{
+    bundle::{Bundle, BundleError},
+    inbox::{InboxKey, SealError, seal_to_inbox},
+};
+use crate::signing::{SigningKey, verify};
 
 /// Signs a request with the sender's device key and seals it to an account's inbox. `aad` is the
 /// head of the envelope that carries it. The recipient is filled in. What the other side would

@@ -7,8 +7,7 @@ use rand_core::SeedableRng;
 
 use super::*;
 use crate::{
-    epoch::CommitId,
-    key_tree::KeyTree,
+    group::{epoch::CommitId, key_tree::KeyTree},
     vectors::{hex, read, unhex},
 };
 
@@ -223,7 +222,7 @@ fn signals_open_for_their_log_and_epoch() {
 
 #[test]
 fn agrees_with_the_known_answers() {
-    let vectors = read(include_str!("../../../../spec/vectors/message.txt"));
+    let vectors = read(include_str!("../../../../../spec/vectors/message.txt"));
     let bytes = |name| <[u8; 32]>::try_from(unhex(vectors[name])).unwrap();
     let commit = CommitId::of(&unhex(vectors["mls"]));
     assert_eq!(hex(commit.0), vectors["commit_id"]);

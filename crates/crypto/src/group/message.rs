@@ -28,11 +28,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::{
-    epoch::Epoch,
-    key_tree::KeyTree,
-    signing::{SigningKey, derive_key, verify},
-};
+use super::{epoch::Epoch, key_tree::KeyTree};
+use crate::signing::{SigningKey, derive_key, verify};
 
 /// Whose message it is, and which one.
 ///
@@ -138,7 +135,7 @@ pub enum Opened {
         /// By the device over header, commitment, head and content.
         signature: [u8; 64],
     },
-    /// A commit, to be given to [`Cgka::process`](crate::Cgka::process).
+    /// A commit, to be given to [`Cgka::process`](crate::group::Cgka::process).
     Commit {
         /// What MLS wrote.
         mls: Vec<u8>,

@@ -12,7 +12,7 @@ use mls_rs::{
 use mls_rs_core::identity::MemberValidationContext;
 use proto::{AccountId, PublicKey};
 
-use crate::cgka::Allowed;
+use crate::group::cgka::Allowed;
 
 /// Lets into a group the devices that are allowed, or, to look at a key package, any device.
 #[derive(Clone)]

@@ -181,7 +181,7 @@ fn grants_of_unreasonable_size_are_refused() {
 
 #[test]
 fn agrees_with_the_known_answers() {
-    let vectors = read(include_str!("../../../../spec/vectors/key_tree.txt"));
+    let vectors = read(include_str!("../../../../../spec/vectors/key_tree.txt"));
     let secret = |name| Zeroizing::new(<[u8; 32]>::try_from(unhex(vectors[name])).unwrap());
     let x = derive_key(&secret("x_secret"), vectors["x_label"], &unhex(vectors["x_context"]));
     assert_eq!(hex(*x), vectors["x_result"]);

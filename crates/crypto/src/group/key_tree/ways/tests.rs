@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::key_tree::{KeyTree, tests::near};
+use crate::group::key_tree::{KeyTree, tests::near};
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -13,7 +13,7 @@ use proto::{
     DecodeError, Envelope, EnvelopeId, Expiry, LogId, NodeId, NodeReceipt, PublicKey, wire,
 };
 
-use crate::{BadSignature, SigningKey, verify};
+use crate::signing::{BadSignature, SigningKey, verify};
 
 /// A node signs that an entry is on its disk, in the copy of this incarnation.
 pub fn sign_held(key: &SigningKey, log: &LogId, id: &EnvelopeId, incarnation: u64) -> NodeReceipt {

@@ -7,10 +7,8 @@ use proto::PublicKey;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::{
-    key_tree::{KeyTree, NotATree},
-    signing::{SigningKey, derive_key},
-};
+use super::key_tree::{KeyTree, NotATree};
+use crate::signing::{SigningKey, derive_key};
 
 /// The name of an epoch: of the commit that began it.
 ///

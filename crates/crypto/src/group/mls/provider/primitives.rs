@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 /// HKDF-SHA256 (RFC 5869).
 #[derive(Clone)]
-pub(in crate::mls) struct HkdfSha256;
+pub(in crate::group::mls) struct HkdfSha256;
 
 impl KdfType for HkdfSha256 {
     type Error = SuiteError;
@@ -52,7 +52,7 @@ impl KdfType for HkdfSha256 {
 
 /// ChaCha20-Poly1305 (RFC 8439). Refuses empty plaintexts: MLS has none.
 #[derive(Clone)]
-pub(in crate::mls) struct ChaChaPoly;
+pub(in crate::group::mls) struct ChaChaPoly;
 
 impl ChaChaPoly {
     fn cipher(key: &[u8]) -> Result<ChaCha20Poly1305, SuiteError> {
@@ -108,7 +108,7 @@ impl AeadType for ChaChaPoly {
 
 /// X25519 (RFC 7748) whose new keys, those of HPKE's sender among them, come from the generator.
 #[derive(Clone)]
-pub(in crate::mls) struct X25519(pub(super) Randomness);
+pub(in crate::group::mls) struct X25519(pub(super) Randomness);
 
 impl DhType for X25519 {
     type Error = SuiteError;
@@ -164,7 +164,7 @@ fn array(bytes: &[u8]) -> Result<[u8; KEY_LEN], SuiteError> {
 
 /// The generator, shared by all parts of one call into MLS.
 #[derive(Clone)]
-pub(in crate::mls) struct Randomness(Arc<Mutex<ChaCha20Rng>>);
+pub(in crate::group::mls) struct Randomness(Arc<Mutex<ChaCha20Rng>>);
 
 impl Randomness {
     /// Seeds the generator with 32 bytes of `rng`.
@@ -181,7 +181,7 @@ impl Randomness {
 
 /// Why the suite refuses an input.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::mls) enum SuiteError {
+pub(in crate::group::mls) enum SuiteError {
     #[error(transparent)]
     Hpke(#[from] HpkeError),
     #[error("the ciphertext, its key or the associated data is not valid")]

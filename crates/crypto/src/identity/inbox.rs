@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn opens_what_another_implementation_sealed() {
-        let vectors = read(include_str!("../../../spec/vectors/inbox.txt"));
+        let vectors = read(include_str!("../../../../spec/vectors/inbox.txt"));
         let key = InboxKey::from_seed(unhex(vectors["seed"]).try_into().unwrap());
         assert_eq!(hex(key.public()), vectors["public_key"]);
         let opened = key.open(&unhex(vectors["aad"]), &unhex(vectors["ciphertext"]));

@@ -12,13 +12,10 @@ use proto::{AccountId, PublicKey, wire::CommitLink};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::{
-    epoch::{CommitId, Epoch},
-    identity::Bundle,
-    signing::SigningKey,
-};
+use super::epoch::{CommitId, Epoch};
+use crate::{identity::Bundle, signing::SigningKey};
 
-/// A continuous group key agreement. [`Mls`](crate::Mls) is the one that is used.
+/// A continuous group key agreement. [`Mls`](crate::group::Mls) is the one that is used.
 pub trait Cgka {
     /// Creates a key package, with which others can add this device to a group, and the secret that
     /// opens their Welcome. The secret of a one-time package must be deleted once used.

@@ -1,0 +1,23 @@
+//! Groups: MLS behind the trait [`Cgka`], the secrets of its epochs, and the ciphertexts sealed
+//! with them. Specified in `spec/encryption.md`.
+//!
+//! ```text
+//!  Cgka ─▶ root of an epoch ─▶ Epoch ─▶ key tree ─▶ message keys ─▶ ciphertexts
+//!                                └─▶ write key ─▶ envelopes
+//! ```
+
+mod cgka;
+mod epoch;
+mod key_tree;
+mod message;
+mod mls;
+
+pub use cgka::{Allowed, Cgka, CgkaError, Committed, Created, EpochOut, Joined, Member, Processed};
+pub use epoch::{CommitId, Epoch};
+pub use key_tree::{KeyTree, NotATree};
+pub use message::{
+    OpenError, Opened, SealedBy, Unsealable, open, open_signal, seal_commit, seal_message,
+    seal_signal, sealed_len,
+};
+pub use mls::Mls;
+pub use proto::wire::CommitLink;
