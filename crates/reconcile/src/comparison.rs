@@ -1,4 +1,4 @@
-//! Their symbols minus ours, peeled.
+//! Decoding: the other side's symbols minus this side's, peeled.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -8,36 +8,36 @@ use crate::{
     sketch::{DIFFERENCES_MAX, Error, PORTION_MAX, SYMBOLS_MAX, Sketch, Symbol, read},
 };
 
-/// A comparison with a set that is told bit by bit.
+/// A comparison with a set whose symbols arrive in portions.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     key: Key,
     ours: Sketch,
-    /// What is left of the symbols of the difference.
+    /// The symbols of the difference, without the items found so far.
     left: Vec<Symbol>,
-    /// Items of the difference, with 1 if they are theirs and −1 if they are ours.
+    /// Items of the difference: 1 for theirs, −1 for ours.
     found: BTreeMap<u128, i64>,
 }
 
-/// The items that only one of two sets has, in ascending order. A malicious peer may have named any
-/// items, so a caller checks whether they exist.
+/// The items that only one of two sets has, in rising order. A dishonest side may make this name
+/// any items, so check that they exist before acting on them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// What we have and they lack.
+    /// Items that only this side has.
     pub ours: Vec<Item>,
-    /// What they have and we lack.
+    /// Items that only the other side has.
     pub theirs: Vec<Item>,
 }
 
 impl Comparison {
-    /// Begins one. The key is new, and told to the other side.
+    /// Starts a comparison. The key must be fresh and shared with the other side.
     #[must_use]
     pub fn new(key: Key) -> Self {
         Self { key, ours: Sketch::new(key), left: Vec::new(), found: BTreeMap::new() }
     }
 
-    /// The symbols to request next: eight, four times as many until there are 512, then half as
-    /// many again.
+    /// Returns the range of symbols to request next: eight, then four times as many up to 512, then
+    /// half as many again.
     #[must_use]
     pub fn wants(&self) -> Range<usize> {
         let told = self.left.len();
@@ -49,14 +49,13 @@ impl Comparison {
         told..next.min(SYMBOLS_MAX)
     }
 
-    /// As [`Sketch::grow`], for what is wanted next: after that [`Self::hear`] walks through
-    /// nothing.
+    /// Does what [`Sketch::grow`] does for the next range; then [`Self::hear`] iterates no items.
     pub fn grow(&mut self) -> bool {
         self.ours.grow(self.wants().end)
     }
 
-    /// Takes a portion of [`Self::wants`]. `ours` are the items of this side; they are walked
-    /// through as those of a [`Sketch`] are. Returns the difference once it is known.
+    /// Handles a portion of [`Self::wants`]. `ours` are the items of this side, iterated as those
+    /// of a [`Sketch`] are. Returns the difference once it is known.
     ///
     /// # Errors
     ///
@@ -85,7 +84,7 @@ impl Comparison {
         }
     }
 
-    /// Takes out items that are alone in a symbol until there are no more of them.
+    /// Removes items that are alone in a symbol until there are none.
     fn peel(&mut self, mut changed: Range<usize>) -> Result<(), Error> {
         let mut again = Vec::new();
         while let Some(place) = again.pop().or_else(|| changed.next()) {

@@ -1,5 +1,5 @@
-//! Set reconciliation: two peers that hold almost the same items find those that only one of them
-//! has, for bytes that grow with the difference and not with the sets.
+//! Set reconciliation: two sides with almost equal sets find the items that only one of them has,
+//! at a cost that grows with the difference and not with the sets.
 //!
 //! ```text
 //!  Comparison ── wants 0..8 ────────────────▶ Sketch of their items
@@ -9,15 +9,15 @@
 //!      └▶ Difference { ours, theirs }
 //! ```
 //!
-//! A set is sent as an unlimited sequence of coded symbols; of two sets the symbols' differences
-//! are the symbols of the difference, and about 1.35 to 1.7 times as many as it has items give it
-//! away. These are rateless invertible Bloom lookup tables (Yang, Gilad and Alizadeh, "Practical
-//! Rateless Set Reconciliation", SIGCOMM 2024), with a key in all hashes: an attacker who chooses
-//! items without knowing it can't make any of them collide.
+//! A set is encoded as an endless sequence of coded symbols. The difference of two sets' symbols is
+//! the encoding of their difference, and some 1.35 to 1.7 times as many symbols as it has items
+//! decode it. These are rateless invertible Bloom lookup tables (Yang, Gilad and Alizadeh,
+//! "Practical Rateless Set Reconciliation", SIGCOMM 2024), with a key in all hashes: without it an
+//! attacker cannot choose colliding items.
 //!
-//! Nothing here has a clock, randomness or a connection. Sets are walked through, not kept: a side
-//! passes an iterator whenever symbols have to be computed, or adds one item after the other, the
-//! same ones each time. What is kept is 32 bytes a symbol.
+//! Nothing here has a clock, randomness or a connection. Sets are iterated, not stored: a side
+//! passes an iterator whenever symbols must be computed, or adds one item after the other, the same
+//! ones each time. A symbol takes 32 bytes.
 
 mod comparison;
 mod mark;

@@ -1,16 +1,16 @@
-//! Where items are found among the symbols.
+//! The mapping of items to symbols.
 
 use siphasher::sip128::{Hash128, SipHasher24};
 
-/// The items of sets: 16 collision-resistant bytes, such as a truncated hash.
+/// An item of a set: 16 collision-resistant bytes, such as a truncated hash.
 pub type Item = [u8; 16];
 
-/// The key of every hash: 16 random bytes, drawn by the initiator for each comparison.
+/// The key of all hashes of a comparison: 16 random bytes, fresh for each, chosen by the initiator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(pub [u8; 16]);
 
 impl Key {
-    /// Makes an item of more than 16 bytes; who does not know the key can't bend two to one.
+    /// Returns an item for longer bytes; without the key an attacker cannot find a collision.
     #[must_use]
     pub fn item(&self, bytes: &[u8]) -> Item {
         let Hash128 { h1, h2 } = SipHasher24::new_with_key(&self.0).hash(bytes);
@@ -27,17 +27,17 @@ impl Key {
     }
 }
 
-/// An item with what its key makes of it.
+/// An item with its keyed hashes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     pub(crate) item: u128,
-    /// Tells a lone item from a sum of some.
+    /// Distinguishes a lone item from a sum of several.
     pub(crate) check: u64,
     seed: u64,
 }
 
 impl Mark {
-    /// The numbers of the symbols that the item is in, rising and without end: in symbol i with
+    /// Returns the endless rising sequence of the symbols that contain the item: symbol i with
     /// probability 1 / (1 + i / 2).
     pub(crate) fn places(&self) -> impl Iterator<Item = usize> + use<> {
         let mut state = self.seed;
@@ -48,8 +48,8 @@ impl Mark {
             drawn = (drawn ^ (drawn >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
             drawn = (drawn ^ (drawn >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
             drawn ^= drawn >> 31;
-            // (place + 3/2) · (1/√(drawn / 2^64) − 1), the same everywhere: IEEE 754 says to the
-            // bit what a square root is.
+            // (place + 3/2) · (1/√(drawn / 2^64) − 1), equal on all platforms: IEEE 754 defines
+            // square roots to the bit.
             #[expect(clippy::cast_possible_truncation, reason = "the root of 64 bits has 32")]
             let root = ((drawn as f64).sqrt() as u64).max(1);
             let above = place.checked_mul(2)?.checked_add(3)?;

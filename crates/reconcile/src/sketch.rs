@@ -1,26 +1,25 @@
-//! Symbols of one set, and how they are written.
+//! The symbols of one set, and their encoding.
 
 use std::ops::Range;
 
 use crate::{Item, Key, mark::Mark};
 
-/// So many items at most may be in one set only.
+/// The most items that may be in one set only.
 pub const DIFFERENCES_MAX: usize = 1 << 16;
 
-/// The most symbols that are sent of a set: twice as many as [`DIFFERENCES_MAX`], where 1.4 times
-/// is enough.
+/// The most symbols of a set that are sent: twice [`DIFFERENCES_MAX`], where 1.4 times is enough.
 pub(crate) const SYMBOLS_MAX: usize = 1 << 17;
 
-/// So many symbols at most are told at once, of 26 bytes, and of 34 if they are made up.
+/// The most symbols in a portion; each takes 26 bytes, and 34 if forged.
 pub(crate) const PORTION_MAX: usize = 2048;
 
 /// Why two sets can't be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// What arrived is no portion of symbols, or not the one that was wanted.
+    /// The bytes are no portion of symbols, or not the requested one.
     #[error("not the symbols that were asked for")]
     Malformed,
-    /// No two sets have such symbols, or one has changed in between.
+    /// No two sets have such symbols, or one has changed in the meantime.
     #[error("symbols of no set")]
     Forged,
     /// More than [`DIFFERENCES_MAX`] items are in one set only.
@@ -38,19 +37,18 @@ pub struct Sketch {
 }
 
 impl Sketch {
-    /// Of a set that is yet to be walked through.
+    /// Returns the sketch of a set that is still to be iterated.
     #[must_use]
     pub fn new(key: Key) -> Self {
         Self { key, symbols: Vec::new(), fresh: 0 }
     }
 
-    /// Writes a portion. `items` are walked through if it goes beyond what is prepared: for a first
-    /// time, and again for more than 64, 1,024 and 16,384 symbols.
+    /// Encodes a portion. `items` are iterated if it exceeds the computed symbols: the first time,
+    /// and again beyond 64, 1,024 and 16,384 symbols.
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] if the range is empty, longer than 2,048 or goes beyond 131,072
-    /// symbols.
+    /// [`Error::Malformed`] if the range is empty, longer than 2,048, or exceeds 131,072 symbols.
     pub fn portion(
         &mut self,
         range: Range<usize>,
@@ -78,8 +76,8 @@ impl Sketch {
         }
     }
 
-    /// Makes room for symbols up to `to`. Returns whether all items have to be walked through for
-    /// that, each once by `extend`, before anything else: for callers that do so in portions.
+    /// Makes room for symbols up to `to`. Returns true if the caller must then add all items with
+    /// `extend`, each once, before anything else; it may do so in portions.
     pub fn grow(&mut self, to: usize) -> bool {
         if to <= self.symbols.len() || to > SYMBOLS_MAX {
             return false;
@@ -110,7 +108,7 @@ impl Extend<Item> for Sketch {
     }
 }
 
-/// All items of a set that have a place in it.
+/// The sum of all items that are mapped to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Symbol {
     pub(crate) count: i64,
@@ -134,7 +132,7 @@ impl Symbol {
     }
 }
 
-/// Reads a portion.
+/// Decodes a portion.
 pub(crate) fn read(range: Range<usize>, mut bytes: &[u8]) -> Result<Vec<Symbol>, Error> {
     let count = read_number(&mut bytes)?;
     let mut symbols = Vec::new();
@@ -147,7 +145,7 @@ pub(crate) fn read(range: Range<usize>, mut bytes: &[u8]) -> Result<Vec<Symbol>,
     if bytes.is_empty() { Ok(symbols) } else { Err(Error::Malformed) }
 }
 
-/// About how many of so many items are in a symbol: only what differs from it is written.
+/// Returns roughly how many of so many items are in a symbol: only the deviation is encoded.
 fn expected(count: i64, place: usize) -> i64 {
     let place = i64::try_from(place).unwrap_or(i64::MAX);
     count.wrapping_mul(2).checked_div(place.saturating_add(2)).unwrap_or_default()
@@ -159,7 +157,7 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], Error> {
     Ok(*taken)
 }
 
-/// As protobuf's `sint64`.
+/// Encodes a number as protobuf's `sint64`.
 fn write_number(bytes: &mut Vec<u8>, number: i64) {
     let mut left = (number.wrapping_shl(1) ^ (number >> 63)).cast_unsigned();
     loop {
@@ -184,5 +182,5 @@ fn read_number(bytes: &mut &[u8]) -> Result<i64, Error> {
     Err(Error::Malformed)
 }
 
-/// How many symbols are computed at least, for walking through a set costs more than they do.
+/// The least number of symbols computed at once, because iterating a set costs more than they do.
 const PREPARED: usize = 64;

@@ -1,4 +1,4 @@
-//! Differences are found, and invented symbols are detected.
+//! Differences are found, and forged symbols are rejected.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ fn items(numbers: impl IntoIterator<Item = u64>) -> BTreeSet<Item> {
     numbers.into_iter().map(item).collect()
 }
 
-/// What is found out, and how many symbols that took.
+/// Returns the result, and how many symbols it took.
 fn compare(
     ours: &BTreeSet<Item>,
     theirs: &BTreeSet<Item>,
@@ -66,16 +66,18 @@ fn sets() -> impl Strategy<Value = (BTreeSet<Item>, BTreeSet<Item>)> {
 
 proptest! {
     #[test]
-    fn what_differs_is_found((ours, theirs) in sets()) {
+    fn what_differs_is_found(sets in sets()) {
+        let (ours, theirs) = sets;
         let (found, _) = compare(&ours, &theirs, |_| {});
         prop_assert_eq!(found, Ok(right(&ours, &theirs)));
     }
 
     #[test]
-    fn what_is_bent_is_never_believed((ours, theirs) in sets(), at: prop::sample::Index, bit in 0..8) {
-        let mut bent = false;
+    fn flipped_bits_are_never_believed(sets in sets(), at: prop::sample::Index, bit in 0..8) {
+        let (ours, theirs) = sets;
+        let mut flipped = false;
         let (found, _) = compare(&ours, &theirs, |portion| {
-            if !std::mem::replace(&mut bent, true) {
+            if !std::mem::replace(&mut flipped, true) {
                 let at = at.index(portion.len());
                 portion[at] ^= 1_u8 << bit;
             }
@@ -86,8 +88,8 @@ proptest! {
     }
 
     #[test]
-    fn anything_may_arrive(portion: Vec<u8>, (ours, _) in sets()) {
-        let _ = Comparison::new(KEY).hear(&portion, ours);
+    fn arbitrary_bytes_may_arrive(portion: Vec<u8>, sets in sets()) {
+        let _ = Comparison::new(KEY).hear(&portion, sets.0);
     }
 }
 
@@ -155,10 +157,9 @@ fn too_many_differences_come_to_an_end() {
     assert!(symbols <= SYMBOLS_MAX);
 }
 
-/// Symbols that no set has, each with one lone item: the same in all, or one that has no place
-/// there.
+/// Symbols of no set, each with one lone item: the same in all, or one not mapped there.
 #[test]
-fn made_up_symbols_come_to_an_end() {
+fn forged_symbols_come_to_an_end() {
     let lone = |number: u64| {
         let mark = KEY.mark(u128::from_be_bytes(item(number)));
         let mut bytes = vec![2];

@@ -1,7 +1,7 @@
 //! All rows in one file: a backup, which any store of the same layout can be filled from.
 //!
 //! ```text
-//! "siskin rows 1\n" ‖ name ‖ layout's version 4 ‖ preamble ‖ row … ‖ end ‖ SHA-256 of it all 32
+//! "siskin rows 1\n" ‖ name ‖ layout version 4 ‖ preamble ‖ row … ‖ end ‖ SHA-256 of all before 32
 //! name, preamble: length 4 ‖ bytes       row: 1 ‖ table 1 ‖ key ‖ value       end: 0 ‖ rows 8
 //! key, value: length 4 ‖ bytes           numbers: big-endian
 //! ```
@@ -16,14 +16,14 @@ use sha2::{Digest, Sha256};
 
 use crate::{KEY_MAX, Layout, Store, StoreError, VALUE_MAX};
 
-/// What an archive says of itself.
+/// The head of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchiveHead {
     /// The layout of its rows.
     pub name: String,
-    /// And its version.
+    /// The version of that layout.
     pub version: u32,
-    /// Whatever goes with the rows; up to 64 KiB.
+    /// Application data that belongs to the rows; up to 64 KiB.
     pub preamble: Vec<u8>,
 }
 

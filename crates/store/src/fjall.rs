@@ -318,22 +318,22 @@ fn recover(rows: &Path, cache_bytes: u64) -> Result<Option<Recovered>, Error> {
 
 /// Waits until the background threads have caught up with the writer.
 ///
-/// Fjall does this itself at the end of a commit, but without end: it doesn't notice there when a
-/// background thread has met a disk error and ended. So its limits (4 sealed memtables, 30 runs in
+/// Fjall does this itself at the end of a commit, but waits indefinitely if a background thread has
+/// ended after a disk error. So its limits (4 sealed memtables, 30 runs in
 /// level 0) must never be reached in a commit, during which up to two memtables may be sealed.
 fn wait_for_room(database: &Database, keyspace: &Keyspace) -> Result<(), Error> {
     for _ in 0..WAITS_MAX {
         if keyspace.sealed_memtable_count() <= 1 && keyspace.l0_table_count() < 24 {
             return Ok(());
         }
-        // Says whether a background thread has failed.
+        // Fails if a background thread has failed.
         database.persist(PersistMode::Buffer)?;
         thread::sleep(WAIT);
     }
     Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, "background writes make no progress")))
 }
 
-/// Fjall knows no empty keys, so each gets a byte in front, which keeps the order.
+/// Returns the key with a byte in front, which keeps the order: fjall knows no empty keys.
 fn stored_key(key: &[u8]) -> Vec<u8> {
     [&[0], key].concat()
 }
@@ -361,10 +361,10 @@ const LAYOUT: &str = "layout";
 const NAME: &str = "name";
 const VERSION: &str = "version";
 
-/// A small node's; one with memory to spare gives a quarter of it.
+/// For a small node; one with memory to spare uses a quarter of it.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// As few as fjall allows: one journal that is full and the one that is written. Replaying these
-/// takes up to 1.5 s of CPU; with twice as much, up to 219 MiB were seen and 140 MiB took 3.3 s.
+/// As few as fjall allows: one full journal and the one being written. Replaying these takes up to
+/// 1.5 s of CPU; with twice as much, up to 219 MiB were seen and 140 MiB took 3.3 s.
 const JOURNALS_BYTES: u64 = 64 * 1024 * 1024;
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 /// Below this, the second look-up costs more than rewriting the value in compactions.

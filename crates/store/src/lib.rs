@@ -3,20 +3,20 @@
 //! | store | for | files |
 //! |---|---|---|
 //! | [`Memory`] | tests and the simulator | none; [`Memory::crash`] drops what was not synced |
-//! | [`Fjall`] | nodes | a directory: `lock`, and fjall's files in `rows/`, a keyspace `t{n}` per table |
+//! | [`Fjall`] | nodes | a directory: `lock`, and in `rows/` a keyspace `t{n}` per table |
 //! | [`Sqlite`] | clients | `<path>` encrypted with SQLCipher, `<path>-wal`, and `<path>-lock` |
 //!
 //! A batch is visible and atomic when [`Store::apply`] returns and durable when the next
 //! [`Store::sync`] does, so a driver makes many batches durable with one disk sync. **Any error is
-//! final**: after a failed sync the contents of the disk are unknown, so the store refuses all
-//! further work until it is opened again, and what it shows then is the truth.
+//! final**: after a failed sync the content of the disk is unknown, so the store refuses all
+//! further work until it is opened again, and what it shows then is on the disk.
 //!
-//! Both disk stores carry the name and version of their [`Layout`]: fjall in the keyspace `layout`,
-//! SQLite in the table `layout`; the rows themselves are in its table `rows(t, k, v, PRIMARY KEY(t,
-//! k))`. Opening an older version migrates it one version at a time, each step in one durable
-//! batch; a newer version or another name is refused untouched. A new store is made beside its
-//! place (`rows.new`, `<path>-new`) and moved there, so what is found in the place is whole or
-//! damaged, never half made.
+//! Both disk stores carry the name and version of their [`Layout`]: fjall in the keyspace
+//! `layout`, SQLite in the table `layout`; the rows themselves are in its table
+//! `rows(t, k, v, PRIMARY KEY(t, k))`. Opening an older version migrates it one version at a time,
+//! each step in one durable batch; a newer version or another name is refused untouched. A new
+//! store is created under another name (`rows.new`, `<path>-new`) and renamed, so a store under its
+//! own name is complete or damaged, never half created.
 
 mod archive;
 mod disk;
@@ -48,29 +48,29 @@ pub trait Store: Rows + Send {
     /// Makes everything applied so far durable, with one disk sync.
     fn sync(&mut self) -> Result<(), StoreError>;
 
-    /// The error that a read met, for [`Rows`] can't return one. A driver that finds one here
-    /// stops and carries out nothing that was concluded from those reads.
+    /// Returns the error of a failed read, which [`Rows`] cannot return. A driver that finds one
+    /// stops and carries out nothing that was derived from those reads.
     fn fault(&self) -> Option<StoreError>;
 
-    /// Bytes the store takes on disk now.
+    /// Returns the bytes that the store takes on disk.
     fn disk_bytes(&self) -> u64;
 
-    /// The rows as they are now.
+    /// Returns the current rows.
     fn as_rows(&self) -> &dyn Rows;
 
-    /// The rows as they are now, for a reader elsewhere and later. Keep it for no longer than
-    /// needed: what is deleted meanwhile stays on disk. A store of clients has none.
+    /// Returns a snapshot of the rows that can be read later and elsewhere. Keep it no longer than
+    /// needed: rows deleted in the meantime stay on disk. Stores of clients return `None`.
     fn snapshot(&self) -> Option<Box<dyn Snapshot>>;
 }
 
-/// Rows as they were at one moment, whatever became of the store since.
+/// The rows at one point in time, unaffected by later changes.
 pub trait Snapshot: Rows + Send {
-    /// The error that a read met, for [`Rows`] can't return one.
+    /// Returns the error of a failed read, which [`Rows`] cannot return.
     fn fault(&self) -> Option<StoreError>;
 }
 
-/// The store can't go on. Except for [`Oversized`](Self::Oversized), which changes nothing, an
-/// error is final: every later call fails with it too, until the store is opened again.
+/// A store has failed. Except for [`Oversized`](Self::Oversized), which changes nothing, an error
+/// is final: every later call fails with it too, until the store is opened again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// There is no space left.
@@ -92,7 +92,7 @@ pub const KEY_MAX: usize = 32 * 1024;
 /// Bytes of a value.
 pub const VALUE_MAX: usize = 256 * 1024 * 1024;
 
-/// Refuses what one of the stores couldn't hold, so that they all behave alike.
+/// Refuses what one of the stores could not hold, so that all behave alike.
 fn check(batch: &WriteBatch) -> Result<(), StoreError> {
     for (table, key, value) in batch.iter() {
         let value = value.map_or(0, <[u8]>::len);

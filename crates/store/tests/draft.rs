@@ -24,8 +24,9 @@ proptest! {
     fn a_draft_shows_what_its_batch_will_do(
         before in vec(change(), 0..24),
         drafted in vec(change(), 0..24),
-        (from, to, stop) in (key(), key(), 1..8usize),
+        scanned in (key(), key(), 1..8usize),
     ) {
+        let (from, to, stop) = scanned;
         let mut memory = Memory::new();
         memory.apply(&batch(before)).unwrap();
         let mut draft = Draft::new(&memory);

@@ -99,7 +99,7 @@ impl<E: Engine> Subject for Disk<E> {
         self.store.as_mut().unwrap()
     }
 
-    /// Continues with a copy of the files as they are while the store is open.
+    /// Switches to a copy of the files as they are while the store is open.
     fn crash(&mut self) {
         let copy = tempfile::tempdir().unwrap();
         copy_files(self.directory.path(), copy.path());
