@@ -1,8 +1,8 @@
-//! Frames on a byte stream: each is preceded by its length as a protobuf varint.
+//! Frames on a byte stream, each preceded by its length as a protobuf varint.
 
 use prost::Message;
 
-use crate::{Frame, ParseError, limits, wire};
+use crate::{DecodeError, Frame, limits, wire};
 
 /// Appends `frame` with its length to `out`.
 pub fn write_frame(frame: &Frame, out: &mut Vec<u8>) {
@@ -12,7 +12,7 @@ pub fn write_frame(frame: &Frame, out: &mut Vec<u8>) {
     let _ = wire.encode_length_delimited(out);
 }
 
-/// Cuts a stream of bytes into frames.
+/// Splits a stream of bytes into frames.
 #[derive(Debug, Default)]
 pub struct FrameReader {
     buffer: Vec<u8>,
@@ -20,7 +20,7 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Feeds the next bytes of the stream.
+    /// Appends the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.consumed > 0 {
             self.buffer.drain(..self.consumed);
@@ -30,8 +30,8 @@ impl FrameReader {
     }
 
     /// Returns the next whole frame and the number of its bytes on the wire, `None` until there is
-    /// one. After [`DecodeError::TooLarge`] or [`DecodeError::Wire`] on the length the stream has
-    /// lost its place and must be closed; any other error concerns this one frame.
+    /// one. After [`DecodeError::TooLarge`] or [`DecodeError::Wire`] on the length, framing is lost
+    /// and the stream must be closed; any other error concerns this one frame.
     pub fn next_frame(&mut self) -> Result<Option<(Frame, usize)>, DecodeError> {
         let rest = self.buffer.get(self.consumed..).unwrap_or_default();
         let mut cursor = rest;
@@ -57,44 +57,6 @@ impl FrameReader {
     /// Returns whether a frame has begun and is incomplete.
     pub fn is_midway(&self) -> bool {
         self.buffer.len() > self.consumed
-    }
-}
-
-/// Bytes that are not what they should be. Nothing was kept of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// Not the encoding of any message.
-    #[error("not a valid message")]
-    Wire,
-    /// They end too early.
-    #[error("cut short")]
-    Truncated,
-    /// Larger than a limit allows.
-    #[error("larger than allowed")]
-    TooLarge,
-    /// A key, id or signature of another length.
-    #[error("a field of the wrong length")]
-    Length,
-    /// A kind or a frame that this version does not know; `request` is what to answer, if known.
-    #[error("of an unknown kind")]
-    Kind,
-    /// An unknown frame in answer to, or asking for, this request.
-    #[error("an unknown frame (request {0})")]
-    UnknownFrame(u32),
-    /// Of a version that this build does not speak.
-    #[error("of an unknown version")]
-    Version,
-}
-
-impl From<prost::DecodeError> for DecodeError {
-    fn from(_: prost::DecodeError) -> Self {
-        Self::Wire
-    }
-}
-
-impl From<ParseError> for DecodeError {
-    fn from(_: ParseError) -> Self {
-        Self::Length
     }
 }
 

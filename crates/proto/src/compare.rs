@@ -8,7 +8,7 @@ use crate::LogId;
 pub struct Compare {
     /// Whose entries are compared; without one, the logs that both nodes hold.
     pub log: Option<LogId>,
-    /// Random per comparison, so that an attacker can't have chosen ids for it.
+    /// Random per comparison, so that no peer can choose ids for it.
     pub key: [u8; 16],
     /// Only items of this part are compared.
     pub part: Part,

@@ -32,8 +32,8 @@ pub enum Body {
     Reaction { target: Reference, emoji: String },
     /// What has arrived and what was read.
     Receipt(Receipt),
-    /// Accepts the contact request; carries the accepting account's bundle, and the conversation
-    /// that it had requested and drops.
+    /// Accepts the contact request; carries the accepting side's bundle, and the conversation that
+    /// it had requested itself and drops.
     Accept { bundle: Vec<u8>, instead_of: Option<LogId> },
     /// Something of a later version. It takes its place in the order and is not shown.
     #[default]

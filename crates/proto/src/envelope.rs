@@ -18,7 +18,7 @@ use crate::{AccountId, DecodeError, EnvelopeId, LogId, PublicKey, limits, wire};
 /// Numbers are big-endian. The signature, 64 bytes, follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// What it is to the log.
+    /// Its role in the log.
     pub kind: Kind,
     /// How long nodes keep it.
     pub expiry: Expiry,
@@ -28,12 +28,12 @@ pub struct Head {
     pub log: LogId,
     /// The key that signs it.
     pub write_key: PublicKey,
-    /// What it says in the clear; fields of later versions survive.
+    /// Cleartext fields; those of later versions are preserved.
     pub extension: Extension,
 }
 
 impl Head {
-    /// The bytes that come before the ciphertext; also what the ciphertext is bound to.
+    /// Returns the bytes that precede the ciphertext, which are also its associated data.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_LEN.saturating_add(self.extension.0.len()));
         bytes.push(ENVELOPE_VERSION);
@@ -51,16 +51,16 @@ impl Head {
 /// One immutable entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// What nodes read.
+    /// The part that nodes read.
     pub head: Head,
-    /// What they don't.
+    /// The part that they don't.
     pub ciphertext: Vec<u8>,
     /// By the write key, over `"siskin1 env\x01"` and the signed bytes.
     pub signature: [u8; 64],
 }
 
 impl Envelope {
-    /// What is hashed to the id and what [`SIGNATURE_CONTEXT`](Self::SIGNATURE_CONTEXT) and the
+    /// Returns the bytes that the id and, after [`SIGNATURE_CONTEXT`](Self::SIGNATURE_CONTEXT), the
     /// signature cover.
     pub fn signed_bytes(&self) -> Vec<u8> {
         let mut bytes = self.head.encode();
@@ -68,7 +68,7 @@ impl Envelope {
         bytes
     }
 
-    /// Its name: SHA-256 over the signed bytes. The signature is left out, so that a second valid
+    /// Returns its id: SHA-256 over the signed bytes, without the signature, so that a second valid
     /// signature makes no second envelope.
     pub fn id(&self) -> EnvelopeId {
         let mut hash = Sha256::new();
@@ -77,14 +77,14 @@ impl Envelope {
         EnvelopeId(hash.finalize().into())
     }
 
-    /// The bytes that a log stores: signed bytes, then signature.
+    /// Returns the bytes that a log stores: signed bytes, then signature.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.signed_bytes();
         bytes.extend(self.signature);
         bytes
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Decodes the output of [`encode`](Self::encode).
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (signed, signature) = bytes.split_last_chunk::<64>().ok_or(DecodeError::Truncated)?;
         if signed.len() > limits::ENVELOPE_MAX {
@@ -113,11 +113,11 @@ impl Envelope {
         Ok(Self { head, ciphertext: ciphertext.to_vec(), signature: *signature })
     }
 
-    /// What the write key signs, apart from envelopes' own bytes, so that it signs nothing else.
+    /// The domain separation of envelope signatures.
     pub const SIGNATURE_CONTEXT: &'static [u8] = b"siskin1 env\x01";
 }
 
-/// What an envelope is to its log.
+/// The role of an envelope in its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An entry for the members.
@@ -152,7 +152,7 @@ pub enum Expiry {
 }
 
 impl Expiry {
-    /// Seconds from arrival, or nothing if it is kept.
+    /// Returns the seconds from arrival, or `None` if it is kept.
     pub fn seconds(self) -> Option<u64> {
         match self {
             Self::Never => None,
@@ -177,7 +177,7 @@ impl TryFrom<u32> for Expiry {
     }
 }
 
-/// What an envelope says in the clear besides its fixed fields, kept as the bytes that were signed.
+/// The cleartext fields of an envelope besides its fixed ones, as the signed bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extension(Vec<u8>);
 
@@ -199,20 +199,20 @@ impl Extension {
         Ok(Self(bytes.to_vec()))
     }
 
-    /// The announced write key, if there is one.
+    /// Returns the announced write key, if there is one.
     pub fn announced_key(&self) -> Option<PublicKey> {
         let known = wire::Extension::decode(self.0.as_slice()).ok()?;
         PublicKey::try_from(known.next_key.as_slice()).ok()
     }
 
-    /// The bytes as they were signed.
+    /// Returns the signed bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// What a log starts from; its hash is the log's id, so that any holder can verify the log's kind
-/// and first key without trusting anyone.
+/// The start of a log. Its hash is the log's id, so that the log's kind and first key can be
+/// verified without trusting a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogGenesis {
     /// An account's inbox.
@@ -221,13 +221,13 @@ pub enum LogGenesis {
     Conversation {
         /// The write key of its first epoch.
         write_key: PublicKey,
-        /// Makes two logs of one key differ.
+        /// Distinguishes two logs of one key.
         salt: [u8; 16],
     },
 }
 
 impl LogGenesis {
-    /// The bytes that are hashed.
+    /// Returns the bytes that are hashed.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Inbox(account) => {
@@ -243,7 +243,8 @@ impl LogGenesis {
         .encode_to_vec()
     }
 
-    /// Reads what [`encode`](Self::encode) wrote, and nothing else: the id is a hash of all bytes.
+    /// Decodes the output of [`encode`](Self::encode) and nothing else: the id is a hash of all
+    /// bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let genesis = Self::from_wire(wire::LogGenesis::decode(bytes)?)?;
         if genesis.encode() == bytes { Ok(genesis) } else { Err(DecodeError::Kind) }
@@ -260,7 +261,7 @@ impl LogGenesis {
         }
     }
 
-    /// The log's name.
+    /// Returns the log's id.
     pub fn id(&self) -> LogId {
         LogId(Sha256::digest(self.encode()).into())
     }

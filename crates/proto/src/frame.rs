@@ -1,4 +1,4 @@
-//! Frames: what two machines say to each other. Specified in `spec/frames.md`.
+//! Frames: the messages that two machines exchange. Specified in `spec/frames.md`.
 
 use prost::Message;
 
@@ -7,16 +7,16 @@ use crate::{
     NodeAddress, NodeId, PublicKey, Reference, Routing, wire,
 };
 
-/// One utterance.
+/// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Chosen by the sender of a request, echoed by the answer; 0 where no answer is expected.
+    /// Chosen by the requesting side and echoed in the answer; 0 where no answer is expected.
     pub request: u32,
-    /// What is said.
+    /// The content.
     pub body: Body,
 }
 
-/// What can be said.
+/// The content of a frame.
 #[expect(missing_docs, reason = "each variant's line speaks of its fields")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
@@ -24,9 +24,10 @@ pub enum Body {
     Hello(Hello),
     /// Last frame in a direction: why this side closes.
     Goodbye(Code),
-    /// I hold it durably, you may forget it: the request, or all of `handle` up to `sequence`.
+    /// Durably stored, so the sender may forget it: the request, or all of `handle` up to
+    /// `sequence`.
     Accepted { handle: u32, sequence: u64 },
-    /// I won't; nothing was stored. `newer` is the better record where the code is `Stale`.
+    /// Refused; nothing was stored. `newer` is the better record if the code is `Stale`.
     Refused { code: Code, newer: Vec<u8> },
     /// Opens a log.
     Open(Open),
@@ -34,24 +35,25 @@ pub enum Body {
     Opened { head: Cursor, position: u64 },
     /// From a node to another one of a log's ranking: opens its copy, to append what this one has.
     Replicate(Replicate),
-    /// From a home of an account to another one: makes a copy of a log, for a third home is gone.
+    /// From a home of an account to another one: makes a copy of a log, because a third home is
+    /// gone.
     Recruit(Box<Recruit>),
-    /// Forgets a handle.
+    /// Closes a handle.
     Close { handle: u32 },
     /// Stores an envelope in the log open as `handle`, whose log and write key it has. From a node
     /// the entry names its key, and its sequence in that node's copy.
     Append { handle: u32, entry: Entry, signature: [u8; 64] },
     /// Delivers an envelope to a reader.
     Deliver { handle: u32, entry: Entry },
-    /// Announces an entry to a reader in brief mode.
+    /// Announces an entry's id to a reader that wants ids only.
     Brief { handle: u32, sequence: u64, reference: Reference },
-    /// An entry that was appended on `handle` is on the disk of a node, which has signed this;
-    /// without a name, of the one that says so.
+    /// A node's signed ack that an entry appended on `handle` is on its disk; without a name, the
+    /// sender's.
     Held { handle: u32, reference: Reference, node: Option<NodeId>, receipt: NodeReceipt },
-    /// The node has signed for an entry and did not have it when it was asked for: it is to hand it
-    /// over, or to sign that it has lost it.
+    /// The node has acked an entry and did not have it when asked: it must return it, or sign that
+    /// it has lost it.
     Challenge { handle: u32, id: EnvelopeId, receipt: NodeReceipt },
-    /// What a node signs that has lost an entry.
+    /// A node's signed statement that it has lost an entry.
     Lost { signature: [u8; 64] },
     /// From a node to another one of a log's ranking: all others have its copy up to `sequence`.
     Settled { handle: u32, sequence: u64 },
@@ -59,13 +61,13 @@ pub enum Body {
     Compare(Compare),
     /// Coded symbols.
     Symbols(Vec<u8>),
-    /// From a node that has compared a log to the other: it lacks these entries.
+    /// From a node to the one it has compared a log with: the sender lacks these entries.
     Lacking { log: LogId, references: Vec<Reference> },
-    /// Forwards something that is not stored.
+    /// Forwards a message that is not stored.
     Signal { handle: u32, ciphertext: Vec<u8> },
     /// Asks for entries in timeline order.
     Read(Read),
-    /// Asks for entries by name; unknown ones are left out of the page.
+    /// Asks for entries by id; unknown ones are left out of the page.
     Fetch { handle: u32, references: Vec<Reference> },
     /// Entries, and whether there are more in that direction.
     Page { entries: Vec<Entry>, more: bool },
@@ -83,11 +85,11 @@ pub enum Body {
     KeyPackages { packages: Vec<Vec<u8>>, left: u32 },
     /// Lets `key` append to the inbox open as `handle`; with `uses` 0 no longer.
     PutInvite { handle: u32, key: PublicKey, expires_s: u64, uses: u32 },
-    /// A word of routing.
+    /// A routing message.
     Routing(Routing),
 }
 
-/// A node's signed word that an entry is on its disk.
+/// A node's signed ack that an entry is on its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeReceipt {
     /// Of the copy of the log that has it.
@@ -108,7 +110,7 @@ pub struct Hello {
 /// Opens a log under a number of the opener's choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// What the opener will call it.
+    /// The opener's number for it.
     pub handle: u32,
     /// Which log.
     pub log: LogId,
@@ -120,20 +122,20 @@ pub struct Open {
     pub genesis: Option<Vec<u8>>,
     /// Deliver everything after this, and what is appended from now on.
     pub tail: Option<Cursor>,
-    /// Only names of what is delivered.
+    /// Announce ids instead of delivering.
     pub brief: bool,
-    /// Who holds the log, as the opener knows.
+    /// The nodes that hold the log, as known to the opener.
     pub ranking: Option<Box<Ranking>>,
 }
 
-/// The nodes that may hold a log, in order, as its members tell it.
+/// The nodes that may hold a log, in order, as announced by its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ranking {
-    /// The larger one counts.
+    /// The larger one wins.
     pub version: u64,
-    /// Those that hold it, at least one.
+    /// The nodes that hold it, at least one.
     pub nodes: Vec<NodeAddress>,
-    /// Those that take the place of one that is gone. Together they are at most
+    /// The reserve, which replaces nodes that are gone. Both together are at most
     /// [`limits::RANKING_MAX`](crate::limits::RANKING_MAX).
     pub standbys: Vec<NodeAddress>,
 }
@@ -143,14 +145,14 @@ pub struct Ranking {
 pub struct Recruit {
     /// The account's bundle, which names both homes.
     pub bundle: Vec<u8>,
-    /// A conversation's genesis and who holds it; without, the log is the account's inbox.
+    /// A conversation's genesis and ranking; without, the log is the account's inbox.
     pub conversation: Option<(Vec<u8>, Ranking)>,
 }
 
 /// Opens another node's copy of a log, to append to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replicate {
-    /// What the sender will call it.
+    /// The sender's number for it.
     pub handle: u32,
     /// Which log.
     pub log: LogId,
@@ -158,10 +160,10 @@ pub struct Replicate {
     pub head: Cursor,
 }
 
-/// A place in the order in which one node received a log.
+/// A position in the order in which one node received a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// Names this node's copy of the log; another copy has another order.
+    /// Identifies this node's copy of the log; another copy has another order.
     pub incarnation: u64,
     /// Counts from 1; 0 is before the first.
     pub sequence: u64,
@@ -185,7 +187,7 @@ pub struct Read {
 pub struct PutKeyPackages {
     /// The owner's open inbox.
     pub handle: u32,
-    /// Whose packages.
+    /// The device of the packages.
     pub device: PublicKey,
     /// Each handed out once.
     pub one_time: Vec<Vec<u8>>,
@@ -193,11 +195,11 @@ pub struct PutKeyPackages {
     pub last_resort: Vec<u8>,
 }
 
-/// An envelope without what the handle says: log and signature; `write_key` only where it differs
-/// from the key that the handle was opened with.
+/// An envelope without its log and signature, which follow from the handle; `write_key` only if it
+/// differs from the key of the handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its number in the node's order; 0 from a device.
+    /// Its sequence in the node's copy; 0 from a device.
     pub sequence: u64,
     /// As in [`Head`].
     pub kind: Kind,
@@ -214,7 +216,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What goes over a handle of `key` for `envelope`.
+    /// Returns the entry for `envelope` on a handle of `key`.
     pub fn from_envelope(envelope: &Envelope, sequence: u64, key: PublicKey) -> Self {
         let Head { kind, expiry, position, log: _, write_key, extension } = &envelope.head;
         Self {
@@ -228,8 +230,8 @@ impl Entry {
         }
     }
 
-    /// The envelope in `log` that this stands for on a handle of `key`. To a reader the signature
-    /// does not come along: what members check is inside the ciphertext.
+    /// Returns the envelope in `log` for this entry on a handle of `key`. Readers get no signature:
+    /// what members verify is inside the ciphertext.
     pub fn into_envelope(self, log: LogId, key: PublicKey, signature: [u8; 64]) -> Envelope {
         let head = Head {
             kind: self.kind,
@@ -243,7 +245,7 @@ impl Entry {
     }
 }
 
-/// Which stream of a connection a frame takes, so that bulk never holds up messages.
+/// The stream of a connection that a frame takes, so that bulk never blocks messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Opening, closing, accounts.
@@ -255,12 +257,12 @@ pub enum Lane {
 }
 
 impl Frame {
-    /// A frame that expects no answer.
+    /// Returns a frame that expects no answer.
     pub fn new(body: Body) -> Self {
         Self { request: 0, body }
     }
 
-    /// The stream it takes.
+    /// Returns the stream it takes.
     pub fn lane(&self) -> Lane {
         match &self.body {
             Body::Accepted { .. }
@@ -297,7 +299,7 @@ impl Frame {
         }
     }
 
-    /// Reads one frame.
+    /// Decodes one frame.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let wire = wire::Frame::decode(bytes)?;
         let body = wire.body.ok_or(DecodeError::UnknownFrame(wire.request))?;
@@ -305,7 +307,7 @@ impl Frame {
     }
 }
 
-/// Why something was refused or a connection closed. Numbers never change: `spec/frames.md`.
+/// Why a request was refused or a connection closed. The numbers never change: `spec/frames.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum Code {
@@ -325,7 +327,7 @@ pub enum Code {
     NotFound = 6,
     /// A signature does not match.
     BadSignature = 7,
-    /// A position that leaps too far, or none.
+    /// A position too far ahead, or none.
     Position = 8,
     /// The account's or the log's quota is used up.
     Quota = 9,
@@ -333,18 +335,18 @@ pub enum Code {
     Full = 10,
     /// Too much at once; try again later.
     Busy = 11,
-    /// A newer record is known; it comes along.
+    /// A newer record is known; it is attached.
     Stale = 12,
     /// The record does not verify.
     Invalid = 13,
     /// This node does not take new accounts.
     Closed = 14,
-    /// Another connection with the same key has taken this one's place.
+    /// Another connection with the same key has replaced this one.
     Replaced = 15,
 }
 
 impl Code {
-    /// The code with this number; one of a later version reads as [`Code::Done`].
+    /// Returns the code with this number; one of a later version reads as [`Code::Done`].
     pub fn from_number(number: u32) -> Self {
         CODES.into_iter().find(|code| *code as u32 == number).unwrap_or(Self::Done)
     }
@@ -370,5 +372,4 @@ const CODES: [Code; 16] = [
 ];
 
 mod convert;
-
-pub(crate) use convert::{at_most, each};
+mod parts;

@@ -8,14 +8,14 @@
 pub struct Gauge {
     /// What is counted, such as `"connections"`; no two gauges of a machine share a name.
     pub name: &'static str,
-    /// How many there are now.
+    /// The current size.
     pub value: u64,
-    /// How many there may be.
+    /// The largest allowed size.
     pub limit: u64,
 }
 
 impl Gauge {
-    /// A gauge of something that is counted in memory.
+    /// Returns the gauge of a collection in memory.
     pub const fn new(name: &'static str, value: usize, limit: usize) -> Self {
         Self { name, value: value as u64, limit: limit as u64 }
     }

@@ -1,6 +1,5 @@
 //! The words of the Siskin protocol: ids, envelopes, frames, contents, limits, and the [`Machine`]
-//! trait with the rows it lives on. No logic: sending, storing and showing belong to the crates
-//! above.
+//! trait with the rows it lives on. No logic: the crates above send, store and show.
 //!
 //! ```text
 //!  bytes ──codec──▶ Frame ──▶ ┌─────────┐ ──▶ Commit(WriteBatch)   durable before
@@ -15,6 +14,7 @@
 mod codec;
 mod compare;
 mod content;
+mod decode;
 mod envelope;
 mod frame;
 mod gauge;
@@ -30,9 +30,10 @@ mod time;
 #[rustfmt::skip]
 pub mod wire;
 
-pub use codec::{DecodeError, FrameReader, write_frame};
+pub use codec::{FrameReader, write_frame};
 pub use compare::{Compare, Part};
 pub use content::{Body as ContentBody, Content, Receipt};
+pub use decode::DecodeError;
 pub use envelope::{Envelope, Expiry, Extension, Head, Kind, LogGenesis};
 pub use frame::{
     Body, Code, Cursor, Entry, Frame, Hello, Lane, NodeReceipt, Open, PutKeyPackages, Ranking,

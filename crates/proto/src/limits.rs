@@ -23,8 +23,7 @@ pub const POSITION_MAX: u64 = 1 << 48;
 pub const DEVICES_MAX: usize = 16;
 /// Nodes of a ranking.
 pub const RANKING_MAX: usize = 8;
-/// Homes of an account that hold all that it has, unless it wants more: one, and one to take its
-/// place.
+/// Active homes of an account, unless it wants more: a primary and a secondary.
 pub const COPIES_MIN: u32 = 2;
 /// The same if it wants as many as there can be: those of two people fill a ranking.
 pub const COPIES_MAX: u32 = 4;

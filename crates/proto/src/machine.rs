@@ -1,4 +1,4 @@
-//! The one shape of every protocol part: a value fed with inputs and drained of outputs.
+//! The shape of every protocol part: a value that takes inputs and is drained of outputs.
 
 use std::{fmt, net::SocketAddr};
 
@@ -10,15 +10,15 @@ use crate::{Frame, Instant, Peer, Reach, Reached, Rows, WriteBatch};
 /// `None` and carry the outputs out in order. **A `Commit` is durable before any later output
 /// leaves**; the driver may merge the commits of many inputs into one disk sync as long as it
 /// holds back what follows them. Rows show a commit as soon as it was carried out, durable or not.
-/// An empty commit is a barrier: it makes durable what was noted.
+/// An empty commit is a barrier: it makes earlier notes durable.
 ///
-/// A machine can't fail: bad input is dropped and counted, a refused command becomes an event.
+/// A machine cannot fail: bad input is dropped and counted, a refused command becomes an event.
 pub trait Machine: Sized {
     /// Local settings.
     type Config;
-    /// What the application asks.
+    /// A command of the application.
     type Command;
-    /// A hint that rows changed; never the data itself.
+    /// A hint that rows have changed; never the data itself.
     type Event;
 
     /// Opens the machine from rows alone: start-up and recovery from a crash are the same.
@@ -30,9 +30,9 @@ pub trait Machine: Sized {
         rows: &dyn Rows,
     ) -> Result<Self, OpenError>;
 
-    /// Announces the frames that will be handed in next, in this order, so that the machine may do
-    /// together what is cheaper done together. A hint: it changes nothing but what handling them
-    /// costs, and they may come changed, between other inputs, or not at all.
+    /// Announces the frames that will be handed in next, in this order, so that the machine may
+    /// batch work such as signature checks. A hint: it changes only the cost of handling them, and
+    /// the frames may come changed, between other inputs, or not at all.
     fn foresee(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
         let _ = (coming, rows);
     }
@@ -47,17 +47,17 @@ pub trait Machine: Sized {
     fn poll_timeout(&self) -> Option<Instant>;
 }
 
-/// What a machine is fed with.
+/// An input of a machine.
 #[derive(Debug)]
 pub enum Input<C> {
-    /// The application asks for something.
+    /// A command of the application.
     Command(C),
-    /// A peer is connected and authenticated; frames may flow. With it comes the address at which
-    /// it is, which it has proved by answering there; nothing if a relay is between.
+    /// A peer is connected and authenticated; frames may flow. The address is the one at which the
+    /// peer has answered; `None` behind a relay.
     Connected(Peer, Option<SocketAddr>),
-    /// A peer said something.
+    /// A frame of a peer.
     Frame(Peer, Frame),
-    /// A peer is gone; what was not accepted may be lost.
+    /// The connection to a peer is gone; what was not accepted may be lost.
     Disconnected(Peer),
     /// The driver answers an [`Output::Reach`].
     Reached(Reached),
@@ -65,23 +65,24 @@ pub enum Input<C> {
     Timeout,
 }
 
-/// What a machine wants done.
+/// An output of a machine.
 #[derive(Debug)]
 pub enum Output<E> {
-    /// Make these changes, all or none, and let nothing out that follows until they are durable.
+    /// Make these changes, all or none, and hold back the following outputs until they are durable.
     Commit(WriteBatch),
-    /// Make these changes, all or none, and wait for nothing: they become durable with the next
-    /// commit. For what can be had again, such as what a node delivered and still holds.
+    /// Make these changes, all or none, without waiting: they become durable with the next commit.
+    /// For data that can be fetched again, such as entries that a node has delivered and still
+    /// holds.
     Note(WriteBatch),
     /// Keep a connection to this peer, at one of these addresses.
     Connect(Peer, Vec<SocketAddr>),
     /// Close the connection to this peer after what was transmitted before.
     Disconnect(Peer),
-    /// Say this. Dropped if there is no connection.
+    /// Send this frame. Dropped if there is no connection.
     Transmit(Peer, Frame),
     /// Help peers that cannot be dialled to be reached. Only nodes ask for this.
     Reach(Reach),
-    /// Tell the application.
+    /// Report an event to the application.
     Event(E),
 }
 
@@ -95,7 +96,7 @@ impl fmt::Debug for Seed {
     }
 }
 
-/// The rows can't be opened by this machine. Nothing was changed.
+/// The machine cannot open the rows. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// They were written by a newer version.

@@ -21,7 +21,7 @@ pub enum Routing {
     Found { record: Option<Record>, contacts: Vec<Contact> },
     /// Stores a record that was published `age_s` ago. Answered with `Accepted` or `Refused`.
     Store { record: Record, age_s: u32 },
-    /// Can you reach this node? With `anew`: asks a node without a connection to it.
+    /// Asks whether this node can be reached; with `anew`, over a new connection.
     Probe { contact: Contact, anew: bool },
     /// Whether it was reached; nothing if that could not be tried.
     Probed(Option<bool>),
@@ -29,11 +29,11 @@ pub enum Routing {
     Sample,
     /// Nodes with their signed records and the milliseconds to them and back.
     Sampled(Vec<(Vec<u8>, u32)>),
-    /// Asks to look something up for the sender.
+    /// Asks to look a key up for the sender.
     Lookup { target: Key, trace: bool },
     /// What was found, and with `trace` how.
     LookedUp { record: Option<Record>, hops: Vec<Hop> },
-    /// Asks for a port through which the sender, which can't be dialled, is reached.
+    /// Asks for a relay port for the sender, which cannot be dialled.
     AskRelay,
     /// Here is one.
     RelayIs { addresses: Vec<SocketAddr>, token: [u8; 16] },
@@ -47,13 +47,13 @@ pub enum Routing {
 pub enum Gossip {
     /// Wants to be known.
     Join(Contact),
-    /// A node joins, for so many more hops.
+    /// A node joins; forwarded for so many more hops.
     ForwardJoin { contact: Contact, hops: u32 },
     /// Wants a place in the active view; if `urgent`, not to be refused.
     Neighbour { urgent: bool },
     /// Whether there is one.
     NeighbourIs { accepted: bool },
-    /// Gives its place back; if `leaving`, permanently.
+    /// Parts from a neighbour; if `leaving`, permanently.
     Part { leaving: bool },
     /// Some of the nodes that `origin` knows, for so many hops more.
     Shuffle { origin: Contact, contacts: Vec<Contact>, hops: u32 },
@@ -69,7 +69,7 @@ pub enum Gossip {
     Prune,
 }
 
-/// How to reach a node. Unverified until it is dialled.
+/// How to reach a node. Hearsay, until the node was dialled.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Contact {
     /// Whom to expect.

@@ -7,7 +7,7 @@ use prost::Message;
 use super::{Contact, Fact, FactId, Gossip, Hop, HopOutcome, Query, Record, Routing};
 use crate::{
     AccountId, DecodeError, Key, NodeId,
-    frame::{at_most, each},
+    decode::{at_most, each},
     limits, wire,
 };
 use wire::routing::Word;
