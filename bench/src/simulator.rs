@@ -88,7 +88,7 @@ impl Town {
             skew: Span(Duration::from_secs(1)),
             behind_nat: Vec::new(),
             churn: None,
-            liars: Vec::new(),
+            adversaries: Vec::new(),
             faults: Vec::new(),
         }
     }

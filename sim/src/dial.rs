@@ -7,8 +7,8 @@ use crypto::SigningKey;
 use proto::Peer;
 
 use crate::{
-    dice::Dice,
     network::{Call, HostId},
+    rng::Rng,
 };
 
 /// The connections that one process wants.
@@ -17,7 +17,7 @@ pub(crate) struct Dials {
     host: HostId,
     identity: Identity,
     wanted: BTreeMap<Peer, Wanted>,
-    dice: Dice,
+    rng: Rng,
     pauses: u64,
 }
 
@@ -69,8 +69,8 @@ impl Identity {
 }
 
 impl Dials {
-    pub(crate) fn new(host: HostId, identity: Identity, dice: Dice) -> Self {
-        Self { host, identity, wanted: BTreeMap::new(), dice, pauses: 0 }
+    pub(crate) fn new(host: HostId, identity: Identity, rng: Rng) -> Self {
+        Self { host, identity, wanted: BTreeMap::new(), rng, pauses: 0 }
     }
 
     /// The key shown to this peer.
@@ -147,7 +147,7 @@ impl Dials {
         let Some(wanted) = self.wanted.get_mut(peer) else { return Next::Nothing };
         self.pauses = self.pauses.saturating_add(1);
         let step = BACK_OFF_MIN.saturating_mul(2_u32.saturating_pow(wanted.failures));
-        let pause = self.dice.between(Duration::ZERO, step.min(BACK_OFF_MAX));
+        let pause = self.rng.between(Duration::ZERO, step.min(BACK_OFF_MAX));
         wanted.failures = wanted.failures.saturating_add(1);
         wanted.state = State::Resting(self.pauses);
         Next::Rest(self.pauses, pause)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proto::{Rows, WriteBatch};
 use store::{Memory, Store};
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// The disk of one host.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Disk {
     unsynced: Vec<WriteBatch>,
     sync: [Duration; 2],
     capacity: u64,
-    dice: Dice,
+    rng: Rng,
     pub(crate) slow: bool,
     pub(crate) full: bool,
 }
@@ -27,10 +27,10 @@ pub(crate) struct Full;
 impl Disk {
     /// An empty disk of `capacity` bytes (0: without limit) whose syncs take from `sync[0]` to
     /// `sync[1]`.
-    pub(crate) fn new(sync: [Duration; 2], capacity: u64, dice: Dice) -> Self {
+    pub(crate) fn new(sync: [Duration; 2], capacity: u64, rng: Rng) -> Self {
         let capacity = if capacity == 0 { u64::MAX } else { capacity };
         let (store, unsynced) = (Memory::new(), Vec::new());
-        Self { store, unsynced, sync, capacity, dice, slow: false, full: false }
+        Self { store, unsynced, sync, capacity, rng, slow: false, full: false }
     }
 
     pub(crate) fn rows(&self) -> &dyn Rows {
@@ -61,7 +61,7 @@ impl Disk {
     /// What the sync that begins now will take.
     pub(crate) fn sync_time(&mut self) -> Duration {
         let [least, most] = self.sync;
-        let time = self.dice.between(least, most);
+        let time = self.rng.between(least, most);
         if self.slow { time.saturating_mul(SLOWER) } else { time }
     }
 
@@ -75,7 +75,7 @@ impl Disk {
     /// The power fails. Of what was applied since the last sync the disk has any beginning: nothing
     /// says that it wrote none of it.
     pub(crate) fn lose_power(&mut self) {
-        let kept = self.dice.index(self.unsynced.len().saturating_add(1));
+        let kept = self.rng.index(self.unsynced.len().saturating_add(1));
         self.store = std::mem::take(&mut self.store).crash();
         for batch in self.unsynced.drain(..).take(kept) {
             let _ = self.store.apply(&batch);
@@ -95,7 +95,7 @@ mod tests {
 
     fn disk(capacity: u64, number: u64) -> Disk {
         let millisecond = Duration::from_millis(1);
-        Disk::new([millisecond, Duration::from_millis(3)], capacity, Dice::new(1, "disk", number))
+        Disk::new([millisecond, Duration::from_millis(3)], capacity, Rng::new(1, "disk", number))
     }
 
     fn put(key: u8) -> WriteBatch {

@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl World<'_> {
-    /// Whether two people may lose what they say: all nodes that serve one of them lie or are gone, or
-    /// one of the two is gone.
+    /// Whether two people may lose what they say: all nodes that serve one of them lie or are gone,
+    /// or one of the two is gone.
     pub(crate) fn is_excused(&self, a: u32, b: u32) -> bool {
         [a, b]
             .into_iter()
@@ -62,8 +62,8 @@ impl World<'_> {
         gone.copied().or_else(|| self.scenario.excused(node).then_some(BEGINNING))
     }
 
-    /// Nothing happens to nodes but that they leave, so that nothing hinders the others in taking their
-    /// places.
+    /// Nothing happens to nodes but that they leave, so that nothing hinders the others in taking
+    /// their places.
     fn only_losses(&self) -> bool {
         let leaves =
             |what| matches!(what, What::Crash | What::Kill | What::Stop | What::CrashInSync);
@@ -86,8 +86,8 @@ mod tests {
     use super::*;
     use crate::{Options, Scenario};
 
-    /// Whether ada, at home at nodes 0 and 1 with 2 in reserve, and dan, at home at 3 and 4, are excused
-    /// when these nodes have left in these minutes.
+    /// Whether ada, at home at nodes 0 and 1 with 2 in reserve, and dan, at home at 3 and 4, are
+    /// excused when these nodes have left in these minutes.
     fn is_excused(more: &str, lost: &[(u32, u64)]) -> bool {
         let text = format!(
             "name = 'x'\nnodes = 6\npeople = 4\nhomes = 3\nfriends = 3\nlasts = '1h'\n{more}"
@@ -115,8 +115,8 @@ mod tests {
     fn where_more_goes_wrong_the_first_two_homes_count() {
         let churn = "[churn]\nper_hour = 1.0\nungraceful = 0.5\naway = ['1s', '2s']";
         let stall = "[[fault]]\nat = '1s'\nwhat = 'stall'\nwho = ['node 5']\nlasts = '1s'";
-        let liar = "[[liar]]\nnode = 0\nlie = 'refuses'";
-        for more in [churn, stall, "[network]\nloss = 0.01", liar] {
+        let adversary = "[[adversary]]\nnode = 0\nlie = 'refuses'";
+        for more in [churn, stall, "[network]\nloss = 0.01", adversary] {
             assert!(is_excused(more, &[(0, 1), (1, 14)]), "{more}");
             assert!(!is_excused(more, &[(0, 1)]), "{more}");
         }

@@ -3,9 +3,9 @@
 use crate::{
     disk::Disk,
     driver::Ending,
+    env::Happening,
     network::HostId,
     scenario::{Fault, What, Who},
-    stage::Happening,
     world::World,
 };
 
@@ -24,16 +24,16 @@ impl World<'_> {
     /// Enters all faults, the first moment being now.
     pub(crate) fn plan_faults(&mut self) {
         for (number, fault) in self.faults.iter().enumerate() {
-            let begins = self.stage.now.after(fault.at.0);
-            self.stage.agenda.enter(begins, Happening::Begin(number));
+            let begins = self.env.now.after(fault.at.0);
+            self.env.queue.enter(begins, Happening::Begin(number));
             if let Some(lasts) = fault.lasts {
-                self.stage.agenda.enter(begins.after(lasts.0), Happening::End(number));
+                self.env.queue.enter(begins.after(lasts.0), Happening::End(number));
             }
         }
     }
 
     /// Ends all faults; whoever is away comes back, unless it left for ever.
-    pub(crate) fn make_peace(&mut self) {
+    pub(crate) fn quiesce(&mut self) {
         for number in self.active.clone() {
             if self.faults.get(number).is_some_and(|fault| !fault.for_ever()) {
                 self.finish(number);
@@ -72,9 +72,9 @@ impl World<'_> {
                 self.each(&fault, |world, who| {
                     world.tell(who, "hangs");
                     let host = world.host_of(who);
-                    world.at(host, |host, stage| host.stall(true, stage));
+                    world.at(host, |host, env| host.stall(true, env));
                     if forever {
-                        world.gone.entry(host).or_insert(world.stage.now);
+                        world.gone.entry(host).or_insert(world.env.now);
                     }
                 });
             }
@@ -82,7 +82,7 @@ impl World<'_> {
                 self.each(&fault, |world, who| {
                     world.tell(who, "is cut off");
                     if forever {
-                        let (host, now) = (world.host_of(who), world.stage.now);
+                        let (host, now) = (world.host_of(who), world.env.now);
                         world.gone.entry(host).or_insert(now);
                     }
                 });
@@ -99,7 +99,7 @@ impl World<'_> {
             What::BadLink => self.each(&fault, |world, who| {
                 world.tell(who, "has a bad link");
                 let host = world.host_of(who);
-                world.stage.network.worsen(host, BAD_LINK_LOSS);
+                world.env.network.worsen(host, BAD_LINK_LOSS);
             }),
         }
     }
@@ -111,8 +111,8 @@ impl World<'_> {
             return;
         }
         if matches!(fault.what, What::Stall | What::Partition) {
-            let stage = &mut self.stage;
-            stage.network.heal(number, stage.now, &mut stage.agenda);
+            let env = &mut self.env;
+            env.network.heal(number, env.now, &mut env.queue);
         }
         self.each(&fault, |world, who| match fault.what {
             What::Crash | What::Kill | What::Stop => world.start(who),
@@ -126,13 +126,13 @@ impl World<'_> {
             What::Stall => {
                 world.tell(who, "goes on");
                 let host = world.host_of(who);
-                world.at(host, |host, stage| host.stall(false, stage));
+                world.at(host, |host, env| host.stall(false, env));
             }
             What::SlowDisk => world.set_disk(who, |disk| disk.slow = false),
             What::FullDisk => world.set_disk(who, |disk| disk.full = false),
             What::BadLink => {
                 let host = world.host_of(who);
-                world.stage.network.worsen(host, 0.0);
+                world.env.network.worsen(host, 0.0);
             }
             What::Join => {}
         });
@@ -162,9 +162,9 @@ impl World<'_> {
         let active = self.active.iter().filter_map(|number| self.faults.get(*number));
         let mut ours = active.filter(|f| f.what == What::CrashInSync && f.who.contains(&who));
         if ours.clone().any(Fault::for_ever) {
-            self.gone.entry(host).or_insert(self.stage.now);
+            self.gone.entry(host).or_insert(self.env.now);
         } else if let Some(lasts) = ours.next().and_then(|fault| fault.lasts) {
-            self.stage.agenda.enter(self.stage.now.after(lasts.0), Happening::PowerReturns(host));
+            self.env.queue.enter(self.env.now.after(lasts.0), Happening::PowerReturns(host));
         }
     }
 
@@ -191,8 +191,8 @@ impl World<'_> {
 
     fn cut(&mut self, number: usize, fault: &Fault) {
         let hosts: Vec<HostId> = fault.who.iter().map(|who| self.host_of(*who)).collect();
-        let stage = &mut self.stage;
-        stage.network.cut(number, &hosts, stage.now, &mut stage.agenda);
+        let env = &mut self.env;
+        env.network.cut(number, &hosts, env.now, &mut env.queue);
     }
 }
 

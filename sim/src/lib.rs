@@ -3,22 +3,21 @@
 //! and what must hold is in `spec/faults.md`, how to use it in `sim/README.md`.
 //!
 //! ```text
-//!  scenario, random ─▶ world ──────────┬─ course   what happens in a run, and when
-//!                      │ agenda        ├─ faults   what goes wrong
-//!                      │ stage         └─ people ─▶ model   what is right
-//!                      └─ driver (one for each host) ─▶ dial, disk, network, liar
+//!  scenario, random ─▶ world ──────────┬─ run      what happens in a run, and when
+//!                      │ event queue   ├─ faults   what goes wrong
+//!                      │ env           └─ people ─▶ model   what is right
+//!                      └─ driver (one for each host) ─▶ dial, disk, network, adversary
 //!  checks, model ─▶ report             transcript: hash and story        shrink: smaller scenarios
 //! ```
-mod agenda;
+mod adversary;
 mod checks;
-mod course;
 mod dial;
-mod dice;
 mod disk;
 mod driver;
+mod env;
+mod event_queue;
 mod excuse;
 mod faults;
-mod liar;
 mod model;
 mod mutant;
 mod network;
@@ -26,10 +25,12 @@ mod people;
 mod person;
 mod random;
 mod report;
+mod rng;
 pub mod routing;
+mod run;
 mod scenario;
 mod shrink;
-mod stage;
+pub mod table;
 mod traffic;
 mod transcript;
 mod world;
@@ -40,7 +41,8 @@ pub use mutant::Mutant;
 pub use random::{from_bytes, random};
 pub use report::{Milestone, Options, Report, Rule, Tally, Violation};
 pub use scenario::{
-    Churn, Disks, Fault, LiarAt, Lie, Scenario, ScenarioError, Span, Talk, Weather, What, Who,
+    AdversaryAt, Behaviour, Churn, Disks, Fault, Scenario, ScenarioError, Span, Talk, Weather,
+    What, Who,
 };
 pub use shrink::shrink;
 pub use traffic::{Count, Purpose};

@@ -1,11 +1,11 @@
 //! The reference: what people have said, and so what must be shown, when and where. It knows
 //! nothing of logs, keys or nodes.
 //!
-//! Whoever drives the world tells it of every deed before the device is told, of every answer, and
-//! of everything a device shows, no later than anything that the device says after showing it.
-//! What is right follows `spec/content.md`. A deed whose device crashed before it answered is
+//! Whoever drives the world tells it of every operation before the device is told, of every answer,
+//! and of everything a device shows, no later than anything that the device says after showing it.
+//! What is right follows `spec/content.md`. An operation whose device crashed before it answered is
 //! **unsure**: it may appear or not, but whichever it is must be so on both devices. A command that
-//! is given once more is another deed.
+//! is given once more is another operation.
 
 mod finish;
 mod show;
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use client::{Mark, Place};
 use proto::{AccountId, EnvelopeId, Instant, Reference};
 
-pub(crate) use words::MARKER;
+pub(crate) use words::{MARKER, holds_marker};
 
 /// What is right.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub(crate) struct Model {
     /// By person and whom they talk with.
     sides: BTreeMap<(u32, u32), Side>,
     /// Edits, deletions and reactions by their target, in the order in which they were done.
-    about: BTreeMap<Deed, Vec<Deed>>,
-    named: BTreeMap<Reference, Deed>,
+    about: BTreeMap<Operation, Vec<Operation>>,
+    named: BTreeMap<Reference, Operation>,
     people: BTreeMap<AccountId, u32>,
     excused: BTreeSet<(u32, u32)>,
     /// Since when each person's device has been running.
@@ -42,21 +42,21 @@ pub(crate) struct Model {
 
 /// One thing that a person has done in a conversation, numbered from 0 within the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Deed(pub(crate) u32);
+pub(crate) struct Operation(pub(crate) u32);
 
 /// What it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Say,
     /// Replaces the text of that own message.
-    Edit(Deed),
+    Edit(Operation),
     /// Takes that own message back.
-    Delete(Deed),
+    Delete(Operation),
     /// Reacts to that message with this; with nothing takes the reaction back.
-    React(Deed, String),
+    React(Operation, String),
 }
 
-/// A deed and what became of it.
+/// An operation and what became of it.
 #[derive(Debug)]
 struct Record {
     by: u32,
@@ -67,9 +67,9 @@ struct Record {
     /// Its position is 0 until the message has been shown somewhere.
     place: Option<Place>,
     /// What its author's device newly showed between `after` and this.
-    saw: Box<[Deed]>,
-    /// The author's deed before it in the conversation, since their device last started.
-    after: Option<Deed>,
+    saw: Box<[Operation]>,
+    /// The author's operation before it in the conversation, since their device last started.
+    after: Option<Operation>,
     /// The author's device shows it.
     here: bool,
     /// The other's device shows it.
@@ -94,7 +94,7 @@ struct Showing {
 /// What a device answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// Nothing yet, or it crashed before it could: the deed is unsure.
+    /// Nothing yet, or it crashed before it could: the operation is unsure.
     None,
     Taken,
     /// Taken; it is sent once the contact has accepted.
@@ -105,12 +105,12 @@ enum Answer {
 /// A conversation as one of the two has it.
 #[derive(Debug, Default)]
 struct Side {
-    done: Vec<Deed>,
-    /// What the device has newly shown since the last deed.
-    saw: Vec<Deed>,
-    /// The last deed since the device started.
-    last: Option<Deed>,
-    /// The first deed of all that can have been done since the device started.
+    done: Vec<Operation>,
+    /// What the device has newly shown since the last operation.
+    saw: Vec<Operation>,
+    /// The last operation since the device started.
+    last: Option<Operation>,
+    /// The first operation of all that can have been done since the device started.
     since: u32,
 }
 
@@ -141,19 +141,19 @@ impl Model {
         self.up_since.insert(person, now);
     }
 
-    /// `by` is about to do something in the conversation with `to`. Says which deed it is, and
+    /// `by` is about to do something in the conversation with `to`. Says which operation it is, and
     /// the text to send for `Say` and `Edit`.
-    pub(crate) fn does(&mut self, by: u32, to: u32, act: Act, now: Instant) -> (Deed, String) {
-        let deed = Deed(u32::try_from(self.records.len()).unwrap_or(u32::MAX));
+    pub(crate) fn does(&mut self, by: u32, to: u32, act: Act, now: Instant) -> (Operation, String) {
+        let operation = Operation(u32::try_from(self.records.len()).unwrap_or(u32::MAX));
         let text = match &act {
-            Act::Say | Act::Edit(_) => words::text_of(deed),
+            Act::Say | Act::Edit(_) => words::text_of(operation),
             Act::Delete(_) | Act::React(..) => String::new(),
         };
         if let Act::Edit(target) | Act::Delete(target) | Act::React(target, _) = &act {
-            self.about.entry(*target).or_default().push(deed);
+            self.about.entry(*target).or_default().push(operation);
         }
         let side = self.sides.entry((by, to)).or_default();
-        side.done.push(deed);
+        side.done.push(operation);
         self.records.push(Record {
             by,
             to,
@@ -162,20 +162,20 @@ impl Model {
             answer: Answer::None,
             place: None,
             saw: std::mem::take(&mut side.saw).into_boxed_slice(),
-            after: side.last.replace(deed),
+            after: side.last.replace(operation),
             here: false,
             there: false,
             arrived: false,
             acknowledged: false,
             mark: None,
         });
-        (deed, text)
+        (operation, text)
     }
 
-    /// The device has taken a deed in: it is bound to be carried out. With its envelope, unless it
-    /// waits for the contact to accept.
-    pub(crate) fn taken(&mut self, deed: Deed, envelope: Option<EnvelopeId>) {
-        let Some(record) = self.record_mut(deed) else { return };
+    /// The device has taken an operation in: it is bound to be carried out. With its envelope,
+    /// unless it waits for the contact to accept.
+    pub(crate) fn taken(&mut self, operation: Operation, envelope: Option<EnvelopeId>) {
+        let Some(record) = self.record_mut(operation) else { return };
         let Some(id) = envelope else {
             record.answer = Answer::Waits;
             return;
@@ -185,13 +185,13 @@ impl Model {
             record.place = Some(Place { position: 0, id });
         }
         if record.act == Act::Say {
-            self.named.entry(id.reference()).or_insert(deed);
+            self.named.entry(id.reference()).or_insert(operation);
         }
     }
 
-    /// The device has refused a deed: it is never carried out.
-    pub(crate) fn refused(&mut self, deed: Deed) {
-        let Some(record) = self.record_mut(deed) else { return };
+    /// The device has refused an operation: it is never carried out.
+    pub(crate) fn refused(&mut self, operation: Operation) {
+        let Some(record) = self.record_mut(operation) else { return };
         record.answer = Answer::Refused;
         self.refused = self.refused.saturating_add(1);
     }
@@ -203,13 +203,13 @@ impl Model {
     }
 
     /// A person's last few messages in a conversation: what they may edit or delete.
-    pub(crate) fn own_recent(&self, by: u32, to: u32) -> Vec<(Deed, Reference)> {
+    pub(crate) fn own_recent(&self, by: u32, to: u32) -> Vec<(Operation, Reference)> {
         self.recent(by, to, |record| record.here || record.answer == Answer::Taken)
     }
 
     /// The last few messages that a device shows in a conversation, the oldest first: what its
     /// user may react to.
-    pub(crate) fn shown_recent(&self, person: u32, with: u32) -> Vec<(Deed, Reference)> {
+    pub(crate) fn shown_recent(&self, person: u32, with: u32) -> Vec<(Operation, Reference)> {
         let mut recent = self.recent(person, with, |record| record.here);
         recent.extend(self.recent(with, person, |record| record.there));
         recent.sort_unstable();
@@ -219,10 +219,11 @@ impl Model {
 
     /// A person's messages that the other's device has not shown yet, as they were named when they
     /// were said.
-    pub(crate) fn on_the_way(&self, by: u32, to: u32) -> Vec<(Deed, Reference)> {
-        let records = self.said(by, to).into_iter().filter_map(|deed| {
-            let record = self.record(deed).filter(|record| record.by == by && !record.arrived)?;
-            Some((deed, record.place?.id.reference()))
+    pub(crate) fn on_the_way(&self, by: u32, to: u32) -> Vec<(Operation, Reference)> {
+        let records = self.said(by, to).into_iter().filter_map(|operation| {
+            let record =
+                self.record(operation).filter(|record| record.by == by && !record.arrived)?;
+            Some((operation, record.place?.id.reference()))
         });
         records.collect()
     }
@@ -252,8 +253,8 @@ impl Model {
         self.shown
     }
 
-    /// In the end: texts that their authors were told are stored, and how many of them the other one does
-    /// not have.
+    /// In the end: texts that their authors were told are stored, and how many of them the other
+    /// one does not have.
     pub(crate) fn acknowledged(&self) -> (u64, u64) {
         self.acknowledged
     }
@@ -263,8 +264,8 @@ impl Model {
         self.showings.iter().map(Showing::latency_us).collect()
     }
 
-    /// As [`Self::latencies_us`], of what was said before `end` to people whose device was up from then
-    /// until it was shown.
+    /// As [`Self::latencies_us`], of what was said before `end` to people whose device was up from
+    /// then until it was shown.
     pub(crate) fn latencies_to_those_who_were_up_us(&self, end: Option<Instant>) -> Vec<u64> {
         let counts =
             |showing: &&Showing| showing.was_up && end.is_none_or(|end| showing.said < end);
@@ -283,33 +284,35 @@ impl Model {
         (texts.count() as u64, arrived.count() as u64)
     }
 
-    fn recent(&self, by: u32, to: u32, fits: fn(&Record) -> bool) -> Vec<(Deed, Reference)> {
+    fn recent(&self, by: u32, to: u32, fits: fn(&Record) -> bool) -> Vec<(Operation, Reference)> {
         let done = self.sides.get(&(by, to)).map_or(&[][..], |side| &side.done);
-        let named = done.iter().rev().take(LOOKED_BACK).filter_map(|deed| {
-            let record = self.record(*deed).filter(|record| record.act == Act::Say)?;
+        let named = done.iter().rev().take(LOOKED_BACK).filter_map(|operation| {
+            let record = self.record(*operation).filter(|record| record.act == Act::Say)?;
             let place =
                 record.place.filter(|_| fits(record) && record.answer != Answer::Refused)?;
-            Some((*deed, place.id.reference()))
+            Some((*operation, place.id.reference()))
         });
         let mut recent: Vec<_> = named.take(RECENT).collect();
         recent.reverse();
         recent
     }
 
-    fn record(&self, deed: Deed) -> Option<&Record> {
-        self.records.get(deed.0 as usize)
+    fn record(&self, operation: Operation) -> Option<&Record> {
+        self.records.get(operation.0 as usize)
     }
 
-    fn record_mut(&mut self, deed: Deed) -> Option<&mut Record> {
-        self.records.get_mut(deed.0 as usize)
+    fn record_mut(&mut self, operation: Operation) -> Option<&mut Record> {
+        self.records.get_mut(operation.0 as usize)
     }
 
     /// All that both have said in a conversation.
-    fn said(&self, a: u32, b: u32) -> Vec<Deed> {
+    fn said(&self, a: u32, b: u32) -> Vec<Operation> {
         let sides = [(a, b), (b, a)].into_iter().filter_map(|key| self.sides.get(&key));
         let done = sides.flat_map(|side| side.done.iter().copied());
-        done.filter(|deed| self.record(*deed).is_some_and(|record| record.act == Act::Say))
-            .collect()
+        done.filter(|operation| {
+            self.record(*operation).is_some_and(|record| record.act == Act::Say)
+        })
+        .collect()
     }
 
     fn is_excused(&self, a: u32, b: u32) -> bool {
@@ -319,9 +322,13 @@ impl Model {
     /// Returns a message that had to be shown before this one and is not. The dependencies of a
     /// shown message were checked when that was shown; those of an own message that the home
     /// refused permanently are demanded in its place.
-    fn missing(&self, deed: Deed, shown: impl Fn(Deed) -> bool) -> Option<Deed> {
-        let mut next = vec![deed];
-        while let Some(record) = next.pop().and_then(|deed| self.record(deed)) {
+    fn missing(
+        &self,
+        operation: Operation,
+        shown: impl Fn(Operation) -> bool,
+    ) -> Option<Operation> {
+        let mut next = vec![operation];
+        while let Some(record) = next.pop().and_then(|operation| self.record(operation)) {
             for saw in &record.saw {
                 if self.record(*saw).is_some_and(|saw| saw.by == record.by && saw.is_refused()) {
                     next.push(*saw);
@@ -373,5 +380,5 @@ impl Record {
 
 /// How many messages there are to choose from for edits, deletions and reactions.
 const RECENT: usize = 8;
-/// How many deeds are looked at for those.
+/// How many operations are looked at for those.
 const LOOKED_BACK: usize = 64;

@@ -35,8 +35,8 @@ impl Rows for Forgetful<'_> {
     }
 }
 
-/// A node whose word is taken for that of all others: with each acceptance devices get the receipts of the
-/// rest of the ranking, be they true or not.
+/// A node whose word is taken for that of all others: with each acceptance devices get the receipts
+/// of the rest of the ranking, be they true or not.
 #[derive(Debug, Default)]
 pub(crate) struct Coordinator {
     keys: BTreeMap<NodeId, SigningKey>,

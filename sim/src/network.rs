@@ -8,6 +8,7 @@ mod lanes;
 mod link;
 mod paths;
 mod silence;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -15,12 +16,12 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use proto::{Instant, Lane, Peer};
 
-use crate::{agenda::Agenda, dice::Dice, scenario::Weather};
+use crate::{event_queue::EventQueue, rng::Rng, scenario::Weather};
 
 use self::{
-    lanes::Flying,
-    link::{Link, Stage},
+    link::{Link, State},
     paths::Paths,
+    stream::Flying,
 };
 
 /// A host: a machine on the network. Numbered from 0 as they were added.
@@ -49,6 +50,18 @@ pub(crate) enum Notice {
     Arrived { host: HostId, link: LinkId, bytes: Vec<u8> },
     /// The connection is over for this side.
     Ended { host: HostId, link: LinkId },
+}
+
+impl Notice {
+    /// Who must be told.
+    pub(crate) fn host(&self) -> HostId {
+        match self {
+            Self::Connected { host, .. }
+            | Self::NotConnected { host, .. }
+            | Self::Arrived { host, .. }
+            | Self::Ended { host, .. } => *host,
+        }
+    }
 }
 
 /// What is on its way; only the network knows what it means.
@@ -126,17 +139,51 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(weather: Weather, dice: Dice) -> Self {
-        Self { paths: Paths::new(weather, dice), links: BTreeMap::new(), dialled: 0 }
+    pub(crate) fn new(weather: Weather, rng: Rng) -> Self {
+        Self { paths: Paths::new(weather, rng), links: BTreeMap::new(), dialled: 0 }
     }
 
     /// Adds a host, which is down; says its address.
     pub(crate) fn add(&mut self, port: Port) -> (HostId, SocketAddr) {
-        self.paths.add(port)
+        self.paths.add(port, None)
+    }
+
+    /// Adds a host, which is down, at this address.
+    pub(crate) fn add_at(&mut self, port: Port, address: SocketAddr) -> HostId {
+        self.paths.add(port, Some(address)).0
+    }
+
+    /// The address of a host.
+    pub(crate) fn address(&self, host: HostId) -> Option<SocketAddr> {
+        self.paths.address(host)
+    }
+
+    /// Whether this peer could be dialled at one of these addresses, and how long it takes to find
+    /// out.
+    pub(crate) fn try_dial(
+        &self,
+        from: HostId,
+        peer: &Peer,
+        addresses: &[SocketAddr],
+    ) -> (bool, Duration) {
+        let hosts = addresses.iter().filter_map(|address| self.paths.at(*address));
+        let mut there = hosts.filter(|host| {
+            let port = self.paths.port(*host).filter(|port| port.reachable);
+            port.is_some_and(|port| port.key == Some(*peer))
+                && self.paths.is_up(*host)
+                && self.paths.severed(from, *host).is_none()
+        });
+        let found = there.next();
+        (found.is_some(), found.map_or(TRY_MAX, |host| self.paths.round_trip(from, host)))
     }
 
     /// The process of a host runs and answers.
-    pub(crate) fn rise<T: From<Packet>>(&mut self, host: HostId, now: Instant, a: &mut Agenda<T>) {
+    pub(crate) fn rise<T: From<Packet>>(
+        &mut self,
+        host: HostId,
+        now: Instant,
+        a: &mut EventQueue<T>,
+    ) {
         self.paths.rise(host);
         for id in self.paths.links(host) {
             self.on(id, |link, paths| link.other_is_back(host, now, paths));
@@ -146,31 +193,46 @@ impl Network {
 
     /// The process of a host is gone without a word; its own connections are forgotten at once.
     /// What left it is still on its way.
-    pub(crate) fn die<T: From<Packet>>(&mut self, host: HostId, now: Instant, a: &mut Agenda<T>) {
+    pub(crate) fn die<T: From<Packet>>(
+        &mut self,
+        host: HostId,
+        now: Instant,
+        a: &mut EventQueue<T>,
+    ) {
         self.end(host, |_| true, now, a);
     }
 
     /// The process of a host has hung up on everybody and ends once that has left.
-    pub(crate) fn stop<T: From<Packet>>(&mut self, host: HostId, now: Instant, a: &mut Agenda<T>) {
-        self.end(host, |stage| stage != Stage::Leaving, now, a);
+    pub(crate) fn stop<T: From<Packet>>(
+        &mut self,
+        host: HostId,
+        now: Instant,
+        a: &mut EventQueue<T>,
+    ) {
+        self.end(host, |state| state != State::Leaving, now, a);
     }
 
     fn end<T: From<Packet>>(
         &mut self,
         host: HostId,
-        dies: impl Fn(Stage) -> bool,
+        dies: impl Fn(State) -> bool,
         now: Instant,
-        agenda: &mut Agenda<T>,
+        queue: &mut EventQueue<T>,
     ) {
         self.paths.die(host);
         for id in self.paths.links(host) {
             self.on(id, |link, paths| link.host_died(host, &dies, now, paths));
         }
-        self.paths.flush(agenda);
+        self.paths.flush(queue);
     }
 
     /// Dials; `Connected` or `NotConnected` follows, unless the dialler dies.
-    pub(crate) fn dial<T: From<Packet>>(&mut self, call: Call, now: Instant, a: &mut Agenda<T>) {
+    pub(crate) fn dial<T: From<Packet>>(
+        &mut self,
+        call: Call,
+        now: Instant,
+        a: &mut EventQueue<T>,
+    ) {
         let id = LinkId(self.dialled);
         self.dialled = self.dialled.saturating_add(1);
         if let Some(link) = Link::dial(id, call, now, &mut self.paths) {
@@ -187,10 +249,10 @@ impl Network {
         lane: Lane,
         bytes: Vec<u8>,
         now: Instant,
-        agenda: &mut Agenda<T>,
+        queue: &mut EventQueue<T>,
     ) {
         self.on(link, |link, paths| link.send(side, lane, bytes, now, paths));
-        self.paths.flush(agenda);
+        self.paths.flush(queue);
     }
 
     /// Closes a connection after what was sent before; for this side it is over at once, without
@@ -199,10 +261,10 @@ impl Network {
         &mut self,
         (link, side): (LinkId, Side),
         now: Instant,
-        agenda: &mut Agenda<T>,
+        queue: &mut EventQueue<T>,
     ) {
         self.on(link, |link, paths| link.hang_up(side, now, paths));
-        self.paths.flush(agenda);
+        self.paths.flush(queue);
     }
 
     /// From now on these hosts and all others don't hear each other. `cut` names it; one that
@@ -212,21 +274,26 @@ impl Network {
         cut: usize,
         hosts: &[HostId],
         now: Instant,
-        agenda: &mut Agenda<T>,
+        queue: &mut EventQueue<T>,
     ) {
         self.paths.cut(cut, hosts, now);
         for id in self.severed_links(cut) {
             self.on(id, |link, paths| link.falter(now, paths));
         }
-        self.paths.flush(agenda);
+        self.paths.flush(queue);
     }
 
     /// Ends a cut.
-    pub(crate) fn heal<T: From<Packet>>(&mut self, cut: usize, now: Instant, a: &mut Agenda<T>) {
+    pub(crate) fn heal<T: From<Packet>>(
+        &mut self,
+        cut: usize,
+        now: Instant,
+        a: &mut EventQueue<T>,
+    ) {
         let links = self.severed_links(cut);
         let lasted = self.paths.heal(cut, now);
         for id in links {
-            self.on(id, |link, paths| link.mend(lasted, now, paths));
+            self.on(id, |link, paths| link.heal(lasted, now, paths));
         }
         self.paths.flush(a);
     }
@@ -250,7 +317,7 @@ impl Network {
         &mut self,
         packet: Packet,
         now: Instant,
-        agenda: &mut Agenda<T>,
+        queue: &mut EventQueue<T>,
     ) -> Option<Notice> {
         match packet.0 {
             Way::Nobody { host, life, peer } => {
@@ -258,7 +325,7 @@ impl Network {
             }
             Way::On { link, side, what } => {
                 let notice = self.on(link, |link, paths| link.pass(side, what, now, paths));
-                self.paths.flush(agenda);
+                self.paths.flush(queue);
                 notice.flatten()
             }
         }
@@ -290,3 +357,6 @@ impl Network {
         ids
     }
 }
+
+/// How long a driver tries to dial.
+const TRY_MAX: Duration = Duration::from_secs(3);

@@ -12,10 +12,10 @@ use proto::{AccountId, LogId, NodeId, limits};
 use crate::{
     Mutant,
     driver::Host,
-    model::{Act, Deed},
+    env::Happening,
+    model::{Act, Operation},
     person::{Asked, Thread},
     report::Rule,
-    stage::Happening,
     world::World,
 };
 
@@ -24,8 +24,8 @@ impl World<'_> {
     pub(crate) fn wake_people(&mut self) {
         for number in 0..self.scenario.people {
             if let Some(person) = self.people.get_mut(number as usize) {
-                let soon = person.dice.between(Duration::ZERO, MOMENT);
-                self.stage.agenda.enter(self.stage.now.after(soon), Happening::Moment(number));
+                let soon = person.rng.between(Duration::ZERO, MOMENT);
+                self.env.queue.enter(self.env.now.after(soon), Happening::Moment(number));
             }
         }
     }
@@ -43,11 +43,11 @@ impl World<'_> {
             if person.acts_left == 0 {
                 return;
             }
-            person.dice.between(Duration::ZERO, every.saturating_mul(2))
+            person.rng.between(Duration::ZERO, every.saturating_mul(2))
         } else {
-            person.dice.between(MOMENT_MIN, MOMENT)
+            person.rng.between(MOMENT_MIN, MOMENT)
         };
-        self.stage.agenda.enter(self.stage.now.after(next), Happening::Moment(number));
+        self.env.queue.enter(self.env.now.after(next), Happening::Moment(number));
     }
 
     /// Does what is next on the way to an account and contacts.
@@ -120,7 +120,7 @@ impl World<'_> {
         if person.asked.values().any(|asked| *asked == Asked::Account) {
             return;
         }
-        let phrase = Phrase::generate(person.dice.generator());
+        let phrase = Phrase::generate(person.rng.generator());
         // What nobody but friends may read is found by the marker in it.
         let name = name_given(number);
         let create = Action::CreateAccount { phrase, name, homes };
@@ -139,10 +139,10 @@ impl World<'_> {
             return;
         }
         let friends: Vec<u32> = person.established.iter().copied().collect();
-        let Some(friend) = person.dice.pick(&friends).copied() else { return };
+        let Some(friend) = person.rng.pick(&friends).copied() else { return };
         person.acts_left = person.acts_left.saturating_sub(1);
         let chances = [talk.edits, talk.deletions, talk.reactions, talk.reads, talk.rekeys];
-        match person.dice.which(&chances) {
+        match person.rng.which(&chances) {
             Some(0) => self.edit(number, friend),
             Some(1) => self.delete(number, friend),
             Some(2) => self.react(number, friend),
@@ -154,8 +154,8 @@ impl World<'_> {
 
     /// Says something to a friend.
     pub(crate) fn say(&mut self, number: u32, friend: u32) {
-        let (deed, text) = self.model.does(number, friend, Act::Say, self.stage.now);
-        self.do_deed(number, friend, deed, |contact| Action::Send {
+        let (operation, text) = self.model.does(number, friend, Act::Say, self.env.now);
+        self.perform(number, friend, operation, |contact| Action::Send {
             contact,
             text: text.into(),
             reply_to: None,
@@ -168,8 +168,8 @@ impl World<'_> {
         else {
             return self.say(number, friend);
         };
-        let (deed, text) = self.model.does(number, friend, Act::Edit(old), self.stage.now);
-        self.do_deed(number, friend, deed, |contact| Action::Edit {
+        let (operation, text) = self.model.does(number, friend, Act::Edit(old), self.env.now);
+        self.perform(number, friend, operation, |contact| Action::Edit {
             contact,
             target,
             text: text.into(),
@@ -182,24 +182,24 @@ impl World<'_> {
         else {
             return self.say(number, friend);
         };
-        let (deed, _) = self.model.does(number, friend, Act::Delete(old), self.stage.now);
-        self.do_deed(number, friend, deed, |contact| Action::Delete { contact, target });
+        let (operation, _) = self.model.does(number, friend, Act::Delete(old), self.env.now);
+        self.perform(number, friend, operation, |contact| Action::Delete { contact, target });
     }
 
     fn react(&mut self, number: u32, friend: u32) {
         let shown = self.one_of(number, |world| world.model.shown_recent(number, friend));
         let Some((old, target)) = shown else { return self.say(number, friend) };
         let Some(person) = self.people.get_mut(number as usize) else { return };
-        let emoji = person.dice.pick(&["👍", "❤", "😂", ""]).copied().unwrap_or_default();
+        let emoji = person.rng.pick(&["👍", "❤", "😂", ""]).copied().unwrap_or_default();
         let act = Act::React(old, emoji.into());
-        let (deed, _) = self.model.does(number, friend, act, self.stage.now);
+        let (operation, _) = self.model.does(number, friend, act, self.env.now);
         let emoji = emoji.to_owned();
-        self.do_deed(number, friend, deed, |contact| Action::React { contact, target, emoji });
+        self.perform(number, friend, operation, |contact| Action::React { contact, target, emoji });
     }
 
     fn one_of<T: Copy>(&mut self, number: u32, of: impl FnOnce(&Self) -> Vec<T>) -> Option<T> {
         let of = of(self);
-        self.people.get_mut(number as usize)?.dice.pick(&of).copied()
+        self.people.get_mut(number as usize)?.rng.pick(&of).copied()
     }
 
     fn simply(&mut self, number: u32, friend: u32, act: impl FnOnce(AccountId) -> Action) {
@@ -208,16 +208,16 @@ impl World<'_> {
         }
     }
 
-    fn do_deed(
+    fn perform(
         &mut self,
         number: u32,
         friend: u32,
-        deed: Deed,
+        operation: Operation,
         act: impl FnOnce(AccountId) -> Action,
     ) {
         match self.account_of(friend) {
-            Some(contact) => self.ask(number, Asked::Deed(deed), act(contact)),
-            None => self.model.refused(deed),
+            Some(contact) => self.ask(number, Asked::Operation(operation), act(contact)),
+            None => self.model.refused(operation),
         }
     }
 
@@ -229,7 +229,7 @@ impl World<'_> {
         let Some(person) = self.people.get_mut(number as usize) else { return };
         let ticket = person.ask(asked);
         let Some(device) = self.devices.get_mut(number as usize) else { return };
-        device.command(Command { ticket, action }, &mut self.stage);
+        device.command(Command { ticket, action }, &mut self.env);
         self.hears(number);
     }
 
@@ -255,12 +255,12 @@ impl World<'_> {
         let is_it = |node: u32| {
             self.addresses.get(node as usize).is_some_and(|address| address.node == *convicted)
         };
-        if !self.scenario.liars.iter().any(|liar| is_it(liar.node)) {
+        if !self.scenario.adversaries.iter().any(|adversary| is_it(adversary.node)) {
             let text =
                 format!("the device of person {number} convicts {convicted}, which is honest");
             self.report(Rule::Slander, text);
         }
-        self.stage.tally.convicted = self.stage.tally.convicted.saturating_add(1);
+        self.env.tally.convicted = self.env.tally.convicted.saturating_add(1);
     }
 
     fn answered(&mut self, number: u32, ticket: u64, result: Result<Reply, CommandError>) {
@@ -272,21 +272,21 @@ impl World<'_> {
                 self.accounts.insert(account, number);
                 self.model.names(number, account);
                 let name = person.name.clone();
-                self.stage.transcript.name_account(account, &name);
+                self.env.transcript.name_account(account, &name);
             }
             (Asked::Invite(friend), Ok(Reply::Link(link))) => {
                 if let Some(friend) = self.people.get_mut(friend as usize) {
                     friend.links.insert(number, link);
                 }
             }
-            (Asked::Deed(deed), Ok(reply)) => {
+            (Asked::Operation(operation), Ok(reply)) => {
                 let envelope = match reply {
                     Reply::Envelope(envelope) => Some(envelope),
                     Reply::Nothing | Reply::Waiting | Reply::Link(_) | Reply::Account(_) => None,
                 };
-                self.model.taken(deed, envelope);
+                self.model.taken(operation, envelope);
             }
-            (Asked::Deed(deed), Err(_)) => self.model.refused(deed),
+            (Asked::Operation(operation), Err(_)) => self.model.refused(operation),
             (Asked::Account | Asked::Invite(_) | Asked::Link(_) | Asked::Other, _) => {}
         }
     }
@@ -308,7 +308,7 @@ impl World<'_> {
         let anew = |m: &MessageView| m.own && !self.model.knows(&m.place.id.reference());
         let sealed_anew = new.iter().any(anew);
         self.follow_moves(number, thread.with, log, &new);
-        let found = self.model.shows(number, thread.with, &new, self.stage.now);
+        let found = self.model.shows(number, thread.with, &new, self.env.now);
         self.accuse(found);
         self.look_at_marks_closely(number, thread.with, log);
         if sealed_anew {
@@ -326,10 +326,10 @@ impl World<'_> {
         if new.iter().find(is_new).is_none() {
             return;
         }
-        for (deed, old) in self.model.on_the_way(number, with) {
+        for (operation, old) in self.model.on_the_way(number, with) {
             let found = view::message(device.rows(), &log, &old);
             if let Some(found) = found.filter(|found| found.place.id.reference() != old) {
-                self.model.moved(deed, found.place);
+                self.model.moved(operation, found.place);
             }
         }
     }
@@ -344,15 +344,15 @@ impl World<'_> {
     /// A person looks at what has become of the last own messages.
     fn look_at_marks(&mut self, number: u32, with: u32, log: LogId) {
         let Some(device) = self.devices.get(number as usize) else { return };
-        let now = device.local(self.stage.now);
+        let now = device.local(self.env.now);
         let latest = view::timeline(device.rows(), &log, view::Range::Latest, MARKS_SEEN, now);
         let latest: Vec<_> = latest.into_iter().filter_map(message).collect();
-        let found = self.model.marks(number, with, &latest, self.stage.now);
+        let found = self.model.marks(number, with, &latest, self.env.now);
         self.accuse(found);
     }
 
-    /// Messages are sealed anew because of one that was refused. It may stand far above what is on the
-    /// screen.
+    /// Messages are sealed anew because of one that was refused. It may stand far above what is on
+    /// the screen.
     fn look_for_refused(&mut self, number: u32, with: u32, log: LogId) {
         let Some(device) = self.devices.get(number as usize) else { return };
         let on_the_way = self.model.on_the_way(number, with);
@@ -361,7 +361,7 @@ impl World<'_> {
             .filter_map(|(_, name)| view::message(device.rows(), &log, name))
             .filter(|message| message.mark == Some(Mark::Refused))
             .collect();
-        let found = self.model.marks(number, with, &marked, self.stage.now);
+        let found = self.model.marks(number, with, &marked, self.env.now);
         self.accuse(found);
     }
 
@@ -384,7 +384,7 @@ impl World<'_> {
         let names = [number.min(with), number.max(with)].map(|person| {
             self.people.get(person as usize).map_or("", |person| person.name.as_str())
         });
-        self.stage.transcript.name_log(log, &names.join(" & "));
+        self.env.transcript.name_log(log, &names.join(" & "));
         Some(Thread { with, arrivals: 0 })
     }
 
@@ -392,7 +392,7 @@ impl World<'_> {
     pub(crate) fn looks_again(&mut self, number: u32) {
         let Some(device) = self.devices.get(number as usize) else { return };
         let contacts = view::contacts(device.rows());
-        let now = device.local(self.stage.now);
+        let now = device.local(self.env.now);
         let Some(person) = self.people.get_mut(number as usize) else { return };
         person.threads.clear();
         for friend in person.friends.clone() {
@@ -403,7 +403,7 @@ impl World<'_> {
             let timeline = log.map(|log| self.timeline(device.rows(), &log, now));
             let last = log.map(|log| (log, view::last_arrival(device.rows(), &log)));
             let found =
-                self.model.restarted(number, friend, &timeline.unwrap_or_default(), self.stage.now);
+                self.model.restarted(number, friend, &timeline.unwrap_or_default(), self.env.now);
             self.accuse(found);
             if let (Some((log, arrivals)), Some(person)) =
                 (last, self.people.get_mut(number as usize))
@@ -420,7 +420,7 @@ impl World<'_> {
             self.accounts.insert(account.account, number);
             self.model.names(number, account.account);
             let name = person.name.clone();
-            self.stage.transcript.name_account(account.account, &name);
+            self.env.transcript.name_account(account.account, &name);
         }
     }
 

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use client::InviteLink;
 use proto::{AccountId, LogId};
 
-use crate::{dice::Dice, model::Deed};
+use crate::{model::Operation, rng::Rng};
 
 /// Someone with a device.
 #[derive(Debug)]
 pub(crate) struct Person {
     pub(crate) name: String,
-    pub(crate) dice: Dice,
+    pub(crate) rng: Rng,
     pub(crate) account: Option<AccountId>,
     /// With whom they want to talk; to those in `invites` they give a link.
     pub(crate) friends: Vec<u32>,
@@ -38,7 +38,7 @@ pub(crate) enum Asked {
     Invite(u32),
     /// To add this friend by a link.
     Link(u32),
-    Deed(Deed),
+    Operation(Operation),
     /// Nothing depends on the answer.
     Other,
 }
@@ -52,10 +52,10 @@ pub(crate) struct Thread {
 }
 
 impl Person {
-    pub(crate) fn new(name: String, dice: Dice, acts: u32) -> Self {
+    pub(crate) fn new(name: String, rng: Rng, acts: u32) -> Self {
         Self {
             name,
-            dice,
+            rng,
             account: None,
             friends: Vec::new(),
             invites: BTreeSet::new(),
@@ -82,7 +82,7 @@ impl Person {
             match asked {
                 Asked::Invite(friend) => _ = self.invited.remove(&friend),
                 Asked::Link(friend) => _ = self.tried.remove(&friend),
-                Asked::Account | Asked::Deed(_) | Asked::Other => {}
+                Asked::Account | Asked::Operation(_) | Asked::Other => {}
             }
         }
     }

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use crate::{
-    dice::Dice,
-    scenario::{Churn, Disks, Fault, LiarAt, Lie, Scenario, Span, Talk, Weather, What, Who},
+    rng::Rng,
+    scenario::{
+        AdversaryAt, Behaviour, Churn, Disks, Fault, Scenario, Span, Talk, Weather, What, Who,
+    },
 };
 
 #[cfg(test)]
@@ -13,7 +15,7 @@ mod tests;
 
 /// The random scenario of this seed.
 pub fn random(seed: u64) -> Scenario {
-    let choices = Choices::Drawn(Box::new(Dice::new(seed, "scenario", 0)));
+    let choices = Choices::Drawn(Box::new(Rng::new(seed, "scenario", 0)));
     Generator { choices }.scenario(format!("random {seed}"))
 }
 
@@ -24,7 +26,7 @@ pub fn from_bytes(bytes: &[u8]) -> Scenario {
 }
 
 enum Choices<'a> {
-    Drawn(Box<Dice>),
+    Drawn(Box<Rng>),
     Read(&'a [u8]),
 }
 
@@ -32,7 +34,7 @@ impl Choices<'_> {
     /// A number below `bound`, or 0 if that is 0.
     fn below(&mut self, bound: u64) -> u64 {
         match self {
-            Self::Drawn(dice) => dice.below(bound),
+            Self::Drawn(rng) => rng.below(bound),
             Self::Read(bytes) => {
                 // Never more bytes than the choice needs: each of them should matter.
                 let mut left = bound.saturating_sub(1);
@@ -75,12 +77,12 @@ impl Generator<'_> {
             skew: self.pick(Span::default(), &SKEWS),
             behind_nat: Vec::new(),
             churn: self.one_in(8).then(|| self.churn()),
-            liars: Vec::new(),
+            adversaries: Vec::new(),
             faults: Vec::new(),
         };
         if self.one_in(6) {
-            let lie = self.any(Lie::Dawdles, &LIES);
-            scenario.liars.push(LiarAt { node: self.below(nodes), lie });
+            let behaviour = self.any(Behaviour::Dawdles, &BEHAVIOURS);
+            scenario.adversaries.push(AdversaryAt { node: self.below(nodes), behaviour });
         }
         if nodes > 1 && self.one_in(16) {
             scenario.behind_nat.push(self.below(nodes));
@@ -305,15 +307,15 @@ const WHATS: [What; 15] = [
     What::Join,
 ];
 
-const LIES: [Lie; 8] = [
-    Lie::DropsAccepted,
-    Lie::Withholds,
-    Lie::Replays,
-    Lie::Forges,
-    Lie::Equivocates,
-    Lie::Floods,
-    Lie::Shuffles,
-    Lie::Refuses,
+const BEHAVIOURS: [Behaviour; 8] = [
+    Behaviour::DropsAccepted,
+    Behaviour::Withholds,
+    Behaviour::Replays,
+    Behaviour::Forges,
+    Behaviour::Equivocates,
+    Behaviour::Floods,
+    Behaviour::Shuffles,
+    Behaviour::Refuses,
 ];
 
 const SKEWS: [Span; 5] = [

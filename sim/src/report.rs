@@ -52,8 +52,8 @@ pub enum Rule {
     Order,
     /// What a message answers is shown before it.
     Dependency,
-    /// A mark says what is so: what is "delivered" the other's device has shown, and still has after
-    /// a restart; in the end everything is.
+    /// A mark says what is so: what is "delivered" the other's device has shown, and still has
+    /// after a restart; in the end everything is.
     Mark,
     /// No plaintext is in a frame, no plaintext or secret in what a node holds.
     Secret,
@@ -67,7 +67,7 @@ pub enum Rule {
     Progress,
     /// A machine opens from its rows, whatever happened to it.
     Opening,
-    /// Nobody is convicted of a loss but who lies.
+    /// Only adversaries are convicted of a loss.
     Slander,
     /// Nothing panics.
     Panic,
@@ -86,7 +86,7 @@ pub enum Milestone {
     /// The scenario's time begins: all are up and, if it asks for that, acquainted.
     Beginning,
     /// Its time is over: faults end, and what must be is checked.
-    Peace,
+    Quiesce,
 }
 
 /// What was counted in a run.
@@ -120,9 +120,10 @@ pub struct Tally {
     pub between_nodes: BTreeMap<Purpose, Count>,
     /// From saying to showing, in microseconds, in no order.
     pub latencies_us: Vec<u64>,
-    /// Those of what was said before peace to people whose device was up from then until it was shown.
+    /// The same of messages from before the run quiesced to devices that were up until they showed
+    /// them.
     pub talk_latencies_us: Vec<u64>,
-    /// Texts that devices took before peace in conversations that have no excuse.
+    /// Texts that devices took before the run quiesced, in conversations that are not excused.
     pub texts: u64,
     /// Those of them that the other's device has shown.
     pub delivered: u64,

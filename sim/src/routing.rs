@@ -1,4 +1,4 @@
-//! The simulator of routing: ten thousand routers on one thread, with churn, calamities and
+//! The simulator of routing: ten thousand routers on one thread, with churn, faults and
 //! attackers. The very machines that nodes have inside; how to use it is in `sim/README.md`.
 
 #![allow(
@@ -9,20 +9,18 @@
     reason = "no peer chooses what is computed here"
 )]
 
+mod adversary;
 mod attacker;
-mod calamity;
 mod churn;
 mod eclipse;
-mod figures;
+mod fault;
 mod growth;
 mod hostile;
-mod memory;
+mod mesh;
 mod records;
-mod rogue;
-mod world;
 
+use mesh::Mesh;
 use records::Account;
-use world::World;
 
 /// What happens in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +38,7 @@ pub enum Trial {
     /// One node in five does harm, of each kind.
     Hostile,
     /// Halves, churn and the death of a third, one after the other in one network.
-    Ordeal,
+    Soak,
 }
 
 /// How much of it.
@@ -87,24 +85,22 @@ pub fn run(trial: Trial, size: Size) -> Report {
             let sizes: Vec<u32> = sizes.into_iter().filter(fits).collect();
             growth::run(&sizes, size)
         }
-        Trial::Churn => growth::settled(size, |world, accounts| churn::run(world, accounts, size)),
-        Trial::Death => {
-            growth::settled(size, |world, accounts| calamity::death(world, accounts, size))
-        }
+        Trial::Churn => growth::settled(size, |mesh, accounts| churn::run(mesh, accounts, size)),
+        Trial::Death => growth::settled(size, |mesh, accounts| fault::death(mesh, accounts, size)),
         Trial::Eclipse => eclipse::run(size),
         Trial::Hostile => hostile::run(size),
-        Trial::Ordeal => growth::settled(size, |world, accounts| ordeal(world, accounts, size)),
-        Trial::Partition => growth::settled(size, |world, accounts| {
-            calamity::partition(world, accounts, &calamity::AFTER, size)
+        Trial::Soak => growth::settled(size, |mesh, accounts| soak(mesh, accounts, size)),
+        Trial::Partition => growth::settled(size, |mesh, accounts| {
+            fault::partition(mesh, accounts, &fault::AFTER, size)
         }),
     }
 }
 
-fn ordeal(world: &mut World, accounts: &mut [Account], size: Size) -> Report {
+fn soak(mesh: &mut Mesh, accounts: &mut [Account], size: Size) -> Report {
     let parts = [
-        calamity::partition(world, accounts, &calamity::AFTER[..3], size),
-        churn::run(world, accounts, size),
-        calamity::death(world, accounts, size),
+        fault::partition(mesh, accounts, &fault::AFTER[..3], size),
+        churn::run(mesh, accounts, size),
+        fault::death(mesh, accounts, size),
     ];
     let mut all = Report { text: String::new(), failures: Vec::new(), hash: Vec::new() };
     for part in parts {

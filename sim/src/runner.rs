@@ -11,6 +11,8 @@
 
 use std::{error::Error, io::Write, time::Instant};
 
+use sim::table;
+
 mod baseline;
 mod cli;
 mod determinism;
@@ -22,7 +24,6 @@ mod simulator;
 mod source;
 mod summary;
 mod sweep;
-mod table;
 mod transcripts;
 
 pub(crate) use cli::Cli;

@@ -28,12 +28,12 @@ pub struct Scenario {
     pub nodes: u32,
     /// People, each with one device.
     pub people: u32,
-    /// Homes of each person, 1 by default and no more than there are nodes: person `i` is at home at node
-    /// `i mod nodes` and those that follow, which are in reserve but for the first two.
+    /// Homes of each person, 1 by default and no more than there are nodes: person `i` is at home
+    /// at node `i mod nodes` and those that follow, which are in reserve but for the first two.
     #[serde(default = "one")]
     pub homes: u32,
-    /// How many of those are to hold all that a person has, 2 by default. With more, as many nodes have to
-    /// sign for what is called stored, 3 at most.
+    /// How many of those are to hold all that a person has, 2 by default. With more, as many nodes
+    /// have to sign for what is called stored, 3 at most.
     #[serde(default = "two", skip_serializing_if = "is_two")]
     pub copies: u32,
     /// How many others each person knows: the next ones in a ring. 1 by default; fewer than there
@@ -44,8 +44,8 @@ pub struct Scenario {
     /// nobody joins late.
     #[serde(default)]
     pub acquainted: bool,
-    /// For how long people talk and faults happen. What follows is peace: all faults end, those
-    /// who are away come back (unless they left for ever), and what must be is checked.
+    /// For how long people talk and faults happen. Then the run quiesces: all faults end, hosts
+    /// that are away come back unless they left permanently, and the rules are checked.
     pub lasts: Span,
     /// What people do.
     #[serde(default)]
@@ -65,9 +65,9 @@ pub struct Scenario {
     /// Coming and going of nodes, drawn from the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub churn: Option<Churn>,
-    /// Nodes that lie.
-    #[serde(default, rename = "liar", skip_serializing_if = "Vec::is_empty")]
-    pub liars: Vec<LiarAt>,
+    /// Adversaries: nodes that break the protocol in one way each.
+    #[serde(default, rename = "adversary", alias = "liar", skip_serializing_if = "Vec::is_empty")]
+    pub adversaries: Vec<AdversaryAt>,
     /// What goes wrong and when.
     #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
@@ -134,9 +134,9 @@ pub struct Disks {
     /// Bytes that a node's disk has. 0 is without limit; with a limit, nobody is sure that what
     /// was said arrives.
     pub node_bytes: u64,
-    /// How often a node compares its logs with those of others if anything has changed, and, a third more
-    /// rarely, counts its rows anew. 3 minutes by default, so that all that can be repaired is before
-    /// the end; the product takes an hour and a day.
+    /// How often a node compares its logs with those of others if anything has changed, and, a
+    /// third more rarely, counts its rows anew. 3 minutes by default, so that all that can be
+    /// repaired is before the end; the product takes an hour and a day.
     pub checked_every: Span,
 }
 
@@ -166,8 +166,8 @@ pub enum Who {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// When, after the beginning; not after the end of the scenario and, if the host joins late, not
-    /// before it does.
+    /// When, after the beginning; not after the end of the scenario and, if the host joins late,
+    /// not before it does.
     pub at: Span,
     /// If given, at a moment between `at` and this, drawn from the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,12 +177,12 @@ pub struct Fault {
     /// To whom.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub who: Vec<Who>,
-    /// To so many other nodes as well, drawn from the seed; not to those that join late or leave for
-    /// ever by another fault.
+    /// To so many other nodes as well, drawn from the seed; not to those that join late or leave
+    /// for ever by another fault.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub some_nodes: u32,
     /// For how long. If absent, a host that is away never comes back; a slow or full disk and a bad
-    /// link last until peace.
+    /// link last until the run quiesces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lasts: Option<Span>,
 }
@@ -213,20 +213,21 @@ pub enum What {
     Join,
 }
 
-/// A node that lies for as long as it is there, in one way.
+/// A node that breaks the protocol in one way for as long as it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct LiarAt {
+pub struct AdversaryAt {
     /// Which node.
     pub node: u32,
     /// How.
-    pub lie: Lie,
+    #[serde(alias = "lie")]
+    pub behaviour: Behaviour,
 }
 
-/// How a node lies.
+/// How an adversary breaks the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Lie {
+pub enum Behaviour {
     /// Says that it has stored what it drops.
     DropsAccepted,
     /// Keeps some entries from those who read.

@@ -82,7 +82,7 @@ impl<F: FnMut(&Scenario) -> bool> Shrinker<F> {
 
     fn drop_causes(&mut self) {
         self.thin(|s| s.faults.len(), |s, range| drop(s.faults.drain(range)));
-        self.thin(|s| s.liars.len(), |s, range| drop(s.liars.drain(range)));
+        self.thin(|s| s.adversaries.len(), |s, range| drop(s.adversaries.drain(range)));
         self.thin(|s| s.behind_nat.len(), |s, range| drop(s.behind_nat.drain(range)));
         self.attempt(|scenario| scenario.churn = None);
     }
@@ -179,9 +179,9 @@ fn drop_nodes(scenario: &mut Scenario, range: Range<usize>) {
     scenario.nodes = scenario.nodes.saturating_sub(length(&range));
     let number = |node: u32| renumbered(node, &range);
     scenario.behind_nat = scenario.behind_nat.iter().copied().filter_map(number).collect();
-    scenario
-        .liars
-        .retain_mut(|liar| number(liar.node).inspect(|number| liar.node = *number).is_some());
+    scenario.adversaries.retain_mut(|adversary| {
+        number(adversary.node).inspect(|number| adversary.node = *number).is_some()
+    });
     keep_hosts(scenario, |who| match who {
         Who::Node(node) => number(node).map(Who::Node),
         Who::Person(_) => Some(who),

@@ -1,5 +1,5 @@
-//! What nodes say to each other, by what it is for: what replication costs when all is well, and what it
-//! costs to repair what is not.
+//! What nodes say to each other, by what it is for: what replication costs when all is well, and
+//! what it costs to repair what is not.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

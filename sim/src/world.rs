@@ -13,18 +13,17 @@ use proto::{AccountId, Instant, NodeAddress, NodeId, PublicKey, Seed};
 
 use crate::{
     Mutant, Options, Report, Rule, Scenario, Violation,
-    agenda::Agenda,
+    adversary::{Server, ServerConfig},
     dial::{Dials, Identity},
-    dice::Dice,
     disk::Disk,
     driver::{Driver, Ending, Host, RESTART_AFTER},
-    liar::{Server, ServerConfig},
+    env::{Env, Happening},
     model::Model,
     network::{HostId, Network, Notice, Port},
     person::Person,
     report::{BEGINNING, Tally},
-    scenario::{Fault, Lie, What, Who},
-    stage::{Happening, Stage},
+    rng::Rng,
+    scenario::{Behaviour, Fault, What, Who},
     traffic::Traffic,
     transcript::Transcript,
 };
@@ -33,7 +32,7 @@ use crate::{
 pub(crate) struct World<'a> {
     pub(crate) scenario: &'a Scenario,
     pub(crate) options: Options,
-    pub(crate) stage: Stage,
+    pub(crate) env: Env,
     pub(crate) nodes: Vec<Driver<Server>>,
     pub(crate) devices: Vec<Driver<Client>>,
     pub(crate) people: Vec<Person>,
@@ -64,26 +63,18 @@ pub(crate) struct World<'a> {
     /// People talk, those who may.
     pub(crate) talking: bool,
     /// When the time of the scenario is over and faults have ended.
-    pub(crate) peace: Option<Instant>,
+    pub(crate) quiesced_at: Option<Instant>,
 }
 
 impl<'a> World<'a> {
     /// The world of a scenario before anybody is up.
     pub(crate) fn new(scenario: &'a Scenario, seed: u64, options: Options) -> Self {
-        let network = Network::new(scenario.network.clone(), Dice::new(seed, "network", 0));
+        let network = Network::new(scenario.network.clone(), Rng::new(seed, "network", 0));
+        let transcript = Transcript::new(options.transcript, BEGINNING);
         let mut world = Self {
             scenario,
             options,
-            stage: Stage {
-                now: BEGINNING,
-                agenda: Agenda::new(),
-                network,
-                transcript: Transcript::new(options.transcript, BEGINNING),
-                tally: Tally::default(),
-                traffic: Traffic::new(scenario.nodes),
-                leaks: false,
-                names: Vec::new(),
-            },
+            env: Env::new(network, transcript, Traffic::new(scenario.nodes), false),
             nodes: Vec::new(),
             devices: Vec::new(),
             people: Vec::new(),
@@ -103,7 +94,7 @@ impl<'a> World<'a> {
             steps_allowed: steps_allowed(scenario),
             is_over: false,
             talking: !scenario.acquainted,
-            peace: None,
+            quiesced_at: None,
         };
         for number in 0..scenario.nodes {
             world.add_node(number);
@@ -116,49 +107,49 @@ impl<'a> World<'a> {
     }
 
     fn add_node(&mut self, number: u32) {
-        let mut dice = Dice::new(self.seed, "node", number.into());
-        let secret = SigningKey::from_seed(dice.bytes());
+        let mut rng = Rng::new(self.seed, "node", number.into());
+        let secret = SigningKey::from_seed(rng.bytes());
         let key = secret.public();
         let reachable = !self.scenario.behind_nat.contains(&number);
         let port = Port { key: Some(key), reachable, bps: self.scenario.network.node_bps };
-        let (host, address) = self.stage.network.add(port);
+        let (host, address) = self.env.network.add(port);
         self.name(host, format!("node {number}"));
         self.keys.push(secret);
         self.addresses.push(NodeAddress { node: NodeId(key.0), addresses: vec![address] });
         let disks = &self.scenario.disks;
-        let ahead_us = self.skew(&mut dice);
-        let disk = Disk::new(disks.node_sync.map(|span| span.0), disks.node_bytes, dice);
+        let ahead_us = self.skew(&mut rng);
+        let disk = Disk::new(disks.node_sync.map(|span| span.0), disks.node_bytes, rng);
         let mut driver = Driver::new(host, disk, ahead_us);
         driver.hasty = self.options.mutant == Some(Mutant::AcceptBeforeCommit);
         self.nodes.push(driver);
-        self.reported.push((self.stage.now, 0));
+        self.reported.push((self.env.now, 0));
     }
 
     fn add_person(&mut self, number: u32) {
-        let mut dice = Dice::new(self.seed, "device", number.into());
-        let transport = dice.bytes();
+        let mut rng = Rng::new(self.seed, "device", number.into());
+        let transport = rng.bytes();
         let port = Port { key: None, reachable: false, bps: self.scenario.network.device_bps };
-        let (host, _) = self.stage.network.add(port);
+        let (host, _) = self.env.network.add(port);
         self.name(host, name_of(number));
-        let ahead_us = self.skew(&mut dice);
+        let ahead_us = self.skew(&mut rng);
         let sync = self.scenario.disks.device_sync.map(|span| span.0);
-        let disk = Disk::new(sync, 0, dice);
+        let disk = Disk::new(sync, 0, rng);
         self.devices.push(Driver::new(host, disk, ahead_us));
         self.transports.push(transport);
-        let dice = Dice::new(self.seed, "person", number.into());
-        self.people.push(Person::new(name_of(number), dice, self.scenario.talk.acts));
+        let rng = Rng::new(self.seed, "person", number.into());
+        self.people.push(Person::new(name_of(number), rng, self.scenario.talk.acts));
     }
 
     fn name(&mut self, host: HostId, name: String) {
-        self.stage.transcript.name_host(host, &name);
-        self.stage.names.push(name);
+        self.env.transcript.name_host(host, &name);
+        self.env.names.push(name);
     }
 
     /// Everybody knows the next ones in a ring. One of the two gives the other a link; now and then
     /// both do.
     fn befriend(&mut self) {
         let people = self.scenario.people;
-        let mut dice = Dice::new(self.seed, "friends", 0);
+        let mut rng = Rng::new(self.seed, "friends", 0);
         for a in 0..people {
             for step in 1..=self.scenario.friends {
                 let b = a.saturating_add(step).checked_rem(people).unwrap_or_default();
@@ -166,7 +157,7 @@ impl<'a> World<'a> {
                 if a == b || known {
                     continue;
                 }
-                let (both, first) = (dice.chance(0.1), dice.chance(0.5));
+                let (both, first) = (rng.chance(0.1), rng.chance(0.5));
                 self.acquaint(a, b, both || first);
                 self.acquaint(b, a, both || !first);
             }
@@ -181,10 +172,10 @@ impl<'a> World<'a> {
         }
     }
 
-    fn skew(&self, dice: &mut Dice) -> i64 {
+    fn skew(&self, rng: &mut Rng) -> i64 {
         let most = i64::try_from(self.scenario.skew.0.as_micros()).unwrap_or(i64::MAX / 4);
         let width = u64::try_from(most).unwrap_or_default().saturating_mul(2).saturating_add(1);
-        i64::try_from(dice.below(width)).unwrap_or_default().saturating_sub(most)
+        i64::try_from(rng.below(width)).unwrap_or_default().saturating_sub(most)
     }
 
     /// Where a person's account is at home.
@@ -220,11 +211,11 @@ impl<'a> World<'a> {
         self.boots = self.boots.saturating_add(1);
         self.tell(who, "starts");
         self.forget_questions(who);
-        let mut dice = Dice::new(self.seed, "boot", self.boots);
-        let seed = Seed(dice.bytes());
+        let mut rng = Rng::new(self.seed, "boot", self.boots);
+        let seed = Seed(rng.bytes());
         let opened = match who {
-            Who::Node(number) => self.start_node(number, seed, dice),
-            Who::Person(number) => self.start_device(number, seed, dice),
+            Who::Node(number) => self.start_node(number, seed, rng),
+            Who::Person(number) => self.start_device(number, seed, rng),
         };
         if let Some(Err(error)) = opened {
             self.report(Rule::Opening, format!("{who} does not open: {error}"));
@@ -235,7 +226,7 @@ impl<'a> World<'a> {
         &mut self,
         number: u32,
         seed: Seed,
-        mut dice: Dice,
+        mut rng: Rng,
     ) -> Option<Result<(), proto::OpenError>> {
         let node = self.addresses.get(number as usize)?.node;
         let driver = self.nodes.get_mut(number as usize).filter(|driver| !driver.is_up())?;
@@ -249,27 +240,27 @@ impl<'a> World<'a> {
             // Full is what the node says before the disk does.
             config.disk_cap_bytes = self.scenario.disks.node_bytes / 2;
         }
-        let liar = self.scenario.liars.iter().find(|liar| liar.node == number);
-        let lie: Option<Lie> = liar.map(|liar| liar.lie);
-        let pauses = Dice::new(self.seed, "pauses", dice.below(u64::MAX));
+        let adversary = self.scenario.adversaries.iter().find(|adversary| adversary.node == number);
+        let behaviour: Option<Behaviour> = adversary.map(|adversary| adversary.behaviour);
+        let pauses = Rng::new(self.seed, "pauses", rng.below(u64::MAX));
         let dials = Dials::new(driver.host, Identity::Node(PublicKey(node.0)), pauses);
         let (keys, mutant) = (self.keys.clone(), self.options.mutant);
-        let config = ServerConfig { node: config, lie, mutant, keys, dice };
-        Some(driver.start(config, dials, seed, &mut self.stage))
+        let config = ServerConfig { node: config, behaviour, mutant, keys, rng };
+        Some(driver.start(config, dials, seed, &mut self.env))
     }
 
     fn start_device(
         &mut self,
         number: u32,
         seed: Seed,
-        dice: Dice,
+        rng: Rng,
     ) -> Option<Result<(), proto::OpenError>> {
         let transport = *self.transports.get(number as usize)?;
         let driver = self.devices.get_mut(number as usize).filter(|driver| !driver.is_up())?;
-        let dials = Dials::new(driver.host, Identity::Device(transport), dice);
+        let dials = Dials::new(driver.host, Identity::Device(transport), rng);
         let config = Config { transport: transport.into() };
-        let opened = driver.start(config, dials, seed, &mut self.stage);
-        self.model.started(number, self.stage.now);
+        let opened = driver.start(config, dials, seed, &mut self.env);
+        self.model.started(number, self.env.now);
         self.looks_again(number);
         Some(opened)
     }
@@ -278,7 +269,7 @@ impl<'a> World<'a> {
     pub(crate) fn end(&mut self, who: Who, ending: Ending, forever: bool) {
         let host = self.host_of(who);
         if forever {
-            self.gone.entry(host).or_insert(self.stage.now);
+            self.gone.entry(host).or_insert(self.env.now);
         }
         let verb = match ending {
             Ending::Crash => "loses power",
@@ -286,8 +277,8 @@ impl<'a> World<'a> {
             Ending::Stop => "stops",
         };
         self.tell(who, verb);
-        if let Some((host, stage)) = self.host(who) {
-            host.end(ending, stage);
+        if let Some((host, env)) = self.host(who) {
+            host.end(ending, env);
         }
     }
 
@@ -302,33 +293,36 @@ impl<'a> World<'a> {
 
     /// Lets time pass, with everything that falls due in it.
     pub(crate) fn pass(&mut self, time: Duration) {
-        let end = self.stage.now.after(time);
+        let end = self.env.now.after(time);
         while !self.is_over
-            && let Some((due, happening)) = self.stage.agenda.next_until(end)
+            && let Some((due, happening)) = self.env.queue.next_until(end)
         {
-            self.stage.now = due;
-            self.stage.tally.steps = self.stage.tally.steps.saturating_add(1);
-            if self.stage.tally.steps > self.steps_allowed {
+            self.env.now = due;
+            self.env.tally.steps = self.env.tally.steps.saturating_add(1);
+            if self.env.tally.steps > self.steps_allowed {
                 self.report(Rule::Quiet, format!("no end after {} steps", self.steps_allowed));
                 self.is_over = true;
             }
             self.happen(happening);
         }
-        self.stage.now = end;
+        self.env.now = end;
     }
 
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Packet(packet) => {
-                let stage = &mut self.stage;
-                if let Some(notice) = stage.network.pass(packet, stage.now, &mut stage.agenda) {
+                let env = &mut self.env;
+                if let Some(notice) = env.network.pass(packet, env.now, &mut env.queue) {
                     self.notice(notice);
                 }
             }
-            Happening::Wake(host) => self.at(host, |host, stage| host.wake(stage)),
+            Happening::Wake(host) => self.at(host, |host, env| host.wake(env)),
             Happening::Synced(host, number) => self.synced(host, number),
             Happening::Redial(host, peer, number) => {
-                self.at(host, |host, stage| host.redial(peer, number, stage));
+                self.at(host, |host, env| host.redial(peer, number, env));
+            }
+            Happening::Tried(host, peer, is_there) => {
+                self.at(host, |host, env| host.tried(peer, is_there, env));
             }
             Happening::Start(host) => self.start(self.who_is(host)),
             Happening::PowerReturns(host) => self.power_returns(host),
@@ -339,34 +333,28 @@ impl<'a> World<'a> {
     }
 
     fn notice(&mut self, notice: Notice) {
-        let host = match &notice {
-            Notice::Connected { host, .. }
-            | Notice::NotConnected { host, .. }
-            | Notice::Arrived { host, .. }
-            | Notice::Ended { host, .. } => *host,
-        };
-        self.at(host, |host, stage| host.notice(notice, stage));
+        self.at(notice.host(), |host, env| host.notice(notice, env));
     }
 
     fn synced(&mut self, host: HostId, number: u64) {
         let who = self.who_is(host);
         let mut died = false;
-        self.at(host, |host, stage| died = host.synced(number, stage));
+        self.at(host, |host, env| died = host.synced(number, env));
         if died {
             return self.died_in_sync(who);
         }
         // The user has heard what became durable before anything else happens.
-        self.at(host, |host, stage| host.go_on(stage));
+        self.at(host, |host, env| host.go_on(env));
         if let Who::Node(node) = who {
             self.report_disk(node);
         }
     }
 
     /// Lets something happen at a host; if it is a device, its user hears what it says.
-    pub(crate) fn at(&mut self, host: HostId, act: impl FnOnce(&mut dyn Host, &mut Stage)) {
+    pub(crate) fn at(&mut self, host: HostId, act: impl FnOnce(&mut dyn Host, &mut Env)) {
         let who = self.who_is(host);
-        if let Some((host, stage)) = self.host(who) {
-            act(host, stage);
+        if let Some((host, env)) = self.host(who) {
+            act(host, env);
         }
         self.check_gauges(who);
         if let Who::Person(number) = who {
@@ -374,18 +362,18 @@ impl<'a> World<'a> {
         }
     }
 
-    pub(crate) fn host(&mut self, who: Who) -> Option<(&mut dyn Host, &mut Stage)> {
+    pub(crate) fn host(&mut self, who: Who) -> Option<(&mut dyn Host, &mut Env)> {
         let host: &mut dyn Host = match who {
             Who::Node(number) => self.nodes.get_mut(number as usize)?,
             Who::Person(number) => self.devices.get_mut(number as usize)?,
         };
-        Some((host, &mut self.stage))
+        Some((host, &mut self.env))
     }
 
     /// Writes down what happens to a host.
     pub(crate) fn tell(&mut self, who: Who, verb: &'static str) {
         let host = self.host_of(who);
-        self.stage.note(host, verb);
+        self.env.note(host, verb);
     }
 
     /// Tells a node now and then what its disk holds, as whoever runs a real one does.
@@ -393,15 +381,15 @@ impl<'a> World<'a> {
         let Some(driver) = self.nodes.get_mut(number as usize) else { return };
         let Some(reported) = self.reported.get_mut(number as usize) else { return };
         let bytes = driver.disk.bytes();
-        if bytes != reported.1 && self.stage.now.since(reported.0) >= REPORT_EVERY {
-            *reported = (self.stage.now, bytes);
-            driver.command(NodeCommand::DiskUsed(bytes), &mut self.stage);
+        if bytes != reported.1 && self.env.now.since(reported.0) >= REPORT_EVERY {
+            *reported = (self.env.now, bytes);
+            driver.command(NodeCommand::DiskUsed(bytes), &mut self.env);
         }
     }
 
     pub(crate) fn report(&mut self, rule: Rule, text: String) {
         if self.violations.len() < VIOLATIONS_MAX {
-            self.violations.push(Violation { rule, at: self.stage.now, text });
+            self.violations.push(Violation { rule, at: self.env.now, text });
         }
     }
 
@@ -412,32 +400,32 @@ impl<'a> World<'a> {
 
     /// What was counted so far, but for latencies.
     pub(crate) fn count(&mut self) -> &Tally {
-        let tally = &mut self.stage.tally;
-        tally.simulated = self.stage.now.since(BEGINNING);
+        let tally = &mut self.env.tally;
+        tally.simulated = self.env.now.since(BEGINNING);
         tally.said = self.model.said_count();
         tally.shown = self.model.shown_count();
         (tally.acknowledged, tally.lost) = self.model.acknowledged();
-        tally.between_nodes.clone_from(self.stage.traffic.counts());
+        tally.between_nodes.clone_from(self.env.traffic.counts());
         tally
     }
 
     /// What the run has found.
     pub(crate) fn into_report(mut self) -> Report {
         self.count();
-        let tally = &mut self.stage.tally;
+        let tally = &mut self.env.tally;
         tally.latencies_us = self.model.latencies_us();
-        // What is said in the end is said in peace: of the faults it tells nothing.
-        tally.talk_latencies_us = self.model.latencies_to_those_who_were_up_us(self.peace);
-        (tally.texts, tally.delivered) = self.model.delivered(self.peace);
-        if self.stage.leaks {
+        // What is said after that is not subject to faults.
+        tally.talk_latencies_us = self.model.latencies_to_those_who_were_up_us(self.quiesced_at);
+        (tally.texts, tally.delivered) = self.model.delivered(self.quiesced_at);
+        if self.env.leaks {
             self.report(Rule::Secret, "a frame held a plaintext".into());
         }
-        let hash = self.stage.transcript.hash();
+        let hash = self.env.transcript.hash();
         Report {
             hash,
             violations: self.violations,
-            tally: self.stage.tally,
-            transcript: self.stage.transcript.into_lines(),
+            tally: self.env.tally,
+            transcript: self.env.transcript.into_lines(),
         }
     }
 }
@@ -452,7 +440,8 @@ fn steps_allowed(scenario: &Scenario) -> u64 {
     let acts = u64::from(scenario.people).saturating_mul(u64::from(scenario.talk.acts));
     let hosts = u64::from(scenario.nodes).saturating_add(scenario.people.into());
     // Who says everything five times over and more does so as long as anybody asks.
-    let floods = scenario.liars.iter().any(|liar| liar.lie == Lie::Floods);
+    let floods =
+        scenario.adversaries.iter().any(|adversary| adversary.behaviour == Behaviour::Floods);
     let often = if floods { STEPS_OF_A_FLOOD } else { 1 };
     let moments = scenario.lasts.0.as_secs().saturating_add(3600).saturating_mul(hosts);
     let moments = moments.saturating_mul(often);

@@ -25,7 +25,8 @@ fn a_device_that_shows_messages_as_they_arrive_is_caught() {
 
 #[test]
 fn a_device_that_trusts_the_coordinator_is_caught() {
-    let scenario = Scenario::parse(include_str!("../scenarios/one-liar-in-four.toml")).unwrap();
+    let scenario =
+        Scenario::parse(include_str!("../scenarios/one-adversary-in-four.toml")).unwrap();
     let broken = Options { mutant: Some(Mutant::TrustCoordinator), transcript: false };
     let found = run(&scenario, 1, broken);
     let (lost, stored) = (found.tally.lost, found.tally.acknowledged);

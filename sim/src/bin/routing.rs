@@ -49,7 +49,8 @@ enum Name {
     /// One node in five does harm, of each kind
     Hostile,
     /// Halves, churn and the death of a third in one network, which grows only once
-    Ordeal,
+    #[value(alias = "ordeal")]
+    Soak,
 }
 
 fn main() -> ExitCode {
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
         Name::Partition => Trial::Partition,
         Name::Eclipse => Trial::Eclipse,
         Name::Hostile => Trial::Hostile,
-        Name::Ordeal => Trial::Ordeal,
+        Name::Soak => Trial::Soak,
     };
     let began = Instant::now();
     let report = run(trial, Size { seed, nodes, least, accounts, lookups, minutes });

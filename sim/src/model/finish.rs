@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use client::{Mark, view::MessageView};
 use proto::Instant;
 
-use super::{Act, Answer, Deed, Model, show::Found, words};
+use super::{Act, Answer, Model, Operation, show::Found, words};
 use crate::{Rule, Violation};
 
 impl Model {
@@ -21,8 +21,8 @@ impl Model {
         let listed_a = self.check_timeline(of_a, &mut at_a);
         let listed_b = self.check_timeline(of_b, &mut at_b);
         for (person, listed) in [(a, &listed_a), (b, &listed_b)] {
-            for deed in listed {
-                let Some(record) = self.record_mut(*deed) else { continue };
+            for operation in listed {
+                let Some(record) = self.record_mut(*operation) else { continue };
                 record.arrived |= record.by != person;
             }
         }
@@ -42,32 +42,32 @@ impl Model {
     }
 
     /// Counts what authors were told is stored, and what of it the other one does not have.
-    fn count_acknowledged(&mut self, (a, b): (u32, u32), [at_a, at_b]: [&BTreeSet<Deed>; 2]) {
+    fn count_acknowledged(&mut self, (a, b): (u32, u32), [at_a, at_b]: [&BTreeSet<Operation>; 2]) {
         let (mut all, mut lost) = self.acknowledged;
-        for deed in self.said(a, b) {
-            let Some(record) = self.record(deed) else { continue };
+        for operation in self.said(a, b) {
+            let Some(record) = self.record(operation) else { continue };
             if matches!(record.mark, Some(Mark::Stored | Mark::Delivered | Mark::Read)) {
                 let there = if record.by == a { at_b } else { at_a };
                 all = all.saturating_add(1);
-                lost = lost.saturating_add(u64::from(!there.contains(&deed)));
+                lost = lost.saturating_add(u64::from(!there.contains(&operation)));
             }
         }
         self.acknowledged = (all, lost);
     }
 
-    fn check_complete(&self, listed: &BTreeSet<Deed>, found: &mut Found) {
-        for deed in self.said(found.person, found.with) {
-            let Some(record) = self.record(deed) else { continue };
-            if !listed.contains(&deed) {
+    fn check_complete(&self, listed: &BTreeSet<Operation>, found: &mut Found) {
+        for operation in self.said(found.person, found.with) {
+            let Some(record) = self.record(operation) else { continue };
+            if !listed.contains(&operation) {
                 if record.is_bound() {
-                    found.add(Rule::Lost, format_args!("{deed:?} is not there"));
+                    found.add(Rule::Lost, format_args!("{operation:?} is not there"));
                 } else if record.is_shown_on(found.person) {
-                    found.add(Rule::Lost, format_args!("{deed:?} was shown and is gone"));
+                    found.add(Rule::Lost, format_args!("{operation:?} was shown and is gone"));
                 }
             } else if record.by == found.person
                 && !matches!(record.mark, Some(Mark::Delivered | Mark::Read))
             {
-                found.add(Rule::Mark, format_args!("{deed:?} is still {:?}", record.mark));
+                found.add(Rule::Mark, format_args!("{operation:?} is still {:?}", record.mark));
             }
         }
     }
@@ -75,27 +75,28 @@ impl Model {
     /// Checks that each message shows the last that was said about it.
     fn check_folded(&self, timeline: &[MessageView], found: &mut Found) {
         for view in timeline {
-            let Some(deed) = self.named.get(&view.place.id.reference()) else { continue };
-            let Some(record) = self.record(*deed) else { continue };
+            let Some(operation) = self.named.get(&view.place.id.reference()) else { continue };
+            let Some(record) = self.record(*operation) else { continue };
             if let Some(text) = &view.text {
                 let deletions =
-                    self.outcomes(*deed, record.by, |act| matches!(act, Act::Delete(_)));
+                    self.outcomes(*operation, record.by, |act| matches!(act, Act::Delete(_)));
                 if !deletions.contains(&None) {
-                    found.add(Rule::Lost, format_args!("{deed:?} was deleted and is shown"));
+                    found.add(Rule::Lost, format_args!("{operation:?} was deleted and is shown"));
                 }
-                let edits = self.outcomes(*deed, record.by, |act| matches!(act, Act::Edit(_)));
-                let edit = words::deed_of(text).filter(|edit| edit != deed);
+                let edits = self.outcomes(*operation, record.by, |act| matches!(act, Act::Edit(_)));
+                let edit = words::operation_of(text).filter(|edit| edit != operation);
                 if !edits.contains(&edit) {
-                    let text = format_args!("{deed:?} shows {edit:?} instead of {edits:?}");
+                    let text = format_args!("{operation:?} shows {edit:?} instead of {edits:?}");
                     found.add(Rule::Lost, text);
                 }
             }
             for person in [found.person, found.with] {
                 let given = self.reaction(view, person);
-                let reactions = self.outcomes(*deed, person, |act| matches!(act, Act::React(..)));
+                let reactions =
+                    self.outcomes(*operation, person, |act| matches!(act, Act::React(..)));
                 if !reactions.iter().any(|reaction| self.emoji(*reaction) == given) {
                     let text = format_args!(
-                        "{deed:?} shows \"{given}\" by {person} instead of {reactions:?}"
+                        "{operation:?} shows \"{given}\" by {person} instead of {reactions:?}"
                     );
                     found.add(Rule::Lost, text);
                 }
@@ -108,18 +109,18 @@ impl Model {
     /// win: whoever lost it does not depend on it, so it may stand behind the newer.
     fn outcomes(
         &self,
-        target: Deed,
+        target: Operation,
         person: u32,
         is_it: impl Fn(&Act) -> bool,
-    ) -> BTreeSet<Option<Deed>> {
+    ) -> BTreeSet<Option<Operation>> {
         let mut last = None;
         let mut outcomes = BTreeSet::new();
-        for deed in self.about.get(&target).into_iter().flatten() {
-            let record = self.record(*deed).filter(|record| record.by == person);
+        for operation in self.about.get(&target).into_iter().flatten() {
+            let record = self.record(*operation).filter(|record| record.by == person);
             let Some(record) = record.filter(|record| is_it(&record.act)) else { continue };
             match record.answer {
-                Answer::Taken | Answer::Waits => last = Some(*deed),
-                Answer::None => _ = outcomes.insert(Some(*deed)),
+                Answer::Taken | Answer::Waits => last = Some(*operation),
+                Answer::None => _ = outcomes.insert(Some(*operation)),
                 Answer::Refused => {}
             }
         }
@@ -133,8 +134,8 @@ impl Model {
         theirs.map_or("", |(_, emoji)| emoji)
     }
 
-    fn emoji(&self, reaction: Option<Deed>) -> &str {
-        match reaction.and_then(|deed| self.record(deed)).map(|record| &record.act) {
+    fn emoji(&self, reaction: Option<Operation>) -> &str {
+        match reaction.and_then(|operation| self.record(operation)).map(|record| &record.act) {
             Some(Act::React(_, emoji)) => emoji,
             Some(Act::Say | Act::Edit(_) | Act::Delete(_)) | None => "",
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use client::{Mark, Place, view::MessageView};
 use proto::Instant;
 
-use super::{Act, Answer, Deed, Model, Showing};
+use super::{Act, Answer, Model, Operation, Showing};
 use crate::{Rule, Violation};
 
 /// What is wrong with what one device shows of one conversation.
@@ -43,22 +43,25 @@ impl Model {
         let mut found = Found::new(person, with, now);
         for view in new {
             let before = self.named.contains_key(&view.place.id.reference());
-            let Some(deed) = self.recognise(view, &mut found) else { continue };
+            let Some(operation) = self.recognise(view, &mut found) else { continue };
             // What a node would not take is sealed anew and takes another place at its author's.
             let moved = view.own && !before;
-            if self.is_shown(deed, person) && !moved {
-                found.add(Rule::Twice, format_args!("{deed:?} is shown again"));
+            if self.is_shown(operation, person) && !moved {
+                found.add(Rule::Twice, format_args!("{operation:?} is shown again"));
                 continue;
             }
-            if let Some(missing) = self.missing(deed, |before| self.is_shown(before, person)) {
-                found.add(Rule::Dependency, format_args!("{deed:?} is shown without {missing:?}"));
+            if let Some(missing) = self.missing(operation, |before| self.is_shown(before, person)) {
+                found.add(
+                    Rule::Dependency,
+                    format_args!("{operation:?} is shown without {missing:?}"),
+                );
             }
-            self.show(deed, person, now);
-            self.observe_mark(deed, view.mark, &mut found);
+            self.show(operation, person, now);
+            self.observe_mark(operation, view.mark, &mut found);
             let side = self.sides.entry((person, with)).or_default();
-            // One's own deeds depend on each other without being shown.
-            if !view.own || deed.0 < side.since {
-                side.saw.push(deed);
+            // One's own operations depend on each other without being shown.
+            if !view.own || operation.0 < side.since {
+                side.saw.push(operation);
             }
         }
         found.into_violations()
@@ -76,12 +79,12 @@ impl Model {
         let mut found = Found::new(person, with, now);
         let listed = self.check_timeline(timeline, &mut found);
         self.check_rows(&listed, &mut found);
-        for deed in self.said(person, with) {
-            self.rest(deed, person, listed.contains(&deed));
+        for operation in self.said(person, with) {
+            self.rest(operation, person, listed.contains(&operation));
         }
-        for deed in &listed {
-            if !self.is_shown(*deed, person) {
-                self.show(*deed, person, now);
+        for operation in &listed {
+            if !self.is_shown(*operation, person) {
+                self.show(*operation, person, now);
             }
         }
         self.observe_marks(timeline, &mut found);
@@ -107,8 +110,8 @@ impl Model {
 
     pub(super) fn observe_marks(&mut self, timeline: &[MessageView], found: &mut Found) {
         for view in timeline.iter().filter(|view| view.own) {
-            if let Some(deed) = self.named.get(&view.place.id.reference()) {
-                self.observe_mark(*deed, view.mark, found);
+            if let Some(operation) = self.named.get(&view.place.id.reference()) {
+                self.observe_mark(*operation, view.mark, found);
             }
         }
     }
@@ -118,7 +121,7 @@ impl Model {
         &mut self,
         timeline: &[MessageView],
         found: &mut Found,
-    ) -> BTreeSet<Deed> {
+    ) -> BTreeSet<Operation> {
         let mut listed = BTreeSet::new();
         let (mut last_own, mut last_other, mut last_place) = (None, None, None);
         for view in timeline {
@@ -126,58 +129,60 @@ impl Model {
                 found.add(Rule::Order, format_args!("{:?} stands too late", view.place));
             }
             last_place = Some(view.place);
-            let Some(deed) = self.recognise(view, found) else { continue };
-            if let Some(missing) = self.missing(deed, |before| listed.contains(&before)) {
-                found.add(Rule::Dependency, format_args!("{deed:?} stands before {missing:?}"));
+            let Some(operation) = self.recognise(view, found) else { continue };
+            if let Some(missing) = self.missing(operation, |before| listed.contains(&before)) {
+                found
+                    .add(Rule::Dependency, format_args!("{operation:?} stands before {missing:?}"));
             }
-            if !listed.insert(deed) {
-                found.add(Rule::Twice, format_args!("{deed:?} stands there twice"));
+            if !listed.insert(operation) {
+                found.add(Rule::Twice, format_args!("{operation:?} stands there twice"));
             }
             let last = if view.own { &mut last_own } else { &mut last_other };
             // What follows something that its node will never take gets the same position.
             if view.mark != Some(Mark::Refused)
-                && self.record(deed).is_some_and(|record| record.is_bound())
-                && let Some(last) = last.replace(deed).filter(|last| *last > deed)
+                && self.record(operation).is_some_and(|record| record.is_bound())
+                && let Some(last) = last.replace(operation).filter(|last| *last > operation)
             {
-                found.add(Rule::Order, format_args!("{deed:?} was said before {last:?}"));
+                found.add(Rule::Order, format_args!("{operation:?} was said before {last:?}"));
             }
         }
         listed
     }
 
     /// Checks that rows still have what they were said to have.
-    fn check_rows(&self, listed: &BTreeSet<Deed>, found: &mut Found) {
+    fn check_rows(&self, listed: &BTreeSet<Operation>, found: &mut Found) {
         if self.is_excused(found.person, found.with) {
             return;
         }
-        for deed in self.said(found.person, found.with) {
-            let Some(record) = self.record(deed).filter(|_| !listed.contains(&deed)) else {
+        for operation in self.said(found.person, found.with) {
+            let Some(record) = self.record(operation).filter(|_| !listed.contains(&operation))
+            else {
                 continue;
             };
             if record.by == found.person && record.answer == Answer::Taken {
-                found.add(Rule::Lost, format_args!("{deed:?} was safe and did not last"));
+                found.add(Rule::Lost, format_args!("{operation:?} was safe and did not last"));
             }
             if record.by != found.person
                 && record.acknowledged
-                && !self.was_said_too_soon(deed, found.person)
+                && !self.was_said_too_soon(operation, found.person)
             {
-                found.add(Rule::Mark, format_args!("{deed:?} was delivered and did not last"));
+                found.add(Rule::Mark, format_args!("{operation:?} was delivered and did not last"));
             }
         }
     }
 
     /// Messages leave a device while its disk still writes (`spec/delivery.md`, section 3). One
     /// that a crash made unsure may so have told that what it depends on is delivered.
-    fn was_said_too_soon(&self, deed: Deed, person: u32) -> bool {
-        let Some(record) = self.record(deed) else { return false };
+    fn was_said_too_soon(&self, operation: Operation, person: u32) -> bool {
+        let Some(record) = self.record(operation) else { return false };
         let done = self.sides.get(&(person, record.by)).map_or(&[][..], |side| &side.done);
-        let later = done.iter().rev().take_while(|later| **later > deed);
+        let later = done.iter().rev().take_while(|later| **later > operation);
         later.filter_map(|later| self.record(*later)).any(|later| later.answer == Answer::None)
     }
 
     /// Resets what a device shows of a message to what its rows had.
-    fn rest(&mut self, deed: Deed, person: u32, listed: bool) {
-        let Some(record) = self.record_mut(deed) else { return };
+    fn rest(&mut self, operation: Operation, person: u32, listed: bool) {
+        let Some(record) = self.record_mut(operation) else { return };
         if !listed {
             *record.shown_on(person) = false;
         }
@@ -191,8 +196,8 @@ impl Model {
     }
 
     /// Those of these messages on which none of them is known to depend.
-    fn heads(&self, listed: &BTreeSet<Deed>) -> Vec<Deed> {
-        let records = || listed.iter().filter_map(|deed| self.record(*deed));
+    fn heads(&self, listed: &BTreeSet<Operation>) -> Vec<Operation> {
+        let records = || listed.iter().filter_map(|operation| self.record(*operation));
         let mut heads = listed.clone();
         for record in records() {
             for below in &record.saw {
@@ -207,63 +212,64 @@ impl Model {
         heads.into_iter().collect()
     }
 
-    /// Finds the deed that a message is, and checks that it says what was said.
-    fn recognise(&mut self, view: &MessageView, found: &mut Found) -> Option<Deed> {
-        let Some(deed) = self.deed_in(view, found) else {
+    /// Finds the operation that a message is, and checks that it says what was said.
+    fn recognise(&mut self, view: &MessageView, found: &mut Found) -> Option<Operation> {
+        let Some(operation) = self.operation_in(view, found) else {
             found.add(Rule::Forged, format_args!("nobody said {view:?}"));
             return None;
         };
-        self.settle(deed, view, found);
+        self.settle(operation, view, found);
         for (account, emoji) in &view.reactions {
             let person = self.people.get(account);
             let is_it = |act: &Act| matches!(act, Act::React(_, given) if given == emoji);
-            if !person.is_some_and(|person| self.may_have_done(deed, *person, is_it)) {
-                let text = format_args!("nobody reacted to {deed:?} with {emoji} as {account:?}");
+            if !person.is_some_and(|person| self.may_have_done(operation, *person, is_it)) {
+                let text =
+                    format_args!("nobody reacted to {operation:?} with {emoji} as {account:?}");
                 found.add(Rule::Forged, text);
             }
         }
-        Some(deed)
+        Some(operation)
     }
 
-    fn deed_in(&self, view: &MessageView, found: &Found) -> Option<Deed> {
+    fn operation_in(&self, view: &MessageView, found: &Found) -> Option<Operation> {
         let (by, to) =
             if view.own { (found.person, found.with) } else { (found.with, found.person) };
-        let said = |deed: Deed| {
-            let record = self.record(deed)?;
+        let said = |operation: Operation| {
+            let record = self.record(operation)?;
             let right = record.by == by && record.to == to && record.answer != Answer::Refused;
             right.then_some(record)
         };
         let Some(text) = &view.text else {
-            let deed = *self.named.get(&view.place.id.reference())?;
-            said(deed)?;
+            let operation = *self.named.get(&view.place.id.reference())?;
+            said(operation)?;
             let is_it = |act: &Act| matches!(act, Act::Delete(_));
-            return self.may_have_done(deed, by, is_it).then_some(deed);
+            return self.may_have_done(operation, by, is_it).then_some(operation);
         };
-        let words = super::words::deed_of(text)?;
-        let deed = match said(words)?.act {
+        let words = super::words::operation_of(text)?;
+        let operation = match said(words)?.act {
             Act::Say => words,
             Act::Edit(target) => target,
             Act::Delete(_) | Act::React(..) => return None,
         };
-        let right = said(deed)?.act == Act::Say && view.edited == (words != deed);
-        right.then_some(deed)
+        let right = said(operation)?.act == Act::Say && view.edited == (words != operation);
+        right.then_some(operation)
     }
 
     /// Tells whether a person has done something like this to a message, or may have.
-    fn may_have_done(&self, target: Deed, person: u32, is_it: impl Fn(&Act) -> bool) -> bool {
+    fn may_have_done(&self, target: Operation, person: u32, is_it: impl Fn(&Act) -> bool) -> bool {
         let about = self.about.get(&target).map_or(&[][..], |about| about);
-        about.iter().filter_map(|deed| self.record(*deed)).any(|record| {
+        about.iter().filter_map(|operation| self.record(*operation)).any(|record| {
             record.by == person && record.answer != Answer::Refused && is_it(&record.act)
         })
     }
 
-    /// One deed has one place, wherever it is shown.
-    fn settle(&mut self, deed: Deed, view: &MessageView, found: &mut Found) {
-        let named = *self.named.entry(view.place.id.reference()).or_insert(deed);
-        if named != deed {
-            found.add(Rule::Forged, format_args!("{deed:?} stands where {named:?} does"));
+    /// One operation has one place, wherever it is shown.
+    fn settle(&mut self, operation: Operation, view: &MessageView, found: &mut Found) {
+        let named = *self.named.entry(view.place.id.reference()).or_insert(operation);
+        if named != operation {
+            found.add(Rule::Forged, format_args!("{operation:?} stands where {named:?} does"));
         }
-        let Some(record) = self.record_mut(deed) else { return };
+        let Some(record) = self.record_mut(operation) else { return };
         match record.place {
             // Nobody else has seen it at its old place.
             Some(place) if place.id != view.place.id && !record.arrived => {
@@ -271,19 +277,25 @@ impl Model {
                 record.mark = None;
             }
             Some(place) if place.id != view.place.id => {
-                found.add(Rule::Twice, format_args!("{deed:?} is at {place:?}, {:?}", view.place));
+                found.add(
+                    Rule::Twice,
+                    format_args!("{operation:?} is at {place:?}, {:?}", view.place),
+                );
             }
             Some(place) if place.position != 0 && place != view.place => {
-                found.add(Rule::Order, format_args!("{deed:?} is at {place:?}, {:?}", view.place));
+                found.add(
+                    Rule::Order,
+                    format_args!("{operation:?} is at {place:?}, {:?}", view.place),
+                );
             }
             Some(_) | None => record.place = Some(view.place),
         }
     }
 
     /// A device says where one of its own messages stands now, which was sealed anew.
-    pub(crate) fn moved(&mut self, deed: Deed, place: Place) {
-        self.named.entry(place.id.reference()).or_insert(deed);
-        if let Some(record) = self.record_mut(deed).filter(|record| !record.arrived) {
+    pub(crate) fn moved(&mut self, operation: Operation, place: Place) {
+        self.named.entry(place.id.reference()).or_insert(operation);
+        if let Some(record) = self.record_mut(operation).filter(|record| !record.arrived) {
             record.place = Some(place);
             record.mark = None;
             // It is about to be shown there.
@@ -291,12 +303,12 @@ impl Model {
         }
     }
 
-    fn is_shown(&self, deed: Deed, person: u32) -> bool {
-        self.record(deed).is_some_and(|record| record.is_shown_on(person))
+    fn is_shown(&self, operation: Operation, person: u32) -> bool {
+        self.record(operation).is_some_and(|record| record.is_shown_on(person))
     }
 
-    fn show(&mut self, deed: Deed, person: u32, now: Instant) {
-        let Some(record) = self.records.get_mut(deed.0 as usize) else { return };
+    fn show(&mut self, operation: Operation, person: u32, now: Instant) {
+        let Some(record) = self.records.get_mut(operation.0 as usize) else { return };
         *record.shown_on(person) = true;
         if record.by == person {
             return;
@@ -310,22 +322,28 @@ impl Model {
         }
     }
 
-    fn observe_mark(&mut self, deed: Deed, mark: Option<Mark>, found: &mut Found) {
-        let Some(record) = self.record_mut(deed) else { return };
+    fn observe_mark(&mut self, operation: Operation, mark: Option<Mark>, found: &mut Found) {
+        let Some(record) = self.record_mut(operation) else { return };
         if record.by != found.person {
             if mark.is_some() {
-                found.add(Rule::Mark, format_args!("{deed:?} is not one's own, yet {mark:?}"));
+                found.add(Rule::Mark, format_args!("{operation:?} is not one's own, yet {mark:?}"));
             }
             return;
         }
         if record.mark > mark {
-            found.add(Rule::Mark, format_args!("{deed:?} went from {:?} to {mark:?}", record.mark));
+            found.add(
+                Rule::Mark,
+                format_args!("{operation:?} went from {:?} to {mark:?}", record.mark),
+            );
         }
         record.mark = mark;
         if matches!(mark, Some(Mark::Delivered | Mark::Read)) {
             record.acknowledged = true;
             if !record.arrived {
-                found.add(Rule::Mark, format_args!("{deed:?} is {mark:?}, but was never shown"));
+                found.add(
+                    Rule::Mark,
+                    format_args!("{operation:?} is {mark:?}, but was never shown"),
+                );
             }
         }
     }

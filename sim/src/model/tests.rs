@@ -1,4 +1,4 @@
-//! Ada and Ben talk, Cleo talks with Ada. Messages stand in the order of their deeds.
+//! Ada and Ben talk, Cleo talks with Ada. Messages stand in the order of their operations.
 
 mod finish;
 mod show;
@@ -26,22 +26,22 @@ fn account(person: u32) -> AccountId {
     AccountId([u8::try_from(person).unwrap(); 32])
 }
 
-fn id(deed: Deed) -> EnvelopeId {
-    EnvelopeId([u8::try_from(deed.0).unwrap(); 32])
+fn id(operation: Operation) -> EnvelopeId {
+    EnvelopeId([u8::try_from(operation.0).unwrap(); 32])
 }
 
 /// What no device answers. Ada does everything at 0 s, Ben at 1 s.
-fn unsure(model: &mut Model, by: u32, to: u32, act: Act) -> Deed {
+fn unsure(model: &mut Model, by: u32, to: u32, act: Act) -> Operation {
     model.does(by, to, act, at(u64::from(by))).0
 }
 
-fn does(model: &mut Model, by: u32, to: u32, act: Act) -> Deed {
-    let deed = unsure(model, by, to, act);
-    model.taken(deed, Some(id(deed)));
-    deed
+fn does(model: &mut Model, by: u32, to: u32, act: Act) -> Operation {
+    let operation = unsure(model, by, to, act);
+    model.taken(operation, Some(id(operation)));
+    operation
 }
 
-fn says(model: &mut Model, by: u32, to: u32) -> Deed {
+fn says(model: &mut Model, by: u32, to: u32) -> Operation {
     does(model, by, to, Act::Say)
 }
 
@@ -50,13 +50,13 @@ fn at(second: u64) -> Instant {
 }
 
 /// A message as it was said.
-fn view(model: &Model, deed: Deed, person: u32) -> MessageView {
-    let own = model.record(deed).unwrap().by == person;
+fn view(model: &Model, operation: Operation, person: u32) -> MessageView {
+    let own = model.record(operation).unwrap().by == person;
     MessageView {
-        place: Place { position: u64::from(deed.0) + 1, id: id(deed) },
+        place: Place { position: u64::from(operation.0) + 1, id: id(operation) },
         own,
         sent_at_s: 0,
-        text: Some(words::text_of(deed)),
+        text: Some(words::text_of(operation)),
         edited: false,
         reply_to: None,
         reactions: BTreeMap::new(),
@@ -65,8 +65,8 @@ fn view(model: &Model, deed: Deed, person: u32) -> MessageView {
     }
 }
 
-fn views(model: &Model, deeds: &[Deed], person: u32) -> Vec<MessageView> {
-    deeds.iter().map(|deed| view(model, *deed, person)).collect()
+fn views(model: &Model, operations: &[Operation], person: u32) -> Vec<MessageView> {
+    operations.iter().map(|operation| view(model, *operation, person)).collect()
 }
 
 fn sent(mut view: MessageView) -> MessageView {
@@ -74,7 +74,7 @@ fn sent(mut view: MessageView) -> MessageView {
     view
 }
 
-fn edited(view: MessageView, by: Deed) -> MessageView {
+fn edited(view: MessageView, by: Operation) -> MessageView {
     MessageView { text: Some(words::text_of(by)), edited: true, ..view }
 }
 
@@ -92,16 +92,16 @@ fn rules(violations: &[Violation]) -> Vec<Rule> {
 }
 
 /// Shows messages as they were said, those of one's own as just sent.
-fn shows(model: &mut Model, person: u32, with: u32, deeds: &[Deed]) -> Vec<Rule> {
-    let new: Vec<_> = views(model, deeds, person)
+fn shows(model: &mut Model, person: u32, with: u32, operations: &[Operation]) -> Vec<Rule> {
+    let new: Vec<_> = views(model, operations, person)
         .into_iter()
         .map(|view| if view.own { sent(view) } else { view })
         .collect();
     rules(&model.shows(person, with, &new, at(10)))
 }
 
-fn restarted(model: &mut Model, person: u32, with: u32, deeds: &[Deed]) -> Vec<Rule> {
-    let timeline: Vec<_> = views(model, deeds, person)
+fn restarted(model: &mut Model, person: u32, with: u32, operations: &[Operation]) -> Vec<Rule> {
+    let timeline: Vec<_> = views(model, operations, person)
         .into_iter()
         .map(|view| if view.own { sent(view) } else { view })
         .collect();
@@ -111,18 +111,21 @@ fn restarted(model: &mut Model, person: u32, with: u32, deeds: &[Deed]) -> Vec<R
 /// What the two between Ada and Ben show in the end, if both show these messages, changed so.
 fn ends(
     model: &mut Model,
-    deeds: &[Deed],
-    change: impl Fn(Deed, MessageView) -> MessageView,
+    operations: &[Operation],
+    change: impl Fn(Operation, MessageView) -> MessageView,
 ) -> Vec<Rule> {
     let of = |model: &Model, person| -> Vec<_> {
-        deeds.iter().map(|deed| change(*deed, view(model, *deed, person))).collect()
+        operations
+            .iter()
+            .map(|operation| change(*operation, view(model, *operation, person)))
+            .collect()
     };
     let (ada, ben) = (of(model, ADA), of(model, BEN));
     rules(&model.compare((ADA, BEN), [&ada, &ben], at(99)))
 }
 
-fn ends_as_said(model: &mut Model, deeds: &[Deed]) -> Vec<Rule> {
-    ends(model, deeds, |_, view| view)
+fn ends_as_said(model: &mut Model, operations: &[Operation]) -> Vec<Rule> {
+    ends(model, operations, |_, view| view)
 }
 
 #[test]
@@ -143,8 +146,8 @@ fn what_is_right_is_passed_over_in_silence() {
     assert_eq!(model.own_recent(BEN, ADA), [(answer, id(answer).reference())]);
     assert_eq!((model.said_count(), model.shown_count()), (5, 2));
     assert_eq!(model.latencies_us(), [10_000_000, 9_000_000]);
-    let change = |deed, view| {
-        if deed == hello { reacted(edited(view, edit), BEN, "heart") } else { deleted(view) }
+    let change = |operation, view| {
+        if operation == hello { reacted(edited(view, edit), BEN, "heart") } else { deleted(view) }
     };
     assert_eq!(ends(&mut model, &[hello, answer], change), []);
 }
@@ -154,18 +157,19 @@ fn recent_messages_are_few_and_in_order() {
     let mut model = model();
     let said: Vec<_> = (0..20).map(|_| says(&mut model, ADA, BEN)).collect();
     let answer = says(&mut model, BEN, ADA);
-    let deeds = |recent: Vec<(Deed, Reference)>| recent.into_iter().map(|(deed, _)| deed);
-    assert!(deeds(model.own_recent(ADA, BEN)).eq(said[12..].iter().copied()));
+    let operations =
+        |recent: Vec<(Operation, Reference)>| recent.into_iter().map(|(operation, _)| operation);
+    assert!(operations(model.own_recent(ADA, BEN)).eq(said[12..].iter().copied()));
     assert_eq!(model.shown_recent(BEN, ADA), []);
     shows(&mut model, BEN, ADA, &said);
     shows(&mut model, BEN, ADA, &[answer]);
     let shown = said[13..].iter().copied().chain([answer]);
-    assert!(deeds(model.shown_recent(BEN, ADA)).eq(shown));
+    assert!(operations(model.shown_recent(BEN, ADA)).eq(shown));
     assert_eq!(model.latencies_us().iter().min(), Some(&10_000_000));
 }
 
 #[test]
-fn what_is_said_in_peace_or_to_who_is_away_is_not_counted_among_the_rest() {
+fn what_is_said_after_the_faults_or_to_a_stopped_device_is_not_counted_among_the_rest() {
     let mut model = model();
     model.started(BEN, at(0));
     let soon = says(&mut model, ADA, BEN);
@@ -173,8 +177,8 @@ fn what_is_said_in_peace_or_to_who_is_away_is_not_counted_among_the_rest() {
     let (late, lost) = (says(&mut model, ADA, BEN), says(&mut model, ADA, BEN));
     model.started(BEN, at(1));
     shows(&mut model, BEN, ADA, &[late]);
-    let in_peace = says(&mut model, BEN, ADA);
-    assert!(lost < in_peace);
+    let after_faults = says(&mut model, BEN, ADA);
+    assert!(lost < after_faults);
     let counted = |end| (model.latencies_to_those_who_were_up_us(end).len(), model.delivered(end));
     assert_eq!(model.latencies_us().len(), 2);
     assert_eq!(counted(None), (1, (4, 2)));

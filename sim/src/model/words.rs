@@ -1,16 +1,16 @@
-//! What people say: texts that tell which deed they are of.
+//! What people say: texts that tell which operation they are of.
 
-use super::Deed;
+use super::Operation;
 
 /// Begins every text; nobody but the two who talk may ever hold or hear it in the clear.
 pub(crate) const MARKER: &str = "~overheard!~";
 
-/// The text of a deed: short mostly, up to 2,000 bytes sometimes.
-pub(super) fn text_of(deed: Deed) -> String {
-    let mixed = u64::from(deed.0).wrapping_mul(MIXER) >> 32;
+/// The text of an operation: short mostly, up to 2,000 bytes sometimes.
+pub(super) fn text_of(operation: Operation) -> String {
+    let mixed = u64::from(operation.0).wrapping_mul(MIXER) >> 32;
     let len = if mixed.is_multiple_of(16) { mixed % 2_000 } else { mixed % 160 };
     let (len, first) = (usize::try_from(len).unwrap_or(0), usize::try_from(mixed % 8).unwrap_or(0));
-    let mut text = format!("{MARKER} {}", deed.0);
+    let mut text = format!("{MARKER} {}", operation.0);
     for word in WORDS.iter().cycle().skip(first) {
         if text.len().saturating_add(word.len()) >= len {
             return text;
@@ -21,11 +21,26 @@ pub(super) fn text_of(deed: Deed) -> String {
     text
 }
 
-/// The deed whose text this is, to the last byte.
-pub(super) fn deed_of(text: &str) -> Option<Deed> {
+/// The operation whose text this is, to the last byte.
+pub(super) fn operation_of(text: &str) -> Option<Operation> {
     let number = text.strip_prefix(MARKER)?.split(' ').nth(1)?;
-    let deed = Deed(number.parse().ok()?);
-    (text_of(deed) == text).then_some(deed)
+    let operation = Operation(number.parse().ok()?);
+    (text_of(operation) == text).then_some(operation)
+}
+
+/// Returns whether bytes hold the marker of all plaintexts.
+pub(crate) fn holds_marker(bytes: &[u8]) -> bool {
+    let sought = MARKER.as_bytes();
+    let Some(first) = sought.first() else { return false };
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| byte == first) {
+        rest = rest.get(at..).unwrap_or_default();
+        if rest.starts_with(sought) {
+            return true;
+        }
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    false
 }
 
 const WORDS: [&str; 8] = ["bread", "to", "tomorrow", "Grüße", "or", "никогда", "rain", "好"];
@@ -37,12 +52,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_text_tells_its_deed() {
-        let deeds = (0..5_000).map(Deed);
-        let lens: Vec<_> = deeds
-            .map(|deed| {
-                let text = text_of(deed);
-                assert_eq!(deed_of(&text), Some(deed));
+    fn every_text_names_its_operation() {
+        let operations = (0..5_000).map(Operation);
+        let lens: Vec<_> = operations
+            .map(|operation| {
+                let text = text_of(operation);
+                assert_eq!(operation_of(&text), Some(operation));
                 text.len()
             })
             .collect();
@@ -52,10 +67,10 @@ mod tests {
 
     #[test]
     fn a_bent_text_is_nobodys() {
-        let text = text_of(Deed(7));
-        assert_eq!(deed_of(&format!("{text} ")), None);
-        assert_eq!(deed_of(&text[1..]), None);
-        assert_eq!(deed_of(&format!("{MARKER} +7")), None);
-        assert_eq!(deed_of(&format!("{MARKER} 99999999999")), None);
+        let text = text_of(Operation(7));
+        assert_eq!(operation_of(&format!("{text} ")), None);
+        assert_eq!(operation_of(&text[1..]), None);
+        assert_eq!(operation_of(&format!("{MARKER} +7")), None);
+        assert_eq!(operation_of(&format!("{MARKER} 99999999999")), None);
     }
 }

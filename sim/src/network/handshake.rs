@@ -7,7 +7,7 @@ use proto::Instant;
 
 use super::{
     Call, LinkId, Notice, Side, Way, What,
-    link::{End, Link, Stage},
+    link::{End, Link, State},
     paths::Paths,
 };
 
@@ -80,11 +80,11 @@ impl Link {
         now: Instant,
         paths: &mut Paths,
     ) -> Option<Notice> {
-        if self.listener.stage != Stage::Coming {
+        if self.listener.state != State::Coming {
             return None;
         }
         if self.dialler.left_before(departs) {
-            self.listener.set(Stage::Gone, now);
+            self.listener.set(State::Gone, now);
             return None;
         }
         if self.severed(paths).is_some_and(|since| since < departs) {
@@ -103,8 +103,8 @@ impl Link {
     fn fail(&mut self, due: Instant, paths: &mut Paths) {
         let End { host, life, .. } = self.dialler;
         paths.enter_way(due, Way::Nobody { host, life, peer: self.call.peer });
-        self.dialler.set(Stage::Gone, due);
-        self.listener.set(Stage::Gone, due);
+        self.dialler.set(State::Gone, due);
+        self.listener.set(State::Gone, due);
     }
 
     fn connected(&self, side: Side) -> Notice {
@@ -115,7 +115,7 @@ impl Link {
 
 impl End {
     fn connect(&mut self, now: Instant) {
-        self.set(Stage::Open, now);
+        self.set(State::Open, now);
         (self.heard, self.sent, self.owed) = (now, now, None);
     }
 }

@@ -1,48 +1,15 @@
 //! Frames on their way: each lane in order, whatever happens to what carries them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use proto::{Instant, Lane, limits};
+use proto::{Instant, Lane};
 
 use super::{
     Notice, Side, What,
-    link::{Link, Out, Stage},
+    link::{Link, Out, State},
     paths::Paths,
+    stream::{Flying, Stream, waiting_max},
 };
-
-/// A frame on its way.
-#[derive(Debug)]
-pub(super) struct Flying {
-    lane: Lane,
-    /// Of its lane.
-    number: u64,
-    departs: Instant,
-    load: usize,
-    /// It is through the downlink.
-    admitted: bool,
-    bytes: Vec<u8>,
-}
-
-/// One lane, one way.
-#[derive(Debug, Default)]
-pub(super) struct Stream {
-    /// What follows doesn't leave before.
-    departs: Instant,
-    /// What follows doesn't arrive before.
-    arrives: Instant,
-    /// Frames.
-    sent: u64,
-    /// The number of the next frame to arrive.
-    expected: u64,
-    /// From this number on, frames won't arrive.
-    lost_from: Option<u64>,
-    /// Bytes that were sent and have not arrived.
-    waiting: usize,
-    /// Frames that are there before those which should come first.
-    early: BTreeMap<u64, Flying>,
-    /// Frames that wait for the end of a cut.
-    stuck: BTreeMap<u64, Vec<u8>>,
-}
 
 impl Link {
     pub(super) fn send(
@@ -55,7 +22,7 @@ impl Link {
     ) {
         let severed = self.severed(paths).is_some();
         let (own, other) = self.ends_mut(side);
-        if own.stage != Stage::Open {
+        if own.state != State::Open {
             return;
         }
         let unheard = other.is_silent();
@@ -119,7 +86,7 @@ impl Link {
             stream.loses_from(frame.number);
             return None;
         }
-        if !matches!(to.stage, Stage::Open | Stage::Coming) {
+        if !matches!(to.state, State::Open | State::Coming) {
             return None;
         }
         let cut_off = severed.is_some_and(|since| since < frame.departs);
@@ -130,7 +97,7 @@ impl Link {
             }
             return None;
         }
-        if to.stage == Stage::Coming {
+        if to.state == State::Coming {
             let due = stream.arrives.max(opens).max(now.after(TICK));
             stream.arrives = due;
             paths.enter(due, link, side, What::Frame(frame));
@@ -165,7 +132,7 @@ impl Link {
     /// Ends the connection for both sides, since too much waits.
     fn break_off(&mut self, side: Side, now: Instant, paths: &mut Paths) {
         let (from, to) = self.way(side);
-        self.end_mut(side).set(Stage::Failing, now);
+        self.end_mut(side).set(State::Failing, now);
         paths.enter(now, self.id, side, What::Over);
         // It is said once.
         let flight = paths.signal(from, to, now);
@@ -179,10 +146,10 @@ impl Link {
     pub(super) fn hang_up(&mut self, side: Side, now: Instant, paths: &mut Paths) {
         let severed = self.severed(paths).is_some();
         let own = self.end_mut(side);
-        match own.stage {
-            Stage::Failing => return own.set(Stage::Gone, now),
-            Stage::Coming | Stage::Leaving | Stage::Gone => return,
-            Stage::Open => own.set(Stage::Leaving, now),
+        match own.state {
+            State::Failing => return own.set(State::Gone, now),
+            State::Coming | State::Leaving | State::Gone => return,
+            State::Open => own.set(State::Leaving, now),
         }
         if severed || own.out.is_stuck() {
             own.out.stuck_bye = true;
@@ -219,12 +186,12 @@ impl Link {
             from.out.stuck_bye = true;
             return None;
         }
-        if to.stage == Stage::Coming || (flushed && from.out.is_outstanding()) {
+        if to.state == State::Coming || (flushed && from.out.is_outstanding()) {
             let due = from.out.all_arrived().max(now.after(TICK));
             paths.enter(due, link, side, What::Bye { departs, flushed });
             return None;
         }
-        (to.stage == Stage::Open).then(|| self.conclude(side.other(), now))
+        (to.state == State::Open).then(|| self.conclude(side.other(), now))
     }
 
     /// Sends again what was stuck.
@@ -252,29 +219,6 @@ impl Link {
     }
 }
 
-impl Stream {
-    pub(super) fn is_stuck(&self) -> bool {
-        !self.stuck.is_empty()
-    }
-
-    /// What is stuck is lost, and what would come after it.
-    pub(super) fn drop_stuck(&mut self) {
-        let stuck = std::mem::take(&mut self.stuck);
-        if let Some(first) = stuck.keys().next() {
-            self.loses_from(*first);
-        }
-    }
-
-    fn loses_from(&mut self, number: u64) {
-        self.lost_from = Some(self.lost_from.map_or(number, |first| first.min(number)));
-    }
-
-    /// Something is on its way.
-    fn is_outstanding(&self) -> bool {
-        self.expected < self.lost_from.unwrap_or(u64::MAX).min(self.sent)
-    }
-}
-
 impl Out {
     fn is_outstanding(&self) -> bool {
         self.lanes.iter().any(Stream::is_outstanding)
@@ -286,19 +230,5 @@ impl Out {
     }
 }
 
-/// Bytes that may wait on a lane: see `spec/transport.md`, section 4.
-fn waiting_max(lane: Lane) -> usize {
-    match lane {
-        Lane::Control => limits::QUEUE_BYTES_MAX,
-        Lane::Messages => MESSAGES_BYTES_MAX,
-        Lane::Bulk => BULK_BYTES_MAX,
-    }
-}
-
-/// A full [`limits::DELIVER_WINDOW`] of the largest envelopes.
-const MESSAGES_BYTES_MAX: usize = 256 * (limits::ENVELOPE_MAX + 1024);
-const _: () = assert!(limits::DELIVER_WINDOW == 256);
-/// Sixteen of the largest pages.
-const BULK_BYTES_MAX: usize = 16 * limits::FRAME_MAX;
 /// The least that time goes on.
 const TICK: Duration = Duration::from_micros(1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proto::{Instant, Lane, Peer};
 
-use super::{Call, HostId, LinkId, Notice, Side, What, lanes::Stream, paths::Paths};
+use super::{Call, HostId, LinkId, Notice, Side, What, paths::Paths, stream::Stream};
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -24,8 +24,8 @@ pub(super) struct End {
     pub(super) host: HostId,
     /// The life of the host that it belongs to.
     pub(super) life: u32,
-    pub(super) stage: Stage,
-    /// When it came to that stage.
+    pub(super) state: State,
+    /// When it came to that state.
     pub(super) since: Instant,
     /// When it last heard of the other. While all is well keep-alives don't count; see
     /// [`Link::falter`].
@@ -41,7 +41,7 @@ pub(super) struct End {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum State {
     /// Not connected yet.
     Coming,
     Open,
@@ -71,9 +71,9 @@ impl Link {
 
     /// Nobody will ever hear of it again.
     pub(super) fn is_over(&self) -> bool {
-        let over = |end: &End| matches!(end.stage, Stage::Leaving | Stage::Gone);
+        let over = |end: &End| matches!(end.state, State::Leaving | State::Gone);
         // A listener that never heard the end of the handshake has told nobody.
-        let stillborn = self.listener.stage == Stage::Coming && self.dialler.out.stuck_finish;
+        let stillborn = self.listener.state == State::Coming && self.dialler.out.stuck_finish;
         over(&self.dialler) && (over(&self.listener) || stillborn)
     }
 
@@ -144,7 +144,7 @@ impl Link {
             What::Check { due } => self.check(side, due, now, paths),
             What::Reset => self.reset(side, now, paths),
             What::Over => {
-                (self.end(side).stage == Stage::Failing).then(|| self.conclude(side, now))
+                (self.end(side).state == State::Failing).then(|| self.conclude(side, now))
             }
         }
     }
@@ -153,26 +153,26 @@ impl Link {
     pub(super) fn conclude(&mut self, side: Side, now: Instant) -> Notice {
         let link = self.id;
         let end = self.end_mut(side);
-        end.set(Stage::Gone, now);
+        end.set(State::Gone, now);
         Notice::Ended { host: end.host, link }
     }
 
-    /// The host of an end, or of both, has died, and so do its ends that are at such a stage.
+    /// The host of an end, or of both, has died, and so do its ends that are at such a state.
     pub(super) fn host_died(
         &mut self,
         host: HostId,
-        dies: impl Fn(Stage) -> bool,
+        dies: impl Fn(State) -> bool,
         now: Instant,
         paths: &mut Paths,
     ) {
-        if self.dialler.host == host && self.dialler.stage == Stage::Coming {
+        if self.dialler.host == host && self.dialler.state == State::Coming {
             // The listener was told nothing yet.
-            self.listener.set(Stage::Gone, now);
+            self.listener.set(State::Gone, now);
         }
         for side in [Side::Dialler, Side::Listener] {
             let end = self.end_mut(side);
-            if end.host == host && end.stage != Stage::Gone && dies(end.stage) {
-                end.set(Stage::Gone, now);
+            if end.host == host && end.state != State::Gone && dies(end.state) {
+                end.set(State::Gone, now);
                 self.falter(now, paths);
             }
         }
@@ -182,17 +182,17 @@ impl Link {
 impl End {
     pub(super) fn new(host: HostId, now: Instant, paths: &Paths) -> Self {
         let (owed, watched, out) = Default::default();
-        let (life, stage) = (paths.life(host), Stage::Coming);
-        Self { host, life, stage, since: now, heard: now, sent: now, owed, watched, out }
+        let (life, state) = (paths.life(host), State::Coming);
+        Self { host, life, state, since: now, heard: now, sent: now, owed, watched, out }
     }
 
-    pub(super) fn set(&mut self, stage: Stage, now: Instant) {
-        (self.stage, self.since) = (stage, now);
+    pub(super) fn set(&mut self, state: State, now: Instant) {
+        (self.state, self.since) = (state, now);
     }
 
     /// It will say nothing more, and may not have said so.
     pub(super) fn is_silent(&self) -> bool {
-        matches!(self.stage, Stage::Failing | Stage::Gone)
+        matches!(self.state, State::Failing | State::Gone)
     }
 
     /// What would have left then has not.

@@ -8,7 +8,7 @@ use std::{
 
 use proto::Instant;
 
-use crate::{agenda::Agenda, dice::Dice, scenario::Weather};
+use crate::{event_queue::EventQueue, rng::Rng, scenario::Weather};
 
 use super::{HostId, LinkId, Packet, Port, Side, Way, What};
 
@@ -19,8 +19,8 @@ pub(super) struct Paths {
     regions: Vec<Region>,
     cuts: BTreeMap<usize, Cut>,
     weather: Weather,
-    dice: Dice,
-    /// For the agenda, when the present call is done.
+    rng: Rng,
+    /// For the queue, when the present call is done.
     entries: Vec<(Instant, Packet)>,
 }
 
@@ -34,6 +34,7 @@ struct Region {
 #[derive(Debug)]
 struct Host {
     port: Port,
+    address: SocketAddr,
     region: usize,
     is_up: bool,
     /// Counts its deaths.
@@ -69,22 +70,22 @@ pub(super) struct Flight {
 }
 
 impl Paths {
-    pub(super) fn new(weather: Weather, mut dice: Dice) -> Self {
+    pub(super) fn new(weather: Weather, mut rng: Rng) -> Self {
         let count = weather.regions.clamp(1, REGIONS_MAX);
         let regions = (0..count)
             .map(|from| {
                 let mut base = |to| {
                     let [least, most] = if from == to { weather.near } else { weather.far };
-                    dice.between(least.0, most.0)
+                    rng.between(least.0, most.0)
                 };
                 Region { away: (0..count).map(&mut base).collect(), hosts: 0 }
             })
             .collect();
         let (hosts, addresses, cuts, entries) = Default::default();
-        Self { hosts, addresses, regions, cuts, weather, dice, entries }
+        Self { hosts, addresses, regions, cuts, weather, rng, entries }
     }
 
-    // The agenda.
+    // The queue.
 
     pub(super) fn enter(&mut self, due: Instant, link: LinkId, side: Side, what: What) {
         self.entries.push((due, Packet(Way::On { link, side, what })));
@@ -94,27 +95,38 @@ impl Paths {
         self.entries.push((due, Packet(way)));
     }
 
-    pub(super) fn flush<T: From<Packet>>(&mut self, agenda: &mut Agenda<T>) {
+    pub(super) fn flush<T: From<Packet>>(&mut self, queue: &mut EventQueue<T>) {
         for (due, packet) in self.entries.drain(..) {
-            agenda.enter(due, T::from(packet));
+            queue.enter(due, T::from(packet));
         }
     }
 
     // Hosts.
 
-    pub(super) fn add(&mut self, port: Port) -> (HostId, SocketAddr) {
+    pub(super) fn add(&mut self, port: Port, at: Option<SocketAddr>) -> (HostId, SocketAddr) {
         let id = HostId(u32::try_from(self.hosts.len()).unwrap_or(u32::MAX));
-        let region = self.dice.index(self.regions.len());
+        let region = self.rng.index(self.regions.len());
         let number = self.regions.get_mut(region).map_or(0, |region| {
             region.hosts = region.hosts.saturating_add(1);
             region.hosts.saturating_sub(1)
         });
-        let address = address(region, number);
+        let address = at.unwrap_or_else(|| address(region, number));
         self.addresses.insert(address, id);
         let (uplink, downlink) = Default::default();
         let (cuts, links) = Default::default();
         let (is_up, life, loss) = (false, 0, 0.0);
-        self.hosts.push(Host { port, region, is_up, life, loss, uplink, downlink, cuts, links });
+        self.hosts.push(Host {
+            port,
+            address,
+            region,
+            is_up,
+            life,
+            loss,
+            uplink,
+            downlink,
+            cuts,
+            links,
+        });
         (id, address)
     }
 
@@ -128,6 +140,10 @@ impl Paths {
 
     pub(super) fn at(&self, address: SocketAddr) -> Option<HostId> {
         self.addresses.get(&address).copied()
+    }
+
+    pub(super) fn address(&self, host: HostId) -> Option<SocketAddr> {
+        self.host(host).map(|host| host.address)
     }
 
     pub(super) fn port(&self, host: HostId) -> Option<Port> {
@@ -243,7 +259,7 @@ impl Paths {
 
     /// A random time up to this.
     pub(super) fn up_to(&mut self, most: Duration) -> Duration {
-        self.dice.between(Duration::ZERO, most)
+        self.rng.between(Duration::ZERO, most)
     }
 
     /// A small packet that waits behind nothing.
@@ -317,7 +333,7 @@ impl Paths {
         if probability <= 0.0 {
             return 0;
         }
-        (0..of).filter(|_| self.dice.chance(probability)).count()
+        (0..of).filter(|_| self.rng.chance(probability)).count()
     }
 
     fn transit(&mut self, from: HostId, to: HostId, packets: usize) -> Duration {

@@ -7,7 +7,7 @@ use proto::Instant;
 
 use super::{
     HostId, Network, Notice, Side, What,
-    link::{Link, Stage},
+    link::{Link, State},
     paths::{Paths, RETRANSMISSION_MAX},
 };
 
@@ -36,7 +36,7 @@ impl Link {
     pub(super) fn watch(&mut self, side: Side, now: Instant, paths: &mut Paths) {
         let link = self.id;
         let end = self.end_mut(side);
-        if end.stage != Stage::Open {
+        if end.state != State::Open {
             return;
         }
         let due = match (side, end.owed) {
@@ -99,7 +99,7 @@ impl Link {
     ) -> Option<Notice> {
         let is_well = !self.end(side.other()).is_silent() && self.severed(paths).is_none();
         let end = self.end_mut(side);
-        if end.stage != Stage::Open || end.watched != Some(due) {
+        if end.state != State::Open || end.watched != Some(due) {
             return None;
         }
         end.watched = None;
@@ -123,7 +123,7 @@ impl Link {
 
     pub(super) fn reset(&mut self, side: Side, now: Instant, paths: &mut Paths) -> Option<Notice> {
         let gets_through = self.severed(paths).is_none();
-        let is_open = self.end(side).stage == Stage::Open;
+        let is_open = self.end(side).state == State::Open;
         (is_open && gets_through).then(|| self.give_up(side, now, paths))
     }
 
@@ -138,7 +138,7 @@ impl Link {
         for side in [Side::Dialler, Side::Listener] {
             let end = self.end(side);
             if self.end(side.other()).host == host
-                && end.stage == Stage::Open
+                && end.state == State::Open
                 && let Some(owed) = end.owed
             {
                 let delay = paths.up_to(now.since(owed).min(RETRANSMISSION_MAX));
@@ -149,17 +149,17 @@ impl Link {
 
     /// A cut has ended. What waits is sent again after a while; who has missed an answer gets it,
     /// unless that comes too late.
-    pub(super) fn mend(&mut self, lasted: Duration, now: Instant, paths: &mut Paths) {
+    pub(super) fn heal(&mut self, lasted: Duration, now: Instant, paths: &mut Paths) {
         if self.severed(paths).is_some() {
             return;
         }
         let delay = paths.up_to(lasted.min(RETRANSMISSION_MAX));
         for side in [Side::Dialler, Side::Listener] {
             let end = self.end_mut(side);
-            let tired = end.stage == Stage::Leaving && end.since.after(FLUSH_MAX) < now;
+            let tired = end.state == State::Leaving && end.since.after(FLUSH_MAX) < now;
             if end.out.is_stuck() && (tired || end.is_silent()) {
                 // Since it left, rather than now.
-                end.stage = Stage::Gone;
+                end.state = State::Gone;
                 end.out.drop_stuck();
             }
             if end.out.is_stuck() {

@@ -1,4 +1,4 @@
-//! A few hosts, an agenda, and a log of all that a driver would be told.
+//! A few hosts, an event queue, and a log of all that a driver would be told.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -16,8 +16,8 @@ use std::{net::SocketAddr, time::Duration};
 use proto::{Instant, Lane, Peer, PublicKey};
 
 use crate::{
-    agenda::Agenda,
-    dice::Dice,
+    event_queue::EventQueue,
+    rng::Rng,
     scenario::{Span, Weather},
 };
 
@@ -25,7 +25,7 @@ use super::{Call, HostId, LinkId, Network, Notice, Packet, Port, Side};
 
 struct Rig {
     network: Network,
-    agenda: Agenda<Packet>,
+    queue: EventQueue<Packet>,
     now: Instant,
     hosts: Vec<(HostId, SocketAddr)>,
     seen: Vec<(Instant, Notice)>,
@@ -57,10 +57,10 @@ fn key(host: usize) -> Peer {
 impl Rig {
     /// So many hosts, all up and reachable, with these bits a second.
     fn new(weather: Weather, seed: u64, hosts: usize, bps: u64) -> Self {
-        let network = Network::new(weather, Dice::new(seed, "network", 0));
+        let network = Network::new(weather, Rng::new(seed, "network", 0));
         let (hosts_added, seen) = Default::default();
         let now = Instant::from_secs(1_000);
-        let mut rig = Self { network, agenda: Agenda::new(), now, hosts: hosts_added, seen };
+        let mut rig = Self { network, queue: EventQueue::new(), now, hosts: hosts_added, seen };
         for host in 0..hosts {
             rig.add(Port { key: Some(key(host)), reachable: true, bps });
         }
@@ -79,20 +79,20 @@ impl Rig {
     }
 
     fn rise(&mut self, host: usize) {
-        self.network.rise(self.hosts[host].0, self.now, &mut self.agenda);
+        self.network.rise(self.hosts[host].0, self.now, &mut self.queue);
     }
 
     fn die(&mut self, host: usize) {
-        self.network.die(self.hosts[host].0, self.now, &mut self.agenda);
+        self.network.die(self.hosts[host].0, self.now, &mut self.queue);
     }
 
     fn cut(&mut self, cut: usize, hosts: &[usize]) {
         let hosts: Vec<_> = hosts.iter().map(|host| self.hosts[*host].0).collect();
-        self.network.cut(cut, &hosts, self.now, &mut self.agenda);
+        self.network.cut(cut, &hosts, self.now, &mut self.queue);
     }
 
     fn heal(&mut self, cut: usize) {
-        self.network.heal(cut, self.now, &mut self.agenda);
+        self.network.heal(cut, self.now, &mut self.queue);
     }
 
     fn dial(&mut self, from: usize, to: usize, expected: usize) {
@@ -102,7 +102,7 @@ impl Rig {
             to: self.hosts[to].1,
             peer: key(expected),
         };
-        self.network.dial(call, self.now, &mut self.agenda);
+        self.network.dial(call, self.now, &mut self.queue);
     }
 
     /// A connection of host 0 to host 1.
@@ -120,19 +120,19 @@ impl Rig {
     }
 
     fn send(&mut self, link: LinkId, side: Side, lane: Lane, bytes: &[u8]) {
-        self.network.send((link, side), lane, bytes.to_vec(), self.now, &mut self.agenda);
+        self.network.send((link, side), lane, bytes.to_vec(), self.now, &mut self.queue);
     }
 
     fn hang_up(&mut self, link: LinkId, side: Side) {
-        self.network.hang_up((link, side), self.now, &mut self.agenda);
+        self.network.hang_up((link, side), self.now, &mut self.queue);
     }
 
     fn run(&mut self, seconds: f64) {
         let end = self.now.after(Duration::from_secs_f64(seconds));
-        while let Some((due, packet)) = self.agenda.next_until(end) {
+        while let Some((due, packet)) = self.queue.next_until(end) {
             assert!(due >= self.now, "time goes on");
             self.now = due;
-            if let Some(notice) = self.network.pass(packet, due, &mut self.agenda) {
+            if let Some(notice) = self.network.pass(packet, due, &mut self.queue) {
                 self.seen.push((due, notice));
             }
         }

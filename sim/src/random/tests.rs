@@ -19,10 +19,10 @@ fn whatever_is_drawn_is_valid() {
 
 #[test]
 fn whatever_bytes_choose_is_valid() {
-    let mut dice = Dice::new(1, "bytes", 0);
+    let mut rng = Rng::new(1, "bytes", 0);
     for round in 0..2_000 {
-        let bytes: [u8; 400] = dice.bytes();
-        let chosen = from_bytes(bytes.get(..dice.index(400)).unwrap());
+        let bytes: [u8; 400] = rng.bytes();
+        let chosen = from_bytes(bytes.get(..rng.index(400)).unwrap());
         assert_eq!(chosen.check(), Ok(()), "round {round}: {}", chosen.to_toml());
     }
     for byte in 0..=255 {
@@ -35,7 +35,7 @@ fn no_bytes_choose_the_calmest_world() {
     let calm = from_bytes(&[]);
     assert_eq!((calm.nodes, calm.people, calm.talk.acts), (1, 2, 3));
     assert_eq!((&calm.network, &calm.disks), (&Weather::default(), &Disks::default()));
-    assert!(calm.faults.is_empty() && calm.liars.is_empty() && calm.churn.is_none());
+    assert!(calm.faults.is_empty() && calm.adversaries.is_empty() && calm.churn.is_none());
 }
 
 #[test]
@@ -48,19 +48,19 @@ fn a_seed_makes_one_scenario() {
 #[test]
 fn everything_that_can_go_wrong_does_so_in_the_first_500_seeds() {
     let mut whats = BTreeMap::new();
-    let mut lies = BTreeMap::new();
+    let mut behaviours = BTreeMap::new();
     let mut part = BTreeMap::new();
     for scenario in first_500() {
         for fault in &scenario.faults {
             *whats.entry(format!("{:?}", fault.what)).or_insert(0) += 1;
         }
-        for liar in &scenario.liars {
-            *lies.entry(format!("{:?}", liar.lie)).or_insert(0) += 1;
+        for adversary in &scenario.adversaries {
+            *behaviours.entry(format!("{:?}", adversary.behaviour)).or_insert(0) += 1;
         }
         let is = [
             ("acquainted", scenario.acquainted),
             ("with churn", scenario.churn.is_some()),
-            ("with liars", !scenario.liars.is_empty()),
+            ("with adversaries", !scenario.adversaries.is_empty()),
             ("calm", scenario.faults.is_empty()),
             ("bad weather", scenario.network.loss > 0.0),
             ("small disks", scenario.disks.node_bytes > 0),
@@ -76,12 +76,12 @@ fn everything_that_can_go_wrong_does_so_in_the_first_500_seeds() {
             *part.entry(name).or_insert(0) += u32::from(so);
         }
     }
-    assert_eq!((whats.len(), lies.len()), (10, 9), "{whats:?} {lies:?}");
+    assert_eq!((whats.len(), behaviours.len()), (10, 9), "{whats:?} {behaviours:?}");
     assert!(whats.values().all(|times| *times >= 30), "{whats:?}");
     let bounds = BTreeMap::from([
         ("acquainted", 200..300),
         ("with churn", 30..100),
-        ("with liars", 50..120),
+        ("with adversaries", 50..120),
         ("calm", 20..100),
         ("bad weather", 40..150),
         ("small disks", 5..40),

@@ -4,10 +4,10 @@
 use std::{collections::VecDeque, rc::Rc};
 
 use crypto::{NodeDraft, NodeRecord, SigningKey, place};
-use proto::{Body, Contact, Frame, Input, Instant, Key, Output, Routing, limits};
+use proto::{Body, Contact, Frame, Input, Instant, Key, Output, Routing, Rows, limits};
 use routing::{RouterCommand, RouterEvent};
 
-use super::world::{Hostile, WORK_BITS};
+use super::mesh::{Hostile, WORK_BITS};
 
 /// One of them.
 pub(super) struct Attacker {
@@ -70,7 +70,7 @@ impl Hostile for Attacker {
         self.outputs.pop_front()
     }
 
-    fn handle(&mut self, input: Input<RouterCommand>, _now: Instant) {
+    fn handle(&mut self, input: Input<RouterCommand>, _now: Instant, _rows: &dyn Rows) {
         match input {
             Input::Connected(peer, _) => {
                 let introduce = Routing::Introduce(self.own.as_bytes().to_vec());
@@ -100,8 +100,8 @@ impl Hostile for Attacker {
     }
 }
 
-/// A key whose place shares `bits` leading bits with `target`, as somebody who grinds would find it,
-/// with the number of keys and nonces that took.
+/// A key whose place shares `bits` leading bits with `target`, as somebody who grinds would find
+/// it, with the number of keys and nonces that took.
 pub(super) fn grind(target: &Key, bits: u32, mut seed: [u8; 32]) -> (SigningKey, u64, u64) {
     let mut tries = 0;
     loop {

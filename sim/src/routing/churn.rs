@@ -7,28 +7,28 @@ use routing::RouterCommand;
 
 use super::{
     Report, Size,
-    figures::{per_cent, table},
-    records::{Account, Lookups},
-    world::World,
+    mesh::Mesh,
+    records::{Account, Lookups, per_cent, table},
 };
+use crate::driver::Ending;
 
 /// A network that has it for so long.
-pub(super) fn run(world: &mut World, accounts: &mut [Account], size: Size) -> Report {
+pub(super) fn run(mesh: &mut Mesh, accounts: &mut [Account], size: Size) -> Report {
     let (nodes, lasts) = (size.nodes, Duration::from_secs(60 * size.minutes));
     let mut lookups = Lookups::default();
-    let frames = world.tally.frames;
-    let mut course = Course::new(world, nodes, accounts.len(), lasts, size.lookups);
-    let end = world.now.after(lasts);
-    while world.now < end {
-        course.step(world, accounts, &mut lookups);
+    let frames = mesh.env.tally.frames;
+    let mut schedule = Schedule::new(mesh, nodes, accounts.len(), lasts, size.lookups);
+    let end = mesh.env.now.after(lasts);
+    while mesh.env.now < end {
+        schedule.step(mesh, accounts, &mut lookups);
     }
-    let frames = world.tally.frames - frames;
-    lookups.finish(world, accounts);
+    let frames = mesh.env.tally.frames - frames;
+    lookups.finish(mesh, accounts);
     let asked = lookups.ended();
     let wrong = lookups.stale + lookups.missing;
     let rows = vec![vec![
         nodes.to_string(),
-        course.gone.to_string(),
+        schedule.gone.to_string(),
         format!("{:.3} % of {asked}", per_cent(lookups.right, asked)),
         lookups.stale.to_string(),
         lookups.missing.to_string(),
@@ -55,11 +55,11 @@ pub(super) fn run(world: &mut World, accounts: &mut [Account], size: Size) -> Re
     } else {
         Vec::new()
     };
-    Report { text: table(&heading, &rows), failures, hash: world.hash().to_vec() }
+    Report { text: table(&heading, rows), failures, hash: mesh.env.transcript.hash().to_vec() }
 }
 
 /// What happens when.
-struct Course {
+struct Schedule {
     /// Between two that go.
     leave_every: Duration,
     next_leave: Instant,
@@ -75,9 +75,9 @@ struct Course {
     gone: usize,
 }
 
-impl Course {
-    fn new(world: &World, nodes: u32, accounts: usize, lasts: Duration, lookups: usize) -> Self {
-        let now = world.now;
+impl Schedule {
+    fn new(mesh: &Mesh, nodes: u32, accounts: usize, lasts: Duration, lookups: usize) -> Self {
+        let now = mesh.env.now;
         Self {
             leave_every: HOUR * 2 / nodes,
             next_leave: now,
@@ -92,78 +92,77 @@ impl Course {
         }
     }
 
-    fn step(&mut self, world: &mut World, accounts: &mut [Account], lookups: &mut Lookups) {
+    fn step(&mut self, mesh: &mut Mesh, accounts: &mut [Account], lookups: &mut Lookups) {
         let next = self.next_leave.min(self.next_publish).min(self.next_look);
-        world.pass(next.since(world.now));
-        lookups.hear(world, accounts);
-        self.go_and_come(world);
-        if world.now >= self.next_publish {
+        mesh.pass(next.since(mesh.env.now));
+        lookups.hear(mesh, accounts);
+        self.go_and_come(mesh);
+        if mesh.env.now >= self.next_publish {
             self.next_publish = self.next_publish.after(self.publish_every);
-            self.publish_one(world, accounts);
+            self.publish_one(mesh, accounts);
         }
-        if world.now >= self.next_look {
+        if mesh.env.now >= self.next_look {
             self.next_look = self.next_look.after(self.look_every);
-            let account = world.dice.index(accounts.len());
-            if let Some(at) = world.somebody_up(u32::MAX) {
-                lookups.ask(world, at, account, accounts[account].key);
+            let account = mesh.rng.index(accounts.len());
+            if let Some(at) = mesh.somebody_up(u32::MAX) {
+                lookups.ask(mesh, at, account, accounts[account].key);
             }
         }
     }
 
-    fn go_and_come(&mut self, world: &mut World) {
-        let now = world.now;
+    fn go_and_come(&mut self, mesh: &mut Mesh) {
+        let now = mesh.env.now;
         if now >= self.next_leave {
             self.next_leave = self.next_leave.after(self.leave_every);
             self.gone += 1;
-            if let Some(host) = world.somebody_up(u32::MAX) {
-                if world.dice.chance(0.5) {
-                    world.command(host, RouterCommand::Leave);
+            if let Some(host) = mesh.somebody_up(u32::MAX) {
+                if mesh.rng.chance(0.5) {
+                    mesh.command(host, RouterCommand::Leave);
                     self.leaving.push((now.after(Duration::from_secs(3)), host));
                 } else {
-                    world.kill(host);
-                    self.goes(world, host);
+                    mesh.end(host, Ending::Kill);
+                    self.goes(mesh, host);
                 }
             }
         }
         let due = self.leaving.iter().take_while(|(due, _)| *due <= now).count();
         for (_, host) in self.leaving.drain(..due).collect::<Vec<_>>() {
-            world.stop(host);
-            self.goes(world, host);
+            mesh.end(host, Ending::Stop);
+            self.goes(mesh, host);
         }
         let due: Vec<u32> =
             self.away.iter().filter(|(due, _)| *due <= now).map(|(_, host)| *host).collect();
         self.away.retain(|(due, _)| *due > now);
         for host in due {
-            let through = world.somebody_up(host).into_iter().collect();
-            world.start(host, through);
+            mesh.restart(host);
         }
     }
 
     /// Half of those that go come back after a while, with what they remember; for the others
     /// somebody else comes.
-    fn goes(&mut self, world: &mut World, host: u32) {
-        if world.dice.chance(0.5) {
-            let back = world.dice.between(Duration::from_secs(60), Duration::from_secs(1200));
-            self.away.push((world.now.after(back), host));
+    fn goes(&mut self, mesh: &mut Mesh, host: u32) {
+        if mesh.rng.chance(0.5) {
+            let back = mesh.rng.between(Duration::from_secs(60), Duration::from_secs(1200));
+            self.away.push((mesh.env.now.after(back), host));
         } else {
-            world.join_one();
+            mesh.join_one();
         }
     }
 
-    /// Each home publishes hourly while it is up; one account in ten has a new version then. For one
-    /// whose home has gone for good somebody else is at home.
-    fn publish_one(&mut self, world: &mut World, accounts: &mut [Account]) {
+    /// Each home publishes hourly while it is up; one account in ten has a new version then. For
+    /// one whose home has gone for good somebody else is at home.
+    fn publish_one(&mut self, mesh: &mut Mesh, accounts: &mut [Account]) {
         let number = self.published % accounts.len().max(1);
         self.published += 1;
         let account = &mut accounts[number];
-        if world.router(account.home).is_none() {
-            if world.dice.chance(0.5) {
+        if mesh.router(account.home).is_none() {
+            if mesh.rng.chance(0.5) {
                 return;
             }
-            let Some(home) = world.somebody_up(u32::MAX) else { return };
+            let Some(home) = mesh.somebody_up(u32::MAX) else { return };
             account.home = home;
         }
-        account.publish(world);
+        account.publish(mesh);
     }
 }
 

@@ -13,9 +13,8 @@ use sha2::{Digest, Sha256};
 use super::{
     Report, Size,
     attacker::{Attacker, grind},
-    figures::{per_cent, table},
-    records::{Account, Lookups},
-    world::{WORK_BITS, World},
+    mesh::{Mesh, PartyConfig, WORK_BITS},
+    records::{Account, Lookups, per_cent, table},
 };
 
 /// The same attacks on plain Kademlia and on ours.
@@ -25,10 +24,10 @@ pub(super) fn run(size: Size) -> Report {
     let homes = [plain, Defences::default()].map(|defences| on_homes(size, defences));
     let heading = ["defences", "lookups failed", "kept by attackers only", "of tables"];
     let mut text = String::from("places near the keys of accounts:\n");
-    text.push_str(&table(&heading, &[keys[0].row("off"), keys[1].row("on")]));
+    text.push_str(&table(&heading, vec![keys[0].row("off"), keys[1].row("on")]));
     text.push_str("places everywhere:\n");
     let heading = ["defences", "majority of homes", "of samples", "of tables"];
-    text.push_str(&table(&heading, &[homes[0].row("off"), homes[1].row("on")]));
+    text.push_str(&table(&heading, vec![homes[0].row("off"), homes[1].row("on")]));
     text.push_str(&keys[1].cost);
     let mut failures = Vec::new();
     let compared =
@@ -87,36 +86,36 @@ fn share((part, all): (usize, usize)) -> String {
 /// Two attackers in three sit nearer to the accounts' keys than any honest node, the others
 /// everywhere, so that lookups come by them: who finds the accounts?
 fn on_keys(size: Size, defences: Defences) -> Keys {
-    let (mut world, honest, attackers) = before(size, defences);
+    let (mut mesh, honest, attackers) = before(size, defences);
     let accounts: Vec<Account> = (0..VICTIMS)
-        .map(|number| Account::new(number as u64, world.dice.index(honest as usize) as u32))
+        .map(|number| Account::new(number as u64, mesh.rng.index(honest as usize) as u32))
         .collect();
     let bits = (honest + attackers).ilog2() + 4;
     let aims = |number: u32| {
         let aimed = number % 3 < 2;
         aimed.then(|| (accounts[number as usize % accounts.len()].key, bits))
     };
-    let tries = invade(&mut world, attackers, aims);
-    world.pass(Duration::from_secs(300));
+    let tries = invade(&mut mesh, attackers, aims);
+    mesh.pass(Duration::from_secs(300));
     for account in &accounts {
-        account.publish(&mut world);
-        world.pass(Duration::from_secs(1));
+        account.publish(&mut mesh);
+        mesh.pass(Duration::from_secs(1));
     }
-    world.pass(Duration::from_secs(30));
-    world.heard.clear();
+    mesh.pass(Duration::from_secs(30));
+    mesh.heard.clear();
 
     let mut lookups = Lookups::default();
     for number in 0..size.lookups {
         let account = number % accounts.len();
-        let at = world.dice.index(honest as usize) as u32;
-        lookups.ask(&mut world, at, account, accounts[account].key);
-        world.pass(Duration::from_millis(50));
-        lookups.hear(&mut world, &accounts);
+        let at = mesh.rng.index(honest as usize) as u32;
+        lookups.ask(&mut mesh, at, account, accounts[account].key);
+        mesh.pass(Duration::from_millis(50));
+        lookups.hear(&mut mesh, &accounts);
     }
-    lookups.finish(&mut world, &accounts);
+    lookups.finish(&mut mesh, &accounts);
     let failed = (size.lookups - lookups.right, size.lookups);
     let eclipsed = accounts.iter().filter(|account| {
-        !(0..honest).any(|host| host != account.home && world.keeps(host, &account.key))
+        !(0..honest).any(|host| host != account.home && mesh.keeps(host, &account.key))
     });
     let eclipsed = (eclipsed.count(), accounts.len());
     let cost = format!(
@@ -124,51 +123,50 @@ fn on_keys(size: Size, defences: Defences) -> Keys {
          {WORK_BITS} bits of work, at 16 bits {}\n",
         tries << (16 - WORK_BITS),
     );
-    let tables = shares(&world, honest);
-    Keys { failed, eclipsed, tables, cost, hash: world.hash() }
+    let tables = shares(&mesh, honest);
+    Keys { failed, eclipsed, tables, cost, hash: mesh.env.transcript.hash() }
 }
 
 /// Attackers sit everywhere: who draws them for homes?
 fn on_homes(size: Size, defences: Defences) -> Homes {
-    let (mut world, honest, attackers) = before(size, defences);
-    invade(&mut world, attackers, |_| None);
-    world.pass(Duration::from_secs(300));
+    let (mut mesh, honest, attackers) = before(size, defences);
+    invade(&mut mesh, attackers, |_| None);
+    mesh.pass(Duration::from_secs(300));
     let (mut lost, mut drawn) = (0, 0);
     let mut sampled = (0, 0);
     for _ in 0..size.samples() {
-        let at = world.dice.index(honest as usize) as u32;
-        let nodes = sample(&mut world, at);
+        let at = mesh.rng.index(honest as usize) as u32;
+        let nodes = sample(&mut mesh, at);
         sampled.0 += nodes.iter().filter(|(node, _)| is_attacker(&node.says().addresses)).count();
         sampled.1 += nodes.len();
         // One sample serves many accounts that choose with secrets of their own.
         for _ in 0..CHOICES {
-            let secret = world.dice.bytes();
+            let secret = mesh.rng.bytes();
             drawn += 1;
             lost += usize::from(is_lost(&nodes, &secret, defences));
         }
     }
-    let tables = shares(&world, honest);
-    Homes { lost: (lost, drawn), samples: sampled, tables, hash: world.hash() }
+    let tables = shares(&mesh, honest);
+    Homes { lost: (lost, drawn), samples: sampled, tables, hash: mesh.env.transcript.hash() }
 }
 
 /// The honest nodes, and how many attackers are to come.
-fn before(size: Size, defences: Defences) -> (World, u32, u32) {
+fn before(size: Size, defences: Defences) -> (Mesh, u32, u32) {
     let attackers = size.nodes * 3 / 10;
     let honest = size.nodes - attackers;
-    let mut world = World::grown(size.seed, honest, Duration::from_millis(50), defences);
-    world.pass(Duration::from_secs(60));
-    (world, honest, attackers)
+    let mesh = Mesh::grown(size.seed, honest, defences);
+    (mesh, honest, attackers)
 }
 
-/// Lets attackers in, each to a place that shares so many bits with a key, if it aims at one. Returns
-/// how many tries such a place took.
-fn invade(world: &mut World, attackers: u32, aims: impl Fn(u32) -> Option<(Key, u32)>) -> u64 {
-    let honest = world.hosts.len() as u32;
+/// Lets attackers in, each to a place that shares so many bits with a key, if it aims at one.
+/// Returns how many tries such a place took.
+fn invade(mesh: &mut Mesh, attackers: u32, aims: impl Fn(u32) -> Option<(Key, u32)>) -> u64 {
+    let honest = mesh.len();
     let (mut gang, mut hosts, mut tries, mut near) = (Vec::new(), Vec::new(), 0, 0);
     for number in 0..attackers {
         let aim = aims(number);
-        let (target, bits) = aim.unwrap_or_else(|| (Key(world.dice.bytes()), 0));
-        let (key, nonce, tried) = grind(&target, bits, world.dice.bytes());
+        let (target, bits) = aim.unwrap_or_else(|| (Key(mesh.rng.bytes()), 0));
+        let (key, nonce, tried) = grind(&target, bits, mesh.rng.bytes());
         if aim.is_some() {
             (tries, near) = (tries + tried, near + 1);
         }
@@ -180,27 +178,28 @@ fn invade(world: &mut World, attackers: u32, aims: impl Fn(u32) -> Option<(Key, 
         let contact = Contact { node, nonce, addresses: vec![address] };
         let place = crypto::place(&node, nonce, WORK_BITS).unwrap_or_default();
         gang.push((place, contact.clone()));
-        hosts.push((world.place(key, address), contact));
+        hosts.push((mesh.place(key, address), contact));
     }
     let gang = Rc::new(gang);
     for (host, contact) in hosts {
         let place = crypto::place(&contact.node, contact.nonce, WORK_BITS).unwrap_or_default();
-        let through = acquaintances(world, honest, &place);
-        let key = world.hosts[host as usize].key.clone();
-        if let Some(attacker) = Attacker::new(&key, &contact, Rc::clone(&gang), &through, world.now)
+        let through = acquaintances(mesh, honest, &place);
+        let key = mesh.key(host).clone();
+        if let Some(attacker) =
+            Attacker::new(&key, &contact, Rc::clone(&gang), &through, mesh.env.now)
         {
-            world.corrupt(host, attacker);
+            mesh.start(host, PartyConfig::Adversary(Box::new(attacker)));
         }
-        world.pass(Duration::from_millis(20));
+        mesh.pass(Duration::from_millis(20));
     }
     tries / near.max(1)
 }
 
-/// Whom an attacker makes itself known to: those around its place, whose near buckets have room, and
-/// some at random.
-fn acquaintances(world: &mut World, honest: u32, place: &Key) -> Vec<Contact> {
+/// Whom an attacker makes itself known to: those around its place, whose near buckets have room,
+/// and some at random.
+fn acquaintances(mesh: &mut Mesh, honest: u32, place: &Key) -> Vec<Contact> {
     let mut known: Vec<(Key, Contact)> = (0..honest)
-        .filter_map(|host| world.router(host).map(routing::Router::record))
+        .filter_map(|host| mesh.router(host).map(routing::Router::record))
         .map(|record| (record.place(), record.contact()))
         .collect();
     let distance = |key: &Key| key.0.iter().zip(place.0).map(|(a, b)| a ^ b).collect::<Vec<u8>>();
@@ -208,15 +207,15 @@ fn acquaintances(world: &mut World, honest: u32, place: &Key) -> Vec<Contact> {
     let far: Vec<Contact> = known.iter().skip(AROUND).map(|(_, contact)| contact.clone()).collect();
     let mut through: Vec<Contact> =
         known.into_iter().take(AROUND).map(|(_, contact)| contact).collect();
-    through.extend((0..AT_RANDOM).filter_map(|_| world.dice.pick(&far).cloned()));
+    through.extend((0..AT_RANDOM).filter_map(|_| mesh.rng.pick(&far).cloned()));
     through
 }
 
 /// Contacts in honest tables that are attackers, of all.
-fn shares(world: &World, honest: u32) -> (usize, usize) {
+fn shares(mesh: &Mesh, honest: u32) -> (usize, usize) {
     let (mut theirs, mut all) = (0, 0);
     for host in 0..honest {
-        let Some(router) = world.router(host) else { continue };
+        let Some(router) = mesh.router(host) else { continue };
         for contact in router.contacts() {
             all += 1;
             theirs += usize::from(is_attacker(&contact.addresses));
@@ -226,12 +225,12 @@ fn shares(world: &World, honest: u32) -> (usize, usize) {
 }
 
 /// What a node draws.
-fn sample(world: &mut World, at: u32) -> Vec<(NodeRecord, Duration)> {
-    world.heard.clear();
-    world.command(at, RouterCommand::Sample { ticket: 1 });
+fn sample(mesh: &mut Mesh, at: u32) -> Vec<(NodeRecord, Duration)> {
+    mesh.heard.clear();
+    mesh.command(at, RouterCommand::Sample { ticket: 1 });
     for _ in 0..120 {
-        world.pass(Duration::from_secs(1));
-        let sampled = std::mem::take(&mut world.heard).into_iter().find_map(|heard| {
+        mesh.pass(Duration::from_secs(1));
+        let sampled = std::mem::take(&mut mesh.heard).into_iter().find_map(|heard| {
             if let RouterEvent::Sampled { nodes, .. } = heard.event { Some(nodes) } else { None }
         });
         if let Some(nodes) = sampled {

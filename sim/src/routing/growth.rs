@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::{
     Report, Size,
-    figures::{Values, per_cent, table},
-    records::{Account, Lookups},
-    world::World,
+    mesh::Mesh,
+    records::{Account, Lookups, Values, per_cent, table},
 };
 use routing::Defences;
 
@@ -34,7 +33,7 @@ pub(super) fn run(sizes: &[u32], size: Size) -> Report {
         rows.push(seen.row(*nodes));
         hash.extend(seen.hash);
     }
-    Report { text: table(&HEADING, &rows), failures, hash }
+    Report { text: table(&HEADING, rows), failures, hash }
 }
 
 const HEADING: [&str; 12] = [
@@ -81,56 +80,53 @@ impl Seen {
 }
 
 fn one(nodes: u32, size: Size) -> Seen {
-    let mut world = World::grown(size.seed, nodes, Duration::from_millis(50), Defences::default());
-    world.pass(Duration::from_secs(60));
+    let mut mesh = Mesh::grown(size.seed, nodes, Defences::default());
     let mut lookups = Lookups::default();
-    let accounts = publish(&mut world, size.accounts, &mut lookups);
+    let accounts = publish(&mut mesh, size.accounts, &mut lookups);
     let (mut links, mut state) = (Values::default(), Values::default());
     for number in 0..size.lookups {
-        let account = world.dice.index(accounts.len());
-        let at = world.dice.index(nodes as usize) as u32;
-        lookups.ask(&mut world, at, account, accounts[account].key);
-        world.pass(Duration::from_millis(20));
-        lookups.hear(&mut world, &accounts);
+        let account = mesh.rng.index(accounts.len());
+        let at = mesh.rng.index(nodes as usize) as u32;
+        lookups.ask(&mut mesh, at, account, accounts[account].key);
+        mesh.pass(Duration::from_millis(20));
+        lookups.hear(&mut mesh, &accounts);
         if number % (size.lookups / 8).max(1) == 0 {
             for host in 0..nodes {
-                let Some(router) = world.router(host) else { continue };
+                let Some(router) = mesh.router(host) else { continue };
                 state.add(router.state_bytes() as u64);
-                links.add(world.hosts[host as usize].links.len() as u64);
+                links.add(mesh.connections(host) as u64);
             }
         }
     }
-    lookups.finish(&mut world, &accounts);
-    Seen { asked: size.lookups, lookups, links, state, hash: world.hash() }
+    lookups.finish(&mut mesh, &accounts);
+    Seen { asked: size.lookups, lookups, links, state, hash: mesh.env.transcript.hash() }
 }
 
 /// Does something with a network that has grown and keeps its accounts' bundles.
 pub(super) fn settled(
     size: Size,
-    then: impl FnOnce(&mut World, &mut [Account]) -> Report,
+    then: impl FnOnce(&mut Mesh, &mut [Account]) -> Report,
 ) -> Report {
-    let every = Duration::from_millis(50);
-    let mut world = World::grown(size.seed, size.nodes, every, Defences::default());
-    world.pass(Duration::from_secs(60));
-    let mut accounts = publish(&mut world, size.accounts, &mut Lookups::default());
-    then(&mut world, &mut accounts)
+    let mut mesh = Mesh::grown(size.seed, size.nodes, Defences::default());
+    let mut accounts = publish(&mut mesh, size.accounts, &mut Lookups::default());
+    then(&mut mesh, &mut accounts)
 }
 
 /// So many accounts at random homes, published.
-pub(super) fn publish(world: &mut World, accounts: usize, lookups: &mut Lookups) -> Vec<Account> {
-    let honest = world.honest();
+pub(super) fn publish(mesh: &mut Mesh, accounts: usize, lookups: &mut Lookups) -> Vec<Account> {
+    let honest = mesh.honest();
     let accounts: Vec<Account> = (0..accounts)
         .map(|number| {
-            let home = world.dice.pick(&honest).copied().unwrap_or_default();
+            let home = mesh.rng.pick(&honest).copied().unwrap_or_default();
             Account::new(number as u64, home)
         })
         .collect();
     for account in &accounts {
-        account.publish(world);
-        world.pass(Duration::from_millis(50));
-        lookups.hear(world, &accounts);
+        account.publish(mesh);
+        mesh.pass(Duration::from_millis(50));
+        lookups.hear(mesh, &accounts);
     }
-    world.pass(Duration::from_secs(30));
-    lookups.hear(world, &accounts);
+    mesh.pass(Duration::from_secs(30));
+    lookups.hear(mesh, &accounts);
     accounts
 }

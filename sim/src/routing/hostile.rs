@@ -2,22 +2,25 @@
 
 use std::{rc::Rc, time::Duration};
 
-use routing::Defences;
+use proto::Machine as _;
+use routing::{Defences, Router};
+use store::Store as _;
 
 use super::{
     Report, Size,
-    figures::{Values, per_cent, table},
+    adversary::{Adversary, Behaviour, Loot},
     growth::publish,
+    mesh::{Mesh, PartyConfig, honest_address},
     records::Lookups,
-    rogue::{Deed, Loot},
-    world::World,
+    records::{Values, per_cent, table},
 };
+use crate::rng::Rng;
 
 /// Every kind of harm.
 pub(super) fn run(size: Size) -> Report {
     let (mut rows, mut failures, mut hash) = (Vec::new(), Vec::new(), Vec::new());
-    for (deed, name) in DEEDS {
-        let seen = one(deed, size);
+    for (behaviour, name) in BEHAVIOURS {
+        let seen = one(behaviour, size);
         let wrong = seen.lookups.stale + seen.lookups.missing;
         if wrong > size.lookups * WRONG_PER_1000_MAX / 1000 {
             failures.push(format!("{name}: {wrong} of {} lookups went wrong", size.lookups));
@@ -33,7 +36,7 @@ pub(super) fn run(size: Size) -> Report {
         rows.push(seen.row(name, size.lookups));
         hash.extend(seen.hash);
     }
-    Report { text: table(&HEADING, &rows), failures, hash }
+    Report { text: table(&HEADING, rows), failures, hash }
 }
 
 struct Seen {
@@ -61,40 +64,38 @@ impl Seen {
     }
 }
 
-fn one(deed: Deed, size: Size) -> Seen {
-    let mut world =
-        World::grown(size.seed, size.nodes, Duration::from_millis(50), Defences::default());
-    world.pass(Duration::from_secs(60));
-    let honest = world.honest();
+fn one(behaviour: Behaviour, size: Size) -> Seen {
+    let mut mesh = Mesh::grown(size.seed, size.nodes, Defences::default());
+    let honest = mesh.honest();
     let mut lookups = Lookups::default();
-    let mut accounts = publish(&mut world, size.accounts, &mut lookups);
+    let mut accounts = publish(&mut mesh, size.accounts, &mut lookups);
     let old = accounts.iter().map(|account| (account.key, account.newest())).collect();
-    let nodes = honest.iter().filter_map(|host| world.router(*host)).map(routing::Router::record);
+    let nodes = honest.iter().filter_map(|host| mesh.router(*host)).map(Router::record);
     let nodes = nodes.map(|record| (record.contact(), record.says().serial)).collect();
-    let loot = Rc::new(Loot::new(old, nodes, &mut world.dice));
+    let loot = Rc::new(Loot::new(old, nodes, &mut mesh.rng));
     for _ in 0..size.nodes / 4 {
-        world.join_rogue(deed, &loot);
-        world.pass(Duration::from_millis(50));
+        join_adversary(&mut mesh, behaviour, &loot);
+        mesh.pass(Duration::from_millis(50));
     }
     // While they are there each account is published anew.
     for account in &mut accounts {
         account.renew();
-        account.publish(&mut world);
-        world.pass(Duration::from_millis(50));
+        account.publish(&mut mesh);
+        mesh.pass(Duration::from_millis(50));
     }
-    world.pass(Duration::from_secs(60));
-    world.heard.clear();
+    mesh.pass(Duration::from_secs(60));
+    mesh.heard.clear();
 
-    let (began, frames) = (world.now, world.tally.frames);
+    let (began, frames) = (mesh.env.now, mesh.env.tally.frames);
     let (mut state, mut contacts, mut full) = (Values::default(), Values::default(), Vec::new());
     for number in 0..size.lookups {
-        let account = world.dice.index(accounts.len());
-        let at = world.dice.pick(&honest).copied().unwrap_or_default();
-        lookups.ask(&mut world, at, account, accounts[account].key);
-        world.pass(Duration::from_millis(50));
-        lookups.hear(&mut world, &accounts);
+        let account = mesh.rng.index(accounts.len());
+        let at = mesh.rng.pick(&honest).copied().unwrap_or_default();
+        lookups.ask(&mut mesh, at, account, accounts[account].key);
+        mesh.pass(Duration::from_millis(50));
+        lookups.hear(&mut mesh, &accounts);
         if number % (size.lookups / 4).max(1) == 0 {
-            for router in honest.iter().filter_map(|host| world.router(*host)) {
+            for router in honest.iter().filter_map(|host| mesh.router(*host)) {
                 state.add(router.state_bytes() as u64);
                 contacts.add(router.contacts().len() as u64);
                 let over = router.gauges().into_iter().filter(|gauge| gauge.value > gauge.limit);
@@ -103,24 +104,49 @@ fn one(deed: Deed, size: Size) -> Seen {
         }
     }
     let all = f64::from(size.nodes + size.nodes / 4);
-    let took = world.now.since(began).as_secs_f64();
-    let frames_per_s = (world.tally.frames - frames) as f64 / all / took;
-    lookups.finish(&mut world, &accounts);
+    let took = mesh.env.now.since(began).as_secs_f64();
+    let frames_per_s = (mesh.env.tally.frames - frames) as f64 / all / took;
+    lookups.finish(&mut mesh, &accounts);
     full.sort();
     full.dedup();
-    Seen { lookups, state, contacts: contacts.mean(), frames_per_s, full, hash: world.hash() }
+    Seen {
+        lookups,
+        state,
+        contacts: contacts.mean(),
+        frames_per_s,
+        full,
+        hash: mesh.env.transcript.hash(),
+    }
 }
 
-const DEEDS: [(Deed, &str); 9] = [
-    (Deed::Nothing, "nothing"),
-    (Deed::Poison, "contacts that are nowhere"),
-    (Deed::Forge, "forged bundles"),
-    (Deed::Stale, "stale bundles"),
-    (Deed::Oversize, "what is too long"),
-    (Deed::Silence, "no answers"),
-    (Deed::Flood, "floods"),
-    (Deed::Suspect, "false suspicions"),
-    (Deed::Elsewhere, "false addresses"),
+/// Starts an adversary in a network of its own that joins through an honest node.
+fn join_adversary(mesh: &mut Mesh, behaviour: Behaviour, loot: &Rc<Loot>) {
+    let host = mesh.place_next();
+    let mut config = mesh.config(host);
+    if behaviour == Behaviour::Elsewhere {
+        // It can be dialled where it is, but says so last.
+        let others = (0..3).map(|other| honest_address(host.saturating_sub(other * 7 + 1)));
+        config.addresses = others.chain(config.addresses).collect();
+    }
+    let (key, seed) = (mesh.key(host).clone(), mesh.boot_seed());
+    let rng = Rng::new(mesh.rng.below(u64::MAX), "adversary", host.into());
+    let rows = store::Memory::new();
+    if let Ok(router) = Router::open(config, seed, mesh.env.now, rows.as_rows()) {
+        let adversary = Adversary::new(behaviour, (router, key), Rc::clone(loot), rng);
+        mesh.start(host, PartyConfig::Adversary(Box::new(adversary)));
+    }
+}
+
+const BEHAVIOURS: [(Behaviour, &str); 9] = [
+    (Behaviour::Nothing, "nothing"),
+    (Behaviour::Poison, "contacts that are nowhere"),
+    (Behaviour::Forge, "forged bundles"),
+    (Behaviour::Stale, "stale bundles"),
+    (Behaviour::Oversize, "what is too long"),
+    (Behaviour::Silence, "no answers"),
+    (Behaviour::Flood, "floods"),
+    (Behaviour::Suspect, "false suspicions"),
+    (Behaviour::Elsewhere, "false addresses"),
 ];
 
 const HEADING: [&str; 8] = [

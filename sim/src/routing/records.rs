@@ -7,7 +7,8 @@ use proto::{Instant, Key, NodeAddress, NodeId, Record};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use routing::{RouterCommand, RouterEvent};
 
-use super::{figures::Values, world::World};
+use super::mesh::Mesh;
+use crate::table::Table;
 
 /// An account whose bundle is published.
 pub(super) struct Account {
@@ -52,9 +53,9 @@ impl Account {
         self.bundles.last().cloned().unwrap_or_default()
     }
 
-    pub(super) fn publish(&self, world: &mut World) {
+    pub(super) fn publish(&self, mesh: &mut Mesh) {
         let command = RouterCommand::Publish { ticket: PUBLISHED, bundle: self.newest() };
-        world.command(self.home, command);
+        mesh.command(self.home, command);
     }
 }
 
@@ -79,16 +80,16 @@ pub(super) struct Lookups {
 
 impl Lookups {
     /// Has a host look an account up.
-    pub(super) fn ask(&mut self, world: &mut World, at: u32, account: usize, key: Key) {
+    pub(super) fn ask(&mut self, mesh: &mut Mesh, at: u32, account: usize, key: Key) {
         self.number += 1;
         let ticket = self.number;
-        self.asked.insert(ticket, (world.now, account));
-        world.command(at, RouterCommand::Lookup { ticket, target: key, insist: false });
+        self.asked.insert(ticket, (mesh.env.now, account));
+        mesh.command(at, RouterCommand::Lookup { ticket, target: key, insist: false });
     }
 
     /// Takes in what routers have said.
-    pub(super) fn hear(&mut self, world: &mut World, accounts: &[Account]) {
-        for heard in std::mem::take(&mut world.heard) {
+    pub(super) fn hear(&mut self, mesh: &mut Mesh, accounts: &[Account]) {
+        for heard in std::mem::take(&mut mesh.heard) {
             match heard.event {
                 RouterEvent::LookedUp { ticket, result } => {
                     let Some((asked, account)) = self.asked.remove(&ticket) else { continue };
@@ -112,13 +113,13 @@ impl Lookups {
     }
 
     /// Waits for what is under way; gives up those whose asker is gone.
-    pub(super) fn finish(&mut self, world: &mut World, accounts: &[Account]) {
+    pub(super) fn finish(&mut self, mesh: &mut Mesh, accounts: &[Account]) {
         for _ in 0..60 {
-            self.hear(world, accounts);
+            self.hear(mesh, accounts);
             if self.asked.is_empty() {
                 return;
             }
-            world.pass(Duration::from_secs(1));
+            mesh.pass(Duration::from_secs(1));
         }
         self.orphaned += self.asked.len();
         self.asked.clear();
@@ -130,3 +131,48 @@ impl Lookups {
 }
 
 const PUBLISHED: u64 = u64::MAX;
+
+/// Many values of one kind.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Values(Vec<u64>);
+
+impl Values {
+    pub(super) fn add(&mut self, value: u64) {
+        self.0.push(value);
+    }
+
+    pub(super) fn mean(&self) -> f64 {
+        let sum: u64 = self.0.iter().sum();
+        sum as f64 / self.0.len().max(1) as f64
+    }
+
+    pub(super) fn max(&self) -> u64 {
+        self.0.iter().copied().max().unwrap_or_default()
+    }
+
+    /// The value below which so many of a thousand lie.
+    pub(super) fn quantile(&self, thousandths: usize) -> u64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let index = (sorted.len() * thousandths / 1000).min(sorted.len().saturating_sub(1));
+        sorted.get(index).copied().unwrap_or_default()
+    }
+}
+
+impl FromIterator<u64> for Values {
+    fn from_iter<I: IntoIterator<Item = u64>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+/// A table with this heading.
+pub(super) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new(heading);
+    rows.into_iter().for_each(|row| table.push(row));
+    table.to_string()
+}
+
+/// What share of `all` these are, in per cent.
+pub(super) fn per_cent(part: usize, all: usize) -> f64 {
+    100.0 * part as f64 / all.max(1) as f64
+}

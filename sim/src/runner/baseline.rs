@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_file_is_read_as_it_was_written() {
-        let kept = baseline(&[("two friends", BEFORE), ("liars", [Some(0); 9])]);
+        let kept = baseline(&[("two friends", BEFORE), ("adversaries", [Some(0); 9])]);
         let text = kept.text();
         assert_eq!(Baseline::parse(&text), Ok(kept));
         let last = text.lines().last().unwrap();

@@ -20,7 +20,8 @@ pub(super) struct Outcome {
     pub(super) tally: Tally,
     /// Latencies in microseconds that 50 and 99 of 100 messages keep.
     pub(super) latency: [Option<u64>; 2],
-    /// Those that 50, 95, 99 and all of 100 keep of what was said before peace to those who were up.
+    /// The same of 50, 95, 99 and 100 %, of messages before the run quiesced to devices that were
+    /// up.
     pub(super) talk_latency: [Option<u64>; 4],
     pub(super) transcript: Vec<String>,
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Churn, Fault, Scenario, Span, What, Who, limits::whole_millionths};
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 impl Scenario {
     /// All faults by time: those that the scenario names, and those that its churn comes to with
@@ -11,29 +11,29 @@ impl Scenario {
     pub(crate) fn faults_of(&self, seed: u64) -> Vec<Fault> {
         let mut faults = self.faults.clone();
         if let Some(churn) = &self.churn {
-            faults.extend(self.churned(churn, &mut Dice::new(seed, "churn", 0)));
+            faults.extend(self.churned(churn, &mut Rng::new(seed, "churn", 0)));
         }
         faults.sort_by_key(|fault| fault.at);
         faults
     }
 
-    /// The same scenario with its churn and all that faults leave to the seed written out as faults, so
-    /// that these can be taken away one by one.
+    /// The same scenario with its churn and all that faults leave to the seed written out as
+    /// faults, so that these can be taken away one by one.
     pub fn settled(&self, seed: u64) -> Self {
         let drawn = self.drawn(seed);
         Self { faults: drawn.faults_of(seed), churn: None, ..drawn }
     }
 
-    /// The same scenario with faults that say when and to whom they happen. Churn is still to be drawn:
-    /// it is much, and nobody leaves for ever by it.
+    /// The same scenario with faults that say when and to whom they happen. Churn is still to be
+    /// drawn: it is much, and nobody leaves for ever by it.
     pub(crate) fn drawn(&self, seed: u64) -> Self {
         let mut drawn = self.clone();
-        let mut dice = Dice::new(seed, "faults", 0);
+        let mut rng = Rng::new(seed, "faults", 0);
         for place in 0..drawn.faults.len() {
             let Some(fault) = drawn.faults.get(place) else { break };
             let until = fault.until.map_or(fault.at, |until| until.max(fault.at));
-            let at = Span(dice.between(fault.at.0, until.0));
-            let who = drawn.some_nodes(fault, &mut dice);
+            let at = Span(rng.between(fault.at.0, until.0));
+            let who = drawn.some_nodes(fault, &mut rng);
             if let Some(fault) = drawn.faults.get_mut(place) {
                 (fault.at, fault.until, fault.some_nodes) = (at, None, 0);
                 fault.who.extend(who);
@@ -43,7 +43,7 @@ impl Scenario {
         drawn
     }
 
-    fn some_nodes(&self, fault: &Fault, dice: &mut Dice) -> Vec<Who> {
+    fn some_nodes(&self, fault: &Fault, rng: &mut Rng) -> Vec<Who> {
         let joins = |who: &Who| {
             let mut joins = self.faults.iter().filter(|other| other.what == What::Join);
             joins.any(|join| join.who.contains(who))
@@ -51,7 +51,7 @@ impl Scenario {
         let mut nodes: Vec<Who> = (0..self.nodes).map(Who::Node).collect();
         nodes.retain(|who| !fault.who.contains(who) && !self.leaves(*who) && !joins(who));
         let drawn = (0..fault.some_nodes.min(self.nodes)).map_while(|_| {
-            let place = dice.index(nodes.len());
+            let place = rng.index(nodes.len());
             (place < nodes.len()).then(|| nodes.swap_remove(place))
         });
         drawn.collect()
@@ -63,12 +63,12 @@ impl Scenario {
         self.is_no_good(node) || self.leaves(Who::Node(node))
     }
 
-    /// Whether nobody can rely on this node from the beginning: it lies, can't be dialled or has a small
-    /// disk.
+    /// Whether nobody can rely on this node from the beginning: it lies, can't be dialled or has a
+    /// small disk.
     pub(crate) fn is_no_good(&self, node: u32) -> bool {
         self.disks.node_bytes > 0
             || self.behind_nat.contains(&node)
-            || self.liars.iter().any(|liar| liar.node == node)
+            || self.adversaries.iter().any(|adversary| adversary.node == node)
     }
 
     /// Whether this host goes and never comes back.
@@ -76,18 +76,18 @@ impl Scenario {
         self.faults.iter().any(|fault| fault.for_ever() && fault.who.contains(&who))
     }
 
-    fn churned(&self, churn: &Churn, dice: &mut Dice) -> Vec<Fault> {
+    fn churned(&self, churn: &Churn, rng: &mut Rng) -> Vec<Fault> {
         // In millionths, so that nothing is rounded differently elsewhere.
         let expected = self.churned_millionths(churn);
         let (whole, part) = (expected / MILLION, expected % MILLION);
-        let number = whole.saturating_add((dice.below(MILLION) < part).into());
+        let number = whole.saturating_add((rng.below(MILLION) < part).into());
         let stays = self.stays();
         let mut faults = Vec::new();
         for _ in 0..number {
-            let node = u32::try_from(dice.below(self.nodes.into())).unwrap_or_default();
-            let at = Span(dice.between(Duration::ZERO, self.lasts.0));
-            let what = if dice.chance(churn.ungraceful) { What::Crash } else { What::Stop };
-            let lasts = Some(Span(dice.between(churn.away[0].0, churn.away[1].0)));
+            let node = u32::try_from(rng.below(self.nodes.into())).unwrap_or_default();
+            let at = Span(rng.between(Duration::ZERO, self.lasts.0));
+            let what = if rng.chance(churn.ungraceful) { What::Crash } else { What::Stop };
+            let lasts = Some(Span(rng.between(churn.away[0].0, churn.away[1].0)));
             let who = Who::Node(node);
             if stays.get(&who).is_none_or(|[from, until]| (*from..*until).contains(&at)) {
                 let (until, some_nodes) = (None, 0);

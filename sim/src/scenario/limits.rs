@@ -53,10 +53,10 @@ impl Scenario {
             }
         }
         let mut seen = BTreeSet::new();
-        for liar in &self.liars {
-            self.exists("liar", Who::Node(liar.node))?;
-            if !seen.insert(liar.node) {
-                return wrong(format!("liar: node {} lies already", liar.node));
+        for adversary in &self.adversaries {
+            self.exists("adversary", Who::Node(adversary.node))?;
+            if !seen.insert(adversary.node) {
+                return wrong(format!("adversary: node {} is one already", adversary.node));
             }
         }
         Ok(())

@@ -39,7 +39,7 @@ fn spans_are_written_in_the_largest_whole_unit() {
 fn every_named_scenario_is_valid_and_survives_being_written() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["scenarios", "scenarios-large"].map(|folder| root.join(folder));
-    let mut lies = BTreeSet::new();
+    let mut behaviours = BTreeSet::new();
     let mut whats = BTreeSet::new();
     let mut number = 0;
     for entry in folders.into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()) {
@@ -49,11 +49,16 @@ fn every_named_scenario_is_valid_and_survives_being_written() {
         assert_eq!(path.file_name().unwrap().to_str(), Some(&*format!("{}.toml", scenario.name)));
         assert!(!scenario.about.is_empty(), "{path:?} says nothing about itself");
         assert_eq!(Scenario::parse(&scenario.to_toml()), Ok(scenario.clone()), "{path:?}");
-        lies.extend(scenario.liars.iter().map(|liar| format!("{:?}", liar.lie)));
+        behaviours.extend(
+            scenario.adversaries.iter().map(|adversary| format!("{:?}", adversary.behaviour)),
+        );
         whats.extend(scenario.faults.iter().map(|fault| format!("{:?}", fault.what)));
         number += 1;
     }
-    assert!(number >= 25 && lies.len() == 9 && whats.len() == 10, "{number} {lies:?} {whats:?}");
+    assert!(
+        number >= 25 && behaviours.len() == 9 && whats.len() == 10,
+        "{number} {behaviours:?} {whats:?}"
+    );
 }
 
 #[test]
@@ -70,7 +75,7 @@ fn what_is_wrong_with_a_text_is_said() {
         ("skew = \"18446744073709551615d\"", "is more than 30d"),
         ("wind = 3", "unknown field `wind`"),
         ("[talk]\nsongs = 3", "unknown field `songs`"),
-        ("[[liar]]\nnode = 0\nlie = \"steals\"", "unknown variant `steals`"),
+        ("[[adversary]]\nnode = 0\nlie = \"steals\"", "unknown variant `steals`"),
         (
             "[[fault]]\nat = \"1s\"\nwhat = \"kill\"\nwho = [3]",
             "expected a `node 3` or a `person 0`",
@@ -237,7 +242,7 @@ fn faults_that_leave_it_to_the_seed_hit_another_node_at_another_time() {
 #[test]
 fn those_who_lie_leave_or_cannot_be_reached_are_excused() {
     let mut scenario = Scenario { nodes: 6, behind_nat: vec![4], ..least() };
-    scenario.liars.push(LiarAt { node: 3, lie: Lie::Forges });
+    scenario.adversaries.push(AdversaryAt { node: 3, behaviour: Behaviour::Forges });
     scenario.faults = vec![
         fault("1s", What::Crash, "node 0", Some("1s")),
         fault("1s", What::FullDisk, "node 1", None),

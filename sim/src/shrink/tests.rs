@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     random::random,
-    scenario::{Lie, What},
+    scenario::{Behaviour, What},
 };
 
 /// A scenario with all that the random ones have, and enough of it.
@@ -14,7 +14,7 @@ fn rich() -> Scenario {
             && scenario.people == 5
             && whats(What::CrashInSync) >= 2
             && whats(What::Partition) >= 1
-            && !scenario.liars.is_empty()
+            && !scenario.adversaries.is_empty()
     });
     all.next().unwrap()
 }
@@ -33,7 +33,7 @@ fn tried(scenario: Scenario, budget: u32, fails: impl Fn(&Scenario) -> bool) -> 
 fn what_always_fails_shrinks_to_almost_nothing() {
     let (least, _) = tried(rich(), 10_000, |_| true);
     assert_eq!((least.nodes, least.people, least.friends, least.talk.acts), (1, 0, 0, 0));
-    assert!(least.faults.is_empty() && least.liars.is_empty() && least.churn.is_none());
+    assert!(least.faults.is_empty() && least.adversaries.is_empty() && least.churn.is_none());
     assert_eq!((&least.network, &least.disks), (&Weather::default(), &Disks::default()));
     assert!(least.lasts < Span::from_millis(2_000) && least.skew == Span::default());
 }
@@ -69,15 +69,16 @@ fn two_faults_that_must_meet_are_all_that_is_left() {
 #[test]
 fn hosts_that_stay_get_new_numbers() {
     let mut scenario = rich();
-    scenario.liars = vec![crate::scenario::LiarAt { node: 3, lie: Lie::Forges }];
+    scenario.adversaries =
+        vec![crate::scenario::AdversaryAt { node: 3, behaviour: Behaviour::Forges }];
     scenario.behind_nat = vec![1, 3];
     let fails = |scenario: &Scenario| {
-        let liar = scenario.liars.first().map(|liar| liar.node);
-        liar.is_some_and(|node| scenario.behind_nat.contains(&node)) && scenario.people >= 3
+        let adversary = scenario.adversaries.first().map(|adversary| adversary.node);
+        adversary.is_some_and(|node| scenario.behind_nat.contains(&node)) && scenario.people >= 3
     };
     let (least, _) = tried(scenario, 10_000, fails);
     assert_eq!((least.nodes, least.people), (1, 3));
-    assert_eq!((least.liars.first().unwrap().node, least.behind_nat), (0, vec![0]));
+    assert_eq!((least.adversaries.first().unwrap().node, least.behind_nat), (0, vec![0]));
 }
 
 #[test]

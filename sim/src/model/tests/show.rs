@@ -137,7 +137,7 @@ fn after_a_restart_nothing_depends_on_what_its_node_will_never_take() {
         assert_eq!(rules(&model.restarted(ADA, BEN, &rows, at(3))), []);
         let next = says(&mut model, ADA, BEN);
         assert_eq!(
-            model.missing(next, |_| false).map(|deed| deed == question),
+            model.missing(next, |_| false).map(|operation| operation == question),
             Some(demanded.is_none())
         );
         shows(&mut model, BEN, ADA, &[question]);
@@ -172,7 +172,11 @@ fn what_a_crash_lost_is_not_demanded_of_what_follows() {
     assert_eq!(shows(&mut model, ADA, BEN, &[lost]), [Rule::Dependency], "but what was sent does");
     assert_eq!(shows(&mut model, BEN, ADA, &[hello, lost, after]), [], "and all come again");
     let last = says(&mut model, BEN, ADA);
-    assert_eq!(model.missing(last, |deed| deed != lost), Some(lost), "what came again was seen");
+    assert_eq!(
+        model.missing(last, |operation| operation != lost),
+        Some(lost),
+        "what came again was seen"
+    );
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn what_is_not_answered_yet_is_passed_over_but_not_what_it_saw() {
     unsure(&mut model, BEN, ADA, Act::Say);
     let answer = says(&mut model, BEN, ADA);
     assert_eq!(model.missing(answer, |_| false), Some(hello));
-    assert_eq!(model.missing(answer, |deed| deed == hello), None);
+    assert_eq!(model.missing(answer, |operation| operation == hello), None);
 }
 
 #[test]

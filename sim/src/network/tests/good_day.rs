@@ -202,11 +202,11 @@ fn hanging_up_before_the_listener_knows_ends_what_it_then_learns() {
 fn an_idle_connection_costs_nothing() {
     let mut rig = Rig::calm();
     rig.connect();
-    assert!(rig.agenda.next_until(Instant::from_micros(u64::MAX)).is_none());
+    assert!(rig.queue.next_until(Instant::from_micros(u64::MAX)).is_none());
 }
 
 #[test]
-fn the_same_dice_show_the_same() {
+fn the_same_rng_show_the_same() {
     let run = |seed| {
         let mut rig = Rig::new(stormy(), seed, 2, 1_000_000);
         rig.dial(0, 1, 1);

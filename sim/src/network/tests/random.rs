@@ -59,21 +59,21 @@ impl Record {
 }
 
 /// Says a few things on a connection, or hangs it up.
-fn use_link(rig: &mut Rig, record: &mut Record, dice: &mut Dice) {
+fn use_link(rig: &mut Rig, record: &mut Record, rng: &mut Rng) {
     let open = record.open();
-    let Some(end) = dice.pick(&open) else { return };
+    let Some(end) = rng.pick(&open) else { return };
     let told = record.ends.get_mut(end).unwrap();
     let way = (end.0, told.side);
-    let (most, size) = if dice.chance(0.02) { (30, 60_000) } else { (6, 100) };
-    for _ in 0..dice.below(most) {
-        let lane = dice.index(3);
+    let (most, size) = if rng.chance(0.02) { (30, 60_000) } else { (6, 100) };
+    for _ in 0..rng.below(most) {
+        let lane = rng.index(3);
         let mut bytes = vec![u8::try_from(lane).unwrap()];
         bytes.extend(told.sent[lane].to_be_bytes());
-        bytes.resize(if dice.chance(0.5) { size } else { 100 }, 0);
+        bytes.resize(if rng.chance(0.5) { size } else { 100 }, 0);
         told.sent[lane] += 1;
         rig.send(way.0, way.1, [Lane::Control, Lane::Messages, Lane::Bulk][lane], &bytes);
     }
-    if dice.chance(0.02) {
+    if rng.chance(0.02) {
         told.over = true;
         rig.hang_up(way.0, way.1);
     }
@@ -95,17 +95,17 @@ fn pass(rig: &mut Rig, record: &mut Record, seconds: f64) {
 }
 
 /// Something happens to somebody.
-fn happen(rig: &mut Rig, record: &mut Record, cuts: &mut BTreeSet<usize>, dice: &mut Dice) {
-    let (a, b) = (dice.index(rig.hosts.len()), dice.index(rig.hosts.len()));
-    match dice.below(100) {
+fn happen(rig: &mut Rig, record: &mut Record, cuts: &mut BTreeSet<usize>, rng: &mut Rng) {
+    let (a, b) = (rng.index(rig.hosts.len()), rng.index(rig.hosts.len()));
+    match rng.below(100) {
         0 => kill(rig, record, a),
         1..=3 => rig.rise(a),
         4..=14 if a != b && rig.network.paths.is_up(rig.hosts[a].0) => {
-            rig.dial(a, b, if dice.chance(0.9) { b } else { a });
+            rig.dial(a, b, if rng.chance(0.9) { b } else { a });
             *record.dials.entry(rig.hosts[a].0).or_default() += 1;
         }
         15..=18 => {
-            let cut = dice.index(3);
+            let cut = rng.index(3);
             cuts.insert(cut);
             rig.cut(cut, &[a, b]);
         }
@@ -114,13 +114,13 @@ fn happen(rig: &mut Rig, record: &mut Record, cuts: &mut BTreeSet<usize>, dice: 
                 rig.heal(cut);
             }
         }
-        29 => rig.network.worsen(rig.hosts[a].0, if dice.chance(0.5) { 0.0 } else { 0.5 }),
-        _ => use_link(rig, record, dice),
+        29 => rig.network.worsen(rig.hosts[a].0, if rng.chance(0.5) { 0.0 } else { 0.5 }),
+        _ => use_link(rig, record, rng),
     }
 }
 
 /// All is well again. Whoever is still connected then has heard all there was.
-fn make_peace(rig: &mut Rig, record: &mut Record, cuts: BTreeSet<usize>) {
+fn quiesce(rig: &mut Rig, record: &mut Record, cuts: BTreeSet<usize>) {
     for cut in cuts {
         rig.heal(cut);
     }
@@ -140,8 +140,8 @@ fn make_peace(rig: &mut Rig, record: &mut Record, cuts: BTreeSet<usize>) {
 
 /// Half of the hosts die for ever, or everybody is cut off for ever. Nobody stays connected to
 /// those.
-fn make_an_end(rig: &mut Rig, record: &mut Record, dice: &mut Dice) {
-    if dice.chance(0.5) {
+fn make_an_end(rig: &mut Rig, record: &mut Record, rng: &mut Rng) {
+    if rng.chance(0.5) {
         (0..2).for_each(|host| kill(rig, record, host));
     } else {
         (100..).zip(0..4).for_each(|(cut, host)| rig.cut(cut, &[host]));
@@ -159,24 +159,24 @@ fn make_an_end(rig: &mut Rig, record: &mut Record, dice: &mut Dice) {
 fn notices_keep_their_contract_whatever_happens() {
     let (mut frames, mut lived) = (0, 0);
     for seed in 0..200 {
-        let mut dice = Dice::new(seed, "test", 0);
-        let weather = if dice.chance(0.5) { stormy() } else { calm() };
+        let mut rng = Rng::new(seed, "test", 0);
+        let weather = if rng.chance(0.5) { stormy() } else { calm() };
         let weather = Weather { near: [ms(1), ms(500)], far: [ms(1), ms(500)], ..weather };
-        let bps = if dice.chance(0.5) { 1_000_000 } else { 0 };
+        let bps = if rng.chance(0.5) { 1_000_000 } else { 0 };
         let mut rig = Rig::new(weather, seed, 4, bps);
         let (mut record, mut cuts) = (Record::default(), BTreeSet::new());
         // Some live faster than others.
-        let pace = *dice.pick(&[5_000, 100_000, 1_000_000, 10_000_000]).unwrap();
+        let pace = *rng.pick(&[5_000, 100_000, 1_000_000, 10_000_000]).unwrap();
         for _ in 0..400 {
-            happen(&mut rig, &mut record, &mut cuts, &mut dice);
-            let pause = dice.below(pace) as f64 / 1_000_000.0;
+            happen(&mut rig, &mut record, &mut cuts, &mut rng);
+            let pause = rng.below(pace) as f64 / 1_000_000.0;
             pass(&mut rig, &mut record, pause);
         }
-        if dice.chance(0.5) {
-            make_peace(&mut rig, &mut record, cuts);
+        if rng.chance(0.5) {
+            quiesce(&mut rig, &mut record, cuts);
             lived += record.open().len();
         }
-        make_an_end(&mut rig, &mut record, &mut dice);
+        make_an_end(&mut rig, &mut record, &mut rng);
         frames += record.ends.values().map(|told| told.heard.iter().sum::<u32>()).sum::<u32>();
     }
     assert!(frames > 5_000 && lived > 50, "{frames} frames, {lived} connections");

@@ -1,0 +1,150 @@
+//! Adversaries that answer what they have not handed to their node.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not bent goes as it is")]
+
+use std::collections::BTreeMap;
+
+use crypto::{SigningKey, sign_held};
+use proto::{Body, Code, Entry, Frame, LogId, Peer, PublicKey};
+
+use super::{Behave, output::Output};
+
+/// Says of half of what is appended, be it by devices or by nodes, that it is stored, signs so, and
+/// drops it: always the same.
+#[derive(Debug)]
+pub(super) struct DropsAccepted {
+    key: Option<SigningKey>,
+    /// What handles are for: log and write key.
+    logs: BTreeMap<(Peer, u32), (LogId, PublicKey)>,
+    /// Of its copies, as far as devices have opened them.
+    incarnations: BTreeMap<LogId, u64>,
+    /// Logs being opened, by the request that asked for it.
+    opening: BTreeMap<(Peer, u32), u32>,
+    /// The last sequence that each handle of a device has seen. Those who may not read see none.
+    heads: BTreeMap<(Peer, u32), Option<u64>>,
+}
+
+impl Behave for DropsAccepted {
+    fn hear(&mut self, peer: Peer, frame: Frame, output: &mut Output) -> Option<Frame> {
+        let request = frame.request;
+        match &frame.body {
+            Body::Open(open) if request != 0 => {
+                self.opening.insert((peer, request), open.handle);
+                self.logs.insert((peer, open.handle), (open.log, open.key));
+            }
+            Body::Replicate(replicate) => {
+                let of = (replicate.log, PublicKey::default());
+                self.logs.insert((peer, replicate.handle), of);
+            }
+            Body::Close { handle } => {
+                self.heads.remove(&(peer, *handle));
+                self.logs.remove(&(peer, *handle));
+            }
+            Body::Append { handle, entry, signature } if request != 0 => {
+                return self
+                    .appended((peer, request), *handle, (entry, signature), output)
+                    .then_some(frame);
+            }
+            _ => {}
+        }
+        Some(frame)
+    }
+
+    fn say(&mut self, peer: Peer, frame: Frame, output: &mut Output) {
+        let opened = self.opening.remove(&(peer, frame.request));
+        match &frame.body {
+            Body::Opened { head, .. } => {
+                let reads = head.incarnation != 0;
+                if let Some(handle) = opened.filter(|_| reads)
+                    && let Some((log, _)) = self.logs.get(&(peer, handle))
+                {
+                    self.incarnations.insert(*log, head.incarnation);
+                }
+                let head = reads.then_some(head.sequence);
+                self.heads.extend(opened.map(|handle| ((peer, handle), head)));
+            }
+            Body::Accepted { handle, sequence } => self.saw(peer, *handle, *sequence),
+            Body::Deliver { handle, entry } => self.saw(peer, *handle, entry.sequence),
+            _ => {}
+        }
+        output.say(peer, frame);
+    }
+
+    fn forget(&mut self, peer: Peer) {
+        self.opening.retain(|(of, _), _| *of != peer);
+        self.heads.retain(|(of, _), _| *of != peer);
+        self.logs.retain(|(of, _), _| *of != peer);
+    }
+}
+
+impl DropsAccepted {
+    /// One that signs with this key.
+    pub(super) fn new(key: Option<SigningKey>) -> Self {
+        let (logs, opening, heads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { key, logs, incarnations: BTreeMap::new(), opening, heads }
+    }
+
+    /// Somebody appends an entry; tells whether the node is to hear of it.
+    fn appended(
+        &mut self,
+        (peer, request): (Peer, u32),
+        handle: u32,
+        (entry, signature): (&Entry, &[u8; 64]),
+        output: &mut Output,
+    ) -> bool {
+        let Some((log, write_key)) = self.logs.get(&(peer, handle)).copied() else { return true };
+        let id = entry.clone().into_envelope(log, write_key, *signature).id();
+        if id.0.first().is_none_or(|first| first % 2 == 0) {
+            return true;
+        }
+        let sequence = match self.heads.get_mut(&(peer, handle)) {
+            // The sequence that the node would give to it.
+            Some(Some(head)) => {
+                *head = head.saturating_add(1);
+                *head
+            }
+            Some(None) => 0,
+            None => entry.sequence,
+        };
+        if let (Some(key), Some(incarnation)) = (&self.key, self.incarnations.get(&log)) {
+            let receipt = sign_held(key, &log, &id, *incarnation);
+            let body = Body::Held { handle, reference: id.reference(), node: None, receipt };
+            output.say(peer, Frame::new(body));
+        }
+        output.say(peer, Frame { request, body: Body::Accepted { handle, sequence } });
+        false
+    }
+
+    fn saw(&mut self, peer: Peer, handle: u32, sequence: u64) {
+        if let Some(Some(head)) = self.heads.get_mut(&(peer, handle)) {
+            *head = sequence.max(*head);
+        }
+    }
+}
+
+/// Refuses a tenth of what is asked, for no reason.
+#[derive(Debug)]
+pub(super) struct Refuses;
+
+impl Behave for Refuses {
+    fn hear(&mut self, peer: Peer, frame: Frame, output: &mut Output) -> Option<Frame> {
+        let Frame { request, body } = &frame;
+        let asks = *request != 0 && !matches!(body, Body::Hello(_) | Body::Goodbye(_));
+        if !asks || !output.rng.chance(0.1) {
+            return Some(frame);
+        }
+        let code = any_code(output);
+        let newer = if code == Code::Stale { vec![0; 64] } else { Vec::new() };
+        output.say(peer, Frame { request: *request, body: Body::Refused { code, newer } });
+        None
+    }
+}
+
+/// One of the codes.
+pub(super) fn any_code(output: &mut Output) -> Code {
+    let number = output.rng.below(CODES);
+    Code::from_number(u32::try_from(number).unwrap_or_default())
+}
+
+/// Codes are numbered from 0: `spec/frames.md`, section 10.
+const CODES: u64 = 16;
