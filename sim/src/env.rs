@@ -8,8 +8,8 @@ use crate::{
     event_queue::EventQueue,
     network::{HostId, Network, Packet},
     report::{BEGINNING, Tally},
+    trace::Trace,
     traffic::Traffic,
-    transcript::Transcript,
 };
 
 /// Where the hosts act.
@@ -17,7 +17,7 @@ pub(crate) struct Env {
     pub(crate) now: Instant,
     pub(crate) queue: EventQueue<Happening>,
     pub(crate) network: Network,
-    pub(crate) transcript: Transcript,
+    pub(crate) trace: Trace,
     pub(crate) tally: Tally,
     pub(crate) traffic: Traffic,
     /// Machines learn the addresses of their peers and can try to dial them, as routers must.
@@ -54,17 +54,12 @@ pub(crate) enum Happening {
 }
 
 impl Env {
-    pub(crate) fn new(
-        network: Network,
-        transcript: Transcript,
-        traffic: Traffic,
-        tries: bool,
-    ) -> Self {
+    pub(crate) fn new(network: Network, trace: Trace, traffic: Traffic, tries: bool) -> Self {
         Self {
             now: BEGINNING,
             queue: EventQueue::new(),
             network,
-            transcript,
+            trace,
             tally: Tally::default(),
             traffic,
             tries,
@@ -75,8 +70,8 @@ impl Env {
 
     /// Writes down what happens to a host.
     pub(crate) fn note(&mut self, host: HostId, what: &'static str) {
-        let Self { transcript, names, now, .. } = self;
-        transcript.note(*now, what, &[host.0.into()], || {
+        let Self { trace, names, now, .. } = self;
+        trace.note(*now, what, &[host.0.into()], || {
             let name = names.get(host.0 as usize).map_or("somebody", String::as_str);
             format!("{name} {what}")
         });
@@ -84,8 +79,8 @@ impl Env {
 
     /// Writes down what happens between two hosts.
     pub(crate) fn note_between(&mut self, from: HostId, what: &'static str, to: HostId) {
-        let Self { transcript, names, now, .. } = self;
-        transcript.note(*now, what, &[from.0.into(), to.0.into()], || {
+        let Self { trace, names, now, .. } = self;
+        trace.note(*now, what, &[from.0.into(), to.0.into()], || {
             let name = |host: HostId| names.get(host.0 as usize).map_or("somebody", String::as_str);
             format!("{} {what} {}", name(from), name(to))
         });

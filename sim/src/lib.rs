@@ -7,7 +7,7 @@
 //!                      │ event queue   ├─ faults   what goes wrong
 //!                      │ env           └─ people ─▶ model   what is right
 //!                      └─ driver (one for each host) ─▶ dial, disk, network, adversary
-//!  checks, model ─▶ report             transcript: hash and story        shrink: smaller scenarios
+//!  checks, model ─▶ report             trace: hash and transcript       shrink: smaller scenarios
 //! ```
 mod adversary;
 mod checks;
@@ -31,8 +31,8 @@ mod run;
 mod scenario;
 mod shrink;
 pub mod table;
+mod trace;
 mod traffic;
-mod transcript;
 mod world;
 
 use world::World;

@@ -272,7 +272,7 @@ impl World<'_> {
                 self.accounts.insert(account, number);
                 self.model.names(number, account);
                 let name = person.name.clone();
-                self.env.transcript.name_account(account, &name);
+                self.env.trace.name_account(account, &name);
             }
             (Asked::Invite(friend), Ok(Reply::Link(link))) => {
                 if let Some(friend) = self.people.get_mut(friend as usize) {
@@ -384,7 +384,7 @@ impl World<'_> {
         let names = [number.min(with), number.max(with)].map(|person| {
             self.people.get(person as usize).map_or("", |person| person.name.as_str())
         });
-        self.env.transcript.name_log(log, &names.join(" & "));
+        self.env.trace.name_log(log, &names.join(" & "));
         Some(Thread { with, arrivals: 0 })
     }
 
@@ -420,7 +420,7 @@ impl World<'_> {
             self.accounts.insert(account.account, number);
             self.model.names(number, account.account);
             let name = person.name.clone();
-            self.env.transcript.name_account(account.account, &name);
+            self.env.trace.name_account(account.account, &name);
         }
     }
 

@@ -24,8 +24,8 @@ use crate::{
     report::{BEGINNING, Tally},
     rng::Rng,
     scenario::{Behaviour, Fault, What, Who},
+    trace::Trace,
     traffic::Traffic,
-    transcript::Transcript,
 };
 
 /// All there is.
@@ -70,11 +70,11 @@ impl<'a> World<'a> {
     /// The world of a scenario before anybody is up.
     pub(crate) fn new(scenario: &'a Scenario, seed: u64, options: Options) -> Self {
         let network = Network::new(scenario.network.clone(), Rng::new(seed, "network", 0));
-        let transcript = Transcript::new(options.transcript, BEGINNING);
+        let trace = Trace::new(options.transcript, BEGINNING);
         let mut world = Self {
             scenario,
             options,
-            env: Env::new(network, transcript, Traffic::new(scenario.nodes), false),
+            env: Env::new(network, trace, Traffic::new(scenario.nodes), false),
             nodes: Vec::new(),
             devices: Vec::new(),
             people: Vec::new(),
@@ -141,7 +141,7 @@ impl<'a> World<'a> {
     }
 
     fn name(&mut self, host: HostId, name: String) {
-        self.env.transcript.name_host(host, &name);
+        self.env.trace.name_host(host, &name);
         self.env.names.push(name);
     }
 
@@ -420,12 +420,12 @@ impl<'a> World<'a> {
         if self.env.leaks {
             self.report(Rule::Secret, "a frame held a plaintext".into());
         }
-        let hash = self.env.transcript.hash();
+        let hash = self.env.trace.hash();
         Report {
             hash,
             violations: self.violations,
             tally: self.env.tally,
-            transcript: self.env.transcript.into_lines(),
+            transcript: self.env.trace.into_lines(),
         }
     }
 }

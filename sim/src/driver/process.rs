@@ -11,7 +11,7 @@ use crate::{
     env::{Env, Happening},
     model::holds_marker,
     network::{HostId, Side},
-    transcript::Way,
+    trace::Way,
 };
 
 impl<M: Machine> Process<M> {
@@ -105,7 +105,7 @@ pub(super) fn transmit(host: HostId, link: Link, frame: &Frame, env: &mut Env) {
     }
     env.traffic.sees(env.now, [host, link.other], frame, bytes.len());
     let way = Way { link: link.id, from: host, to: link.other };
-    env.transcript.frame(env.now, way, &bytes);
+    env.trace.frame(env.now, way, &bytes);
     let way = (link.id, link.side);
     env.network.send(way, frame.lane(), bytes, env.now, &mut env.queue);
 }

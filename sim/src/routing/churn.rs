@@ -55,7 +55,7 @@ pub(super) fn run(mesh: &mut Mesh, accounts: &mut [Account], size: Size) -> Repo
     } else {
         Vec::new()
     };
-    Report { text: table(&heading, rows), failures, hash: mesh.env.transcript.hash().to_vec() }
+    Report { text: table(&heading, rows), failures, hash: mesh.env.trace.hash().to_vec() }
 }
 
 /// What happens when.

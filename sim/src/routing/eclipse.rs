@@ -124,7 +124,7 @@ fn on_keys(size: Size, defences: Defences) -> Keys {
         tries << (16 - WORK_BITS),
     );
     let tables = shares(&mesh, honest);
-    Keys { failed, eclipsed, tables, cost, hash: mesh.env.transcript.hash() }
+    Keys { failed, eclipsed, tables, cost, hash: mesh.env.trace.hash() }
 }
 
 /// Attackers sit everywhere: who draws them for homes?
@@ -147,7 +147,7 @@ fn on_homes(size: Size, defences: Defences) -> Homes {
         }
     }
     let tables = shares(&mesh, honest);
-    Homes { lost: (lost, drawn), samples: sampled, tables, hash: mesh.env.transcript.hash() }
+    Homes { lost: (lost, drawn), samples: sampled, tables, hash: mesh.env.trace.hash() }
 }
 
 /// The honest nodes, and how many attackers are to come.

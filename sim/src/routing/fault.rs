@@ -29,7 +29,7 @@ pub(super) fn death(mesh: &mut Mesh, accounts: &[Account], size: Size) -> Report
         let left = Duration::from_secs(40).saturating_sub(mesh.env.now.since(passed));
         mesh.pass(if after == 0 { Duration::from_secs(20).min(left) } else { left });
     }
-    Report { text: table(&HEADING, rows), failures, hash: mesh.env.transcript.hash().to_vec() }
+    Report { text: table(&HEADING, rows), failures, hash: mesh.env.trace.hash().to_vec() }
 }
 
 /// Halves for ten minutes, in which one half publishes newer versions; what is found when so many
@@ -79,7 +79,7 @@ pub(super) fn partition(
             failures.push(format!("{right} of {} right {minutes} minutes after", size.lookups));
         }
     }
-    Report { text: table(&HEADING, rows), failures, hash: mesh.env.transcript.hash().to_vec() }
+    Report { text: table(&HEADING, rows), failures, hash: mesh.env.trace.hash().to_vec() }
 }
 
 fn measured(

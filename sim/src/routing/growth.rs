@@ -99,7 +99,7 @@ fn one(nodes: u32, size: Size) -> Seen {
         }
     }
     lookups.finish(&mut mesh, &accounts);
-    Seen { asked: size.lookups, lookups, links, state, hash: mesh.env.transcript.hash() }
+    Seen { asked: size.lookups, lookups, links, state, hash: mesh.env.trace.hash() }
 }
 
 /// Does something with a network that has grown and keeps its accounts' bundles.

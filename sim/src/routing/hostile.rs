@@ -115,7 +115,7 @@ fn one(behaviour: Behaviour, size: Size) -> Seen {
         contacts: contacts.mean(),
         frames_per_s,
         full,
-        hash: mesh.env.transcript.hash(),
+        hash: mesh.env.trace.hash(),
     }
 }
 

@@ -20,8 +20,8 @@ use crate::{
     report::BEGINNING,
     rng::Rng,
     scenario::{Span, Weather},
+    trace::Trace,
     traffic::Traffic,
-    transcript::Transcript,
 };
 
 /// All hosts and what is between them.
@@ -76,7 +76,7 @@ impl Mesh {
     pub(super) fn grown(seed: u64, nodes: u32, defences: Defences) -> Self {
         let network = Network::new(weather(), Rng::new(seed, "network", 0));
         let mut mesh = Self {
-            env: Env::new(network, Transcript::new(false, BEGINNING), Traffic::new(0), true),
+            env: Env::new(network, Trace::new(false, BEGINNING), Traffic::new(0), true),
             rng: Rng::new(seed, "routing world", 0),
             heard: Vec::new(),
             hosts: Vec::new(),

@@ -1,62 +1,57 @@
-//! How a run is written down: everything that happens goes into a hash, by which two runs are
-//! compared, and, if asked for, into a story that reads like a protocol.
+//! The trace of a run: all that happens goes into a hash, by which two runs are compared, and, if
+//! asked for, into a transcript.
 //!
-//! **The hash is the same whether the story is written or not.** Without it nothing but the hash
-//! costs anything.
+//! **The hash is the same with and without a transcript.** Without one nothing but the hash costs
+//! anything.
 
 use proto::{AccountId, Instant, LogId};
 use sha2::{Digest, Sha256};
 
-use crate::network::{HostId, LinkId};
-use story::Story;
+use crate::network::HostId;
+pub(crate) use transcript::Way;
+
+use transcript::Transcript;
 
 mod names;
-mod story;
 #[cfg(test)]
 mod tests;
+mod transcript;
 mod words;
 
 /// What happens, as it happens: hashed always, written down if asked for.
 #[derive(Debug)]
-pub(crate) struct Transcript {
+pub(crate) struct Trace {
     hash: Sha256,
-    story: Option<Story>,
+    transcript: Option<Transcript>,
 }
 
-/// The way that a frame takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Way {
-    pub(crate) link: LinkId,
-    pub(crate) from: HostId,
-    pub(crate) to: HostId,
-}
-
-impl Transcript {
-    /// Begins a transcript; `beginning` is the time that the story counts from.
+impl Trace {
+    /// Begins a trace; `beginning` is the time that the transcript counts from.
     pub(crate) fn new(write: bool, beginning: Instant) -> Self {
-        Self { hash: Sha256::new(), story: write.then(|| Story::new(beginning)) }
+        Self { hash: Sha256::new(), transcript: write.then(|| Transcript::new(beginning)) }
     }
 
-    // Names: they change the whole story, what is written already included, and never the hash.
+    // Names: they change the whole transcript, what is written already included, and never the
+    // hash.
 
     /// What a party is called: "node 0", "ada". Unnamed it is "host 3".
     pub(crate) fn name_host(&mut self, host: HostId, name: &str) {
-        if let Some(story) = &mut self.story {
-            story.names().name_host(host, name);
+        if let Some(transcript) = &mut self.transcript {
+            transcript.names.name_host(host, name);
         }
     }
 
     /// Whose account it is: "ada". Its inbox and devices are called after it.
     pub(crate) fn name_account(&mut self, account: AccountId, name: &str) {
-        if let Some(story) = &mut self.story {
-            story.names().name_account(account, name);
+        if let Some(transcript) = &mut self.transcript {
+            transcript.names.name_account(account, name);
         }
     }
 
     /// What a log is called: "ada & ben". Unnamed ones are "log 1", "log 2" as they appear.
     pub(crate) fn name_log(&mut self, log: LogId, name: &str) {
-        if let Some(story) = &mut self.story {
-            story.names().name_log(log, name);
+        if let Some(transcript) = &mut self.transcript {
+            transcript.names.name_id(&log, name);
         }
     }
 
@@ -65,8 +60,8 @@ impl Transcript {
     /// A frame leaves, as `proto::write_frame` wrote it.
     pub(crate) fn frame(&mut self, now: Instant, way: Way, bytes: &[u8]) {
         self.hash_frame(now, way, bytes);
-        if let Some(story) = &mut self.story {
-            story.frame(now, way, bytes);
+        if let Some(transcript) = &mut self.transcript {
+            transcript.frame(now, way, bytes);
         }
     }
 
@@ -87,8 +82,8 @@ impl Transcript {
         for number in numbers {
             self.hash.update(number.to_le_bytes());
         }
-        if let Some(story) = &mut self.story {
-            story.note(now, &text());
+        if let Some(transcript) = &mut self.transcript {
+            transcript.note(now, &text());
         }
     }
 
@@ -99,9 +94,9 @@ impl Transcript {
         self.hash.clone().finalize().into()
     }
 
-    /// The story, line by line; empty if none was asked for.
+    /// The transcript, line by line; empty if none was asked for.
     pub(crate) fn into_lines(self) -> Vec<String> {
-        self.story.map(Story::into_lines).unwrap_or_default()
+        self.transcript.map(Transcript::into_lines).unwrap_or_default()
     }
 
     fn hash_frame(&mut self, now: Instant, way: Way, bytes: &[u8]) {
