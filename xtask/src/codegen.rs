@@ -11,7 +11,7 @@ pub(crate) fn write() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Tells whether the committed module is what the schema generates.
+/// Returns whether the committed module is what the schema generates.
 pub(crate) fn is_current() -> Result<bool, Box<dyn Error>> {
     Ok(fs::read_to_string(TARGET)? == generate()?)
 }

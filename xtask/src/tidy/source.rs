@@ -19,7 +19,7 @@ impl Source {
         (1..).zip(self.text.lines())
     }
 
-    /// Tells whether the file's name ends in this extension.
+    /// Returns whether the file's name ends in this extension.
     pub(super) fn is(&self, extension: &str) -> bool {
         self.path.extension().is_some_and(|found| found == extension)
     }
