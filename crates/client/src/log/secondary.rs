@@ -107,7 +107,9 @@ impl Log {
         sequence: u64,
         reference: Reference,
     ) {
-        links.check_order(step, at, sequence);
+        if !links.check_order(step, at, sequence) {
+            return;
+        }
         let is_here = self.is_here(step, &reference);
         if !is_here && self.have.missing.len() >= HAVE_MAX {
             return step.count_dropped();
