@@ -258,7 +258,11 @@ impl Person {
     fn message(&mut self, number: u64, contact: AccountId) -> Command {
         self.tickets += 1;
         let text = format!("{number:0>8}{}", "x".repeat(MESSAGE_BYTES - 8));
-        let action = Action::Send { contact, text: Zeroizing::new(text), reply_to: None };
+        let action = Action::Send {
+            conversation: contact.into(),
+            text: Zeroizing::new(text),
+            reply_to: None,
+        };
         Command { ticket: self.tickets, action }
     }
 

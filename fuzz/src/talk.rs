@@ -148,13 +148,17 @@ impl Talk {
         let action = match (what % 6, target) {
             (0, Some(target)) => {
                 let reaction = if what < 128 { "👍" } else { "" };
-                Action::React { contact, target, emoji: reaction.to_owned() }
+                Action::React { conversation: contact.into(), target, emoji: reaction.to_owned() }
             }
-            (1, Some(target)) => Action::Edit { contact, target, text: text.clone().into() },
-            (2, Some(target)) => Action::Delete { contact, target },
-            (3, _) => Action::MarkRead { contact },
-            (4, _) if what >= 128 => Action::Rekey { contact },
-            (_, reply_to) => Action::Send { contact, text: text.clone().into(), reply_to },
+            (1, Some(target)) => {
+                Action::Edit { conversation: contact.into(), target, text: text.clone().into() }
+            }
+            (2, Some(target)) => Action::Delete { conversation: contact.into(), target },
+            (3, _) => Action::MarkRead { conversation: contact.into() },
+            (4, _) if what >= 128 => Action::Rekey { conversation: contact.into() },
+            (_, reply_to) => {
+                Action::Send { conversation: contact.into(), text: text.clone().into(), reply_to }
+            }
         };
         self.people[who].said.insert(text);
         self.tell(who, Input::Command(Command { ticket: 1, action }));

@@ -146,8 +146,11 @@ impl World<'_> {
             Some(0) => self.edit(number, friend),
             Some(1) => self.delete(number, friend),
             Some(2) => self.react(number, friend),
-            Some(3) => self.simply(number, friend, |contact| Action::MarkRead { contact }),
-            Some(4) => self.simply(number, friend, |contact| Action::Rekey { contact }),
+            Some(3) => self.simply(number, friend, |contact| Action::MarkRead {
+                conversation: contact.into(),
+            }),
+            Some(4) => self
+                .simply(number, friend, |contact| Action::Rekey { conversation: contact.into() }),
             _ => self.say(number, friend),
         }
     }
@@ -156,7 +159,7 @@ impl World<'_> {
     pub(crate) fn say(&mut self, number: u32, friend: u32) {
         let (operation, text) = self.model.does(number, friend, Act::Say, self.env.now);
         self.perform(number, friend, operation, |contact| Action::Send {
-            contact,
+            conversation: contact.into(),
             text: text.into(),
             reply_to: None,
         });
@@ -170,7 +173,7 @@ impl World<'_> {
         };
         let (operation, text) = self.model.does(number, friend, Act::Edit(old), self.env.now);
         self.perform(number, friend, operation, |contact| Action::Edit {
-            contact,
+            conversation: contact.into(),
             target,
             text: text.into(),
         });
@@ -183,7 +186,10 @@ impl World<'_> {
             return self.say(number, friend);
         };
         let (operation, _) = self.model.does(number, friend, Act::Delete(old), self.env.now);
-        self.perform(number, friend, operation, |contact| Action::Delete { contact, target });
+        self.perform(number, friend, operation, |contact| Action::Delete {
+            conversation: contact.into(),
+            target,
+        });
     }
 
     fn react(&mut self, number: u32, friend: u32) {
@@ -194,7 +200,11 @@ impl World<'_> {
         let act = Act::React(old, emoji.into());
         let (operation, _) = self.model.does(number, friend, act, self.env.now);
         let emoji = emoji.to_owned();
-        self.perform(number, friend, operation, |contact| Action::React { contact, target, emoji });
+        self.perform(number, friend, operation, |contact| Action::React {
+            conversation: contact.into(),
+            target,
+            emoji,
+        });
     }
 
     fn one_of<T: Copy>(&mut self, number: u32, of: impl FnOnce(&Self) -> Vec<T>) -> Option<T> {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crypto::Phrase;
-use proto::{AccountId, EnvelopeId, LogId, NodeAddress, NodeId, Reference};
+use proto::{AccountId, ConversationId, EnvelopeId, LogId, NodeAddress, NodeId, Reference};
 use zeroize::Zeroizing;
 
 use crate::InviteLink;
@@ -45,19 +45,19 @@ pub enum Action {
     /// Remembers that the user compared safety numbers.
     SetVerified { contact: AccountId, verified: bool },
     /// Sends a text, perhaps in answer to a message.
-    Send { contact: AccountId, text: Zeroizing<String>, reply_to: Option<Reference> },
+    Send { conversation: ConversationId, text: Zeroizing<String>, reply_to: Option<Reference> },
     /// Replaces the text of one's own message.
-    Edit { contact: AccountId, target: Reference, text: Zeroizing<String> },
+    Edit { conversation: ConversationId, target: Reference, text: Zeroizing<String> },
     /// Takes one's own message back.
-    Delete { contact: AccountId, target: Reference },
+    Delete { conversation: ConversationId, target: Reference },
     /// Reacts to a message; with an empty emoji no longer.
-    React { contact: AccountId, target: Reference, emoji: String },
+    React { conversation: ConversationId, target: Reference, emoji: String },
     /// The user has seen everything up to now.
-    MarkRead { contact: AccountId },
+    MarkRead { conversation: ConversationId },
     /// Tells the contact that the user is typing.
-    Typing { contact: AccountId },
+    Typing { conversation: ConversationId },
     /// Gives the conversation fresh keys, so that whoever learnt the old ones is locked out.
-    Rekey { contact: AccountId },
+    Rekey { conversation: ConversationId },
 }
 
 /// A hint that rows changed, or the answer to a command.
@@ -133,6 +133,9 @@ pub enum CommandError {
     /// Nobody of that name.
     #[error("no such contact")]
     NoContact,
+    /// This device is in no such conversation.
+    #[error("no such conversation")]
+    NoConversation,
     /// The link names this very account.
     #[error("that is your own account")]
     Yourself,

@@ -7,8 +7,8 @@ use std::{
 };
 
 use proto::{
-    Body, Cursor, Frame, Gauge, Input, Instant, LogId, Machine, NodeId, OpenError, Output,
-    Reference, Rows, Seed, limits,
+    Body, ConversationId, Cursor, Frame, Gauge, Input, Instant, LogId, Machine, NodeId, OpenError,
+    Output, Reference, Rows, Seed, limits,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -916,23 +916,30 @@ impl Client {
             Action::SetVerified { contact, verified } => {
                 self.contacts.change(step, &contact, |contact| contact.verified = verified)
             }
-            Action::Send { contact, text, reply_to } => {
-                self.send_text(step, &contact, &text, reply_to)
+            Action::Send { conversation, text, reply_to } => {
+                self.send_text(step, &conversation, &text, reply_to)
             }
-            Action::Edit { contact, target, text } => self.edit(step, &contact, target, &text),
-            Action::Delete { contact, target } => self.in_conversation(step, &contact, |c, at| {
-                c.delete(at.step, at.links, at.own, target)
-            }),
-            Action::React { contact, target, emoji } => self.react(step, &contact, target, emoji),
-            Action::MarkRead { contact } => self.in_conversation(step, &contact, |c, at| {
-                Ok(c.mark_read(at.step, at.links, at.own))
-            }),
-            Action::Typing { contact } => {
-                self.in_conversation(step, &contact, |c, at| c.typing(at.step, at.links))
+            Action::Edit { conversation, target, text } => {
+                self.edit(step, &conversation, target, &text)
             }
-            Action::Rekey { contact } => {
-                self.in_conversation(step, &contact, |c, at| c.rekey(at.step, at.links, at.own))
+            Action::Delete { conversation, target } => {
+                self.in_conversation(step, &conversation, |c, at| {
+                    c.delete(at.step, at.links, at.own, target)
+                })
             }
+            Action::React { conversation, target, emoji } => {
+                self.react(step, &conversation, target, emoji)
+            }
+            Action::MarkRead { conversation } => {
+                self.in_conversation(step, &conversation, |c, at| {
+                    Ok(c.mark_read(at.step, at.links, at.own))
+                })
+            }
+            Action::Typing { conversation } => {
+                self.in_conversation(step, &conversation, |c, at| c.typing(at.step, at.links))
+            }
+            Action::Rekey { conversation } => self
+                .in_conversation(step, &conversation, |c, at| c.rekey(at.step, at.links, at.own)),
         };
         reply.map(Some)
     }
@@ -956,15 +963,18 @@ impl Client {
     fn send_text(
         &mut self,
         step: &mut Step<'_>,
-        contact: &proto::AccountId,
+        conversation: &ConversationId,
         text: &str,
         reply_to: Option<Reference>,
     ) -> Result<Reply, CommandError> {
         conversation::check_text(text)?;
         self.active()?;
+        let ConversationId::Direct(contact) = conversation else {
+            return Err(CommandError::NoConversation);
+        };
         match contact::row(&step.rows, contact).map(|row| row.state()) {
             None => Err(CommandError::NoContact),
-            Some(ContactState::Established) => self.in_conversation(step, contact, |c, at| {
+            Some(ContactState::Established) => self.in_conversation(step, conversation, |c, at| {
                 c.send_text(at.step, at.links, at.own, text, reply_to)
             }),
             Some(_) if reply_to.is_some() => Err(CommandError::NotAccepted),
@@ -978,37 +988,42 @@ impl Client {
     fn edit(
         &mut self,
         step: &mut Step<'_>,
-        contact: &proto::AccountId,
+        conversation: &ConversationId,
         target: Reference,
         text: &str,
     ) -> Result<Reply, CommandError> {
         conversation::check_text(text)?;
-        self.in_conversation(step, contact, |c, at| c.edit(at.step, at.links, at.own, target, text))
+        self.in_conversation(step, conversation, |c, at| {
+            c.edit(at.step, at.links, at.own, target, text)
+        })
     }
 
     fn react(
         &mut self,
         step: &mut Step<'_>,
-        contact: &proto::AccountId,
+        conversation: &ConversationId,
         target: Reference,
         emoji: String,
     ) -> Result<Reply, CommandError> {
         if emoji.len() > limits::EMOJI_MAX {
             return Err(CommandError::TooLong(limits::EMOJI_MAX));
         }
-        self.in_conversation(step, contact, |c, at| {
+        self.in_conversation(step, conversation, |c, at| {
             c.react(at.step, at.links, at.own, target, emoji)
         })
     }
 
-    /// Acts in the conversation with a contact that has accepted.
+    /// Acts in a conversation; in one with a contact, once that has accepted.
     fn in_conversation(
         &mut self,
         step: &mut Step<'_>,
-        contact: &proto::AccountId,
+        conversation: &ConversationId,
         act: impl FnOnce(&mut Conversation, With<'_, '_>) -> Result<Reply, CommandError>,
     ) -> Result<Reply, CommandError> {
         self.active()?;
+        let ConversationId::Direct(contact) = conversation else {
+            return Err(CommandError::NoConversation);
+        };
         let log = contact::established(&step.rows, contact)?;
         self.with(step, &log, act).ok_or(CommandError::NoContact)?
     }

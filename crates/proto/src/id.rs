@@ -126,6 +126,67 @@ impl FromStr for AccountId {
     }
 }
 
+/// Names a conversation: the same in commands, events, views and the local API, whatever log it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConversationId {
+    /// With one other account.
+    Direct(AccountId),
+    /// A group, named by its log.
+    Group(LogId),
+    /// Notes to oneself.
+    Own,
+}
+
+/// What a conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConversationKind {
+    /// Two accounts.
+    Direct,
+    /// Any number of accounts.
+    Group,
+    /// The account alone, with its devices.
+    Own,
+}
+
+impl ConversationId {
+    /// Returns what kind of conversation it names.
+    pub fn kind(&self) -> ConversationKind {
+        match self {
+            Self::Direct(_) => ConversationKind::Direct,
+            Self::Group(_) => ConversationKind::Group,
+            Self::Own => ConversationKind::Own,
+        }
+    }
+}
+
+impl From<AccountId> for ConversationId {
+    fn from(account: AccountId) -> Self {
+        Self::Direct(account)
+    }
+}
+
+impl fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct(account) => account.fmt(f),
+            Self::Group(log) => write_bech32(GROUP_PREFIX, &log.0, f),
+            Self::Own => f.write_str(OWN),
+        }
+    }
+}
+
+impl FromStr for ConversationId {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text == OWN {
+            return Ok(Self::Own);
+        }
+        let group = read_bech32(GROUP_PREFIX, text).map(|log| Self::Group(LogId(log)));
+        group.or_else(|_| text.parse().map(Self::Direct))
+    }
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_bech32(NODE_PREFIX, &self.0, f)
@@ -294,6 +355,8 @@ fn unhex(text: &str) -> Result<[u8; 32], ParseError> {
 
 const ACCOUNT_PREFIX: &str = "siskin";
 const NODE_PREFIX: &str = "sisknode";
+const GROUP_PREFIX: &str = "siskingroup";
+const OWN: &str = "self";
 
 #[cfg(test)]
 mod tests {
@@ -320,5 +383,21 @@ mod tests {
         assert_eq!(text.parse::<NodeId>(), Err(ParseError::Kind));
         assert_eq!("+f".repeat(32).parse::<EnvelopeId>(), Err(ParseError::Text));
         assert_eq!("nonsense".parse::<NodeAddress>(), Err(ParseError::Address));
+    }
+
+    #[test]
+    fn conversations_keep_their_names() {
+        let all = [
+            ConversationId::Direct(AccountId([7; 32])),
+            ConversationId::Group(LogId([8; 32])),
+            ConversationId::Own,
+        ];
+        for conversation in all {
+            assert_eq!(conversation.to_string().parse(), Ok(conversation));
+        }
+        assert_eq!("".parse::<ConversationId>(), Err(ParseError::Text));
+        assert_eq!("siskingroup1".parse::<ConversationId>(), Err(ParseError::Text));
+        let node = NodeId([7; 32]).to_string();
+        assert_eq!(node.parse::<ConversationId>(), Err(ParseError::Text));
     }
 }

@@ -41,7 +41,8 @@ pub use frame::{
 };
 pub use gauge::Gauge;
 pub use id::{
-    AccountId, EnvelopeId, Key, LogId, NodeAddress, NodeId, ParseError, Peer, PublicKey, Reference,
+    AccountId, ConversationId, ConversationKind, EnvelopeId, Key, LogId, NodeAddress, NodeId,
+    ParseError, Peer, PublicKey, Reference,
 };
 pub use machine::{Input, Machine, OpenError, Output, Seed};
 pub use network::{Network, is_public, networks};

@@ -82,7 +82,9 @@ impl From<CommandError> for Failure {
             CommandError::LockedOut => failure
                 .hint("recover the account in another directory with `siskin account recover`"),
             CommandError::NoHome => failure.hint("name a node with `--node ADDRESS`"),
-            CommandError::NoContact => failure.hint("list contacts with `siskin contact list`"),
+            CommandError::NoContact | CommandError::NoConversation => {
+                failure.hint("list contacts with `siskin contact list`")
+            }
             CommandError::NoMessage => {
                 failure.hint("list messages and their ids with `siskin read WHO`")
             }

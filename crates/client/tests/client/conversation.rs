@@ -33,7 +33,7 @@ fn what_is_unread_is_counted_once_and_outlasts_a_crash() {
     assert_eq!(unread(&world), 2);
     let target = world.reference(0, "How are you?");
     let text = "How are you, Ben?".to_owned().into();
-    world.ask(0, Action::Edit { contact: ben, target, text }).unwrap();
+    world.ask(0, Action::Edit { conversation: ben.into(), target, text }).unwrap();
     world.run();
     assert_eq!(unread(&world), 2, "that is no further message");
     world.crash(Who::Person(1));
@@ -42,7 +42,7 @@ fn what_is_unread_is_counted_once_and_outlasts_a_crash() {
     assert_eq!(unread(&world), 2);
     world.send(0, "Are you there?");
     assert_eq!(unread(&world), 3);
-    world.ask(1, Action::MarkRead { contact: ada }).unwrap();
+    world.ask(1, Action::MarkRead { conversation: ada.into() }).unwrap();
     world.run();
     assert_eq!(unread(&world), 0);
     world.send(0, "Ah!");
@@ -63,7 +63,7 @@ fn marks_tell_the_truth() {
     world.set_offline(1, false);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.mark(0, "x"), Mark::Delivered);
-    world.ask(1, Action::MarkRead { contact: ada }).unwrap();
+    world.ask(1, Action::MarkRead { conversation: ada.into() }).unwrap();
     world.run();
     assert_eq!(world.mark(0, "x"), Mark::Read);
     assert_eq!(view::contacts(world.rows(1))[0].unread, 0);
@@ -173,11 +173,13 @@ fn messages_are_edited_deleted_answered_and_reacted_to() {
     world.send(0, "oops");
     let (typo, oops) = (world.reference(1, "teh cat"), world.reference(1, "oops"));
     let text = "the cat".to_owned().into();
-    world.ask(0, Action::Edit { contact: ben, target: typo, text }).unwrap();
-    world.ask(0, Action::Delete { contact: ben, target: oops }).unwrap();
-    world.ask(1, Action::React { contact: ada, target: typo, emoji: "👍".into() }).unwrap();
+    world.ask(0, Action::Edit { conversation: ben.into(), target: typo, text }).unwrap();
+    world.ask(0, Action::Delete { conversation: ben.into(), target: oops }).unwrap();
+    world
+        .ask(1, Action::React { conversation: ada.into(), target: typo, emoji: "👍".into() })
+        .unwrap();
     let text = "which cat?".to_owned().into();
-    world.ask(1, Action::Send { contact: ada, text, reply_to: Some(typo) }).unwrap();
+    world.ask(1, Action::Send { conversation: ada.into(), text, reply_to: Some(typo) }).unwrap();
     for number in [0, 1] {
         let messages = world.messages(number);
         assert_eq!(messages[0].text.as_deref(), Some("the cat"));
@@ -186,10 +188,12 @@ fn messages_are_edited_deleted_answered_and_reacted_to() {
         assert_eq!(messages[1].text, None);
         assert_eq!(messages[2].reply_to, Some(messages[0].place.id));
     }
-    world.ask(1, Action::React { contact: ada, target: typo, emoji: String::new() }).unwrap();
+    world
+        .ask(1, Action::React { conversation: ada.into(), target: typo, emoji: String::new() })
+        .unwrap();
     assert!(world.messages(0)[0].reactions.is_empty());
     let text = "mine now".to_owned().into();
-    let theft = Action::Edit { contact: ada, target: typo, text };
+    let theft = Action::Edit { conversation: ada.into(), target: typo, text };
     assert_eq!(world.ask(1, theft), Err(CommandError::NotYours));
 }
 
@@ -198,11 +202,11 @@ fn fresh_keys_work_for_both_even_at_the_same_time() {
     let mut world = World::acquainted(8);
     let (ada, ben) = (world.friend(1), world.friend(0));
     world.send(0, "old keys");
-    world.ask(0, Action::Rekey { contact: ben }).unwrap();
+    world.ask(0, Action::Rekey { conversation: ben.into() }).unwrap();
     world.send(0, "new keys");
     world.send(1, "fine");
-    world.command(0, Action::Rekey { contact: ben });
-    world.command(1, Action::Rekey { contact: ada });
+    world.command(0, Action::Rekey { conversation: ben.into() });
+    world.command(1, Action::Rekey { conversation: ada.into() });
     world.run();
     world.send(0, "both at once");
     world.send(1, "and still");
@@ -223,7 +227,7 @@ fn typing_is_told_and_not_stored() {
     let mut world = World::acquainted(9);
     let (ada, ben) = (world.friend(1), world.friend(0));
     let before = view::last_arrival(world.rows(1), &world.log(1));
-    world.ask(0, Action::Typing { contact: ben }).unwrap();
+    world.ask(0, Action::Typing { conversation: ben.into() }).unwrap();
     let told = |event: &Event| matches!(event, Event::Typing(who) if *who == ada);
     assert!(world.events(1).any(told));
     assert_eq!(view::last_arrival(world.rows(1), &world.log(1)), before);
@@ -288,9 +292,9 @@ fn nothing_a_conversation_leaves_at_its_node_tells_who_or_what() {
     let texts = ["a most secret text", "an equally secret answer"];
     world.send(0, texts[0]);
     world.send(1, texts[1]);
-    world.ask(0, Action::Rekey { contact: ben }).unwrap();
-    world.ask(1, Action::Typing { contact: ada }).unwrap();
-    world.ask(1, Action::MarkRead { contact: ada }).unwrap();
+    world.ask(0, Action::Rekey { conversation: ben.into() }).unwrap();
+    world.ask(1, Action::Typing { conversation: ada.into() }).unwrap();
+    world.ask(1, Action::MarkRead { conversation: ada.into() }).unwrap();
     world.pass(Duration::from_secs(5));
     let after = dump(&world);
     let left: Vec<_> = after.difference(&before).cloned().collect();

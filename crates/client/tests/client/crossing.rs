@@ -97,7 +97,7 @@ fn typing_is_seen_across_nodes() {
     world.queue(0, "hello");
     world.pass(Duration::from_secs(2));
     world.saw_typing(1);
-    world.ask(0, Action::Typing { contact: world.friend(0) }).unwrap();
+    world.ask(0, Action::Typing { conversation: world.friend(0).into() }).unwrap();
     assert!(world.saw_typing(1));
 }
 
@@ -123,7 +123,7 @@ fn keys_change_across_nodes() {
     let mut world = World::acquainted_across(4);
     for round in 0..4 {
         for number in [0, 1] {
-            world.command(number, Action::Rekey { contact: world.friend(number) });
+            world.command(number, Action::Rekey { conversation: world.friend(number).into() });
             world.queue(number, &format!("{number} {round}"));
         }
         world.pass(Duration::from_secs(if round % 2 == 0 { 1 } else { 26 * 3600 }));
@@ -139,7 +139,7 @@ fn a_home_that_has_lost_its_disk_gets_everything_from_the_other() {
         world.queue(number % 2, &format!("{number}"));
     }
     world.pass(Duration::from_secs(2));
-    world.command(0, Action::Rekey { contact: world.friend(0) });
+    world.command(0, Action::Rekey { conversation: world.friend(0).into() });
     world.pass(Duration::from_secs(2));
     world.wipe(0);
     world.pass(Duration::from_secs(60));
@@ -242,8 +242,8 @@ proptest! {
                     world.queue(by, &text);
                     said.insert(text);
                 }
-                Step::Rekey(by) => world.command(by, Action::Rekey { contact: world.friend(by) }),
-                Step::Read(by) => world.command(by, Action::MarkRead { contact: world.friend(by) }),
+                Step::Rekey(by) => world.command(by, Action::Rekey { conversation: world.friend(by).into() }),
+                Step::Read(by) => world.command(by, Action::MarkRead { conversation: world.friend(by).into() }),
                 Step::Carry(frames) => world.run_some(frames),
                 Step::Pass(millis) => world.pass(Duration::from_millis(millis)),
                 Step::Crash(who) => {

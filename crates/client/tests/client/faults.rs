@@ -53,11 +53,18 @@ fn take(world: &mut World, step: Step, contacts: [AccountId; 2], said: &mut Said
             let text = format!("{by} says {}", said[by].len());
             let contact = contacts[by];
             let certain = !world.host(Who::Person(by)).dies_before_commit;
-            world.command(by, Action::Send { contact, text: text.clone().into(), reply_to: None });
+            world.command(
+                by,
+                Action::Send {
+                    conversation: contact.into(),
+                    text: text.clone().into(),
+                    reply_to: None,
+                },
+            );
             said[by].push((text, certain));
         }
-        Step::Rekey(by) => world.command(by, Action::Rekey { contact: contacts[by] }),
-        Step::Read(by) => world.command(by, Action::MarkRead { contact: contacts[by] }),
+        Step::Rekey(by) => world.command(by, Action::Rekey { conversation: contacts[by].into() }),
+        Step::Read(by) => world.command(by, Action::MarkRead { conversation: contacts[by].into() }),
         Step::Carry(frames) => world.run_some(frames),
         Step::Pass(millis) => world.pass(Duration::from_millis(millis)),
         Step::KillNode => {
@@ -74,7 +81,7 @@ fn take(world: &mut World, step: Step, contacts: [AccountId; 2], said: &mut Said
         Step::Away(number) => {
             world.set_offline(number, true);
             take(world, Step::Say(number), contacts, said);
-            world.command(1 - number, Action::Rekey { contact: contacts[1 - number] });
+            world.command(1 - number, Action::Rekey { conversation: contacts[1 - number].into() });
             world.pass(DAY);
             world.set_offline(number, false);
         }

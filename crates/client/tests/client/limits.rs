@@ -33,7 +33,7 @@ fn questions_are_forgotten_with_their_answers() {
     assert_eq!(world.gauge(0, "asks of a link"), 0);
     for i in 0..200 {
         let text = format!("{i}").into();
-        world.command(0, Action::Send { contact: ben, text, reply_to: None });
+        world.command(0, Action::Send { conversation: ben.into(), text, reply_to: None });
     }
     assert_eq!(world.gauge(0, "asks of a link"), 128, "a window, the rest waits in the outbox");
     world.run();
@@ -47,7 +47,7 @@ fn a_contact_that_changes_keys_all_the_time_costs_a_fixed_number_of_epochs() {
     let ada = world.friend(1);
     let mut said = Vec::new();
     for i in 0..limits::EPOCHS_OPEN_MAX + 20 {
-        world.ask(1, Action::Rekey { contact: ada }).unwrap();
+        world.ask(1, Action::Rekey { conversation: ada.into() }).unwrap();
         for by in [0, 1] {
             said.push(format!("{by} in epoch {i}"));
             world.send(by, said.last().unwrap());

@@ -100,20 +100,20 @@ fn a_conversation_whose_keys_have_changed_moves_too() {
     let mut world = world(3);
     for round in 0..3 {
         for number in [0, 1] {
-            world.command(number, Action::Rekey { contact: world.friend(number) });
+            world.command(number, Action::Rekey { conversation: world.friend(number).into() });
             world.queue(number, &format!("{number} {round}"));
             world.pass(2 * SECOND);
         }
     }
     world.set_cut(Who::Node(0), Who::Node(1), true);
-    world.command(0, Action::Rekey { contact: world.friend(0) });
+    world.command(0, Action::Rekey { conversation: world.friend(0).into() });
     world.queue(0, "under a key that only the old home knows");
     world.pass(2 * SECOND);
     world.crash(Who::Node(0));
     move_to(&mut world, 0, 2);
     world.pass(60 * SECOND);
     agree(&world, 7);
-    world.command(1, Action::Rekey { contact: world.friend(1) });
+    world.command(1, Action::Rekey { conversation: world.friend(1).into() });
     world.queue(1, "and on");
     world.pass(10 * SECOND);
     agree(&world, 8);
@@ -326,7 +326,7 @@ proptest! {
                     said += 1;
                     world.queue(by, &format!("{by} says {said}"));
                 }
-                Step::Rekey(by) => world.command(by, Action::Rekey { contact: world.friend(by) }),
+                Step::Rekey(by) => world.command(by, Action::Rekey { conversation: world.friend(by).into() }),
                 Step::Carry(frames) => world.run_some(frames),
                 Step::Pass(millis) => world.pass(Duration::from_millis(millis)),
                 Step::Crash(who) => {

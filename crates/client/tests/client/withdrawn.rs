@@ -87,12 +87,12 @@ fn a_day_offline_loses_nothing() {
     let old = queued(&mut world, 0, "written offline");
     let answered = world.reference(0, "written offline");
     let text = "wirtten too".to_owned().into();
-    world.command(0, Action::Send { contact: ben, text, reply_to: Some(answered) });
+    world.command(0, Action::Send { conversation: ben.into(), text, reply_to: Some(answered) });
     let typo = world.reference(0, "wirtten too");
     let text = "written too".to_owned().into();
-    world.command(0, Action::Edit { contact: ben, target: typo, text });
+    world.command(0, Action::Edit { conversation: ben.into(), target: typo, text });
     let written_at = world.messages(0)[1].sent_at_s;
-    world.ask(1, Action::Rekey { contact: ada }).unwrap();
+    world.ask(1, Action::Rekey { conversation: ada.into() }).unwrap();
     world.send(1, "meanwhile");
     world.pass(DAY);
     world.set_offline(0, false);
@@ -113,7 +113,7 @@ fn a_day_offline_loses_nothing() {
     let (Reply::Envelope(old), log) = (old, world.log(0)) else { panic!() };
     assert_eq!(view::mark(world.rows(0), &log, &old.reference()), Some(Mark::Delivered));
     let text = "edited later".to_owned().into();
-    let edit = Action::Edit { contact: ben, target: old.reference(), text };
+    let edit = Action::Edit { conversation: ben.into(), target: old.reference(), text };
     world.ask(0, edit).unwrap();
     assert_eq!(world.texts(1)[2], "edited later");
     world.net.sent.clear();
@@ -129,10 +129,11 @@ fn what_was_read_and_felt_offline_is_told_a_day_later() {
     world.pass(Duration::from_secs(2));
     world.set_offline(0, true);
     let question = world.reference(0, "question");
-    world.ask(0, Action::MarkRead { contact: ben }).unwrap();
-    let reaction = Action::React { contact: ben, target: question, emoji: "👍".into() };
+    world.ask(0, Action::MarkRead { conversation: ben.into() }).unwrap();
+    let reaction =
+        Action::React { conversation: ben.into(), target: question, emoji: "👍".into() };
     world.ask(0, reaction).unwrap();
-    world.ask(1, Action::Rekey { contact: ada }).unwrap();
+    world.ask(1, Action::Rekey { conversation: ada.into() }).unwrap();
     world.pass(DAY);
     world.set_offline(0, false);
     world.pass(Duration::from_secs(10));
@@ -147,10 +148,10 @@ fn a_day_offline_with_fresh_keys_on_both_sides_loses_nothing() {
     let (ada, ben) = (world.friend(1), world.friend(0));
     world.set_offline(0, true);
     queued(&mut world, 0, "old keys");
-    world.command(0, Action::Rekey { contact: ben });
+    world.command(0, Action::Rekey { conversation: ben.into() });
     queued(&mut world, 0, "new keys");
     for _ in 0..2 {
-        world.ask(1, Action::Rekey { contact: ada }).unwrap();
+        world.ask(1, Action::Rekey { conversation: ada.into() }).unwrap();
         world.send(1, "other new keys");
         world.pass(DAY);
     }
@@ -247,7 +248,7 @@ fn keys_that_the_node_refuses_are_undone() {
     for code in [Code::Forbidden, Code::Invalid] {
         let mut world = World::acquainted(8);
         let ben = world.friend(0);
-        world.command(0, Action::Rekey { contact: ben });
+        world.command(0, Action::Rekey { conversation: ben.into() });
         queued(&mut world, 0, "behind it");
         world.refuse_append(0, code);
         world.pass(Duration::from_secs(6));
@@ -260,7 +261,7 @@ fn keys_that_the_node_refuses_are_undone() {
         world.set_offline(0, true);
         world.set_offline(0, false);
         world.send(1, "from ben");
-        world.ask(0, Action::Rekey { contact: ben }).unwrap();
+        world.ask(0, Action::Rekey { conversation: ben.into() }).unwrap();
         world.send(0, "newer keys");
         let expected = ["behind it", "after", "from ben", "newer keys"];
         assert_eq!(world.texts(0), expected, "{code:?}");
@@ -296,10 +297,10 @@ fn what_was_sealed_with_keys_that_are_forgotten_since_is_sealed_again() {
     let (ada, ben) = (world.friend(1), world.friend(0));
     world.set_offline(0, true);
     queued(&mut world, 0, "old keys");
-    world.command(0, Action::Rekey { contact: ben });
+    world.command(0, Action::Rekey { conversation: ben.into() });
     queued(&mut world, 0, "own keys");
     for _ in 0..limits::EPOCHS_OPEN_MAX + 5 {
-        world.ask(1, Action::Rekey { contact: ada }).unwrap();
+        world.ask(1, Action::Rekey { conversation: ada.into() }).unwrap();
     }
     world.send(1, "newest keys");
     // The node has no room before all of it was delivered, and knows no handle after that.
@@ -323,7 +324,7 @@ fn keys_that_the_node_knows_are_never_forgotten() {
     world.set_offline(0, true);
     let changed: Vec<_> = (0..limits::EPOCHS_OPEN_MAX + 5)
         .map(|_| {
-            world.command(0, Action::Rekey { contact: ben });
+            world.command(0, Action::Rekey { conversation: ben.into() });
             world.answer(0).is_ok()
         })
         .collect();

@@ -371,7 +371,11 @@ impl World {
         let contact = self.friend(person);
         self.command(
             person,
-            Action::Send { contact, text: text.to_owned().into(), reply_to: None },
+            Action::Send {
+                conversation: contact.into(),
+                text: text.to_owned().into(),
+                reply_to: None,
+            },
         );
     }
 

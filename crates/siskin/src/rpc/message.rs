@@ -55,7 +55,7 @@ impl Call for MessageSend {
             None => None,
         };
         let text = self.text.expose().clone();
-        let action = Action::Send { contact: contact.account, text, reply_to };
+        let action = Action::Send { conversation: contact.account.into(), text, reply_to };
         say(engine, &contact, action, self.wait_s).await
     }
 }
@@ -79,7 +79,7 @@ impl Call for MessageEdit {
         let (contact, target) = target(engine, &self.contact, &self.id).await?;
         let text = self.text.expose().clone();
         let target = target.reference();
-        let action = Action::Edit { contact: contact.account, target, text };
+        let action = Action::Edit { conversation: contact.account.into(), target, text };
         say(engine, &contact, action, self.wait_s).await
     }
 }
@@ -100,7 +100,8 @@ impl Call for MessageDelete {
 
     async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
         let (contact, target) = target(engine, &self.contact, &self.id).await?;
-        let action = Action::Delete { contact: contact.account, target: target.reference() };
+        let action =
+            Action::Delete { conversation: contact.account.into(), target: target.reference() };
         say(engine, &contact, action, self.wait_s).await
     }
 }
@@ -124,7 +125,7 @@ impl Call for MessageReact {
     async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
         let (contact, target) = target(engine, &self.contact, &self.id).await?;
         let (target, emoji) = (target.reference(), self.emoji);
-        let action = Action::React { contact: contact.account, target, emoji };
+        let action = Action::React { conversation: contact.account.into(), target, emoji };
         say(engine, &contact, action, self.wait_s).await
     }
 }
@@ -144,7 +145,7 @@ impl Call for MessageRead {
 
     async fn run(self, engine: &Engine) -> Result<Done, Failure> {
         let contact = resolve::contact(engine, &self.contact).await?.account;
-        engine.ask(Action::MarkRead { contact }).await?;
+        engine.ask(Action::MarkRead { conversation: contact.into() }).await?;
         engine.until(self.wait_s, move |rows| nothing_to_send(rows, contact)).await?;
         Ok(Done {})
     }
@@ -195,7 +196,7 @@ impl Call for ConversationRekey {
 
     async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
         let contact = resolve::contact(engine, &self.contact).await?;
-        let action = Action::Rekey { contact: contact.account };
+        let action = Action::Rekey { conversation: contact.account.into() };
         say(engine, &contact, action, self.wait_s).await
     }
 }
@@ -213,7 +214,7 @@ impl Call for ConversationTyping {
 
     async fn run(self, engine: &Engine) -> Result<Done, Failure> {
         let contact = resolve::contact(engine, &self.contact).await?.account;
-        engine.ask(Action::Typing { contact }).await?;
+        engine.ask(Action::Typing { conversation: contact.into() }).await?;
         Ok(Done {})
     }
 }

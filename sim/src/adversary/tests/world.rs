@@ -290,7 +290,7 @@ impl World {
     /// The first two say something to each other.
     pub(super) fn say(&mut self, number: usize, text: &str) {
         let (contact, text) = (self.account(1 - number), text.to_owned().into());
-        self.ask(number, Action::Send { contact, text, reply_to: None });
+        self.ask(number, Action::Send { conversation: contact.into(), text, reply_to: None });
     }
 
     /// They say `count` things in turns, two seconds apart.
