@@ -77,8 +77,8 @@ pub(crate) enum AccountEvent {
     PolicyChanged,
     /// The inbox is open at an active home: it knows whose the conversations are.
     InboxOpened(NodeId),
-    /// A home that was left sends on whoever comes: contacts who move at the same time can be seen
-    /// there.
+    /// A home that was left sends on contacts that come: those who move at the same time can be
+    /// seen there.
     PreviousInformed,
     /// Nothing more is expected of a home that was left.
     PreviousDone,
@@ -226,7 +226,7 @@ struct NewDevice {
 
 /// What nodes say.
 impl Account {
-    /// A node is up: goes on with whatever there is to do at it.
+    /// A node is up: resumes whatever there is to do at it.
     pub(crate) fn on_node_up(&mut self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
         self.set_unreachable(step, links, node, false);
         if self.is_locked_out() {

@@ -11,7 +11,7 @@ use crate::InviteLink;
 /// What the application asks, with a ticket of its choice that comes back in [`Event::Done`].
 #[derive(Debug)]
 pub struct Command {
-    /// Chosen by whoever asks.
+    /// Chosen by the application.
     pub ticket: u64,
     /// What is asked.
     pub action: Action,
@@ -56,7 +56,7 @@ pub enum Action {
     MarkRead { conversation: ConversationId },
     /// Tells the contact that the user is typing.
     Typing { conversation: ConversationId },
-    /// Gives the conversation fresh keys, so that whoever learnt the old ones is locked out.
+    /// Gives the conversation fresh keys, so that a thief of the old ones is locked out.
     Rekey { conversation: ConversationId },
 }
 
@@ -130,7 +130,7 @@ pub enum CommandError {
     /// No node to be at home at.
     #[error("an account needs one to eight home nodes")]
     NoHome,
-    /// Nobody of that name.
+    /// There is no such contact.
     #[error("no such contact")]
     NoContact,
     /// This device is in no such conversation.
@@ -171,7 +171,7 @@ pub enum CommandError {
     HomeRefused(&'static str),
 }
 
-/// How far a message of one's own has come. Each step is told by somebody else.
+/// How far a message of one's own has come. Each step is told by another party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Mark {

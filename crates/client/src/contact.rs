@@ -108,7 +108,7 @@ pub(crate) enum ContactEvent {
     Create(Box<NewConversation>),
     /// Both have asked each other, and theirs is the conversation to join.
     Crossed(AccountId),
-    /// Somebody has come by an invite.
+    /// A stranger has used an invite.
     InviteUsed(PublicKey),
     /// A newer record of a contact is known.
     RecordChanged(AccountId),
@@ -340,8 +340,8 @@ impl Contacts {
     }
 }
 
-/// Remembers that a log is not to be asked for again: whoever keeps the inbox can deliver an old
-/// request once more at any time.
+/// Remembers that a log is not to be asked for again: the node that keeps the inbox can deliver an
+/// old request once more at any time.
 pub(crate) fn settle(step: &mut Step<'_>, log: &LogId) {
     let mut settled = Vec::new();
     rows::each(&step.rows, SETTLED, b"", &mut |log, number| {
@@ -362,6 +362,6 @@ fn is_settled(rows: &dyn Rows, log: &LogId) -> bool {
     rows.get(SETTLED, &log.0).is_some()
 }
 
-/// Logs that are remembered because they are not to be asked for again: more contacts than somebody
+/// Logs that are remembered because they are not to be asked for again: more contacts than a user
 /// removes in the month for which an inbox keeps a request.
 const SETTLED_MAX: usize = 1_000;

@@ -67,7 +67,7 @@ struct ConversationRow {
     /// The seed of the first epoch's write key, kept like the genesis.
     #[prost(bytes = "vec", tag = "7")]
     first_key: Vec<u8>,
-    /// Nodes of the ranking that don't know it yet, and that nobody else may tell.
+    /// Nodes of the ranking that don't know it yet, and that no other device may tell.
     #[prost(bytes = "vec", repeated, tag = "8")]
     unannounced: Vec<Vec<u8>>,
     /// A node was told of others that hold the log.
@@ -214,7 +214,7 @@ impl Conversation {
         self.log.id()
     }
 
-    /// Goes on with what the device was closed in the middle of.
+    /// Resumes what the device was closed in the middle of.
     pub(crate) fn resume(&self, step: &mut Step<'_>) {
         if self.frontier.unacknowledged {
             self.arm(step, Duration::ZERO, ConversationTimer::Receipt);
@@ -315,7 +315,7 @@ impl Conversation {
         }
     }
 
-    /// The contact has a newer record: the log is opened anew where it is by that. Returns whether
+    /// The contact has a newer record: the log is opened again where it is by that. Returns whether
     /// it is ranked differently.
     pub(crate) fn on_contact_record(
         &mut self,
@@ -386,7 +386,7 @@ impl Conversation {
             links.want(step, node);
         }
         if self.log.state().ranking.nodes != told {
-            // Somebody has moved since they asked, and their node does not know where to.
+            // One of the two has moved since they asked, and their node does not know where to.
             self.announce_to_all(step, links);
         }
     }

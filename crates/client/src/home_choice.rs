@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// in `kept`. With each is told how long the way to it and back takes.
 ///
 /// Weighted rendezvous hashing: a node draws as many lots as it weighs, each a hash with `secret`,
-/// and the highest win. The secret is fresh and told to nobody, so that no node can be made to win
+/// and the highest win. The secret is fresh and never told, so that no node can be made to win
 /// for a certain account. Of a network and of an operator no more than one is taken.
 pub fn choose_homes(
     sample: &[(NodeRecord, Duration)],
@@ -81,7 +81,7 @@ fn best_lot(record: &NodeRecord, weight: u32, secret: &[u8; 32]) -> [u8; 32] {
 
 /// How many lots a node draws: 1 to 12. The way is measured. What a node says of its capacity
 /// counts up to what most have, so that a lie is worth nothing; since when it has been running, not
-/// at all, for nobody has measured it.
+/// at all, for it is not measured.
 fn weight(record: &NodeRecord, way: Duration) -> u32 {
     let says = record.says();
     let capacity = match says.capacity_bytes >> 30 {

@@ -4,7 +4,7 @@
 //! ```text
 //!  machine        inputs down, events up; all flow between modules on one page       view: rows
 //!  conversation   account        what people say; the own record, homes, keys
-//!  log            contact        one replicated log; somebody else's account
+//!  log            contact        one replicated log; another account
 //!  link                          connections, channels, requests, back-off
 //!  step, entries, identity       one input's changes; what is shown; who we are
 //!  rows, timers, topics          keys of rows, timers, names of what is awaited
@@ -46,5 +46,5 @@ use command::Mark as DeliveryStatus;
 use log::Acked;
 use rows::TimelineKey;
 
-/// The layout of a device's rows, for whoever opens the store.
+/// The layout of a device's rows, for the code that opens the store.
 pub const LAYOUT: (&str, u32) = ("client", 2);

@@ -189,7 +189,7 @@ impl Links {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        // Drawn, so that nobody can answer what was not asked yet.
+        // Drawn, so that no node can answer what was not asked yet.
         let mut number = 0;
         while number == 0 || link.requests.contains_key(&number) {
             number = step.rng.next_u32() >> (u32::BITS - REQUEST_BITS);
@@ -351,8 +351,8 @@ impl Links {
         self.links.get(node).is_some_and(|link| link.channels.values().any(fits))
     }
 
-    /// A node delivers or announces an entry with this sequence: returns whether that is in order, as
-    /// it is on every channel of an honest node, and reports the node if it is not.
+    /// A node delivers or announces an entry with this sequence: returns whether that is in order,
+    /// as it is on every channel of an honest node, and reports the node if it is not.
     pub(crate) fn check_order(
         &mut self,
         step: &mut Step<'_>,

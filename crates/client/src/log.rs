@@ -77,12 +77,12 @@ pub(crate) struct LogState {
     pub(crate) exists: bool,
     /// A node was told of others that hold the log.
     pub(crate) shared: bool,
-    /// Nodes of the ranking that don't know it yet, and that nobody else may tell.
+    /// Nodes of the ranking that don't know it yet, and that no other device may tell.
     pub(crate) unannounced: BTreeSet<NodeId>,
 }
 
 impl LogState {
-    /// A log that nobody has opened yet.
+    /// A log that no device has opened yet.
     pub(crate) fn new(genesis: LogGenesis, ranking: Ranking, created: bool) -> Self {
         let unannounced = BTreeSet::new();
         Self { genesis, ranking, created, exists: false, shared: false, unannounced }

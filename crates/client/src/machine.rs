@@ -117,7 +117,7 @@ impl Machine for Client {
             Input::Connected(peer, _) => client.links.on_connected(step, &NodeId(peer.0)),
             Input::Frame(peer, frame) => client.on_frame(step, &NodeId(peer.0), frame),
             Input::Disconnected(peer) => client.on_disconnected(step, &NodeId(peer.0)),
-            // It asks for no relays: nobody dials a device.
+            // It asks for no relays: no peer dials a device.
             Input::Reached(_) => {}
             Input::Timeout => client.on_timeout(step),
         });
@@ -261,7 +261,7 @@ impl Client {
             conversation.on_own_record(at.step, at.links, at.own, moves);
         });
         self.announce_everywhere(step);
-        // Whoever is there learns at once which record counts now.
+        // Contacts that are online learn at once which record counts now.
         self.each(step, |conversation, at| {
             let log = contact::established(&at.step.rows, conversation.contact());
             if log.is_ok_and(|log| log == *conversation.log_id()) {
@@ -1108,7 +1108,7 @@ const LINK_LIMITS: LinkLimits = LinkLimits {
     requests: 128 * WINDOW,
 };
 /// Four timers for each link, six for each conversation, one for each contact, and one for each
-/// task: two nodes of whoever is being added, invites, and four of the account.
+/// task: two nodes of each contact that is being added, invites, and four of the account.
 const TIMERS_MAX: usize = 4 * LINK_LIMITS.links
     + 6 * CONVERSATIONS_MAX
     + 3 * CONTACT_LIMITS.contacts

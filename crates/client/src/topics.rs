@@ -15,7 +15,7 @@ pub(crate) enum Request {
     Log(LogId, LogRequest),
     /// About the own account.
     Account(AccountRequest),
-    /// About somebody else's account.
+    /// About another account.
     Contact(AccountId, ContactRequest),
 }
 
@@ -66,7 +66,7 @@ pub(crate) enum AccountRequest {
     Challenge(LogId, PublicKey, TimelineKey),
 }
 
-/// What is asked about somebody else's account.
+/// What is asked about another account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContactRequest {
     /// For its newest bundle.
@@ -86,7 +86,7 @@ pub(crate) enum Timer {
     Conversation(ConversationTimer, LogId),
     /// Of the own account.
     Account(AccountTimer),
-    /// Of somebody else's account.
+    /// Of another account.
     Contact(ContactTimer, AccountId),
 }
 
@@ -122,7 +122,7 @@ pub(crate) enum AccountTimer {
     ServeReserve(NodeId),
 }
 
-/// What is due for somebody else's account.
+/// What is due for another account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ContactTimer {
     /// Look the account up, after so many tries without success, unless one of its nodes was

@@ -57,7 +57,7 @@ pub struct ContactView {
     pub conversation: Option<LogId>,
     /// The user has compared safety numbers.
     pub verified: bool,
-    /// Two records of equal rank were seen: somebody signs with this account's authority who
+    /// Two records of equal rank were seen: a thief signs with this account's authority who
     /// should not.
     pub forked: bool,
     /// The contact holds another record of this account than this device does.
@@ -205,7 +205,7 @@ pub fn last_arrival(rows: &dyn Rows, log: &LogId) -> u64 {
     Frontier::load(rows, log).map_or(0, |frontier| frontier.arrivals)
 }
 
-/// Sixty digits that two people compare to know that nobody stands between them: the same on both
+/// Sixty digits that two people compare to know that no one stands between them: the same on both
 /// sides, other for every pair of accounts.
 pub fn safety_number(a: &AccountId, b: &AccountId) -> String {
     let (low, high) = if a <= b { (a, b) } else { (b, a) };
@@ -300,7 +300,7 @@ fn annotate(
 ) -> Option<()> {
     let row = entries::row(rows, log, key)?;
     if entries::status(rows, log, key) == Some(DeliveryStatus::Refused) {
-        // Nobody else will ever see it.
+        // No other device will ever see it.
         return None;
     }
     let by = row.author()?;

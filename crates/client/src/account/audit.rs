@@ -71,7 +71,7 @@ pub(super) struct Challenged {
 
 /// Asking.
 impl Account {
-    /// Goes on with what the device knew when it was closed.
+    /// Resumes from what the device knew when it was closed.
     pub(crate) fn resume_audits(&mut self, step: &mut Step<'_>) {
         if log::first_acked(&step.rows, &[0; 32]).is_some() {
             self.plan_audit(step);
@@ -171,7 +171,7 @@ impl Account {
         let receipt = log::ack_of(&step.rows, log, *entry, node);
         let (Some(envelope), Some(receipt)) = (log::unacked(&step.rows, log, *entry), receipt)
         else {
-            // It has arrived meanwhile, and nobody needs it any more.
+            // It has arrived meanwhile, and is not needed any more.
             return;
         };
         let proof = LossProof { node: *node, envelope, receipt, lost };
@@ -211,7 +211,7 @@ impl Account {
         if left.len() == homes.len() || left.len() < ACTIVE_HOMES || pinned.contains(node) {
             return;
         }
-        // Whoever can't be told now is told by the next migration.
+        // Contacts that can't be told now are told by the next migration.
         let _ = self.migrate(step, links, left, &pinned);
     }
 }

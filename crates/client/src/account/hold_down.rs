@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn while_both_are_penalised_one_that_refuses_is_held_ever_longer() {
+    fn while_both_are_penalised_one_that_refuses_is_held_for_longer_each_time() {
         let mut hold = HoldDown::default();
         let mut last = at(0);
         for _ in 0..10 {

@@ -133,7 +133,7 @@ fn is_failing(step: &Step<'_>, links: &Links, node: &NodeId) -> bool {
     is_silent_for(step, links, node, links.response_timeout(node))
 }
 
-/// The same of one that nobody would wait for any longer.
+/// The same of one that is not worth waiting for any longer.
 fn is_gone(step: &Step<'_>, links: &Links, node: &NodeId) -> bool {
     is_silent_for(step, links, node, TIMEOUT_IF_PENALISED)
 }

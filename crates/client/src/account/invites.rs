@@ -58,7 +58,7 @@ pub(crate) fn are_all_at(rows: &dyn Rows, home: &NodeId) -> bool {
     all(rows).iter().all(|(_, invite)| invite.is_at(home))
 }
 
-/// Somebody has come by an invite.
+/// A stranger has used an invite.
 pub(crate) fn on_used(step: &mut Step<'_>, key: &PublicKey) {
     if let Some(mut invite) = rows::load::<InviteRow>(&step.rows, INVITES, &key.0) {
         invite.used = invite.used.saturating_add(1);

@@ -66,7 +66,7 @@ pub(crate) fn secrets(rows: &dyn Rows) -> Vec<(Vec<u8>, zeroize::Zeroizing<Vec<u
     secrets
 }
 
-/// A Welcome was for this key package: unless it is the last resort, nobody uses it again.
+/// A Welcome was for this key package: unless it is the last resort, it is not used again.
 pub(crate) fn on_used(step: &mut Step<'_>, hash: &[u8]) {
     let package: Option<KeyPackageRow> = rows::load(&step.rows, KEY_PACKAGES, hash);
     if package.is_some_and(|package| !package.last_resort) {

@@ -43,7 +43,7 @@ impl Account {
         step.drop_idle_links();
     }
 
-    /// Goes on with whatever a migration has to do at a node that is up.
+    /// Resumes whatever a migration has to do at a node that is up.
     pub(super) fn resume_migration(
         &mut self,
         step: &mut Step<'_>,
@@ -138,7 +138,7 @@ impl Account {
         self.choose_active();
         let after = self.active.clone();
         let moves = after.iter().any(|home| !is_in(&before, home));
-        // Whoever was to be told of an older record is told of this one.
+        // Homes that were to be told of an older record are told of this one.
         self.previous.iter_mut().for_each(|previous| previous.is_informed = false);
         for home in before.iter().filter(|home| !is_in(&after, home)) {
             self.leave(step, home.clone());
@@ -172,8 +172,8 @@ impl Account {
         self.previous.drain(..excess);
     }
 
-    /// A home that was left knows the newer record, and lets nobody in any more: what its inbox has
-    /// now is all.
+    /// A home that was left knows the newer record, and lets no device in any more: what its inbox
+    /// has now is all.
     pub(super) fn on_previous_informed(
         &mut self,
         step: &mut Step<'_>,
@@ -228,7 +228,7 @@ impl Account {
         step.drop_idle_links();
     }
 
-    /// Forgets homes that were left so long ago that nobody comes there any more.
+    /// Forgets homes that were left so long ago that no contact comes there any more.
     pub(crate) fn forget_old_homes(&mut self, step: &mut Step<'_>) {
         let since = step.now.as_secs().saturating_sub(PREVIOUS_KEPT_S);
         if self.previous.iter().any(|previous| previous.since_s < since) {

@@ -77,7 +77,7 @@ impl Reputation {
 }
 
 /// How long a home that refused is penalised: at first no longer than it takes to start again, and
-/// never longer than somebody waits who has made room at it.
+/// never longer than its operator waits after making room.
 const REFUSED_MIN: Duration = Duration::from_secs(30);
 const REFUSED_MAX: Duration = Duration::from_secs(600);
 /// How long one that sent something invalid is.

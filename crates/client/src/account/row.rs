@@ -71,7 +71,7 @@ pub(super) struct PreviousHomeRow {
 pub(super) struct PreviousHome {
     pub(super) home: NodeAddress,
     pub(super) since_s: u64,
-    /// It knows the newer record and lets nobody in any more.
+    /// It knows the newer record and lets no device in any more.
     pub(super) is_informed: bool,
     /// The last sequence that its inbox has for this account.
     pub(super) end: Option<u64>,

@@ -22,7 +22,7 @@ pub(crate) struct Joining {
 }
 
 impl Contacts {
-    /// Somebody put something into our inbox.
+    /// A stranger put something into our inbox.
     pub(crate) fn on_request(
         &mut self,
         step: &mut Step<'_>,
@@ -68,8 +68,8 @@ impl Contacts {
     }
 
     /// Both asked each other, so both want to: of the two conversations the one with the lower log
-    /// id stays, and whoever was asked for it joins. A request that never left may have no way to
-    /// them, and nobody waits for it.
+    /// id stays, and its other member joins. A request that never left may have no way to
+    /// them, and is not waited for.
     fn on_crossed(
         &mut self,
         step: &mut Step<'_>,

@@ -1,4 +1,4 @@
-//! Where somebody is: the nodes of a link or a ranking may be out of date. Specified in
+//! Where an account is: the nodes of a link or a ranking may be out of date. Specified in
 //! `spec/delivery.md`, section 7.
 //!
 //! Where a contact has moved its old home knows, or the network.

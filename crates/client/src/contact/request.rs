@@ -1,4 +1,4 @@
-//! Asking somebody: the steps of an outgoing request, each of which says what is waited for.
+//! Asking an account: the steps of an outgoing request, each of which says what is waited for.
 
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ impl Contacts {
         }
     }
 
-    /// Adding somebody is tried again at a node.
+    /// Adding a contact is tried again at a node.
     pub(crate) fn retry(
         &self,
         step: &mut Step<'_>,
@@ -124,7 +124,7 @@ impl Contacts {
         }
     }
 
-    /// Opens the inbox of someone who gave an invite, or goes on with it if it is open.
+    /// Opens the inbox of someone who gave an invite, or continues with it if it is open.
     fn open_inbox(
         &self,
         step: &mut Step<'_>,
@@ -339,7 +339,7 @@ impl Contacts {
 
 /// What goes wrong.
 impl Contacts {
-    /// A node would not do what adding somebody takes. It may have been their home and know where
+    /// A node would not do what adding a contact takes. It may have been their home and know where
     /// they went; else the network may.
     pub(crate) fn on_refused(
         &mut self,
@@ -433,7 +433,7 @@ fn trouble(code: Code) -> String {
     }
 }
 
-/// Tries to add somebody again after a pause. A node that does not know the channel any more is
+/// Tries to add a contact again after a pause. A node that does not know the channel any more is
 /// asked to open the inbox again.
 fn back_off(
     step: &mut Step<'_>,

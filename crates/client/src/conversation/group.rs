@@ -50,9 +50,9 @@ pub(super) struct Group {
 
 /// An entry that was opened.
 pub(super) enum OpenedEntry {
-    /// Somebody says something.
+    /// A member says something.
     Said { author: AccountId, content: Content, bytes: Zeroizing<Vec<u8>>, counted: Counted },
-    /// Somebody gave the group a new state.
+    /// A member gave the group a new state.
     Changed { mls: Vec<u8>, dependencies: Vec<Reference> },
 }
 

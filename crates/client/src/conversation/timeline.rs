@@ -67,7 +67,7 @@ pub(super) fn insert(
             acknowledge(step, log, &receipt.read, DeliveryStatus::Read);
             acknowledge(step, log, &receipt.delivered, DeliveryStatus::Delivered);
         }
-        // Whoever depends on an entry has it.
+        // The author of an entry has all that it depends on.
         acknowledge(step, log, &entry.content.dependencies, DeliveryStatus::Delivered);
     }
     step.event(Event::Timeline(*log));
@@ -108,8 +108,8 @@ pub(super) fn newest_of(rows: &dyn Rows, log: &LogId, author: &AccountId) -> Opt
     newest
 }
 
-/// Takes entries out, most of them own ones that nobody else has: what they alone depended on is at
-/// the frontier again. The one that `stays` is only shown.
+/// Takes entries out, most of them own ones that no other device has: what they alone depended on
+/// is at the frontier again. The one that `stays` is only shown.
 pub(super) fn retreat(
     step: &mut Step<'_>,
     log: &LogId,

@@ -40,7 +40,7 @@ impl Log {
 
     /// Makes room for an entry that is to wait; returns whether there is any.
     ///
-    /// Those with an unknown write key make room, that have waited longest first: nobody knows
+    /// Those with an unknown write key make room, that have waited longest first: it is not known
     /// whether a member wrote them, while one that waits for a dependency was opened. When the
     /// key arrives after all, what follows them names them, so that they are fetched again.
     fn make_room(&mut self, step: &mut Step<'_>, id: &EnvelopeId, row: &DeferredRow) -> bool {
@@ -110,7 +110,7 @@ impl Log {
         }
     }
 
-    /// Asks again for all that is still missing; less and less often if nobody has it.
+    /// Asks again for all that is still missing; with back-off if no node has it.
     pub(crate) fn refetch(&mut self, step: &mut Step<'_>, links: &mut Links) {
         self.deferred.next_round();
         self.fetch_missing(step, links);

@@ -137,7 +137,7 @@ pub(super) fn sweep(step: &mut Step<'_>, log: &LogId) {
     }
 }
 
-/// The contact has an own entry: nobody needs to be given it again.
+/// The contact has an own entry: no home needs to be given it again.
 pub(crate) fn on_acknowledged(step: &mut Step<'_>, log: &LogId, key: TimelineKey) {
     let row_key = key.row_key(log);
     if step.rows.get(UNACKED, &row_key).is_some() {
@@ -194,8 +194,8 @@ pub(super) fn take_refill(
     Some(envelopes)
 }
 
-/// Returns the write keys that own commits announce and apparently nobody else has: they are in the
-/// outbox, or too few nodes have acknowledged them.
+/// Returns the write keys that own commits announce and apparently no other device has: they are in
+/// the outbox, or too few nodes have acknowledged them.
 pub(crate) fn announced_keys(rows: &dyn Rows, log: &LogId) -> BTreeSet<PublicKey> {
     let outgoing = outgoing(rows, log).into_iter().map(|(_, envelope)| envelope);
     let all = outgoing.chain(all(rows, UNACKED, log));

@@ -55,7 +55,7 @@ impl Log {
         if self.reads(links, &node) {
             return;
         }
-        // Who holds what was accepted on an earlier connection nobody knows any more.
+        // Which nodes hold what was accepted on an earlier connection is not known any more.
         self.refill(step, Refill::Unsettled);
         self.window.restart(self.before_first(step));
         let opening = self.opening(step, keys, &node, ChannelUse::Read, self.window.tries);
@@ -94,7 +94,7 @@ impl Log {
     }
 
     /// The primary has opened the log for reading; its copy stands at `head`. Returns whether
-    /// nobody had opened the log before.
+    /// no device had opened the log before.
     pub(crate) fn on_opened(
         &mut self,
         step: &mut Step<'_>,
@@ -238,7 +238,7 @@ impl Log {
             return Appended::TakenBefore;
         }
         outbox::delete(step, &self.id, number);
-        // What has no status is a change of keys by somebody else.
+        // What has no status is a change of keys by another member.
         if let Some(envelope) = envelope {
             let key = TimelineKey::of(&envelope);
             if entries::status(&step.rows, &self.id, key).is_some() {
@@ -392,7 +392,7 @@ impl Log {
 
     /// Another node is the primary, or it has another copy than before. What the contact has not
     /// acknowledged is sent once more, for the only copy may be gone, and so are all changes of
-    /// keys, whoever made them: they may be at no node of the ranking any more.
+    /// keys, by any member: they may be at no node of the ranking any more.
     pub(super) fn refill(&mut self, step: &mut Step<'_>, which: Refill) {
         let Some(envelopes) = outbox::take_refill(step, &self.id, which) else { return };
         self.window.restart(0);
@@ -421,7 +421,7 @@ const OPENINGS_REFUSED_MAX: u32 = 2;
 /// How long the secondary home has to confirm a final refusal before it is believed although the
 /// secondary can't be asked.
 const DOUBT_MAX: Duration = Duration::from_secs(600);
-/// How long to wait at most for a node that has no room: its user may have asked somebody to make
+/// How long to wait at most for a node that has no room: its operator may be about to make
 /// some.
 const PUT_OFF_MAX: Duration = Duration::from_secs(60);
 /// Own entries that are kept are counted once in so many.

@@ -212,7 +212,7 @@ impl Log {
 
 /// Entries of a log that were announced and are not here: as many as wait for one peer.
 pub(super) const HAVE_MAX: usize = limits::QUEUE_FRAMES_MAX;
-/// How long the secondary home may wait to be told what has arrived: nobody waits for that.
+/// How long the secondary home may wait to be told what has arrived: nothing waits for that.
 const ACKNOWLEDGE_DELAY: Duration = Duration::from_secs(10);
 /// When to ask again for what was announced.
 const FETCH_AGAIN: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use proto::{Code, Envelope, PublicKey, limits};
 /// What goes into the outbox once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refill {
-    /// What the contact has not acknowledged, and all changes of keys, whoever made them.
+    /// What the contact has not acknowledged, and all changes of keys, by any member.
     All,
     /// Only the changes of keys.
     Changes,
