@@ -1,18 +1,17 @@
 //! The machine. It takes an input apart, calls the modules concerned, and puts all that they
 //! changed into one batch, which goes before every answer.
 
-mod copies;
-mod drain;
 mod on_account;
 mod on_ack;
 mod on_anti_entropy;
 mod on_connection;
 mod on_frame;
 mod on_log;
+mod on_placement;
 mod on_record;
+mod on_recruit;
 mod on_replication;
 mod on_routing;
-mod standby;
 
 use std::collections::VecDeque;
 
@@ -32,6 +31,7 @@ use crate::{
     command::{NodeCommand, NodeEvent},
     counters::Counting,
     log::Logs,
+    placement::recruit::{CopyRounds, Draining, ReserveTimer},
     quota::Quota,
     replica::{self, Replicas, Store},
     routes::{self, Routes},
@@ -55,12 +55,12 @@ pub struct Node {
     scrub: Scrub,
     counting: Counting,
     routes: Option<Routes>,
-    /// When to see whether copies are still needed that were made for somebody who was gone.
-    look: standby::Look,
-    /// Who wants more copies than two.
-    copies: copies::Copies,
-    /// Its operator is about to end it for good.
-    draining: Option<drain::Draining>,
+    /// When to check whether this node, in reserve, still has to hold its logs.
+    reserve_timer: ReserveTimer,
+    /// The accounts that want more than two copies.
+    copies: CopyRounds,
+    /// Its operator is about to end it permanently.
+    draining: Option<Draining>,
     /// Answers to the current input, held back until its commit is queued.
     replies: VecDeque<Output<NodeEvent>>,
     outputs: VecDeque<Output<NodeEvent>>,
@@ -122,8 +122,8 @@ impl Machine for Node {
             scrub: Scrub::new(config.scrub_every, &seed, now),
             counting,
             routes: routes.transpose()?,
-            look: standby::Look::open(rows, config.reserve_kept, now),
-            copies: copies::Copies::open(rows, now),
+            reserve_timer: ReserveTimer::open(rows, config.reserve_kept, now),
+            copies: CopyRounds::open(rows, now),
             draining: None,
             replies: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -169,11 +169,12 @@ impl Machine for Node {
     fn poll_timeout(&self) -> Option<Instant> {
         let routes = self.routes.as_ref().and_then(Routes::poll_timeout);
         let (logs, replicas) = (self.logs.poll_timeout(), self.replicas.poll_timeout());
-        let (look, compared) = (self.look.poll_timeout(), self.anti_entropy.poll_timeout());
+        let compared = self.anti_entropy.poll_timeout();
+        let reserve = self.reserve_timer.poll_timeout();
         let scrub = self.scrub.poll_timeout(self.anti_entropy.is_alone());
-        let drain = self.draining.as_ref().map(drain::Draining::poll_timeout);
+        let drain = self.draining.as_ref().and_then(Draining::poll_timeout);
         let copied = self.copies.poll_timeout();
-        let others = [look, drain, copied, compared, scrub, self.counting.poll_timeout()];
+        let others = [reserve, drain, copied, compared, scrub, self.counting.poll_timeout()];
         [logs, replicas, routes].into_iter().chain(others).flatten().min()
     }
 }
@@ -194,10 +195,7 @@ impl Node {
         self.logs.sweep_dropped(draft, &mut self.quota, now);
         self.on_routing_timeout(draft, now);
         self.replicas.on_timeout(&mut self.logs, draft, now);
-        self.recruit(draft, now);
-        self.look_whether_to_stand_in(draft, now);
-        self.go_on_draining(draft, now);
-        self.go_on_copying(draft, now);
+        self.on_placement_timeout(draft, now);
         self.on_anti_entropy_timeout(draft, now);
     }
 

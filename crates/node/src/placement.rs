@@ -1,6 +1,9 @@
 //! Placement: who holds a log, and how far each other copy of it is here. Only rows; whoever
 //! stores, pushes or compares logs reads them. Specified in `spec/logs.md`, section 9.
 
+pub(crate) mod policy;
+pub(crate) mod recruit;
+
 use proto::{Cursor, Draft, NodeAddress, Peer, PublicKey, Ranking, Rows};
 
 use crate::layout::{self, RANKINGS, REPLICAS};
@@ -64,4 +67,9 @@ pub(crate) struct Origin {
 /// Returns the key by which the connection of a node is known.
 pub(crate) fn peer_of(node: &NodeAddress) -> Peer {
     PublicKey(node.node.0)
+}
+
+/// Returns whether a node is one of these.
+pub(crate) fn names(nodes: &[NodeAddress], peer: &Peer) -> bool {
+    nodes.iter().any(|node| node.node.0 == peer.0)
 }

@@ -4,18 +4,7 @@ use std::ops::ControlFlow;
 
 use proto::{Direction, Instant, Rows};
 
-use crate::layout::{self, DROPS, EXPIRIES, LOGS};
-
-/// Returns the numbers of the logs from `from` on, at most `most`.
-pub(crate) fn numbers_from(rows: &dyn Rows, from: u64, most: usize) -> Vec<u64> {
-    let mut numbers = Vec::new();
-    let from = layout::number_key(from);
-    rows.scan(LOGS, &from, &[0xFF; 9], Direction::Forward, &mut |key, _| {
-        numbers.extend(layout::last_u64(key));
-        if numbers.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    numbers
-}
+use crate::layout::{self, DROPS, EXPIRIES};
 
 /// Returns when the next entry expires.
 pub(super) fn first_expiry(rows: &dyn Rows) -> Option<Instant> {

@@ -24,7 +24,7 @@ impl Node {
             Change::None => {}
             Change::Registered(account, home) => {
                 self.rank_inbox(home.inbox, &home.ranking, false, draft, now);
-                self.copies_are_wanted(&home, draft, now);
+                self.want_copies(&home, draft, now);
                 self.emit(NodeEvent::Registered(account));
                 self.publish(bundle, draft, now);
             }
@@ -32,7 +32,7 @@ impl Node {
                 let before = Self::inbox_holders(home.inbox, draft);
                 self.rank_inbox(home.inbox, &home.ranking, false, draft, now);
                 self.pass_record_on(&home, &before, draft);
-                self.copies_are_wanted(&home, draft, now);
+                self.want_copies(&home, draft, now);
                 for channel in self.sessions.strangers(home.inbox, &devices) {
                     // The channel was just found, so closing it can't fail.
                     let _ = self.close(channel);

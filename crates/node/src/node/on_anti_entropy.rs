@@ -9,7 +9,7 @@ impl Node {
     /// A peer has said Hello. It may be a node that holds logs of this one.
     pub(super) fn on_node_greeted(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
         if self.replicas.greeted(peer, now) {
-            self.copier_is_there(now);
+            self.copies.restart_if_wanted(now);
         }
         if self.replicas.wants(&peer) {
             self.anti_entropy.greeted(peer, now);

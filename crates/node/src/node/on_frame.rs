@@ -89,7 +89,7 @@ impl Node {
             Body::Lacking { log, references } => self.on_lacking(peer, log, &references, draft)?,
             Body::Open(open) => self.on_open(peer, &open, draft, now)?,
             Body::Replicate(replicate) => self.on_replicate(peer, &replicate, draft, now)?,
-            Body::Recruit(recruit) => self.recruited(peer, &recruit, draft, now)?,
+            Body::Recruit(recruit) => self.on_recruit(peer, &recruit, draft, now)?,
             Body::Close { handle } => self.close(channel(handle))?,
             Body::Append { handle, entry, signature } => {
                 self.on_append(channel(handle), entry, signature, draft, now)?

@@ -137,7 +137,7 @@ impl Node {
         let change = HoldersChange { before: &before, after: &after };
         self.replicas.ranked(draft, number, change, now);
         self.logs.ranked(draft, number);
-        self.see_to_copies(number, draft, now);
+        self.ensure_copies(number, draft, now);
     }
 
     /// Opens a log for another node, which appends the entries of its own copy.
