@@ -233,10 +233,7 @@ impl AntiEntropy {
 impl AntiEntropy {
     /// Takes a frame, if it answers a question.
     pub(crate) fn on_answer(&mut self, peer: Peer, frame: &Frame, now: Instant) -> Answered {
-        let may_be =
-            matches!(frame.body, Body::Symbols(_) | Body::Accepted { .. } | Body::Refused { .. });
-        let asking = self.asking.get_mut(&peer).filter(|_| may_be);
-        let Some(asking) = asking else { return Answered::Unasked };
+        let Some(asking) = self.asking.get_mut(&peer) else { return Answered::Unasked };
         let answered = asking.on_answer(frame, now);
         if answered != Answered::Unasked {
             self.plan(now);

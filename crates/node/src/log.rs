@@ -28,8 +28,8 @@ use crate::{
 };
 pub(crate) use page::Page;
 use page::PageBuilder;
-use rows::{KEY_CHARGE, SWEEP_MAX, charge_of, first_dropped, first_expiry, last_used};
 pub(crate) use rows::LOG_CHARGE;
+use rows::{KEY_CHARGE, SWEEP_MAX, charge_of, first_dropped, first_expiry, last_used};
 pub(crate) use state::Log;
 use state::holders_of;
 

@@ -36,7 +36,7 @@ use crate::{
     replica::{self, Replicas, Store},
     routes::{self, Routes},
     scrub::Scrub,
-    session::{Channel, Sessions},
+    session::{Asker, Channel, Sessions},
     tail::Tails,
 };
 
@@ -207,15 +207,13 @@ impl Node {
             }
         }
         let store = Store { draft: &mut draft, logs: &mut self.logs };
-        let pushed = self.replicas.push_pending(store, now);
-        self.replies.extend(self.anti_entropy.take_outputs());
-        // The router may still use a connection that no log needs any more.
-        let routes = &self.routes;
-        let is_routed = |output: &Output<NodeEvent>| {
-            let Output::Disconnect(peer) = output else { return false };
-            routes.as_ref().is_some_and(|routes| routes.is_node(peer))
-        };
-        self.replies.extend(pushed.into_iter().filter(|output| !is_routed(output)));
+        let pushed: Vec<_> = self.replicas.push_pending(store, now).collect();
+        for output in self.anti_entropy.take_outputs() {
+            self.forward(Asker::AntiEntropy, output);
+        }
+        for output in pushed {
+            self.forward(Asker::Replica, output);
+        }
         let batch = draft.into_batch();
         if !batch.is_empty() {
             self.outputs.push_back(match durability {
@@ -235,6 +233,27 @@ impl Node {
     /// one.
     fn incarnation(&mut self) -> u64 {
         self.rng.next_u64().max(1)
+    }
+
+    /// Queues an output of a part of the node.
+    fn forward(&mut self, asker: Asker, output: Output<NodeEvent>) {
+        let is_routed = |peer| self.routes.as_ref().is_some_and(|routes| routes.is_node(peer));
+        if let Output::Transmit(peer, frame) = output {
+            self.transmit_for(asker, peer, frame);
+        } else if let Output::Disconnect(peer) = &output
+            && is_routed(peer)
+        {
+            // The router still uses the connection, though no log needs it any more.
+            self.sessions.forget(*peer, asker);
+        } else {
+            self.replies.push_back(output);
+        }
+    }
+
+    /// Sends a frame of a part of the node.
+    fn transmit_for(&mut self, asker: Asker, peer: Peer, mut frame: Frame) {
+        self.sessions.assign_number(peer, asker, &mut frame);
+        self.transmit(peer, frame);
     }
 
     fn transmit(&mut self, peer: Peer, frame: Frame) {

@@ -1,14 +1,20 @@
 //! Sessions: who is connected, what they have proved, and which log each of their channels opens.
 
+mod requests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     ops::RangeInclusive,
 };
 
-use proto::{Code, Gauge, Hello, NodeId, Open, Peer, PublicKey, VERSIONS, limits, negotiate};
+use proto::{
+    Code, Frame, Gauge, Hello, NodeId, Open, Peer, PublicKey, VERSIONS, limits, negotiate,
+};
 
 use crate::counters::increment;
+pub(crate) use requests::{Asked, Asker};
+use requests::{REQUESTS_MAX, Requests};
 
 /// All connections.
 #[derive(Debug, Default)]
@@ -26,6 +32,7 @@ struct Session {
     /// From the client's Hello.
     client_nonce: Option<[u8; 16]>,
     channels: BTreeMap<u32, Access>,
+    requests: Requests,
     signals: RateLimiter,
     questions: RateLimiter,
 }
@@ -108,6 +115,7 @@ impl Sessions {
             met_at,
             client_nonce: None,
             channels: BTreeMap::new(),
+            requests: Requests::default(),
             signals: RateLimiter::default(),
             questions: RateLimiter::default(),
         };
@@ -139,8 +147,9 @@ impl Sessions {
         self.sessions.len()
     }
 
-    pub(crate) fn gauges(&self) -> [Gauge; 2] {
+    pub(crate) fn gauges(&self) -> [Gauge; 3] {
         let channels = self.sessions.values().map(|session| session.channels.len()).max();
+        let requests = self.sessions.values().map(|session| session.requests.len()).max();
         let (mut most, mut readers, mut at) = (0, 0_usize, None);
         for LogChannel { log, .. } in &self.readers {
             readers = if at == Some(log) { readers.saturating_add(1) } else { 1 };
@@ -149,6 +158,7 @@ impl Sessions {
         [
             Gauge::new("handles of a connection", channels.unwrap_or(0), limits::HANDLES_MAX),
             Gauge::new("readers of a log", most, limits::READERS_MAX),
+            Gauge::new("requests of a connection", requests.unwrap_or(0), REQUESTS_MAX),
         ]
     }
 
@@ -254,6 +264,25 @@ impl Sessions {
             self.access(*channel).is_ok_and(|access| !devices.contains(&access.key))
         };
         self.readers(inbox).filter(is_stranger).collect()
+    }
+
+    /// Gives a frame of a part of this node its number on the connection, if the frame is a request.
+    pub(crate) fn assign_number(&mut self, peer: Peer, asker: Asker, frame: &mut Frame) {
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.requests.assign_number(asker, frame);
+        }
+    }
+
+    /// Takes the request of this node that a frame answers.
+    pub(crate) fn take(&mut self, peer: Peer, frame: &Frame) -> Option<Asked> {
+        self.sessions.get_mut(&peer)?.requests.take(frame)
+    }
+
+    /// Forgets the requests of a part of this node: it has forgotten them itself.
+    pub(crate) fn forget(&mut self, peer: Peer, asker: Asker) {
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.requests.forget(asker);
+        }
     }
 
     /// Counts a signal against the connection's rate.

@@ -68,7 +68,8 @@ impl Draws {
         Key(key)
     }
 
-    /// Returns the next request number, above those of pushes, so that answers are told apart.
+    /// Returns the next request number. Those of other parts of the node are rarely as high, so it is
+    /// rarely taken.
     pub(super) fn request(&mut self) -> u32 {
         self.requests = self.requests.wrapping_add(1);
         self.requests | FIRST_REQUEST
@@ -98,7 +99,7 @@ pub(super) fn symbols_max(set: Set) -> usize {
 pub(super) const LOGS_SYMBOLS_MAX: usize = 1024;
 /// 512 KiB: enough for some 10,000 entries that differ.
 const ENTRIES_SYMBOLS_MAX: usize = 16_384;
-/// The first request number: others that go to nodes are counted from 1.
+/// The first request number.
 const FIRST_REQUEST: u32 = 1 << 31;
 /// Of the seed's random numbers.
 const STREAM: u64 = 3;

@@ -7,14 +7,14 @@ use crate::{
     account::Refusal,
     counters::Dropped,
     invite::Terms,
-    session::{Channel, Question},
+    session::{Asked, Asker, Channel, Question},
 };
 
 impl Node {
     pub(super) fn on_frame(
         &mut self,
         peer: Peer,
-        frame: Frame,
+        mut frame: Frame,
         draft: &mut Draft<'_>,
         now: Instant,
     ) -> Durability {
@@ -22,13 +22,21 @@ impl Node {
             self.counting.dropped(Dropped::NotConnected);
             return Durability::Spared;
         }
-        // Replicas take only what answers their own requests; the router counts what answers none.
-        if self.on_replica_answer(peer, &frame, draft, now) {
-            return Durability::Spared;
+        if let Some(Asked { asker, number }) = self.sessions.take(peer, &frame) {
+            let on_wire = std::mem::replace(&mut frame.request, number);
+            let is_taken = match asker {
+                Asker::Replica => self.on_replica_answer(peer, &frame, draft, now),
+                Asker::AntiEntropy => self.on_anti_entropy_answer(peer, &frame, draft, now),
+                Asker::Router => false,
+            };
+            if is_taken {
+                return Durability::Spared;
+            }
+            if asker != Asker::Router {
+                frame.request = on_wire;
+            }
         }
-        if self.on_anti_entropy_answer(peer, &frame, draft, now) {
-            return Durability::Spared;
-        }
+        // The router also counts what answers no request.
         if self.on_routing_answer(peer, &frame, draft, now) {
             return Durability::Needed;
         }

@@ -162,11 +162,7 @@ impl Node {
     }
 
     /// Returns the nodes that hold a log, and the record of the account that is charged for it here.
-    fn holders_and_bundle(
-        &mut self,
-        number: u64,
-        rows: &dyn Rows,
-    ) -> Option<(Vec<Peer>, Bundle)> {
+    fn holders_and_bundle(&mut self, number: u64, rows: &dyn Rows) -> Option<(Vec<Peer>, Bundle)> {
         let log = self.logs.get(rows, number)?;
         let (holders, account) = (log.nodes.clone(), log.row.account);
         let account = self.logs.get(rows, account)?.row.inbox_of?;

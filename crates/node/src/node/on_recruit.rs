@@ -12,9 +12,7 @@
 //! ```
 
 use crypto::Bundle;
-use proto::{
-    Body, Code, Draft, Instant, LogGenesis, Peer, PublicKey, Ranking, Recruit,
-};
+use proto::{Body, Code, Draft, Instant, LogGenesis, Peer, PublicKey, Ranking, Recruit};
 
 use super::Node;
 use crate::{
@@ -144,7 +142,13 @@ impl Node {
     }
 
     /// Drops this node's copy of a log.
-    pub(super) fn drop_copy(&mut self, number: u64, ranking: &Ranking, draft: &mut Draft<'_>, now: Instant) {
+    pub(super) fn drop_copy(
+        &mut self,
+        number: u64,
+        ranking: &Ranking,
+        draft: &mut Draft<'_>,
+        now: Instant,
+    ) {
         let Some(log) = self.logs.get(draft, number) else { return };
         let is_inbox = log.row.inbox_of.is_some();
         let peers = log.nodes.clone();
@@ -170,4 +174,3 @@ impl Node {
         self.logs.drop_copy(draft, number);
     }
 }
-

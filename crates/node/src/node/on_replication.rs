@@ -25,12 +25,7 @@ impl Node {
         draft: &mut Draft<'_>,
         now: Instant,
     ) -> bool {
-        let Frame { request, body } = frame;
-        let may_be =
-            matches!(body, Body::Accepted { .. } | Body::Refused { .. } | Body::Opened { .. });
-        if *request == 0 || !may_be {
-            return false;
-        }
+        let body = &frame.body;
         let store = Store { draft, logs: &mut self.logs };
         let counters = &mut self.counting.counters;
         match self.replicas.on_answer(peer, frame, store, now) {

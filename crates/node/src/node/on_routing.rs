@@ -11,7 +11,7 @@ use crate::{
     counters::Dropped,
     replica::copies_behind,
     routes::{Requester, Routes},
-    session::Question,
+    session::{Asker, Question},
     status::{NodePeer, Status},
 };
 
@@ -163,7 +163,7 @@ impl Node {
                         }
                     }
                 }
-                Output::Transmit(peer, frame) => self.transmit(peer, frame),
+                Output::Transmit(peer, frame) => self.transmit_for(Asker::Router, peer, frame),
                 Output::Connect(peer, addresses) => {
                     self.replies.push_back(Output::Connect(peer, addresses));
                     // The peer may have dialled this node already.

@@ -36,8 +36,7 @@ impl Copies<'_> {
     /// Seeks a home that should hold the log and does not: of the account's homes the first that may
     /// serve, as many as it wants copies. Only a node that is one of them has a say.
     pub(crate) fn fill(&self, may_serve: impl Fn(&Peer) -> bool) -> Wish {
-        let may_serve =
-            |home: &&NodeAddress| home.node == self.own || may_serve(&peer_of(home));
+        let may_serve = |home: &&NodeAddress| home.node == self.own || may_serve(&peer_of(home));
         let homes = self.bundle.homes().iter();
         let live: Vec<_> = homes.filter(may_serve).take(self.bundle.copies()).collect();
         if live.iter().all(|home| home.node != self.own) {

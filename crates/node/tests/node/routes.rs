@@ -2,7 +2,7 @@
 
 use crypto::{NodeDraft, NodeRecord, SigningKey, prove_work};
 use node::{NodeCommand, NodeEvent};
-use proto::{AccountId, Body, Code, Key, NodeId, Record, Routing};
+use proto::{AccountId, Body, Code, Hello, Input, Key, NodeId, Record, Routing, VERSIONS};
 
 use crate::{
     network::{Network, WORK_BITS, address},
@@ -62,7 +62,7 @@ fn homes_publish_each_account_once_an_hour() {
     let before = stores(&network);
     network.pass(5 * 3600);
     for (before, after) in before.into_iter().zip(stores(&network)) {
-        // To two others each time. Those who keep it store it anew only if nobody else does.
+        // To two others each time. Nodes that keep it store it again only if no other node does.
         assert!((8..=14).contains(&(after - before)), "{before} {after}");
     }
     network.pass(48 * 3600);
@@ -168,7 +168,7 @@ fn who_hangs_up_is_not_answered() {
 }
 
 #[test]
-fn answers_that_nobody_asked_for_are_dropped() {
+fn answers_without_a_question_are_dropped() {
     let mut network = Network::new(2);
     let device = network.connect(0, 9);
     network.take(device);
@@ -250,9 +250,49 @@ fn what_a_node_may_still_store_is_told_to_others_when_it_has_halved() {
     assert_eq!(capacity(&network), all / 2 - 1);
 }
 
+#[test]
+fn an_answer_to_the_router_is_no_answer_to_replication() {
+    let mut network = Network::new(1);
+    let key = SigningKey::from_seed([50; 32]);
+    let (peer, own) = (key.public(), network.id(0));
+    let address = "127.0.0.1:4999".parse().unwrap();
+    network.net.input(0, Input::Connected(peer, Some(address)));
+    network.say(0, peer, 0, Body::Hello(Hello { versions: VERSIONS, nonce: [9; 16] }));
+    let record = record_of(&key).as_bytes().to_vec();
+    network.say(0, peer, 0, Body::Routing(Routing::Introduce(record)));
+    network.command(0, NodeCommand::Lookup { ticket: 8, target: Key([1; 32]), insist: false });
+    // An account whose second home the peer is: its inbox is replicated, its record published
+    // there.
+    let account = Account::at_all(1, &[own, NodeId(peer.0)]);
+    let device = network.connect(0, 1);
+    let put = Body::PutBundle(account.bundle.as_bytes().to_vec());
+    assert!(matches!(network.ask(0, device, put), Body::Accepted { .. }));
+    network.pass(5);
+    let told = network.take(peer);
+    let requests = |is_one: fn(&Body) -> bool| -> Vec<u32> {
+        let frames = told.iter().filter(|frame| frame.request != 0 && is_one(&frame.body));
+        frames.map(|frame| frame.request).collect()
+    };
+    let of_router = requests(|body| matches!(body, Body::Routing(_)));
+    let replicate = requests(|body| matches!(body, Body::Replicate(_)));
+    assert!(!of_router.is_empty());
+    assert_eq!(replicate.len(), 1);
+    for request in &of_router {
+        network.say(0, peer, *request, refused(Code::NotFound));
+    }
+    network.command(0, NodeCommand::Status(9));
+    let behind = network.net.hosts[0].events.iter().find_map(|event| match event {
+        NodeEvent::Status { ticket: 9, status } => Some(status.copies_behind),
+        _ => None,
+    });
+    assert_eq!(behind, Some(1), "the inbox is yet to be opened there");
+    assert!(!of_router.contains(&replicate[0]));
+}
+
 /// Returns the record of a node that does not run.
 fn record_of(key: &SigningKey) -> NodeRecord {
     let nonce = prove_work(&NodeId(key.public().0), WORK_BITS);
-    let says = NodeDraft { nonce, serial: 1, ..NodeDraft::default() };
+    let addresses = vec!["127.0.0.1:4999".parse().unwrap()];
+    let says = NodeDraft { nonce, serial: 1, addresses, ..NodeDraft::default() };
     NodeRecord::sign(key, &says, WORK_BITS).unwrap()
 }
