@@ -11,31 +11,31 @@ use crate::{
     quota::{Quota, RANKING_CHARGE},
 };
 
-/// What a bundle that was taken in changed.
+/// What taking a bundle has changed.
 #[derive(Debug)]
 pub(crate) enum Change {
     /// Nothing: it is the one that is here.
     None,
-    /// There is a new account.
+    /// A new account was registered.
     Registered(AccountId, Home),
     /// An account has these devices now.
     Devices(Vec<PublicKey>, Home),
 }
 
-/// What an account has here.
+/// What an account has at this node.
 #[derive(Debug)]
 pub(crate) struct Home {
     /// The number of its inbox.
     pub(crate) inbox: u64,
-    /// Who holds that.
+    /// Which nodes hold it.
     pub(crate) ranking: Ranking,
-    /// How many homes are to hold what the account has; none if this is none of them.
+    /// How many homes are to hold the account's logs; 0 if this node is not a home.
     pub(crate) copies: usize,
     /// SHA-256 of its record.
     pub(crate) record: [u8; 32],
 }
 
-/// A record is refused, perhaps because of a better one.
+/// A refusal, with the newer record if there is one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: Code,
@@ -76,7 +76,7 @@ pub(crate) fn put_bundle(
     if stored == bytes {
         return Ok(Change::None);
     }
-    // What does not verify any more is worth less than anything that does.
+    // A stored record that no longer verifies loses against any that does.
     if let Ok(held) = Bundle::verify(&stored)
         && !bundle.replaces(&held)
     {
@@ -84,8 +84,8 @@ pub(crate) fn put_bundle(
     }
     let inbox = LogGenesis::Inbox(account).id();
     let (inbox, log) = logs.find(draft, &inbox).ok_or(Code::NotFound)?;
-    // Never refused for want of room, which registration has reserved: it may take a stolen
-    // device's rights away.
+    // Never refused for want of room, which registration has reserved: the record may remove a
+    // stolen device.
     draft.put(BUNDLES, account.0, bytes);
     let gone: Vec<PublicKey> =
         log.row.keys.iter().map(|known| known.key).filter(|key| !devices.contains(key)).collect();
@@ -105,36 +105,34 @@ impl Home {
     }
 }
 
-/// Who holds an account's inbox, as this node has to know: nobody else, unless there are two that
-/// serve and this is one of the homes. The bundle decides, and not the version: of two bundles the
-/// better one is here.
+/// Returns the ranking of an account's inbox: empty unless the bundle names two active homes and
+/// this node as a home. The bundle decides, not the version: the better of two bundles is here.
 pub(crate) fn inbox_ranking(bundle: &Bundle, node: NodeId) -> Ranking {
     let is_home = bundle.homes().iter().any(|home| home.node == node);
-    let (nodes, standbys) = match bundle.homes().split_at_checked(HOMES_SERVED) {
-        Some((nodes, standbys)) if is_home => (nodes.to_vec(), standbys.to_vec()),
+    let (nodes, reserve) = match bundle.homes().split_at_checked(ACTIVE_HOMES) {
+        Some((nodes, reserve)) if is_home => (nodes.to_vec(), reserve.to_vec()),
         _ => (Vec::new(), Vec::new()),
     };
-    Ranking { version: bundle.rank().2, nodes, standbys }
+    Ranking { version: bundle.rank().2, nodes, standbys: reserve }
 }
 
-/// The bundle of one of this node's accounts.
+/// Returns the bundle of one of this node's accounts.
 pub(crate) fn bundle(rows: &dyn Rows, account: AccountId) -> Result<Vec<u8>, Code> {
     rows.get(BUNDLES, &account.0).ok_or(Code::NotFound)
 }
 
-/// The newest bundle of an account that was at home here, if it is so no longer.
+/// Returns the newest bundle of an account that has moved away from this node.
 pub(crate) fn moved_to(rows: &dyn Rows, account: AccountId, node: NodeId) -> Option<Vec<u8>> {
     let bytes = rows.get(BUNDLES, &account.0)?;
     let bundle = Bundle::verify(&bytes).ok()?;
     bundle.homes().iter().all(|home| home.node != node).then_some(bytes)
 }
 
-/// How many of an account's homes a device talks with, the first ones of its bundle: its home, and
-/// one to stand in for it. If the account wants more copies than these, the others stand by and
-/// have them.
-const HOMES_SERVED: usize = limits::COPIES_MIN as usize;
+/// The homes with which devices talk, the first of the bundle: the primary and the secondary home.
+/// The others are in reserve, and hold copies if the account wants more than two.
+const ACTIVE_HOMES: usize = limits::COPIES_MIN as usize;
 
-/// What an account is charged for being here: the largest bundle, its inbox with its ranking, and
+/// What an account is charged on registration: the largest bundle, its inbox with its ranking, and
 /// all its invites, so that none of these can fail for want of room later.
 pub(crate) const ACCOUNT_CHARGE: u64 =
     LOG_CHARGE + RANKING_CHARGE + limits::BUNDLE_MAX as u64 + limits::INVITES_MAX as u64 * 64;

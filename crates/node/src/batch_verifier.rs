@@ -1,5 +1,5 @@
-//! BatchVerifier: signatures of envelopes that are about to be appended, verified all at once for
-//! less than half of what it costs to verify each by itself.
+//! The batch verifier: verifies the signatures of envelopes that are about to be appended all at
+//! once, for less than half the cost of verifying each by itself.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use proto::{Envelope, Gauge, Seed};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-/// What was verified ahead of time. Losing it costs work and nothing else.
+/// Envelopes that were verified ahead of time. Losing them costs only work.
 #[derive(Debug)]
 pub(crate) struct BatchVerifier {
-    /// Apart from the node's, which draws the same numbers whatever was foreseen.
+    /// Apart from the node's generator, which draws the same numbers whatever was verified ahead.
     rng: ChaCha20Rng,
-    /// As they will be stored, that is with their signatures, which are good.
+    /// Envelopes with good signatures, as they will be stored.
     good: BTreeSet<Vec<u8>>,
 }
 
@@ -27,7 +27,7 @@ impl BatchVerifier {
         Gauge::new("foreseen envelopes", self.good.len(), ENVELOPES_MAX)
     }
 
-    /// Verifies envelopes, and forgets those of the last time. A single one is not worth it.
+    /// Verifies envelopes, and forgets those of the last call. A single one is not worth it.
     pub(crate) fn verify(&mut self, envelopes: &[Envelope]) {
         self.good.clear();
         let mut room = BYTES_MAX;
@@ -46,8 +46,8 @@ impl BatchVerifier {
         self.good.extend(good.map(|(envelope, _)| envelope.encode()));
     }
 
-    /// Tells whether an envelope, given by the bytes to be stored, is among those whose signatures
-    /// are good; once, for it will not be stored again.
+    /// Returns whether the signature of an envelope, given as the bytes to be stored, is known to
+    /// be good, and forgets it: it is stored once.
     pub(crate) fn take_verified(&mut self, stored: &[u8]) -> bool {
         self.good.remove(stored)
     }
@@ -55,7 +55,7 @@ impl BatchVerifier {
 
 /// The node's own generator draws from stream 0 of the same seed.
 const STREAM: u64 = 1;
-/// What is remembered at most; a driver's batch fits.
+/// Bytes that are remembered; a driver's batch fits.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// About what an envelope takes besides its ciphertext.
 const OVERHEAD: usize = 512;

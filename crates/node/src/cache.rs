@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proto::Gauge;
 
-/// Values of rows that were used lately. Dropping one loses nothing: whoever changes a value
-/// writes its row in the same step.
+/// Values of recently used rows. Dropping one loses nothing: code that changes a value writes its
+/// row in the same step.
 #[derive(Debug)]
 pub(crate) struct Cache<T> {
     items: BTreeMap<u64, (u64, T)>,
@@ -27,7 +27,7 @@ impl<T> Cache<T> {
         self.items.values().map(|(_, value)| value)
     }
 
-    /// Returns the value of `number`, from its row if it isn't here.
+    /// Returns the value of `number`, loaded from its row if it isn't cached.
     pub(crate) fn get(&mut self, number: u64, load: impl FnOnce() -> Option<T>) -> Option<&mut T> {
         self.tick = self.tick.saturating_add(1);
         if !self.items.contains_key(&number) {
@@ -52,7 +52,7 @@ impl<T> Cache<T> {
         self.items.remove(&number);
     }
 
-    /// Drops the less recently used half: rare, so that using a value costs no bookkeeping.
+    /// Drops the less recently used half. That is rare, so using a value costs no bookkeeping.
     fn shed(&mut self) {
         let mut ticks: Vec<u64> = self.items.values().map(|(used, _)| *used).collect();
         let middle = ticks.len() / 2;

@@ -10,59 +10,59 @@ use crate::{
     status::{Drained, NodePeer, Status},
 };
 
-/// What the application tells the node. A ticket is of its choice and comes back with the answer.
+/// A command of the application. It chooses the ticket, which comes back with the answer.
 #[expect(missing_docs, reason = "each variant's line speaks of its fields")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeCommand {
-    /// The store takes this many bytes on disk. To be said now and then; between times the node
-    /// adds what it stores.
+    /// The store takes this many bytes on disk. To be sent periodically; in between the node adds
+    /// what it stores.
     DiskUsed(u64),
-    /// Joins the network through this node too.
+    /// Joins the network through this node as well.
     Join(NodeAddress),
     /// Others can dial this node at these addresses from now on.
     Addresses(Vec<SocketAddr>),
-    /// Goes: tells other nodes and hands over what is kept for them.
+    /// Leaves the network: tells other nodes and hands over the records stored for them.
     Leave,
-    /// Looks up a record. If nothing is found and `insist` is set, everybody is asked.
+    /// Looks up a record. With `insist`, all nodes are asked if it is not found.
     Lookup { ticket: u64, target: Key, insist: bool },
     /// Draws nodes at random.
     Sample(u64),
-    /// Asks how the node fares.
+    /// Asks for the status of the node.
     Status(u64),
-    /// Has other homes make copies of all that is here, and takes nothing new. Asks how far that
-    /// is.
+    /// Drains the node: other homes copy all its logs, and it takes nothing new. Asks how far that
+    /// has come.
     Drain(u64),
     /// Asks which nodes are connected.
     Peers(u64),
 }
 
-/// What the node tells the application.
+/// An event for the application.
 #[expect(missing_docs, reason = "each variant's line speaks of its fields")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeEvent {
-    /// There is a new account.
+    /// An account was registered.
     Registered(AccountId),
-    /// What was counted so far; said every ten seconds at most, and only if it changed.
+    /// The counters; sent every ten seconds at most, and only if they have changed.
     Counters(Counters),
-    /// The network is found: lookups work, accounts are published.
+    /// The node has joined the network: look-ups work and accounts are published.
     Joined,
     /// A lookup has ended.
     LookedUp { ticket: u64, result: Box<LookedUp> },
-    /// Nodes drawn at random, with the time to them and back.
+    /// Nodes drawn at random, with their round-trip times.
     Sampled { ticket: u64, nodes: Vec<(NodeRecord, Duration)> },
-    /// How the node fares.
+    /// The status of the node.
     Status { ticket: u64, status: Box<Status> },
     /// How far draining has come.
     Drained { ticket: u64, drained: Drained },
     /// The nodes that are connected.
     Peers { ticket: u64, peers: Vec<NodePeer> },
-    /// Others can't dial this node where it says they can.
+    /// Other nodes can't dial this one at its addresses.
     Unreachable,
-    /// Others reach this node at these addresses from now on, by a port of another one; at none if
-    /// that is gone.
+    /// This node is reached at these addresses from now on, through a port of another node; at none
+    /// if that is gone.
     Addresses(Vec<SocketAddr>),
-    /// A node is gone, as far as two observers can tell.
+    /// A node is dead, as two observers agree.
     Dead(NodeId),
-    /// All is handed over; whoever has asked to leave may end.
+    /// All records are handed over; the process may end after `Leave`.
     Left,
 }

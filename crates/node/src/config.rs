@@ -11,11 +11,11 @@ use routing::RouterConfig;
 pub struct NodeConfig {
     /// This node's own name: the key its connections prove.
     pub node: NodeId,
-    /// The secret half of that name, by which it signs for what is on its disk. Without it, the
-    /// default, it gives no receipts.
+    /// The secret half of that name, with which it signs acks for entries on its disk. Without it,
+    /// the default, it sends no acks.
     pub key: Option<SigningKey>,
-    /// Who may register an account here. Open by default: a network without entry has no members,
-    /// and the caps below bound what strangers can take.
+    /// Who may register an account here. Open by default: the caps below bound what strangers can
+    /// take.
     pub registration: Registration,
     /// Bytes on disk at which the node stores nothing more. 8 GiB by default: fits the smallest
     /// rented machine with room for its system.
@@ -35,21 +35,19 @@ pub struct NodeConfig {
     /// Connections at the same time. 65,536 by default: three times what a driver accepts unless
     /// told otherwise, at less than 1 KiB each; the driver's own limit is to bite first.
     pub connections_max: usize,
-    /// After how long another home of an account is taken to be gone for good, so that the next one
-    /// in the record makes copies. Ten minutes by default: longer than a restart or an update
-    /// takes.
+    /// After how long an absent home of an account counts as unreachable, so that the next home of
+    /// the record makes copies. Ten minutes by default: longer than a restart or an update takes.
     pub reserve_after: Duration,
-    /// For how long a home that was gone has to be back before the copies made meanwhile are
-    /// dropped. A day by default.
+    /// For how long a home has to be back before the copies made in its absence are dropped. A day
+    /// by default.
     pub reserve_kept: Duration,
-    /// How long after a comparison with another node the next one follows, if anything has changed.
-    /// An hour by default: pushing does the work, and this finds what it has missed.
+    /// How long after a comparison with another node the next one follows, if a log has changed. An
+    /// hour by default: entries are pushed, and comparisons find what pushing has missed.
     pub anti_entropy_every: Duration,
-    /// How long after its rows were counted they are counted again. A day by default: all that is
-    /// stored is read for it.
+    /// How often the rows are scrubbed. A day by default: scrubbing reads all that is stored.
     pub scrub_every: Duration,
-    /// How it takes part in the network of nodes, with the same key; none for a node alone, which
-    /// finds nobody and is found by nobody.
+    /// How it takes part in the routing network, with the same key. Without, it finds no other node
+    /// and is not found.
     pub routing: Option<RouterConfig>,
 }
 
@@ -59,7 +57,7 @@ pub enum Registration {
     /// Everyone whose bundle names this node as a home.
     #[default]
     Open,
-    /// Nobody; accounts that are here stay.
+    /// No new accounts; existing ones stay.
     Closed,
 }
 

@@ -1,19 +1,19 @@
-//! What the node counts: everything it did, refused or dropped.
+//! Counters: what the node did, refused or dropped.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use proto::{Body, Code, Instant};
 
-/// What happened since the machine was opened.
+/// Counts since the machine was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Envelopes stored.
     pub appended: u64,
     /// Envelopes accepted again that were stored already.
     pub duplicates: u64,
-    /// Entries that other nodes have taken from this one.
+    /// Entries that other nodes have accepted from this one.
     pub replicated: u64,
-    /// Entries that another node would not take, and never will.
+    /// Entries that another node has refused permanently.
     pub unreplicated: u64,
     /// Comparisons with other nodes that this one has begun and that have ended.
     pub compared: u64,
@@ -27,7 +27,7 @@ pub struct Counters {
     pub rows_repaired: u64,
     /// Entries handed to readers that follow a log.
     pub delivered: u64,
-    /// Entries named to readers that want no more of them.
+    /// Entries announced by reference to brief readers.
     pub named: u64,
     /// Pages of history handed out.
     pub pages: u64,
@@ -48,17 +48,17 @@ pub struct Counters {
 pub enum Dropped {
     /// A frame of a peer that is not connected.
     NotConnected,
-    /// A connection, for there are as many as there may be.
+    /// A connection beyond the limit.
     TooManyConnections,
     /// An `Accepted` for a handle that follows nothing.
     NotFollowing,
     /// An `Accepted` beyond what was delivered; what was delivered counts as accepted.
     AcceptedAhead,
-    /// An answer to nothing that was asked.
+    /// An answer that was not asked for.
     Unasked,
 }
 
-/// Counts, and says when the application should be told.
+/// Counts, and decides when to tell the application.
 #[derive(Debug, Default)]
 pub(crate) struct Counting {
     pub(crate) counters: Counters,
@@ -71,7 +71,7 @@ impl Counting {
         increment(self.counters.refused.entry(code).or_default());
     }
 
-    /// Counts what a reader that follows a log is told.
+    /// Counts a frame to a reader that follows a log.
     pub(crate) fn told_reader(&mut self, body: &Body) {
         let counters = &mut self.counters;
         let is_name = matches!(body, Body::Brief { .. });

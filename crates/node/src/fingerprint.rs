@@ -1,5 +1,5 @@
-//! What a log keeps, in 32 bytes: the sum of the ids of its kept entries. Specified in
-//! `spec/logs.md`, section 12.
+//! The fingerprint of a log: the sum of the ids of its entries that don't expire, in 32 bytes.
+//! Specified in `spec/logs.md`, section 12.
 
 use proto::{Envelope, EnvelopeId, Expiry, Reference};
 use reconcile::Item;
@@ -9,7 +9,7 @@ use reconcile::Item;
 pub(crate) struct Fingerprint(pub(crate) [u8; 32]);
 
 impl Fingerprint {
-    /// Takes an entry in.
+    /// Adds an entry.
     pub(crate) fn add(&mut self, id: &EnvelopeId) {
         let mut carry = 0;
         for (to, from) in self.0.iter_mut().zip(id.0).rev() {
@@ -25,13 +25,14 @@ impl Fingerprint {
     }
 }
 
-/// Tells whether an envelope is one that is never swept: of the others each node counts the time
-/// from their arrival, so that copies differ about them for a while whenever one is due.
+/// Returns whether an envelope never expires. Expiry is counted from the arrival at each node, so
+/// copies differ about expiring entries for some time.
 pub(crate) fn is_kept(envelope: &Envelope) -> bool {
     envelope.head.expiry == Expiry::Never
 }
 
-/// What an entry is in a comparison, if it counts. Most of those that don't are told from one byte.
+/// Returns the item of an entry in a comparison, if it counts. Most that don't are recognised by
+/// one byte.
 pub(crate) fn kept_item(row: &[u8]) -> Option<Item> {
     if row.get(EXPIRY_AT) != Some(&(Expiry::Never as u8)) {
         return None;

@@ -1,4 +1,4 @@
-//! Invites: keys by which others than the owner may append to an inbox.
+//! Invites: keys with which others than the owner may append to an inbox.
 
 use std::ops::ControlFlow;
 
@@ -38,8 +38,8 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// The invite that `key` is, unless its time is over. It may be used up: whoever stored an
-/// envelope with it and missed the answer must be able to ask again.
+/// Returns the invite of `key`, unless it has expired. It may be used up: a guest that has stored
+/// an envelope with it and missed the answer must be able to ask again.
 pub(crate) fn get(rows: &dyn Rows, inbox: u64, key: &PublicKey, now: Instant) -> Option<InviteRow> {
     let row = rows.get(INVITES, &layout::public_key_key(inbox, key))?;
     InviteRow::decode(&row).filter(|invite| now.as_secs() < invite.expires_s)
@@ -51,8 +51,8 @@ pub(crate) fn use_up(draft: &mut Draft<'_>, inbox: u64, key: &PublicKey, invite:
     draft.put(INVITES, layout::public_key_key(inbox, key), invite.encode());
 }
 
-/// Notes that `invite` took key packages. One-time ones go as often as it may store, so that
-/// nobody drains them; then the last resort.
+/// Notes that `invite` took key packages. It gets one-time ones as often as it may store, then the
+/// last resort, so that no guest can take them all.
 pub(crate) fn take(draft: &mut Draft<'_>, inbox: u64, key: &PublicKey, invite: InviteRow) {
     if let Some(takes) = invite.takes.checked_sub(1) {
         let row = InviteRow { takes, ..invite };
@@ -60,7 +60,7 @@ pub(crate) fn take(draft: &mut Draft<'_>, inbox: u64, key: &PublicKey, invite: I
     }
 }
 
-/// Drops what is over or used up if there are too many invites.
+/// Drops expired and used-up invites if there are too many.
 fn make_room(draft: &mut Draft<'_>, inbox: u64, now: Instant) -> Result<(), Code> {
     let (mut count, mut over) = (0usize, Vec::new());
     let (from, to) = (layout::number_key(inbox), layout::number_end(inbox));

@@ -95,7 +95,7 @@ pub(crate) fn remove(draft: &mut Draft<'_>, quota: &mut Quota, inbox: u64, devic
     }
 }
 
-/// What is here for a device.
+/// The packages of a device.
 #[derive(Default)]
 struct Held {
     one_time: usize,

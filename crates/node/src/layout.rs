@@ -1,4 +1,4 @@
-//! How the node's rows look. Drawn in `spec/logs.md`, section 10.
+//! The layout of the node's rows. Drawn in `spec/logs.md`, section 10.
 //!
 //! Logs are interned to a number of eight bytes, so that everything about one log lies together in
 //! each table. An account is known by the number of its inbox. All numbers are big-endian, which
@@ -36,24 +36,24 @@ pub(crate) const BUNDLES: Table = Table(10);
 pub(crate) const PACKAGES: Table = Table(11);
 /// Number of the inbox ‖ key → [`InviteRow`].
 pub(crate) const INVITES: Table = Table(12);
-/// Number → the ranking that a member told.
+/// Number → the ranking that a member announced.
 pub(crate) const RANKINGS: Table = Table(20);
 /// Other node ‖ number → up to where its copy is here; for each other node of each ranking.
 pub(crate) const REPLICAS: Table = Table(21);
 /// Other node ‖ number → nothing; there may be entries here that the other node lacks.
 pub(crate) const DIRTY: Table = Table(22);
-/// Number → the genesis of a conversation, which a standby needs to make a copy.
+/// Number → the genesis of a conversation, which a reserve node needs to make a copy.
 pub(crate) const GENESES: Table = Table(23);
-/// Number → nothing; this copy is given up, and its rows go bit by bit.
+/// Number → nothing; this copy is dropped, and its rows are deleted bit by bit.
 pub(crate) const DROPS: Table = Table(24);
-/// Number → nothing; this node holds that log only while another one is gone.
+/// Number → nothing; this node is in the reserve of that log.
 pub(crate) const STANDING_IN: Table = Table(25);
-/// Number → the sum of the ids of the entries that are kept; absent until they are counted.
+/// Number → the sum of the ids of the entries that don't expire; absent until they are counted.
 pub(crate) const FINGERPRINTS: Table = Table(26);
 /// Number of the inbox → nothing; its account wants more copies than two.
 pub(crate) const MORE_COPIES: Table = Table(27);
-/// Other node ‖ number of the inbox → SHA-256 of the record of the account that the other has yet
-/// to hear of.
+/// Other node ‖ number of the inbox → SHA-256 of the account's record that the other node has yet
+/// to get.
 pub(crate) const UNTOLD: Table = Table(28);
 
 /// What a log is; written when its keys change.
@@ -178,11 +178,11 @@ impl InviteRow {
     }
 }
 
-/// The row of a ranking: its version, and its nodes as text, those that only stand by after a sign.
+/// Encodes a ranking: its version, and its nodes as text, reserve nodes after a sign.
 pub(crate) fn encode_ranking(ranking: &Ranking) -> Vec<u8> {
     let nodes = ranking.nodes.iter().map(ToString::to_string);
-    let standbys = ranking.standbys.iter().map(|node| format!("{STANDBY}{node}"));
-    let lines: Vec<String> = nodes.chain(standbys).collect();
+    let reserve = ranking.standbys.iter().map(|node| format!("{RESERVE}{node}"));
+    let lines: Vec<String> = nodes.chain(reserve).collect();
     join(&[&be(ranking.version), lines.join("\n").as_bytes()])
 }
 
@@ -190,8 +190,8 @@ pub(crate) fn decode_ranking(bytes: &[u8]) -> Option<Ranking> {
     let (version, lines) = take_u64(bytes)?;
     let mut ranking = Ranking { version, nodes: Vec::new(), standbys: Vec::new() };
     for line in str::from_utf8(lines).ok()?.lines() {
-        match line.strip_prefix(STANDBY) {
-            Some(standby) => ranking.standbys.push(standby.parse().ok()?),
+        match line.strip_prefix(RESERVE) {
+            Some(node) => ranking.standbys.push(node.parse().ok()?),
             None => ranking.nodes.push(line.parse().ok()?),
         }
     }
@@ -284,8 +284,8 @@ fn join(parts: &[&[u8]]) -> Vec<u8> {
 pub(crate) const LAST_RESORT: u64 = u64::MAX;
 /// Stands for no closing time.
 const OPEN: u64 = u64::MAX;
-/// Before a node of a ranking that stands by.
-const STANDBY: char = '+';
+/// Before a reserve node of a ranking.
+const RESERVE: char = '+';
 
 #[cfg(test)]
 mod tests {

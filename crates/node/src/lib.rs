@@ -1,19 +1,20 @@
-//! One service node: it keeps inboxes and conversation logs for people whose names, contacts and
-//! words it can't know, hands them to whoever proves a key of theirs, and refuses the rest.
+//! One service node: it stores inboxes and conversation logs of people whose names, contacts and
+//! texts it can't know, and serves them to any peer that proves one of their keys.
 //!
 //! [`Node`] is a [`proto::Machine`]: frames in, frames and rows out. It only routes; each concern
 //! is a module:
 //!
 //! ```text
-//!  Frame ─▶ session   who is this, which log is that handle, which key was proved
+//!  Frame ─▶ session   which peer, which log is on that channel, which key was proved
 //!             ├─▶ account, key_package, invite    what an account keeps here
 //!             ├─▶ log        check, store, read      ─▶ Commit   ─▶ Accepted
-//!             │    └─▶ quota what it may cost
-//!             ├─▶ tail       who follows, how far    ─▶ Deliver
-//!             ├─▶ replica    which nodes lack what   ─▶ Append to them
-//!             ├─▶ receipts   who wants to hear that others have it ─▶ Held
-//!             ├─▶ compare    what others lack or this one ─▶ Compare
-//!             └─▶ routes     other nodes, what they keep, where accounts are found
+//!             │    └─▶ quota what may be stored
+//!             ├─▶ tail       which readers follow   ─▶ Deliver
+//!             ├─▶ replica    which nodes lack what  ─▶ Append to them
+//!             ├─▶ acks       which devices await acks ─▶ Held
+//!             ├─▶ anti_entropy  what either node lacks ─▶ Compare
+//!             ├─▶ placement  which nodes should hold a log ─▶ Recruit
+//!             └─▶ routes     the router: other nodes, records, look-ups
 //! ```
 //!
 //! Specified in `spec/frames.md`, `spec/logs.md` and `spec/routing.md`.

@@ -42,19 +42,19 @@ pub(crate) struct Logs {
     next_number: u64,
     /// When the next entry expires.
     next_expiry: Option<Instant>,
-    /// When more of the copies that were given up goes.
+    /// When more rows of dropped copies are deleted.
     next_drop: Option<Instant>,
 }
 
-/// Who appends.
+/// The writer of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writer {
-    /// A device; tells whether its key may, apart from what the log knows of its own keys.
+    /// A device, whose key the log checks.
     Device {
-        /// Whether the invite, if it came with one, is still good.
+        /// Whether the invite, if it uses one, still allows it.
         may_write: bool,
     },
-    /// Another node that holds the log, which has let the writer in.
+    /// Another node that holds the log, which has checked the device.
     Replica,
 }
 
@@ -106,17 +106,17 @@ impl Logs {
         ]
     }
 
-    /// How many there are.
+    /// Returns how many numbers were given to logs.
     pub(crate) fn count(&self) -> u64 {
         self.next_number.saturating_sub(1)
     }
 
-    /// The log with this number.
+    /// Returns the log with this number.
     pub(crate) fn get(&mut self, rows: &dyn Rows, number: u64) -> Option<&Log> {
         self.cache.get(number, || Log::load(rows, number)).map(|log| &*log)
     }
 
-    /// The log with this name, and its number.
+    /// Returns the log with this name, and its number.
     pub(crate) fn find(&mut self, rows: &dyn Rows, id: &LogId) -> Option<(u64, &Log)> {
         let number = layout::last_u64(&rows.get(NUMBERS, &id.0)?)?;
         Some((number, self.get(rows, number)?))
@@ -158,7 +158,7 @@ impl Logs {
         number
     }
 
-    /// Reads anew who holds a log.
+    /// Reads again which nodes hold a log.
     pub(crate) fn ranked(&mut self, rows: &dyn Rows, number: u64) {
         if let Some(log) = self.cache.get(number, || Log::load(rows, number)) {
             (log.nodes, log.reserve) = holders_of(rows, number);
@@ -178,14 +178,13 @@ impl Logs {
         }
     }
 
-    /// Verifies the signatures of envelopes that are about to be appended, all at once. Changes
-    /// nothing but what appending them costs.
+    /// Verifies the signatures of envelopes that are about to be appended, all at once. Only makes
+    /// appending them cheaper.
     pub(crate) fn prefetch(&mut self, envelopes: &[Envelope]) {
         self.batch_verifier.verify(envelopes);
     }
 
-    /// Tells whether appending an envelope will take a look at its signature, as far as can be said
-    /// without much work.
+    /// Returns whether appending an envelope is likely to verify its signature.
     pub(crate) fn expects(&mut self, rows: &dyn Rows, number: u64, envelope: &Envelope) -> bool {
         let Some(log) = self.get(rows, number) else { return false };
         let Head { position, write_key, .. } = &envelope.head;
@@ -194,8 +193,8 @@ impl Logs {
                 || log.stored_before(rows, number, *position, &envelope.id()).is_none())
     }
 
-    /// Stores an envelope. Of one that another node has taken the key may have closed: that node
-    /// has checked it, and what it took within its own time must not be missing here.
+    /// Stores an envelope. If another node has stored it, its key may be closed here: that node has
+    /// checked the key at its own time, and the entry must not be missing here.
     pub(crate) fn append(
         &mut self,
         draft: &mut Draft<'_>,
@@ -249,7 +248,7 @@ impl Logs {
         Ok(Appended::New(sequence))
     }
 
-    /// Entries in timeline order or against it, and whether there are more.
+    /// Returns entries in timeline order or in reverse, and whether there are more.
     pub(crate) fn read(&self, rows: &dyn Rows, number: u64, key: PublicKey, read: &Read) -> Page {
         let (position, id) = &read.from;
         let mut from = layout::position_key(number, *position, id);
@@ -276,7 +275,7 @@ impl Logs {
         page.finish()
     }
 
-    /// Entries by name, as many as one page holds; unknown ones are left out.
+    /// Returns entries by reference, as many as fit in one page; unknown ones are left out.
     pub(crate) fn fetch(
         &self,
         rows: &dyn Rows,
@@ -296,7 +295,7 @@ impl Logs {
         page.finish()
     }
 
-    /// Removes some of the entries whose time is over and returns how many.
+    /// Removes some of the expired entries and returns how many.
     pub(crate) fn sweep(&mut self, draft: &mut Draft<'_>, quota: &mut Quota, now: Instant) -> u64 {
         if self.next_expiry.is_none_or(|next| next > now) {
             return 0;
@@ -317,7 +316,7 @@ impl Logs {
         removed
     }
 
-    /// What a log keeps was counted.
+    /// Sets the fingerprint of a log after its entries were counted.
     pub(crate) fn set_fingerprint(
         &mut self,
         draft: &mut Draft<'_>,
@@ -330,7 +329,7 @@ impl Logs {
         }
     }
 
-    /// When [`sweep`](Self::sweep) next has work.
+    /// Returns when [`sweep`](Self::sweep) next has work.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.next_expiry.into_iter().chain(self.next_drop).min()
     }

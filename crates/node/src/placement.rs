@@ -1,5 +1,6 @@
-//! Placement: who holds a log, and how far each other copy of it is here. Only rows; whoever
-//! stores, pushes or compares logs reads them. Specified in `spec/logs.md`, section 9.
+//! Placement: which nodes hold a log, and how far each other copy of it is here. Here are the rows,
+//! which all that store, push or compare logs read; [`policy`] decides who should hold a log, and
+//! [`recruit`] says when to check. Specified in `spec/logs.md`, section 9.
 
 pub(crate) mod policy;
 pub(crate) mod recruit;

@@ -17,14 +17,14 @@ pub(crate) struct Quota {
     account_quota_bytes: u64,
     account_logs_max: u64,
     usages: Cache<UsageRow>,
-    /// Sum of all charges.
+    /// Returns the sum of all charges.
     charged: u64,
-    /// How many they are.
+    /// The number of accounts.
     accounts: u64,
-    /// What the disk held when the driver last looked.
+    /// The bytes on disk at the driver's last report.
     reported: u64,
-    /// What was charged since. Nothing is taken off for what was freed: a store gives its space
-    /// back when it likes, and the next report shows it.
+    /// Bytes charged since. Freed bytes are not subtracted: the store gives space back at a time of
+    /// its own, and the next report shows it.
     since_report: u64,
 }
 
@@ -55,17 +55,17 @@ impl Quota {
         self.since_report = 0;
     }
 
-    /// Sum of all charges.
+    /// Returns the sum of all charges.
     pub(crate) fn charged(&self) -> u64 {
         self.charged
     }
 
-    /// How many accounts there are.
+    /// Returns the number of accounts.
     pub(crate) fn accounts(&self) -> u64 {
         self.accounts
     }
 
-    /// What is, or must be taken to be, on disk.
+    /// Returns the bytes that are assumed to be on disk.
     pub(crate) fn used(&self) -> u64 {
         self.charged.max(self.reported.saturating_add(self.since_report))
     }
@@ -74,7 +74,7 @@ impl Quota {
         self.usages.gauge("cached accounts")
     }
 
-    /// Tells whether `added` bytes may be stored at all.
+    /// Checks that `added` bytes may be stored at all.
     pub(crate) fn admit_on_disk(&self, added: u64) -> Result<(), Code> {
         if self.used().saturating_add(added) > self.disk_cap_bytes {
             Err(Code::Full)
@@ -83,7 +83,7 @@ impl Quota {
         }
     }
 
-    /// Tells whether `account` may be charged for `added` more bytes.
+    /// Checks that `account` may be charged for `added` more bytes.
     pub(crate) fn admit(&mut self, rows: &dyn Rows, account: u64, added: u64) -> Result<(), Code> {
         self.admit_on_disk(added)?;
         let usage = self.usage(rows, account);
@@ -93,7 +93,7 @@ impl Quota {
         Ok(())
     }
 
-    /// Tells whether `account` may create a log that takes `added` bytes.
+    /// Checks that `account` may create a log that takes `added` bytes.
     pub(crate) fn admit_log(
         &mut self,
         rows: &dyn Rows,
@@ -156,7 +156,7 @@ fn load(rows: &dyn Rows, account: u64) -> UsageRow {
     row.and_then(|row| UsageRow::decode(&row)).unwrap_or_default()
 }
 
-/// Accounts whose usage is kept at hand: 3 MiB.
+/// Accounts whose usage is cached: 3 MiB.
 const USAGES_CACHED_MAX: usize = 65_536;
 /// What an account is charged for the ranking of a log and for what is remembered of each of its
 /// nodes.

@@ -1,4 +1,5 @@
-//! What a node's rows need after they came from a backup, which is older than what others remember.
+//! What a node's rows need after they came from a backup, which is older than what other nodes and
+//! devices remember.
 
 use std::ops::ControlFlow;
 
@@ -14,11 +15,12 @@ use crate::{
 
 /// Makes restored rows fit to be served, some at a time.
 ///
-/// - Each log gets another incarnation. Entries that were taken after the backup had sequences that
-///   will be given to others; so whoever has a cursor reads, or pushes, from the beginning.
-/// - Each other node of a log may lack something, so it is called, and gives back what it has.
-/// - One-time key packages go. Those that were handed out after the backup would be handed out
-///   again, and their devices, asked how many are left, hand in new ones.
+/// - Each log gets another incarnation. The sequences of entries after the backup will be given to
+///   other entries, so peers with a cursor read, or push, from the beginning.
+/// - Each other node of a log is marked as lacking entries, so it is called, and pushes back what
+///   it has.
+/// - One-time key packages are deleted. Those that were handed out after the backup would be handed
+///   out again. Devices put new ones when they see how many are left.
 #[derive(Debug)]
 pub struct Restore {
     rng: ChaCha20Rng,
@@ -32,7 +34,7 @@ impl Restore {
         Self { rng: ChaCha20Rng::from_seed(seed.0), next: 0 }
     }
 
-    /// The next changes to make; nothing once all are made.
+    /// Returns the next changes to make, or nothing once all are made.
     pub fn next(&mut self, rows: &dyn Rows) -> Option<WriteBatch> {
         let mut logs = Vec::new();
         let from = layout::number_key(self.next);
@@ -54,7 +56,7 @@ impl Restore {
             let ranking = ranking(rows, number);
             for node in ranking.iter().flat_map(|ranking| holders(rows, number, ranking)) {
                 let peer = PublicKey(node.node.0);
-                // This node is in the ranking too, and none of the others.
+                // This node is in the ranking too, but has no row.
                 if received(rows, &peer, number).is_some() {
                     batch.put(DIRTY, layout::peer_key(&peer, number), []);
                 }

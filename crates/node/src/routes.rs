@@ -1,5 +1,5 @@
-//! The node's part in the network of nodes: its router, who waits for what the router finds, and
-//! the hourly publication of its accounts. Specified in `spec/routing.md`, section 7, and
+//! The node's part in the routing network: its router, the requests that wait for it, and the
+//! hourly publication of its accounts. Specified in `spec/routing.md`, section 7, and
 //! `spec/frames.md`, section 9.
 
 mod pending_lookups;
@@ -26,7 +26,7 @@ use crate::session::Question;
 pub(crate) struct Routes {
     pub(crate) router: Router,
     rng: ChaCha20Rng,
-    /// Peers whose connection the router was told of, or knows from their own word.
+    /// Peers of whose connection the router knows.
     told: BTreeSet<Peer>,
     tickets: BTreeMap<u64, Requester>,
     last_ticket: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Routes {
     capacity_bytes: u64,
 }
 
-/// Who waits for an answer of the router.
+/// What waits for an answer of the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Requester {
     /// The application, under its own ticket.
@@ -52,7 +52,7 @@ impl Routes {
         now: Instant,
         rows: &dyn Rows,
     ) -> Result<Self, OpenError> {
-        // Apart from the node's own numbers, which are the same with routing and without.
+        // Apart from the node's generator, which draws the same numbers with and without routing.
         let mut rng = ChaCha20Rng::from_seed(seed.0);
         rng.set_stream(STREAM);
         let mut router_seed = Seed([0; 32]);
@@ -88,19 +88,19 @@ impl Routes {
         self.router.handle(Input::Command(command), now, rows);
     }
 
-    /// The application asks for something to which there will be an answer.
+    /// Returns a ticket under which the router will answer.
     pub(crate) fn ticket(&mut self, requester: Requester) -> u64 {
         self.last_ticket = self.last_ticket.saturating_add(1);
         self.tickets.insert(self.last_ticket, requester);
         self.last_ticket
     }
 
-    /// The router has answered under this ticket.
+    /// Takes what waits under a ticket.
     pub(crate) fn answered(&mut self, ticket: u64) -> Option<Requester> {
         self.tickets.remove(&ticket)
     }
 
-    /// Both sides have said Hello. The router hears of it if it has dialled; whoever dials it
+    /// Both sides have said Hello. The router is told if it has dialled; a node that dials
     /// introduces itself.
     pub(crate) fn greeted(
         &mut self,
@@ -130,13 +130,13 @@ impl Routes {
     /// The connection is gone.
     pub(crate) fn disconnected(&mut self, peer: Peer, now: Instant, rows: &dyn Rows) {
         self.lookups.disconnected(peer);
-        // A link that is being dialled anew while an old connection ends is none of this.
+        // The router may be dialling again already while an old connection ends.
         if self.told.remove(&peer) {
             self.router.handle(Input::Disconnected(peer), now, rows);
         }
     }
 
-    /// Tells whether a peer is a node of which the router knows. Others are devices, or nodes that
+    /// Returns whether a peer is a node that the router knows. Others are devices, or nodes that
     /// have not introduced themselves.
     pub(crate) fn is_node(&self, peer: &Peer) -> bool {
         self.router.needs(peer)
@@ -165,12 +165,12 @@ impl Routes {
         }
     }
 
-    /// Publishes a bundle. Whoever has to wait too long has its turn within the hour.
+    /// Publishes a bundle. One that has to wait too long is published within the hour.
     pub(crate) fn publish(&mut self, bundle: Vec<u8>, now: Instant, rows: &dyn Rows) {
         self.command(RouterCommand::Publish { ticket: PUBLISHED, bundle }, now, rows);
     }
 
-    /// The network is found: what was published before was published to nobody.
+    /// The network is found: accounts published before reached no node.
     pub(crate) fn joined(&mut self, now: Instant) {
         self.republish.begin(now);
     }
@@ -195,7 +195,7 @@ impl Routes {
         Ok(())
     }
 
-    /// The answers to those who wait for an account's bundle.
+    /// Returns the answers to the devices that wait for an account's bundle.
     pub(crate) fn answer_devices(
         &mut self,
         account: AccountId,
@@ -213,8 +213,8 @@ impl Routes {
         waiting.map(answer).collect()
     }
 
-    /// The node may store so much from now on. Others hear of it if it is half or twice of what
-    /// they know.
+    /// Sets how much the node may store. Other nodes are told if it is half or twice of what they
+    /// know.
     pub(crate) fn capacity(&mut self, bytes: u64, now: Instant, rows: &dyn Rows) {
         if bytes < self.capacity_bytes / 2 || bytes / 2 > self.capacity_bytes {
             self.capacity_bytes = bytes;
@@ -225,8 +225,8 @@ impl Routes {
 
 /// The node's own generator draws from stream 0 of the same seed, the batch verifier from stream 1.
 const STREAM: u64 = 2;
-/// Nobody waits for a publication.
+/// The ticket of publications, which are not awaited.
 const PUBLISHED: u64 = 0;
-/// What one input leads the router to at most: all requests of all its links, and each of those
+/// The most outputs of the router for one input: all requests of all its links, and each of those
 /// dialled, introduced to and closed.
 pub(crate) const OUTPUTS_MAX: u64 = 58 * (64 + 3);

@@ -1,11 +1,10 @@
-//! Counting what is stored, from the rows up. Fingerprints are kept up to date with each entry, so
-//! they say what should be there; whether it is, only a look at it can tell. Specified in
-//! `spec/logs.md`, section 12.
+//! Scrubbing: reads all entries and compares them with what the other rows say. Fingerprints are
+//! updated with each entry, so they say what should be there; only reading shows whether it is.
+//! Specified in `spec/logs.md`, section 12.
 //!
-//! Log by log, every entry is read, a portion at a time. It must be an envelope of its log that is
-//! found by its position and its reference; ways that are missing are made anew, entries that are
-//! damaged and ways that lead nowhere go, so that a comparison with another node brings back what
-//! is lost.
+//! Log by log, every entry is read, a portion at a time. It must be an envelope of its log that
+//! both indexes find. Missing index rows are written again. Damaged entries and index rows without
+//! an entry are deleted, so that anti-entropy restores the entries from other nodes.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -18,7 +17,7 @@ use crate::{
     log::Logs,
 };
 
-/// Where it is, and when it goes on.
+/// How far it has come, and when it continues.
 #[derive(Debug)]
 pub(crate) struct Scrub {
     every: Duration,
@@ -26,23 +25,23 @@ pub(crate) struct Scrub {
     place: Place,
 }
 
-/// What is looked at next.
+/// What is read next.
 #[derive(Debug, Default)]
 struct Place {
-    /// The log, counted from 1; before the first one, none.
+    /// The number of the log, from 1; 0 before the first.
     number: u64,
     stage: Stage,
-    /// The key of the first row that was not looked at.
+    /// The key of the first row that was not read.
     next: Vec<u8>,
     fingerprint: Fingerprint,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
-    /// Entries, and whether they are found.
+    /// Entries, and whether the indexes find them.
     #[default]
     Entries,
-    /// Ways to entries, and whether they lead anywhere.
+    /// Index rows, and whether their entries exist.
     Positions,
     References,
 }
@@ -60,7 +59,7 @@ pub(crate) struct Scrubbed {
 type Row = (Vec<u8>, Vec<u8>);
 
 impl Scrub {
-    /// The first count follows after a part of the time between two, not at all nodes at once.
+    /// The first scrub begins after a part of the time between two, not at all nodes at once.
     pub(crate) fn new(every: Duration, seed: &Seed, now: Instant) -> Self {
         let Seed([drawn, ..]) = seed;
         let part = every.checked_div(FIRST_PART).unwrap_or_default();
@@ -68,8 +67,8 @@ impl Scrub {
         Self { every, due: now.after(wait), place: Place::default() }
     }
 
-    /// When it goes on. What is lost of logs that nobody else holds can't be had again, so that a
-    /// node alone sleeps.
+    /// Returns when it continues. Logs that no other node holds can't be restored, so a node alone
+    /// doesn't scrub.
     pub(crate) fn poll_timeout(&self, is_alone: bool) -> Option<Instant> {
         (!is_alone).then_some(self.due)
     }
@@ -120,7 +119,7 @@ impl Place {
         Self { number, ..Self::default() }
     }
 
-    /// The log, unless it is gone or on its way out.
+    /// Returns the log, unless it is gone or dropped.
     fn log(&self, rows: &dyn Rows) -> Option<LogRow> {
         if rows.get(DROPS, &layout::number_key(self.number)).is_some() {
             return None;
@@ -128,7 +127,7 @@ impl Place {
         LogRow::decode(&rows.get(LOGS, &layout::number_key(self.number))?)
     }
 
-    /// The next rows, as many as there is room for, and whether they are the last.
+    /// Returns the next rows, as many as there is room for, and whether they are the last.
     fn take(&mut self, rows: &dyn Rows, room: &mut usize) -> (Vec<Row>, bool) {
         let table = match self.stage {
             Stage::Entries => ENTRIES,
@@ -152,7 +151,7 @@ impl Place {
         (taken, is_last)
     }
 
-    /// Counts an entry, or takes it away if it is none. Tells whether all was right.
+    /// Counts an entry, or deletes it if it is damaged. Returns whether all was right.
     fn check_entry(&mut self, log: &LogRow, key: &[u8], row: &[u8], draft: &mut Draft<'_>) -> bool {
         let envelope = Envelope::decode(row).ok().filter(|envelope| envelope.head.log == log.id);
         let (Some(envelope), Some(sequence)) = (envelope, layout::last_u64(key)) else {
@@ -166,11 +165,11 @@ impl Place {
         let is_found = leads_to == Some(sequence);
         if !is_found {
             if leads_to.is_some_and(|other| self.has_entry(other, draft)) {
-                // It is there twice, and counts once.
+                // It is stored twice, and counts once.
                 return true;
             }
             if crypto::verify_envelope(&envelope).is_err() {
-                // What was found by another id has been bent.
+                // The entry was stored under another id, so it is damaged.
                 draft.delete(ENTRIES, key);
                 return false;
             }
@@ -186,7 +185,7 @@ impl Place {
         is_found && is_named
     }
 
-    /// Takes a way to an entry away if it is not there. Tells whether all was right.
+    /// Deletes an index row without an entry. Returns whether all was right.
     fn check_way(&self, table: Table, key: &[u8], row: &[u8], draft: &mut Draft<'_>) -> bool {
         let sequence = layout::last_u64(row);
         let is_right = sequence.is_some_and(|sequence| self.has_entry(sequence, draft));
@@ -200,8 +199,7 @@ impl Place {
         rows.get(ENTRIES, &layout::entry_key(self.number, sequence)).is_some()
     }
 
-    /// All rows of one kind were looked at. Returns the log if it keeps something else than was
-    /// known.
+    /// Ends a stage. Returns the log if its fingerprint was wrong.
     fn end_stage(&mut self, logs: &mut Logs, draft: &mut Draft<'_>) -> Option<u64> {
         let Self { number, stage, fingerprint, .. } = *self;
         let next = match stage {
@@ -224,9 +222,9 @@ impl Place {
     }
 }
 
-/// What is looked at at a time, in the unit of [`cost_of`], and how long after each other: some
-/// thousand entries a second, which take a hundredth of it.
+/// How much is read at a time, in units of [`cost_of`], and the pause after it: some thousand
+/// entries a second, which take a hundredth of the time.
 const PORTION: usize = 256;
 const PAUSE: Duration = Duration::from_millis(100);
-/// The first count is over this part of the time between two.
+/// The first scrub begins within this part of the time between two.
 const FIRST_PART: u32 = 12;

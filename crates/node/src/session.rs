@@ -266,7 +266,8 @@ impl Sessions {
         self.readers(inbox).filter(is_stranger).collect()
     }
 
-    /// Gives a frame of a part of this node its number on the connection, if the frame is a request.
+    /// Gives a frame of a part of this node its number on the connection, if the frame is a
+    /// request.
     pub(crate) fn assign_number(&mut self, peer: Peer, asker: Asker, frame: &mut Frame) {
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.requests.assign_number(asker, frame);

@@ -1,4 +1,4 @@
-//! What a node tells its operator.
+//! What a node reports to its operator.
 
 use std::net::SocketAddr;
 
@@ -7,14 +7,14 @@ use routing::{NodeRecord, RouterCounters};
 
 use crate::Counters;
 
-/// How a node fares.
+/// The status of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Its name.
+    /// Its id.
     pub node: NodeId,
-    /// Where it says that it can be dialled.
+    /// The addresses at which it says that it can be dialled.
     pub addresses: Vec<SocketAddr>,
-    /// Whether it can be, if others have found out.
+    /// Whether it can be dialled, if other nodes have tried.
     pub reachable: Option<bool>,
     /// Since when it has been running, in seconds since the Unix epoch.
     pub since_s: u64,
@@ -24,21 +24,19 @@ pub struct Status {
     pub contacts: u64,
     /// Nodes that are connected.
     pub links: u64,
-    /// Nodes with which it gossips.
+    /// Gossip neighbours.
     pub neighbours: u64,
-    /// Records that it keeps for others.
+    /// Records stored for the network.
     pub records: u64,
-    /// Accounts that are at home here.
+    /// Accounts with a home here.
     pub accounts: u64,
-    /// Logs that are here.
+    /// Logs stored here.
     pub logs: u64,
-    /// Copies of logs at other nodes that may lack something that is here, as far as they were
-    /// counted: up to 10,000.
+    /// Copies of logs at other nodes that may lack entries that are here, counted up to 10,000.
     pub copies_behind: u64,
-    /// Logs of which a home that is to have a copy has none, as far as was seen when they were
-    /// looked at last.
+    /// Logs of which a home that should hold a copy has none, as of the last check.
     pub copies_lacking: u64,
-    /// Nodes of shared logs that have been out of reach for so long that others take their place.
+    /// Unreachable nodes of shared logs, which other nodes replace.
     pub nodes_gone: u64,
     /// What is on disk.
     pub disk_used_bytes: u64,
@@ -46,18 +44,18 @@ pub struct Status {
     pub disk_cap_bytes: u64,
     /// How full each collection is that peers can make grow.
     pub gauges: Vec<Gauge>,
-    /// What was done for devices.
+    /// Counters of the service to devices.
     pub counters: Counters,
-    /// What was done for nodes.
+    /// Counters of the router.
     pub routing: RouterCounters,
 }
 
-/// How far a node that drains has come: how many of its logs others hold.
+/// How far draining has come: how many of the node's logs other homes hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
     /// Two other homes of the account have all of it, or the only other one.
     pub safe: u64,
-    /// They are getting it.
+    /// Other homes are copying it.
     pub left: u64,
     /// Their account has no other home that can be reached.
     pub stuck: u64,
@@ -66,8 +64,8 @@ pub struct Drained {
 /// A node that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodePeer {
-    /// What it says of itself.
+    /// Its own record.
     pub record: NodeRecord,
-    /// It is one of those with which this node gossips.
+    /// Whether it is a gossip neighbour.
     pub neighbour: bool,
 }

@@ -1,4 +1,4 @@
-//! Whether what a node has stored is what it once took: for an operator whose disk is in doubt.
+//! Verification of all rows, for an operator who doubts the disk.
 
 use std::{collections::BTreeMap, fmt, ops::ControlFlow};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What a look at all rows has shown.
+/// The result of reading all rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Inboxes and conversations.
@@ -51,7 +51,7 @@ pub enum Wrong {
     /// An entry of a number that no log has.
     #[error("an entry of no log")]
     Stray,
-    /// An entry behind the last that its log has taken.
+    /// An entry behind the last of its log.
     #[error("an entry that its log has not taken")]
     Ahead,
     /// An entry is no envelope.
@@ -184,7 +184,7 @@ impl Look<'_> {
             || self.rows.get(KEYS, &layout::public_key_key(number, key)).is_some()
     }
 
-    /// Tells whether an entry is found in both ways. Of two with one reference the later is.
+    /// Returns whether both indexes find an entry. Of two with one reference the later is found.
     fn leads(&self, number: u64, sequence: u64, position: u64, id: &EnvelopeId) -> bool {
         let at = |row: Option<Vec<u8>>| row.and_then(|row| layout::last_u64(&row));
         let position = layout::position_key(number, position, id);

@@ -68,8 +68,8 @@ impl Draws {
         Key(key)
     }
 
-    /// Returns the next request number. Those of other parts of the node are rarely as high, so it is
-    /// rarely taken.
+    /// Returns the next request number. Those of other parts of the node are rarely as high, so it
+    /// is rarely taken.
     pub(super) fn request(&mut self) -> u32 {
         self.requests = self.requests.wrapping_add(1);
         self.requests | FIRST_REQUEST

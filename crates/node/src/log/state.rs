@@ -11,16 +11,16 @@ use crate::{
     placement::{self, peer_of},
 };
 
-/// A log as its rows say it is.
+/// A log, as its rows say.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     pub(crate) row: LogRow,
     pub(crate) state: StateRow,
-    /// Who holds it, if a ranking was told: its nodes, and reserve nodes with a copy.
+    /// The nodes that hold it, if a ranking was announced, reserve nodes with a copy included.
     pub(crate) nodes: Vec<Peer>,
     /// The other reserve nodes.
     pub(crate) reserve: Vec<Peer>,
-    /// What it keeps, if that was counted.
+    /// The fingerprint of its entries, if they were counted.
     pub(crate) fingerprint: Option<Fingerprint>,
 }
 
@@ -34,16 +34,15 @@ impl Log {
         Some(Self { row, state, nodes, reserve, fingerprint })
     }
 
-    /// Tells whether a key may read: a device of an inbox, any key a conversation ever had.
+    /// Returns whether a key may read: a device of an inbox, any key a conversation ever had.
     pub(crate) fn knows(&self, rows: &dyn Rows, number: u64, key: &PublicKey) -> bool {
         self.has(key)
             || self.row.inbox_of.is_none()
                 && rows.get(KEYS, &layout::public_key_key(number, key)).is_some()
     }
 
-    /// Tells whether what a key has signed is taken from another node that holds the log. What the
-    /// other home of an account has let into its inbox comes with an invite that may be unknown
-    /// here.
+    /// Returns whether entries signed with a key are taken from another node that holds the log.
+    /// Another home may have admitted an entry to an inbox by an invite that is unknown here.
     pub(super) fn takes_from_others(&self, rows: &dyn Rows, number: u64, key: &PublicKey) -> bool {
         if self.row.inbox_of.is_some() {
             !crypto::is_weak(key)
@@ -52,12 +51,12 @@ impl Log {
         }
     }
 
-    /// Tells whether a device of the inbox, or a key that may write, is this one.
+    /// Returns whether this is a device of the inbox, or a key that may write.
     pub(crate) fn has(&self, key: &PublicKey) -> bool {
         self.row.keys.iter().any(|known| known.key == *key)
     }
 
-    /// Tells whether the log's own rules let a key write. An inbox leaves that to invites.
+    /// Returns whether the log's own rules let a key write. An inbox leaves that to invites.
     pub(crate) fn admits(&self, key: &PublicKey, now: Instant) -> bool {
         self.row.inbox_of.is_some()
             || self.row.keys.iter().any(|known| {
@@ -78,8 +77,7 @@ impl Log {
         layout::last_u64(&rows.get(POSITIONS, &layout::position_key(number, position, id))?)
     }
 
-    /// Returns the key that an envelope announces. One that announces none although it should is
-    /// invalid.
+    /// Returns the key that an envelope announces. A key change without one is invalid.
     pub(super) fn check_kind(&self, envelope: &Envelope) -> Result<Option<PublicKey>, Code> {
         match envelope.head.kind {
             Kind::Entry => Ok(None),
@@ -94,8 +92,8 @@ impl Log {
         }
     }
 
-    /// Closes the key that signed and lets `next_key` write. One that is known already stays as it
-    /// is: what is closed doesn't open again.
+    /// Closes the key that signed and lets `next_key` write. A known key stays as it is: a closed
+    /// key doesn't open again.
     pub(super) fn change_key(
         &mut self,
         draft: &mut Draft<'_>,
@@ -117,7 +115,7 @@ impl Log {
         draft.put(LOGS, layout::number_key(number), self.row.encode());
     }
 
-    /// Takes the key that has been closed for the longest time from those that may write.
+    /// Removes the key that was closed first from those that may write.
     fn make_room_for_a_key(&mut self) {
         if self.row.keys.len() < limits::WRITE_KEYS_MAX {
             return;

@@ -63,7 +63,7 @@ impl Node {
         Ok(self.opened(channel, open, draft)?)
     }
 
-    /// Returns the answer to whoever has opened a log, and follows the log if that was asked.
+    /// Returns the answer to an opened log, and follows the log if that was asked.
     fn opened(&mut self, channel: Channel, open: &Open, rows: &dyn Rows) -> Result<Body, Code> {
         let Access { log: number, role, .. } = self.sessions.access(channel)?;
         let log = self.logs.get(rows, number).ok_or(Code::NotFound)?;

@@ -1,4 +1,5 @@
-//! Doing what placement wants: asks homes for copies and drops this node's own, some logs at a time.
+//! Doing what placement wants: asks homes for copies and drops this node's own, some logs at a
+//! time.
 
 use std::time::Duration;
 
@@ -161,7 +162,8 @@ impl Node {
         Some(Recruit { bundle: bundle.as_bytes().to_vec(), conversation })
     }
 
-    /// Returns the nodes that hold a log, and the record of the account that is charged for it here.
+    /// Returns the nodes that hold a log, and the record of the account that is charged for it
+    /// here.
     fn holders_and_bundle(&mut self, number: u64, rows: &dyn Rows) -> Option<(Vec<Peer>, Bundle)> {
         let log = self.logs.get(rows, number)?;
         let (holders, account) = (log.nodes.clone(), log.row.account);

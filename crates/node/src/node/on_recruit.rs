@@ -1,6 +1,6 @@
-//! Copies: another home asks this node for one, when a home of an account has been unreachable for long
-//! or the account wants more than two. A day after the home is back, the copy is dropped. Specified in
-//! `spec/logs.md`, section 9.
+//! Copies: another home asks this node for one, when a home of an account has been unreachable for
+//! long or the account wants more than two. A day after the home is back, the copy is dropped.
+//! Specified in `spec/logs.md`, section 9.
 //!
 //! ```text
 //!  home 1        home 2                    home 3
@@ -101,8 +101,8 @@ impl Node {
         Ok(())
     }
 
-    /// Whoever asks for a copy has one, perhaps as a standby too. Each has to know of the other, or
-    /// it would ask for one for ever.
+    /// Notes that a home which asks for a copy has one itself, perhaps as a reserve node too. Each
+    /// node has to know of the other's copy, or it would ask for one indefinitely.
     fn recruiter_has_a_copy(
         &mut self,
         number: u64,
@@ -116,8 +116,8 @@ impl Node {
         }
     }
 
-    /// A standby of a log has made a copy, or says that it has none: it is one of those who hold it
-    /// from now on, or no more.
+    /// A reserve node of a log has made a copy, or says that it has none. From now on it counts as
+    /// a holder, or no longer does.
     pub(super) fn take_part(
         &mut self,
         number: u64,

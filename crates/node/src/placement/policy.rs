@@ -33,8 +33,8 @@ pub(crate) struct Copies<'a> {
 }
 
 impl Copies<'_> {
-    /// Seeks a home that should hold the log and does not: of the account's homes the first that may
-    /// serve, as many as it wants copies. Only a node that is one of them has a say.
+    /// Seeks a home that should hold the log and does not: of the account's homes the first that
+    /// may serve, as many as it wants copies. Only a node that is one of them has a say.
     pub(crate) fn fill(&self, may_serve: impl Fn(&Peer) -> bool) -> Wish {
         let may_serve = |home: &&NodeAddress| home.node == self.own || may_serve(&peer_of(home));
         let homes = self.bundle.homes().iter();
@@ -75,8 +75,8 @@ impl Copies<'_> {
         }
     }
 
-    /// Returns whether a reserve node should still hold the log. It should not if as many homes before
-    /// it as the account wants copies have been connected for long and lack nothing.
+    /// Returns whether a reserve node should still hold the log. It should not if as many homes
+    /// before it as the account wants copies have been connected for long and lack nothing.
     pub(crate) fn release(&self, has_all: impl Fn(&Peer) -> bool) -> Wish {
         let before = self.bundle.homes().iter().take_while(|home| home.node != self.own);
         let complete = before.filter(|home| has_all(&peer_of(home))).count();

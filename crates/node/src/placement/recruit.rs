@@ -1,6 +1,6 @@
-//! Rounds through logs in which placement acts, each with its own reason: copies that a reserve node may
-//! drop, accounts that want more than two copies, and a node that drains. Each step takes a few
-//! logs, so that other inputs don't wait.
+//! Rounds through logs in which placement acts, each with its own reason: copies that a reserve
+//! node may drop, accounts that want more than two copies, and a node that drains. Each step takes
+//! a few logs, so that other inputs don't wait.
 
 use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 
@@ -219,8 +219,8 @@ impl CopyRounds {
     }
 }
 
-/// How far draining has come: before its operator ends a node permanently, other homes get copies of
-/// all its logs. Meanwhile it serves, but takes no new accounts and no new logs.
+/// How far draining has come: before its operator ends a node permanently, other homes get copies
+/// of all its logs. Meanwhile it serves, but takes no new accounts and no new logs.
 #[derive(Debug)]
 pub(crate) struct Draining {
     round: Round,
@@ -274,7 +274,8 @@ impl Draining {
 /// Logs that are checked in one step, and the pause after it: some three hundred a second.
 const AT_A_TIME: usize = 32;
 const STEP_PAUSE: Duration = Duration::from_millis(100);
-/// How often to check copies of a reserve node, and how many logs at a time: some six hundred a second.
+/// How often to check copies of a reserve node, and how many logs at a time: some six hundred a
+/// second.
 const CHECK_PAUSE: Duration = Duration::from_secs(3600);
 const CHECKS: usize = 64;
 /// The pause after a round in which copies were lacking: at first as long as it takes to make a few
@@ -283,6 +284,6 @@ const PAUSE_MIN: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// The pause after a round of draining.
 const ROUND_PAUSE: Duration = Duration::from_secs(10);
-/// Whoever asks repeatedly how far draining has come gets an answer each second.
+/// The time until an answer is sent, at most, to repeated questions how far draining has come.
 const ASKED_PAUSE: Duration = Duration::from_secs(1);
 const TICKETS_MAX: usize = 64;

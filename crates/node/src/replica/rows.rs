@@ -9,28 +9,28 @@ use crate::{
     placement,
 };
 
-/// Tells whether another node may lack something of a log.
+/// Returns whether another node may lack entries of a log.
 pub(crate) fn is_marked(rows: &dyn Rows, peer: &Peer, number: u64) -> bool {
     rows.get(DIRTY, &layout::peer_key(peer, number)).is_some()
 }
 
-/// Another node may lack something of a log.
+/// Notes that another node may lack entries of a log.
 pub(crate) fn mark(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
     draft.put(DIRTY, layout::peer_key(peer, number), []);
 }
 
-/// It lacks nothing.
+/// Notes that it lacks none.
 pub(crate) fn unmark(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
     draft.delete(DIRTY, layout::peer_key(peer, number));
 }
 
-/// The ranking of a log does not name that node any more.
+/// Forgets a node that the ranking of a log no longer names.
 pub(crate) fn forget(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
     placement::delete_received(draft, peer, number);
     unmark(draft, peer, number);
 }
 
-/// Logs in a table of peers, from the one with this number on, until told to stop.
+/// Visits the logs of a node in a table of peers, from number `from` on, until told to stop.
 pub(super) fn logs_of(
     rows: &dyn Rows,
     table: Table,
@@ -44,7 +44,7 @@ pub(super) fn logs_of(
     });
 }
 
-/// Tells whether another node holds a log of this one.
+/// Returns whether another node holds a log of this one.
 pub(crate) fn shares_logs(rows: &dyn Rows, peer: &Peer) -> bool {
     let mut is_one = false;
     logs_of(rows, REPLICAS, peer, 0, |_| {
@@ -54,7 +54,7 @@ pub(crate) fn shares_logs(rows: &dyn Rows, peer: &Peer) -> bool {
     is_one
 }
 
-/// How many copies of logs at other nodes may lack something, up to a limit.
+/// Returns how many copies of logs at other nodes may lack entries, up to a limit.
 pub(crate) fn copies_behind(rows: &dyn Rows) -> u64 {
     let mut count = 0_u64;
     rows.scan(DIRTY, &[], &[0xFF; 41], Direction::Forward, &mut |_, _| {
@@ -64,7 +64,7 @@ pub(crate) fn copies_behind(rows: &dyn Rows) -> u64 {
     count
 }
 
-/// The first node behind another one in a table of peers.
+/// Returns the first node behind another one in a table of peers.
 pub(crate) fn peer_after(rows: &dyn Rows, table: Table, peer: Option<&Peer>) -> Option<Peer> {
     let from = peer.map(|peer| layout::peer_key(peer, u64::MAX)).unwrap_or_default();
     let mut found = None;
@@ -75,5 +75,5 @@ pub(crate) fn peer_after(rows: &dyn Rows, table: Table, peer: Option<&Peer>) -> 
     found
 }
 
-/// Whoever asks how a node fares doesn't have it count all day.
+/// Where counting stops, so that a request for the status stays cheap.
 const BEHIND_MAX: u64 = 10_000;

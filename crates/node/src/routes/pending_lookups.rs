@@ -1,5 +1,5 @@
-//! Devices that wait for a bundle which is looked up. Devices that ask for the same account share
-//! one lookup.
+//! Pending look-ups: devices that wait for the bundle of an account. Devices that ask for the same
+//! account share one look-up.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use proto::{AccountId, Code, Gauge, Peer};
 
 use crate::session::Question;
 
-/// Who waits for which account.
+/// Which devices wait for which account.
 #[derive(Debug, Default)]
 pub(super) struct PendingLookups {
     /// By account, with the number of each request.
@@ -17,7 +17,7 @@ pub(super) struct PendingLookups {
 }
 
 impl PendingLookups {
-    /// Somebody asks. Returns whether a lookup must begin.
+    /// Adds a question. Returns whether a look-up must begin.
     pub(super) fn ask(&mut self, account: AccountId, question: Question) -> Result<bool, Code> {
         let is_new = !self.waiting.contains_key(&account);
         if self.by_peer.get(&question.peer).is_some_and(|count| *count >= OF_PEER_MAX)
@@ -32,7 +32,7 @@ impl PendingLookups {
         Ok(is_new)
     }
 
-    /// Takes those who wait for an account.
+    /// Takes the questions about an account.
     pub(super) fn answered(&mut self, account: &AccountId) -> Vec<Question> {
         let waiting = self.waiting.remove(account).unwrap_or_default();
         for Question { peer, .. } in &waiting {
@@ -44,7 +44,7 @@ impl PendingLookups {
         waiting
     }
 
-    /// Somebody is gone. The lookup goes on, and what waits for it stays until it ends.
+    /// Drops the questions of a connection that is gone. The look-up continues.
     pub(super) fn disconnected(&mut self, peer: Peer) {
         if self.by_peer.remove(&peer).is_some() {
             for waiting in self.waiting.values_mut() {
@@ -71,7 +71,7 @@ impl PendingLookups {
 const OF_PEER_MAX: usize = 8;
 /// PendingLookups of all connections.
 const QUESTIONS_MAX: usize = 256;
-/// Lookups for them: a quarter of those that the router makes at the same time.
+/// Look-ups for them: a quarter of those that the router makes at the same time.
 const ACCOUNTS_MAX: usize = 16;
 
 #[cfg(test)]

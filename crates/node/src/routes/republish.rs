@@ -1,5 +1,5 @@
-//! Republish: each account's bundle is published once an hour, one after the other, so that an
-//! account stays findable while its owner is offline. All that is remembered is whose turn it was.
+//! Republishing: each account's bundle is published once an hour, one after the other, so that an
+//! account stays findable while its owner is offline. Only the last account is remembered.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -10,19 +10,19 @@ use rand_core::Rng;
 
 use crate::layout::BUNDLES;
 
-/// Whose turn it is.
+/// Which account is next.
 #[derive(Debug)]
 pub(super) struct Republish {
     /// The account that was published last, or where to begin.
     cursor: [u8; 32],
     /// When the next one has its turn; nothing until the network is found.
     next: Option<Instant>,
-    /// Where a first round ends, in which nobody waits an hour.
+    /// Where the first round ends, in which accounts follow each other within a second.
     hurried_until: Option<[u8; 32]>,
 }
 
 impl Republish {
-    /// Begins anywhere: a node that restarts often serves all alike.
+    /// Begins at a random account, so that a node that restarts often serves all alike.
     pub(super) fn new(rng: &mut ChaCha20Rng) -> Self {
         let mut cursor = [0; 32];
         rng.fill_bytes(&mut cursor);
@@ -39,7 +39,7 @@ impl Republish {
         self.next
     }
 
-    /// The bundle that is due, if any, of those that name this node a home.
+    /// Returns the bundle that is due, if any, and names this node as a home.
     pub(super) fn due(
         &mut self,
         accounts: u64,
@@ -89,8 +89,8 @@ fn first_after(cursor: &[u8; 32], rows: &dyn Rows) -> Option<([u8; 32], Vec<u8>)
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// Between two accounts of a first round: twenty nodes store one a second, and homes that come back
-/// at the same time leave room for others.
+/// The pause between two accounts of a first round: twenty nodes store one a second, and homes that
+/// restart at the same time leave room for others.
 const HURRIED: Duration = Duration::from_secs(1);
 
 #[test]

@@ -1,6 +1,6 @@
-//! Requests of this node on one connection. Three parts of the node send requests to other nodes, each
-//! numbering its own. A request keeps its number on the wire unless that number is open already; then
-//! it gets the next free one. So an answer belongs to exactly one request.
+//! Requests of this node on one connection. Three parts of the node send requests to other nodes,
+//! each numbering its own. A request keeps its number on the wire unless that number is open
+//! already; then it gets the next free one. So an answer belongs to exactly one request.
 
 use std::collections::BTreeMap;
 
@@ -64,8 +64,8 @@ impl Requests {
         self.0.len()
     }
 
-    /// Forgets the oldest request of a part that has too many. The oldest has timed out: the router has
-    /// at most 64 requests open at one peer.
+    /// Forgets the oldest request of a part that has too many. The oldest has timed out: the router
+    /// has at most 64 requests open at one peer.
     fn make_room(&mut self, asker: Asker) {
         let of_asker = || self.0.iter().filter(|(_, asked)| asked.asker == asker);
         if of_asker().count() >= ROUTER_MAX
@@ -114,8 +114,8 @@ fn may_answer(asker: Asker, body: &Body) -> bool {
     }
 }
 
-/// Requests of one connection: a full window of entries and 64 openings, a record, a comparison, and
-/// those of the router.
+/// Requests of one connection: a full window of entries and 64 openings, a record, a comparison,
+/// and those of the router.
 pub(super) const REQUESTS_MAX: usize = limits::QUEUE_FRAMES_MAX + 64 + 2 + ROUTER_MAX;
 /// Requests of the router: twice as many as it has open, since some have timed out.
 const ROUTER_MAX: usize = 128;

@@ -201,7 +201,7 @@ fn invites_that_are_over_make_room() {
         assert!(is_accepted(&world.ask(&owner, put(n, if n < 5 { soon } else { u64::MAX }))));
     }
     assert_eq!(world.ask(&owner, put(999, soon)), refused(Code::Quota));
-    assert!(is_accepted(&world.ask(&owner, put(7, soon))), "setting one anew takes no room");
+    assert!(is_accepted(&world.ask(&owner, put(7, soon))), "setting one again takes no room");
     world.pass(10);
     assert!(is_accepted(&world.ask(&owner, put(999, u64::MAX))));
     assert_eq!(world.dump().len(), rows + limits::INVITES_MAX - 6 + 1);

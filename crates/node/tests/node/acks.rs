@@ -1,4 +1,4 @@
-//! Acks: whoever appends hears from each node that holds the entry, in that node's own words.
+//! Acks: a device that appends gets the ack of each node that holds the entry.
 
 use node::{Dropped, NodeConfig};
 use proto::{
@@ -72,7 +72,7 @@ fn a_receipt_comes_before_the_answer_and_after_the_disk() {
 }
 
 #[test]
-fn whoever_appends_again_gets_all_again() {
+fn an_entry_appended_again_gets_all_acks_again() {
     let (mut city, talk) = City::sharing(3);
     let envelope = talk.envelope(1, b"once more");
     send(&mut city, 0, &envelope);
@@ -136,7 +136,7 @@ fn what_is_asked_for_again_out_of_turn_makes_no_gap() {
 }
 
 #[test]
-fn nobody_is_told_after_closing() {
+fn a_closed_channel_gets_no_acks() {
     let (mut city, talk) = City::sharing(2);
     let (device, envelope) = (city.devices[0], talk.envelope(1, b"gone"));
     send(&mut city, 0, &envelope);

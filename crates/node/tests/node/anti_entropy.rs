@@ -107,7 +107,7 @@ fn each_gets_what_only_the_other_has() {
 }
 
 #[test]
-fn equal_copies_cost_less_than_a_kibibyte_and_nothing_while_nobody_does_anything() {
+fn equal_copies_cost_less_than_a_kibibyte_and_nothing_while_idle() {
     let (mut town, talk) = town(60);
     town.pass(3600);
     assert_eq!(town.said.len(), 0, "they were compared before");
@@ -142,7 +142,7 @@ fn what_was_mistaken_as_pushed_is_pushed() {
     town.link();
     town.open(0, 2, &talk);
     town.carry();
-    assert_eq!(town.texts(1, 2, &talk).len(), 10, "nobody knows that it lacks anything");
+    assert_eq!(town.texts(1, 2, &talk).len(), 10, "no node knows that it lacks entries");
     town.pass(600);
     assert_eq!(town.texts(1, 2, &talk).len(), 15);
 }
@@ -228,7 +228,7 @@ fn compare(log: Option<LogId>, symbols: (u32, u32)) -> Body {
 }
 
 #[test]
-fn whoever_does_not_hold_a_log_learns_nothing_of_it() {
+fn a_node_that_does_not_hold_a_log_learns_nothing_of_it() {
     let (mut town, talk) = town(5);
     let device = town.devices[0];
     let world = &mut town.worlds[0];

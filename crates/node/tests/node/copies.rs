@@ -127,7 +127,7 @@ fn any_two_may_be_lost_then() {
     pair.city.kill(0);
     pair.city.kill(1);
     assert_eq!(pair.copies(2), 3);
-    // Somebody takes the place of each who is gone, as far as there is anybody.
+    // Each unreachable home is replaced, as far as there are homes.
     pair.city.pass(13 * MINUTE);
     assert_eq!(pair.copies(3), 3);
 }
@@ -138,12 +138,12 @@ fn a_home_that_is_away_gets_them_when_it_is_there() {
     pair.city.kill(2);
     pair.want(3);
     pair.city.pass(5 * MINUTE);
-    assert_eq!(pair.copies(3), 0, "it may be back in a moment");
+    assert_eq!(pair.copies(3), 0, "it may be back soon");
     pair.city.revive(2);
     pair.city.pass(5 * MINUTE);
     assert_eq!(pair.held(), [3, 3, 3, 0, 3]);
 
-    // It is in rows: whoever starts again goes on.
+    // It is in rows: a node that restarts continues.
     pair.city.kill(3);
     pair.want(4);
     pair.city.pass(MINUTE);

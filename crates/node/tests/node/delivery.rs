@@ -70,7 +70,7 @@ fn what_waits_for_one_connection_stays_below_its_queue() {
 }
 
 #[test]
-fn a_reader_that_accepts_nothing_holds_up_nobody_else() {
+fn a_reader_that_accepts_nothing_holds_up_no_other() {
     let (mut world, owner, talk) = start();
     let (idle, eager) = (world.connect(2), world.connect(3));
     follow(&mut world, &idle, 1, &talk);
@@ -200,7 +200,7 @@ impl Room {
                 (0..self.members.len()).for_each(|n| self.reconnect(n));
             }
         }
-        self.look();
+        self.take_delivered();
     }
 
     fn append(&mut self, n: usize) {
@@ -210,7 +210,7 @@ impl Room {
         let answer = self.world.ask(&client, append(1, &envelope));
         assert_eq!(answer, Body::Accepted { handle: 1, sequence: self.appended });
         self.members[n].own.insert(self.appended);
-        self.look();
+        self.take_delivered();
     }
 
     fn accept(&mut self, n: usize, count: usize) {
@@ -241,7 +241,7 @@ impl Room {
     }
 
     /// Takes in what was delivered.
-    fn look(&mut self) {
+    fn take_delivered(&mut self) {
         for member in &mut self.members {
             for (handle, entry) in self.world.delivered(&member.client) {
                 assert_eq!(handle, 1);
@@ -259,7 +259,7 @@ impl Room {
         for n in 0..self.members.len() {
             while !self.members[n].unaccepted.is_empty() {
                 self.accept(n, usize::MAX);
-                self.look();
+                self.take_delivered();
             }
         }
         for member in &self.members {

@@ -129,7 +129,7 @@ enum Play {
     Invite(u8),
     Request(u8),
     Pass(u64),
-    /// Everyone reconnects; one of the nodes is opened anew.
+    /// Everyone reconnects; one of the nodes is opened again.
     Restart,
 }
 
@@ -245,7 +245,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_node_opened_anew_goes_on_as_before(plays in plays()) {
+    fn a_node_opened_again_continues_as_before(plays in plays()) {
         let (mut steady, mut restarted) = (Stage::new(), Stage::new());
         for play in &plays {
             steady.play(play, false);

@@ -1,5 +1,5 @@
 //! Gauges: no collection grows beyond its limit, whatever peers do. The world checks them after
-//! each input; here somebody tries to exceed them.
+//! each input; here a peer tries to exceed them.
 
 use node::{Dropped, NodeConfig};
 use proto::{Body, Code, Cursor, Input, limits};

@@ -1,4 +1,4 @@
-//! Inboxes at two homes: what one of them takes is at both, whoever is away meanwhile.
+//! Inboxes at two homes: what one of them takes is at both, even if a home is away meanwhile.
 
 use crypto::SigningKey;
 use proto::{Body, Code, Cursor, Frame, Hello, Input, LogGenesis, Peer, Replicate, VERSIONS};
@@ -156,13 +156,13 @@ fn who_is_none_of_the_two_is_refused() {
         let mut answers = world.take(peer);
         answers.pop().unwrap().body
     };
-    // One that nobody knows, and one that is no home.
+    // An inbox that is unknown, and one that is not at home here.
     for stranger in [proto::PublicKey([0xCC; 32]), peer(3)] {
         let body = Body::Replicate(Replicate { handle: 1, log: inbox, head });
         assert_eq!(ask(stranger, body), refused(Code::Forbidden));
     }
-    let nobody = LogGenesis::Inbox(Account::new(5).id()).id();
-    let body = Body::Replicate(Replicate { handle: 1, log: nobody, head });
+    let unknown = LogGenesis::Inbox(Account::new(5).id()).id();
+    let body = Body::Replicate(Replicate { handle: 1, log: unknown, head });
     assert_eq!(ask(peer(1), body), refused(Code::NotFound));
 }
 
@@ -213,13 +213,13 @@ fn a_newer_record_with_another_second_home_moves_the_copy() {
     assert_eq!(home.texts(2), ["before", "between"]);
     // What the one that was left still has is not taken any more.
     let device = home.city.devices[1];
-    let note = envelope(&home.account.device, home.account.inbox(), 1, b"in vain");
+    let note = envelope(&home.account.device, home.account.inbox(), 1, b"unheard");
     home.city.worlds[1].ask(&device, append(1, &note));
     home.city.pass(60);
     assert_eq!(home.texts(0), ["before", "between"]);
     home.tell(1, 2, &[0, 2]);
     home.city.pass(120);
-    assert_eq!(home.city.dirty(), 0, "it owes nobody anything");
+    assert_eq!(home.city.dirty(), 0, "it owes no node an entry");
     assert!(home.city.worlds[1].wanted.is_empty());
 
     // Both change places: nothing has to be copied.
@@ -228,7 +228,7 @@ fn a_newer_record_with_another_second_home_moves_the_copy() {
     home.tell(2, 3, &[2, 0]);
     home.city.pass(60);
     assert_eq!(home.city.count(is_append), before);
-    // And a single home shares with nobody.
+    // And a single home shares with no node.
     home.tell(0, 4, &[0]);
     assert!(is_accepted(&home.ask_for(0, &guest, "alone")));
     home.city.pass(120);
@@ -258,7 +258,7 @@ fn a_home_that_was_restored_gets_back_what_the_other_has() {
 }
 
 #[test]
-fn an_account_with_one_home_shares_its_inbox_with_nobody() {
+fn an_account_with_one_home_shares_its_inbox_with_no_node() {
     let mut world = World::new(config(0));
     let owner = world.connect(1);
     world.register(&owner, &Account::at(1, name(0)));

@@ -69,7 +69,7 @@ fn an_envelope_is_stored_once() {
 }
 
 #[test]
-fn a_copy_that_begins_anew_takes_entries_wherever_they_belong() {
+fn a_new_copy_takes_entries_wherever_they_belong() {
     let mut world = world();
     let a = world.connect(1);
     world.register(&a, &Account::new(1));
@@ -133,7 +133,7 @@ fn a_page_is_no_larger_than_a_frame_may_be() {
 }
 
 #[test]
-fn a_key_writes_until_a_day_after_its_epoch_and_reads_for_ever() {
+fn a_key_writes_until_a_day_after_its_epoch_and_always_reads() {
     let mut world = world();
     let (a, b) = (world.connect(1), world.connect(2));
     world.register(&a, &Account::new(1));

@@ -29,7 +29,7 @@ fn what_one_node_takes_the_other_delivers() {
     town.pass(600);
     let before = town.said.len();
     town.pass(3600);
-    assert_eq!(town.said.len(), before, "when nobody does anything, nobody says anything");
+    assert_eq!(town.said.len(), before, "an idle pair is silent");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_closed_key_still_counts_for_what_another_node_has_taken() {
     town.carry();
     assert_eq!(town.texts(0, 2, &talk), ["commit", "in time"]);
     assert_eq!(town.append(0, 2, &talk.envelope(3, b"too late")), refused(Code::Forbidden));
-    // And a key that nobody has announced is no key.
+    // And a key that was not announced is no key.
     let stranger = SigningKey::from_seed([78; 32]);
     let forged = envelope(&stranger, talk.log, 3, b"forged");
     assert_eq!(push(&mut town, 9, &forged), refused(Code::Forbidden));
@@ -270,10 +270,10 @@ fn the_newer_ranking_counts_and_whom_it_leaves_out_is_left_alone() {
     town.open_as(0, 2, &talk, &ranking(2, &[NODE]));
     town.open_as(0, 2, &talk, &ranking(1, &[NODE, OTHER]));
     town.append(0, 2, &talk.envelope(2, b"alone"));
-    town.append(1, 2, &talk.envelope(2, b"in vain"));
+    town.append(1, 2, &talk.envelope(2, b"refused"));
     town.carry();
     assert_eq!(town.texts(0, 2, &talk), ["both", "alone"]);
-    assert_eq!(town.texts(1, 2, &talk), ["both", "in vain"]);
+    assert_eq!(town.texts(1, 2, &talk), ["both", "refused"]);
     let other = town.name(1);
     assert!(town.worlds[0].wanted.contains_key(&other));
     town.worlds[0].pass(61);

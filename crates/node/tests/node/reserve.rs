@@ -1,5 +1,5 @@
-//! Homes in reserve: whoever of an account's first two is gone for long is replaced by the next
-//! one, with all that the account has, while every device sleeps; and it gets its place back.
+//! Homes in reserve: an active home of an account that is unreachable for long is replaced by the
+//! next one, with all that the account has, while every device sleeps; and it gets its place back.
 
 use node::{Drained, NodeCommand, NodeConfig, NodeEvent, Registration};
 use proto::{Body, Code, Cursor, Input, LogGenesis, Open, Ranking, Recruit};
@@ -40,14 +40,14 @@ impl Pair {
         let ann = Account::at_all(1, &[0, 1, 2, 3].map(name));
         let mut pair = Self { city, ann, talk };
         for n in [0, 1, 4] {
-            pair.settle(n);
+            pair.open_at(n);
         }
         pair.city.pass(10);
         pair
     }
 
     /// The device at a node registers its account there, and opens the conversation.
-    fn settle(&mut self, n: usize) {
+    fn open_at(&mut self, n: usize) {
         let Self { city, ann, talk } = self;
         let (ben, device) = (Account::at(2, name(4)), city.devices[n]);
         city.worlds[n].register(&device, if n == 4 { &ben } else { ann });
@@ -73,7 +73,7 @@ impl Pair {
     }
 
     /// Whether a node has a copy of the conversation.
-    fn has_copy(&mut self, n: usize) -> bool {
+    fn finds_copy(&mut self, n: usize) -> bool {
         let reader = self.city.worlds[n].connect(8);
         let opened =
             self.city.worlds[n].open(&reader, 1, self.talk.log, &self.talk.key, None, None);
@@ -96,17 +96,17 @@ fn the_next_home_takes_the_place_of_one_that_is_gone_and_gives_it_back() {
     pair.city.pass(10);
     pair.city.kill(0);
     pair.city.pass(9 * MINUTE);
-    assert!(!pair.has_copy(2), "it may be back in a moment");
+    assert!(!pair.finds_copy(2), "it may be back soon");
     pair.city.pass(3 * MINUTE);
     assert_eq!(pair.texts(2).len(), 300);
-    assert!(!pair.has_copy(3), "one is enough");
+    assert!(!pair.finds_copy(3), "one is enough");
 
     // With that the other one may go as well: what Ben says gets there.
     pair.city.kill(1);
-    pair.say(4, 301, "to whoever is there");
+    pair.say(4, 301, "to every home that is there");
     pair.city.pass(12 * MINUTE);
-    assert_eq!(pair.texts(2).last().unwrap(), "to whoever is there");
-    assert_eq!(pair.texts(3).len(), 301, "and it has somebody at its side again");
+    assert_eq!(pair.texts(2).last().unwrap(), "to every home that is there");
+    assert_eq!(pair.texts(3).len(), 301, "and it has a second home again");
 
     // They are back: they get all, and a day later the others have nothing any more.
     let charged = |pair: &Pair, n: usize| pair.city.worlds[n].machine().counters().charged_bytes;
@@ -119,10 +119,10 @@ fn the_next_home_takes_the_place_of_one_that_is_gone_and_gives_it_back() {
         assert_eq!(pair.texts(n).len(), 301, "{n}");
     }
     pair.city.pass(DAY - 20 * MINUTE);
-    assert!(pair.has_copy(2), "they may go again");
+    assert!(pair.finds_copy(2), "they may go again");
     pair.city.pass(2 * 3600);
     for n in [2, 3] {
-        assert!(!pair.has_copy(n), "{n}");
+        assert!(!pair.finds_copy(n), "{n}");
         let of_entries = |table: u8| [4, 5, 6, 8, 20, 23].contains(&table);
         let rows = pair.city.worlds[n]
             .dump()
@@ -181,7 +181,7 @@ fn a_node_that_drains_goes_on_until_others_have_all_and_takes_nothing_new() {
     let put = pair.city.worlds[0].ask(&device, Body::PutBundle(bundle));
     assert_eq!(put, refused(Code::Closed));
 
-    // Nobody else is at home at node 4.
+    // No other account is at home at node 4.
     pair.city.worlds[4].input(Input::Command(NodeCommand::Drain(3)));
     pair.city.pass(5);
     let events = &pair.city.worlds[4].events;
@@ -200,7 +200,7 @@ fn who_is_back_in_time_is_not_replaced() {
 }
 
 #[test]
-fn who_has_given_a_copy_up_is_asked_for_it_once_whoever_begins() {
+fn a_node_that_has_dropped_its_copy_is_asked_for_it_once() {
     for draws in 0..8 {
         asks_once_for_what_was_given_up(draws);
     }
@@ -229,10 +229,10 @@ fn asks_once_for_what_was_given_up(draws: usize) {
     opens(&mut pair, 4);
     pair.city.kill(0);
     pair.city.pass(12 * MINUTE);
-    assert!(pair.has_copy(2));
+    assert!(pair.finds_copy(2));
     pair.city.revive(0);
     pair.city.pass(DAY + 2 * 3600);
-    assert!(!pair.has_copy(2));
+    assert!(!pair.finds_copy(2));
 
     let before = pair.city.said.len();
     for _ in 0..draws {
@@ -289,9 +289,9 @@ fn if_one_does_not_want_to_the_one_behind_it_is_asked() {
     pair.city.pass(10);
     pair.city.kill(0);
     pair.city.pass(15 * MINUTE);
-    assert!(!pair.has_copy(2));
+    assert!(!pair.finds_copy(2));
     assert_eq!(pair.texts(3), ["hello"]);
-    assert!(pair.city.count(is_recruit) <= 8, "nobody is pestered");
+    assert!(pair.city.count(is_recruit) <= 8, "no home is asked too often");
 }
 
 #[test]
@@ -331,9 +331,9 @@ fn only_homes_of_the_account_are_heard_and_what_is_wrong_costs_nothing() {
     ] {
         assert_eq!(recruit(&mut pair, 1, wrong), refused(code));
     }
-    assert!(!pair.has_copy(2));
+    assert!(!pair.finds_copy(2));
     assert!(matches!(recruit(&mut pair, 1, right.clone()), Body::Accepted { .. }));
-    assert!(pair.has_copy(2));
+    assert!(pair.finds_copy(2));
     let after = rows(&pair);
     assert!(matches!(recruit(&mut pair, 1, right), Body::Accepted { .. }), "said twice");
     assert!(rows(&pair) <= after + 1);

@@ -1,4 +1,5 @@
-//! Logs of more than two nodes: each entry goes to each node once, and gets there whoever fails.
+//! Logs of more than two nodes: each entry goes to each node once, and gets there even if nodes
+//! fail.
 
 use proptest::prelude::*;
 use proto::{Body, Code, Cursor, Frame, Input, Open};
@@ -45,7 +46,7 @@ fn each_message_goes_to_each_other_node_once() {
     city.pass(600);
     let before = city.said.len();
     city.pass(3600);
-    assert_eq!(city.said.len(), before, "when nobody does anything, nobody says anything");
+    assert_eq!(city.said.len(), before, "an idle network is silent");
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn a_change_of_keys_does_not_wait() {
     let next = SigningKey::from_seed([77; 32]);
     let (device, change) = (city.devices[0], key_change(&talk.key, talk.log, 1, &next));
     city.worlds[0].ask(&device, append(2, &change));
-    // The second node has it, the third one not yet; and somebody at the second uses the new key.
+    // The second node has it, the third one not yet; and a device at the second uses the new key.
     city.bring(0, 1);
     let device = city.devices[1];
     let renewed = Conversation { key: next, ..talk.clone() };
@@ -251,7 +252,7 @@ fn a_change_of_keys_does_not_wait() {
 }
 
 #[test]
-fn nobody_waits_for_one_who_may_not_know_all_nodes() {
+fn no_node_waits_for_one_that_may_not_know_all_nodes() {
     let (mut city, talk) = City::sharing(4);
     // The first three of them had agreed before, and only the second one has heard of the fourth.
     let tell = |city: &mut City, n: usize, version, nodes: &[usize]| {
@@ -314,8 +315,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever was accepted is at all nodes in the end, once, and nobody thinks that anybody lacks
-    /// it.
+    /// Whatever was accepted is at all nodes in the end, once, and no node thinks that another
+    /// lacks it.
     #[test]
     fn all_have_what_any_has_accepted(steps in proptest::collection::vec(step(), 1..100)) {
         let (mut city, talk) = City::sharing(3);

@@ -155,7 +155,7 @@ pub(super) fn geneses() -> Vec<Case> {
             let open = open_frame(&s.owner, 9, talk.log, &key, Some(talk.genesis), None);
             Sent::Frame(s.owner, Body::Open(open))
         }),
-        ("a conversation of nobody", Refused(Code::Forbidden), |s| {
+        ("a conversation of no account", Refused(Code::Forbidden), |s| {
             let talk = Conversation::new(50);
             let open = open_frame(&s.stranger, 9, talk.log, &talk.key, Some(talk.genesis), None);
             Sent::Frame(s.stranger, Body::Open(open))
