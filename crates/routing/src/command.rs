@@ -1,4 +1,4 @@
-//! What a node is configured to be, what its application asks of routing, and what it is told.
+//! The router's configuration, commands and events.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -12,30 +12,31 @@ use crate::{NodeRecord, lookup::LookupRules};
 pub struct RouterConfig {
     /// The node's key.
     pub key: SigningKey,
-    /// Where others can dial it; none if they can't.
+    /// Where others can dial it; empty if they can't.
     pub addresses: Vec<SocketAddr>,
-    /// Whom to join through; remembered nodes are tried too.
+    /// The nodes to join through; remembered nodes are tried too.
     pub join: Vec<NodeAddress>,
-    /// What it may store, as it tells others.
+    /// How much it may store, as announced to others.
     pub capacity_bytes: u64,
     /// Of the operator's choice, such as a country; at most 16 bytes.
     pub region: String,
-    /// A key of an operator of several nodes, so that no account chooses two of them as homes.
+    /// The operator's key, if it runs several nodes: no account takes two of them for homes.
     pub operator: Option<PublicKey>,
-    /// What others have to prove. The work is the same in a whole network.
+    /// Verifies other nodes' proofs of work, which are equally hard in a whole network.
     pub verifier: Verifier,
-    /// Defences against many nodes of one hand.
+    /// Defences against Sybil and eclipse attacks.
     pub defences: Defences,
     /// Records kept for others. 65,536 by default, at most 128 MiB.
     pub records_max: usize,
 }
 
-/// Defences against eclipse attacks. All on, except where their effect is measured.
+/// Defences against one attacker with many nodes (Sybil and eclipse attacks). All are on, except
+/// where their effect is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Defences {
     /// Disjoint paths of a lookup: 3 (S/Kademlia, section 4.4); 1 is plain Kademlia.
     pub paths: u32,
-    /// One network (/24, /48) takes only so many places in buckets, answers and results.
+    /// Limits the contacts of one network (/24, /48) in buckets, answers and results.
     pub by_network: bool,
 }
 
@@ -46,7 +47,7 @@ impl Default for Defences {
 }
 
 impl RouterConfig {
-    /// The defaults, for a node that can't be dialled yet.
+    /// Returns the defaults, for a node without an address.
     pub fn new(key: SigningKey) -> Self {
         Self {
             key,
@@ -57,17 +58,13 @@ impl RouterConfig {
             operator: None,
             verifier: Verifier::new(limits::NODE_WORK_BITS),
             defences: Defences::default(),
-            records_max: crate::kept::RECORDS_MAX,
+            records_max: crate::record_store::RECORDS_MAX,
         }
     }
 
     pub(crate) fn lookup_rules(&self) -> LookupRules {
-        LookupRules {
-            paths: self.defences.paths,
-            parallel: PARALLEL,
-            by_network: self.defences.by_network,
-            work_bits: self.verifier.work_bits(),
-        }
+        let Defences { paths, by_network } = self.defences;
+        LookupRules::new(paths, PARALLEL, by_network, self.verifier.work_bits())
     }
 }
 
@@ -77,56 +74,56 @@ impl fmt::Debug for RouterConfig {
     }
 }
 
-/// What the application asks. A ticket is of its choice and comes back with the answer.
+/// A command of the application. It chooses the ticket, which comes back with the answer.
 #[expect(missing_docs, reason = "each variant's line speaks of its fields")]
 #[derive(Clone, Debug)]
 pub enum RouterCommand {
-    /// Joins through this node too.
+    /// Join through this node too.
     Join(NodeAddress),
     /// Others can dial this node at these addresses from now on.
     Addresses(Vec<SocketAddr>),
-    /// It may store so much.
+    /// This node may store so many bytes.
     Capacity(u64),
-    /// Stores an account's bundle where lookups find it.
+    /// Publish an account's bundle.
     Publish { ticket: u64, bundle: Vec<u8> },
-    /// Looks something up. If nothing is found and `insist` is set, everybody is asked.
+    /// Look up a key. If nothing is found and `insist` is set, ask every node by gossip.
     Lookup { ticket: u64, target: Key, insist: bool },
-    /// Draws nodes at random.
+    /// Sample nodes at random.
     Sample { ticket: u64 },
-    /// Answers the question of [`RouterEvent::Asked`].
+    /// Answer the query of [`RouterEvent::Asked`].
     Answer { query: Query, bundle: Vec<u8> },
-    /// Leaves: tells others and hands over stored records.
+    /// Leave: tell other nodes and hand their records over.
     Leave,
 }
 
-/// What the application is told.
+/// An event for the application.
 #[expect(missing_docs, reason = "each variant's line speaks of its fields")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum RouterEvent {
-    /// The own place in the network is found; lookups work.
+    /// This node has joined the network; lookups work.
     Joined,
     /// The first valid record of a lookup; the newest comes with [`RouterEvent::LookedUp`].
     Found { ticket: u64, record: Record },
     /// A lookup has ended.
     LookedUp { ticket: u64, result: LookedUp },
-    /// A bundle is stored at so many nodes, after so many requests.
+    /// A bundle is stored by so many nodes, after so many requests.
     Published { ticket: u64, copies: usize, requests: u32 },
-    /// Nodes drawn at random, with the time to them and back.
+    /// Random nodes with their round-trip times.
     Sampled { ticket: u64, nodes: Vec<(NodeRecord, Duration)> },
-    /// A node broadcasts a query for this account.
+    /// A node asks every node for this account.
     Asked(Query),
-    /// Others can't dial this node where it says they can.
+    /// Other nodes cannot dial this node at its addresses.
     Unreachable,
-    /// Others reach this node at these addresses from now on, by a port of another one; at none if
-    /// that is gone.
+    /// Others reach this node at these addresses of a relay from now on; empty if the relay is
+    /// gone.
     Addresses(Vec<SocketAddr>),
-    /// A node is gone, as far as two observers can tell.
+    /// A node is dead, according to two observers.
     Dead(NodeId),
-    /// All is handed over.
+    /// This node has left; all records are handed over.
     Left,
 }
 
-/// How a lookup has ended.
+/// The result of a lookup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LookedUp {
     /// The newest record of all answers.
@@ -135,26 +132,26 @@ pub struct LookedUp {
     pub nearest: Vec<Contact>,
     /// Each request.
     pub hops: Vec<Hop>,
-    /// Requests in a row until the record, or the nearest nodes, were found.
+    /// Sequential requests until the record, or the nearest nodes, were found.
     pub rounds: u32,
     /// Requests in all.
     pub requests: u32,
 }
 
-/// A number of what routing has done so far.
+/// What routing has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouterCounters {
-    /// Words that were refused, for whatever reason.
+    /// Messages that were refused, for any reason.
     pub refused: u64,
-    /// Messages that were not requested or did not verify.
+    /// Messages that were not asked for or did not verify.
     pub dropped: u64,
-    /// Requests said to others.
+    /// Requests to others.
     pub requests: u64,
-    /// Requests answered to others.
+    /// Answers to others.
     pub answers: u64,
 }
 
-/// The account that a key is the place of.
+/// Returns the account whose record has this key.
 pub(crate) fn account_at(key: &Key) -> AccountId {
     AccountId(key.0)
 }

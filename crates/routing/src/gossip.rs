@@ -1,22 +1,24 @@
-//! Gossip: who is alive, told from node to node. Specified in `spec/routing.md`, sections 8 to 10.
+//! Gossip: membership and failure detection. Specified in `spec/routing.md`, sections 8 to 10.
 //!
 //! ```text
-//!  word ─▶ Gossip ─┬─▶ view        who gossips with whom            (HyParView)
-//!                  ├─▶ tree        over which edges facts are spread (PlumTree)
-//!                  ├─▶ facts       what is verified, seen, and passed on
-//!                  ├─▶ detector    whether others reach whom this node lost (SWIM)
-//!                  └─▶ suspicion   who is suspected, and by how many
+//!  message ─▶ Gossip ─┬─▶ view       neighbours and contacts             (HyParView)
+//!                     ├─▶ tree       the edges over which facts spread   (PlumTree)
+//!                     ├─▶ facts      verified, seen and forwarded facts
+//!                     ├─▶ detector   indirect probes of unreachable nodes (SWIM)
+//!                     └─▶ suspicion  suspected nodes and their observers
 //! ```
 //!
-//! [`Gossip`] is a machine in the machine: the router feeds it and carries out what it
-//! [polls](Gossip::poll). It is no existing implementation, for facts must be verified before they
-//! are passed on, the time must come from outside, and a network that lost a third of its nodes
-//! must find together again by itself.
+//! [`Gossip`] is a machine within the machine: the router feeds it and carries out the outputs that
+//! it [polls](Gossip::poll). It is not an existing implementation, because facts must be verified
+//! before they are forwarded, time must come from outside, and a network that has lost a third of
+//! its nodes must heal by itself.
 
 mod detector;
-mod dice;
 mod facts;
+mod output;
+mod receive;
 mod recent;
+mod rng;
 mod suspicion;
 #[cfg(test)]
 mod tests;
@@ -31,17 +33,20 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::{
-    pace::Allowance,
     record::{NodeRecord, Suspicion, fact_id},
+    rtt::Allowance,
 };
 
 use self::{
     detector::{Detector, THROUGH},
-    facts::{Facts, Networks, Of, Statement},
+    facts::{Facts, Networks, Of},
+    output::Outputs,
     suspicion::{Suspecting, Suspicions},
     tree::Tree,
     view::View,
 };
+
+pub(crate) use self::output::{GossipOutput, News};
 
 /// One node's part in gossip.
 #[derive(Debug)]
@@ -49,9 +54,9 @@ pub(crate) struct Gossip {
     config: GossipConfig,
     rng: ChaCha20Rng,
     own: Option<NodeRecord>,
-    /// The own record as it was spread last.
+    /// The own record as last spread.
     said: Option<NodeRecord>,
-    /// The own record is to be spread: it says something new, or refutes.
+    /// The own record must be spread: it is new, or refutes a suspicion.
     unsaid: bool,
     left: bool,
     view: View,
@@ -59,56 +64,29 @@ pub(crate) struct Gossip {
     facts: Facts,
     detector: Detector,
     suspicions: Suspicions,
-    /// Questions of others, and when this node answers.
+    /// Queries of others, and when this node answers them.
     asked: VecDeque<(Instant, Query)>,
     ask_again_at: Instant,
-    /// Words of those who are no neighbours.
+    /// Messages of nodes that are no neighbours.
     strangers: Allowance,
     out: Outputs,
 }
 
-/// Who the node is.
+/// The identity of the node.
 #[derive(Debug)]
 pub(crate) struct GossipConfig {
-    pub(crate) key: SigningKey,
+    key: SigningKey,
     /// Proof of work.
-    pub(crate) nonce: u64,
-    /// What others have to prove.
-    pub(crate) verifier: Verifier,
+    nonce: u64,
+    /// Verifies the facts of others.
+    verifier: Verifier,
 }
 
-/// What gossip wants done.
-#[derive(Debug)]
-pub(crate) enum GossipOutput {
-    /// Say this, if a connection stands.
-    Say(NodeId, proto::Gossip),
-    /// Have a connection, and tell at once if one stands already: `connected` or `disconnected`
-    /// follows. Without addresses it is only asked whether one stands.
-    Connect(Contact),
-    /// The connection is not needed any more.
-    Release(#[expect(dead_code, reason = "the router closes what is silent for long")] NodeId),
-    /// Have `through` probe `of`; `probed` follows.
-    Probe { of: Contact, through: NodeId },
-    /// This was heard and verified.
-    News(News),
-    /// The query of a failed lookup, which it is time to answer.
-    Asked(Query),
+impl GossipConfig {
+    pub(crate) fn new(key: SigningKey, nonce: u64, verifier: Verifier) -> Self {
+        Self { key, nonce, verifier }
+    }
 }
-
-/// What gossip has heard.
-#[derive(Debug)]
-pub(crate) enum News {
-    /// A node joined, or changed.
-    Node(NodeRecord),
-    /// A node goes.
-    Leaving(NodeRecord),
-    /// A node counts as dead.
-    Dead(NodeId),
-    /// Others suspect this node: it must sign a newer record.
-    SuspectedMyself,
-}
-
-type Outputs = VecDeque<GossipOutput>;
 
 impl Gossip {
     pub(crate) fn new(config: GossipConfig, mut rng: ChaCha20Rng) -> Self {
@@ -133,32 +111,32 @@ impl Gossip {
         }
     }
 
-    /// The node has signed what it says of itself. It is spread if that is news.
+    /// Sets the own record, and spreads it if it is news.
     pub(crate) fn set_own(&mut self, record: NodeRecord, now: Instant) {
         self.view.set_own(record.contact(), now);
         self.suspicions.set_public(Networks::of(&record.says().addresses).is_public());
         self.unsaid |= self.said.as_ref().is_none_or(|said| is_news(&record, said));
         self.own = Some(record);
-        self.settle(now);
+        self.apply_wishes(now);
     }
 
     /// Joins through a node.
     pub(crate) fn join(&mut self, contact: Contact, now: Instant) {
         self.view.join(contact, now, &mut self.out);
-        self.settle(now);
+        self.apply_wishes(now);
     }
 
-    /// A connection is up, and the node has introduced itself, perhaps again.
+    /// Handles a connection whose peer has introduced itself, perhaps again.
     pub(crate) fn connected(&mut self, node: NodeId, record: &NodeRecord, now: Instant) {
         if self.left || record.node() != node {
             return;
         }
         self.detector.alive(&node);
         self.view.connected(record, now, &mut self.out);
-        self.settle(now);
+        self.apply_wishes(now);
     }
 
-    /// A connection is lost or could not be made.
+    /// Handles a connection that has ended or could not be made.
     pub(crate) fn disconnected(&mut self, node: NodeId, now: Instant) {
         if let Some((contact, serial)) = self.view.disconnected(&node, now, &mut self.out) {
             if self.suspicions.is_dead(&node) {
@@ -167,10 +145,10 @@ impl Gossip {
                 self.watch(&contact, serial, now);
             }
         }
-        self.settle(now);
+        self.apply_wishes(now);
     }
 
-    /// A node has said something.
+    /// Handles a message of a node.
     pub(crate) fn word(&mut self, from: NodeId, word: proto::Gossip, now: Instant) {
         if self.left {
             return;
@@ -198,31 +176,31 @@ impl Gossip {
             | proto::Gossip::Graft(_)
             | proto::Gossip::Prune => self.neighbours_word(from, word, now),
         }
-        self.settle(now);
+        self.apply_wishes(now);
     }
 
-    /// A node that had answered for long does not any more: others are asked whether they reach it.
+    /// Has other nodes probe a long-lived node that no longer answers.
     pub(crate) fn lost(&mut self, node: &NodeRecord, now: Instant) {
         if !self.view.has(&node.node()) {
             self.watch(&node.contact(), node.says().serial, now);
         }
-        self.settle(now);
+        self.apply_wishes(now);
     }
 
-    /// The answer to a probe: whether `by` has reached `node`; nothing if that could not be tried.
+    /// Handles the answer to a probe: whether `by` has reached `node`; `None` if it could not try.
     pub(crate) fn probed(&mut self, node: NodeId, by: NodeId, reached: Option<bool>, now: Instant) {
         self.detector.probed(&node, &by, reached, now);
-        self.settle(now);
+        self.apply_wishes(now);
     }
 
-    /// Broadcasts a query for an account. Returns false if it is too soon for that, or no node
-    /// could answer.
+    /// Asks every node for an account's record. Returns false if it is too soon for another query,
+    /// or no node could answer.
     pub(crate) fn query(&mut self, account: AccountId, now: Instant) -> bool {
         let origin = self.own.as_ref().map(NodeRecord::contact);
         let Some(origin) = origin.filter(|origin| !origin.addresses.is_empty()) else {
             return false;
         };
-        // Others pass on no more than that.
+        // Other nodes forward no more than that.
         if now < self.ask_again_at
             || self.view.neighbours().is_empty()
             || !self.facts.admit(Of::Origin, &origin.node, now)
@@ -235,7 +213,7 @@ impl Gossip {
         true
     }
 
-    /// An account needs no answer from this node any more.
+    /// Drops the pending answers for an account.
     pub(crate) fn answered(&mut self, account: AccountId) {
         self.asked.retain(|(_, query)| query.account != account);
     }
@@ -245,14 +223,14 @@ impl Gossip {
         self.view.has(node)
     }
 
-    /// The contacts to remember: those of both views, and those to return to.
+    /// Returns the contacts to remember: those of both views and those to reconnect to.
     pub(crate) fn contacts(&self) -> impl Iterator<Item = &Contact> {
         self.view.contacts()
     }
 
-    /// Leaves. The own record should say so already.
+    /// Says goodbye. The own record must say so already.
     pub(crate) fn leave(&mut self, now: Instant) {
-        self.settle(now);
+        self.apply_wishes(now);
         if let Some(own) = &self.own {
             let fact = Fact::Node(own.as_bytes().to_vec());
             self.tree.press(&fact_id(&fact), &mut self.out);
@@ -277,7 +255,7 @@ impl Gossip {
             self.out.push_back(GossipOutput::Asked(query.clone()));
             self.asked.pop_front();
         }
-        self.settle(now);
+        self.apply_wishes(now);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -293,7 +271,7 @@ impl Gossip {
         timeouts.into_iter().flatten().min()
     }
 
-    /// What is to be done next.
+    /// Returns the next output.
     pub(crate) fn poll(&mut self) -> Option<GossipOutput> {
         let output = self.out.pop_front();
         if output.is_none() {
@@ -302,7 +280,7 @@ impl Gossip {
         output
     }
 
-    /// How full each collection is that peers can make grow.
+    /// Returns the gauges of the collections that peers can make grow.
     pub(crate) fn gauges(&self) -> Vec<Gauge> {
         let mut gauges = self.view.gauges().to_vec();
         gauges.extend(self.tree.gauges());
@@ -313,7 +291,7 @@ impl Gossip {
         gauges
     }
 
-    /// About how much memory all this takes.
+    /// Returns roughly how much memory this takes.
     pub(crate) fn state_bytes(&self) -> usize {
         let records = [&self.own, &self.said].into_iter().flatten();
         let rows = [
@@ -329,162 +307,14 @@ impl Gossip {
         rows.into_iter().chain(records.map(|record| record.as_bytes().len())).sum()
     }
 
-    /// A node asks to become a neighbour.
+    /// Handles a node that asks to become a neighbour.
     fn asked_by(&mut self, from: NodeId, urgent: Option<bool>, now: Instant) {
         if self.strangers.take(now) {
             self.view.asked(from, urgent, now, &mut self.out);
         }
     }
 
-    /// Something that only neighbours say to each other.
-    fn neighbours_word(&mut self, from: NodeId, word: proto::Gossip, now: Instant) {
-        if !self.view.has(&from) {
-            // It takes us for one, or its words were under way when we parted.
-            if self.strangers.take(now) {
-                let part = proto::Gossip::Part { leaving: false };
-                self.out.push_back(GossipOutput::Say(from, part));
-            }
-            return;
-        }
-        let count = if let proto::Gossip::Have(ids) | proto::Gossip::Graft(ids) = &word {
-            ids.len().max(1)
-        } else {
-            1
-        };
-        if !self.view.may_say(&from, count, now) {
-            return self.view.penalise(&from, now, &mut self.out);
-        }
-        let out = &mut self.out;
-        match word {
-            proto::Gossip::ForwardJoin { contact, hops } => {
-                self.view.join_comes_by(from, contact, hops, now, out);
-            }
-            proto::Gossip::Shuffle { origin, contacts, hops } => {
-                self.view.shuffle_comes_by(from, (origin, contacts, hops), now, out);
-            }
-            proto::Gossip::Spread { fact, hops } => self.fact(from, &fact, hops, now),
-            proto::Gossip::Have(ids) => {
-                for id in ids {
-                    if !self.facts.has_seen(&id) {
-                        self.tree.named(id, from, now);
-                    }
-                }
-            }
-            proto::Gossip::Graft(ids) => self.tree.grafted(&from, &ids, out),
-            proto::Gossip::Prune => self.tree.pruned(&from),
-            proto::Gossip::Join(_)
-            | proto::Gossip::Neighbour { .. }
-            | proto::Gossip::NeighbourIs { .. }
-            | proto::Gossip::Part { .. }
-            | proto::Gossip::Shuffled(_) => {}
-        }
-    }
-
-    /// A neighbour has spread a fact.
-    fn fact(&mut self, from: NodeId, fact: &Fact, hops: u32, now: Instant) {
-        let id = fact_id(fact);
-        if !self.facts.see(&id) {
-            return self.tree.got_again(&from, &mut self.out);
-        }
-        // Facts that do not verify are not forwarded.
-        let Some(statement) = self.facts.verify(fact) else {
-            return self.view.penalise(&from, now, &mut self.out);
-        };
-        self.tree.got(&id, &from);
-        let is_new = match statement {
-            Statement::Node(record) => self.heard(*record, now),
-            Statement::Suspicion(suspicion) => self.heard_suspicion(&suspicion, now),
-            Statement::Query(query) => self.heard_query(query, now),
-        };
-        let hops = hops.saturating_add(1);
-        if is_new && hops < HOPS_MAX && self.facts.may_pass(now) {
-            self.tree.spread((id, fact, hops), Some(from), now, &mut self.out);
-        }
-    }
-
-    /// A node's record was spread. Returns whether it is news.
-    fn heard(&mut self, record: NodeRecord, now: Instant) -> bool {
-        let (node, serial) = (record.node(), record.says().serial);
-        let is_own = self.own.as_ref().is_some_and(|own| own.node() == node);
-        let known = if is_own {
-            self.own.as_ref().map(|own| own.says().serial)
-        } else {
-            self.facts.newest(&node).max(self.view.serial(&node))
-        };
-        // A neighbour says the same to its neighbours directly before it is spread.
-        let is_spread = self.facts.newest(&node).is_some_and(|newest| newest >= serial);
-        let is_old = known.is_some_and(|known| known > serial) || is_spread;
-        if is_old || !self.facts.admit(Of::Record, &node, now) {
-            return false;
-        }
-        if is_own {
-            // Only this node can have signed it: it has forgotten its serial.
-            if known < Some(serial) {
-                self.suspected_myself();
-            }
-            return false;
-        }
-        self.facts.spread(&record);
-        self.suspicions.refute(&record);
-        self.detector.alive(&node);
-        let news = if record.says().leaving {
-            self.view.left(&node, now, &mut self.out);
-            News::Leaving(record)
-        } else {
-            self.view.renew(&record);
-            News::Node(record)
-        };
-        self.out.push_back(GossipOutput::News(news));
-        true
-    }
-
-    /// A suspicion was spread. Returns whether it is new, and not refuted.
-    fn heard_suspicion(&mut self, suspicion: &Suspicion, now: Instant) -> bool {
-        let (node, serial) = (suspicion.node, suspicion.serial);
-        if let Some(own) = self.own.as_ref().filter(|own| own.node() == node) {
-            if serial >= own.says().serial && self.facts.admit(Of::Suspected, &node, now) {
-                self.suspected_myself();
-            }
-            return false;
-        }
-        let newest = self.facts.newest(&node).max(self.view.serial(&node));
-        let is_refuted = newest.is_some_and(|newest| newest > serial);
-        if is_refuted
-            || serial > now.as_secs().saturating_add(AHEAD_MAX_S)
-            || suspicion.at_s.abs_diff(now.as_secs()) > AHEAD_MAX_S
-            || !self.facts.admit(Of::Observer, &suspicion.observer, now)
-            || !self.facts.admit(Of::Suspected, &node, now)
-        {
-            return false;
-        }
-        match self.suspicions.suspect(suspicion, now) {
-            Suspecting::Known => false,
-            Suspecting::New => true,
-            Suspecting::Dead => {
-                self.died(node);
-                true
-            }
-        }
-    }
-
-    /// A question was spread. Returns whether it is passed on.
-    fn heard_query(&mut self, query: Query, now: Instant) -> bool {
-        let is_own = self.own.as_ref().is_some_and(|own| own.node() == query.origin.node);
-        if is_own
-            || !self.facts.may_pass_query(now)
-            || !self.facts.admit(Of::Origin, &query.origin.node, now)
-        {
-            return false;
-        }
-        if self.asked.len() < ASKED_MAX {
-            let wait = dice::up_to(&mut self.rng, ANSWER_AFTER);
-            self.asked.push_back((now.after(wait), query));
-            self.asked.make_contiguous().sort_by_key(|(at, _)| *at);
-        }
-        true
-    }
-
-    /// A node counts as dead, unless a connection to it is up.
+    /// Marks a node as dead, unless this node is connected to it.
     fn died(&mut self, node: NodeId) {
         self.detector.alive(&node);
         if !self.view.has(&node) {
@@ -493,13 +323,13 @@ impl Gossip {
         }
     }
 
-    /// This node must refute.
+    /// Makes this node refute a suspicion.
     fn suspected_myself(&mut self) {
         self.unsaid = true;
         self.out.push_back(GossipOutput::News(News::SuspectedMyself));
     }
 
-    /// Has a node probed that this one does not reach. No node could reach one without addresses.
+    /// Has other nodes probe a node that this one does not reach, if that has addresses.
     fn watch(&mut self, contact: &Contact, serial: u64, now: Instant) {
         if contact.addresses.is_empty() || self.left {
             return;
@@ -509,7 +339,7 @@ impl Gossip {
         self.detector.watch(contact, serial, through, now, &mut self.out);
     }
 
-    /// Signs that this node and others can't reach a node.
+    /// Spreads the suspicion that neither this node nor others reach a node.
     fn suspect(&mut self, node: NodeId, serial: u64, now: Instant) {
         let Some(own) = &self.own else { return };
         if self.suspicions.is_settled(&node) || self.view.has(&node) {
@@ -526,15 +356,15 @@ impl Gossip {
         self.say(&Fact::Suspicion(bytes), now);
     }
 
-    /// Spreads a fact of one's own.
+    /// Spreads a fact of this node.
     fn say(&mut self, fact: &Fact, now: Instant) {
         let id: FactId = fact_id(fact);
         self.facts.see(&id);
-        self.tree.spread((id, fact, 0), None, now, &mut self.out);
+        self.tree.spread(id, fact, 0, None, now, &mut self.out);
     }
 
-    /// Brings the tree in line with the view, and says what was held back for want of neighbours.
-    fn settle(&mut self, now: Instant) {
+    /// Updates the tree to the view, and spreads the own record if it was held back until now.
+    fn apply_wishes(&mut self, now: Instant) {
         if self.left {
             return;
         }
@@ -544,7 +374,7 @@ impl Gossip {
             return;
         }
         let Some(own) = self.own.clone() else { return };
-        // What refutes is about to be signed.
+        // A newer record, which refutes, is about to be signed.
         if self.said.as_ref().is_some_and(|said| said.says().serial >= own.says().serial) {
             return;
         }
@@ -554,7 +384,7 @@ impl Gossip {
     }
 }
 
-/// Returns whether a record has news that should be broadcast.
+/// Returns whether a record says something that every node should know.
 fn is_news(record: &NodeRecord, said: &NodeRecord) -> bool {
     let (new, old) = (record.says(), said.says());
     let half = old.capacity_bytes.div_ceil(2).max(1);
@@ -564,15 +394,8 @@ fn is_news(record: &NodeRecord, said: &NodeRecord) -> bool {
         || new.capacity_bytes.abs_diff(old.capacity_bytes) >= half
 }
 
-/// Hops of a fact. In the tree of 10,000 nodes there are some 15; one that comes from farther goes
-/// in circles.
-const HOPS_MAX: u32 = 64;
-/// How far ahead the clock of a node may be that signs a record, and how old a suspicion.
-const AHEAD_MAX_S: u64 = 600;
-/// Words of those who are no neighbours, a second: a join, an answer, a shuffle each.
+/// Messages of nodes that are no neighbours per second: a join, an answer, a shuffle each.
 const STRANGERS_PER_S: u32 = 32;
-/// Questions that wait for an answer: as many as are passed on in one go, twice.
+/// Queries that wait for an answer: twice the burst that is forwarded.
 const ASKED_MAX: usize = 8;
-/// Not all who know an account answer at once.
-const ANSWER_AFTER: Duration = Duration::from_secs(1);
 const QUERY_EVERY: Duration = Duration::from_secs(10);

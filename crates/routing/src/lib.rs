@@ -1,27 +1,27 @@
 //! Who is alive and who holds what: a distributed hash table after Kademlia, and gossip.
 //!
-//! [`Router`] is a [`proto::Machine`]: words of other nodes in, words and rows out. It only routes;
-//! each concern is a module:
+//! [`Router`] is a [`proto::Machine`]: messages of other nodes in, messages and rows out. It only
+//! dispatches; each concern is a module:
 //!
 //! ```text
-//!  Frame ─▶ router ─┬─▶ links    who is connected, what was asked and not answered
-//!                   ├─▶ table    contacts by distance           (Kademlia's buckets)
-//!                   ├─▶ lookup   whom to ask next, on three paths
-//!                   ├─▶ kept     records that are kept for others
-//!                   └─▶ gossip   views, the tree, facts about nodes, who is dead
+//!  Frame ─▶ router ─┬─▶ links         connections and pending requests
+//!                   ├─▶ table         contacts by distance           (Kademlia's buckets)
+//!                   ├─▶ lookup        which node to ask next, on three paths
+//!                   ├─▶ record_store  records kept for others
+//!                   └─▶ gossip        views, the tree, facts about nodes, failures
 //! ```
 //!
 //! Specified in `spec/routing.md`.
 
 mod command;
+mod compact;
 mod gossip;
-mod kept;
 mod links;
 mod lookup;
-mod pace;
-mod packed;
 mod record;
+mod record_store;
 mod router;
+mod rtt;
 mod space;
 mod table;
 

@@ -1,6 +1,5 @@
-//! One lookup: asking nodes nearer and nearer to a key, on paths that share no node (S/Kademlia,
-//! section 4.4). It says whom to ask next and is told what came of it. Specified in
-//! `spec/routing.md`, section 6.
+//! One lookup: it asks nodes ever closer to a key, on disjoint paths (S/Kademlia, section 4.4). It
+//! names the next node to ask and takes the outcome. Specified in `spec/routing.md`, section 6.
 
 use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 
@@ -12,41 +11,47 @@ use crate::{
     table::Networks,
 };
 
-/// A lookup under way.
+/// A lookup in progress.
 #[derive(Debug)]
 pub(crate) struct Lookup {
-    pub(crate) target: Key,
-    /// Look for the record of this key, or for the nodes nearest to it.
-    pub(crate) record: bool,
+    target: Key,
+    /// Whether it looks for the record of the target, or for the nodes nearest to it.
+    record: bool,
     rules: LookupRules,
     candidates: BTreeMap<Distance, Candidate>,
     best: Option<Verified>,
-    /// Who answered with the best record, and on which path.
+    /// The nodes that answered with the best record, and their paths.
     holders: Vec<(NodeId, u32)>,
-    /// Who answered with one that loses to it.
+    /// The nodes that answered with an older record.
     losers: Vec<Contact>,
     hops: Vec<Hop>,
     requests: u32,
-    /// How many requests in a row led to the record, or to the nearest nodes.
+    /// How many sequential requests led to the record, or to the nearest nodes.
     rounds: u32,
 }
 
-/// How lookups go; the same everywhere but where the defences themselves are measured.
+/// The rules of lookups; the same everywhere except where the defences themselves are measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LookupRules {
     /// Disjoint paths (d of S/Kademlia).
-    pub(crate) paths: u32,
-    /// Requests under way (α of Kademlia), over all paths.
-    pub(crate) parallel: u32,
-    pub(crate) by_network: bool,
-    pub(crate) work_bits: u32,
+    paths: u32,
+    /// Pending requests (α of Kademlia), over all paths.
+    parallel: u32,
+    by_network: bool,
+    work_bits: u32,
+}
+
+impl LookupRules {
+    pub(crate) fn new(paths: u32, parallel: u32, by_network: bool, work_bits: u32) -> Self {
+        Self { paths, parallel, by_network, work_bits }
+    }
 }
 
 #[derive(Debug)]
 struct Candidate {
     contact: Contact,
     path: u32,
-    /// Paths that have named it, a bit each.
+    /// The paths that have named it, a bit each.
     named: u32,
     round: u32,
     state: State,
@@ -90,12 +95,22 @@ impl Lookup {
         lookup
     }
 
-    /// A record that is here already.
+    /// Returns the key that is looked up.
+    pub(crate) fn target(&self) -> Key {
+        self.target
+    }
+
+    /// Returns whether it looks for the record of the target.
+    pub(crate) fn wants_record(&self) -> bool {
+        self.record
+    }
+
+    /// Starts with a record that this node has.
     pub(crate) fn knows(&mut self, record: Verified) {
         self.best = Some(record);
     }
 
-    /// Returns the next contact to query. To be called until there is none.
+    /// Returns the next node to ask. Call until there is none.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Contact> {
         if self.is_done()
             || usize::try_from(self.requests).unwrap_or(usize::MAX) >= limits::HOPS_MAX
@@ -117,7 +132,7 @@ impl Lookup {
         None
     }
 
-    /// A node has answered. Says whether this was the first to have the record, or a better one.
+    /// Handles an answer. Returns whether its record is the first or a better one.
     pub(crate) fn answered(
         &mut self,
         node: &NodeId,
@@ -139,7 +154,7 @@ impl Lookup {
         is_better
     }
 
-    /// A node has not answered, and will not.
+    /// Handles a node that will not answer.
     pub(crate) fn failed(&mut self, node: &NodeId, now: Instant) {
         let Some(candidate) = self.find(node) else { return };
         let (State::Asked(asked) | State::Late(asked)) = candidate.state else { return };
@@ -148,7 +163,7 @@ impl Lookup {
         self.note(&contact, path, round, HopOutcome::Silent, now.since(asked));
     }
 
-    /// A node takes longer than nearly all do; its path goes on.
+    /// Handles a node that takes longer than nearly all; its path continues without it.
     pub(crate) fn late(&mut self, node: &NodeId) {
         if let Some(candidate) = self.find(node)
             && let State::Asked(asked) = candidate.state
@@ -157,8 +172,9 @@ impl Lookup {
         }
     }
 
-    /// A record is believed when so many nodes have answered with it, not all of them on one path,
-    /// which could be in one hand; all else ends when no remaining node could know more.
+    /// Returns whether it has ended. A record is believed when enough nodes have answered with it,
+    /// not all on one path, which one attacker could control. Otherwise it ends when no node is
+    /// left that could know more.
     pub(crate) fn is_done(&self) -> bool {
         let first = self.holders.first().map(|(_, path)| path);
         let one_path = self.holders.iter().all(|(_, path)| Some(path) == first);
@@ -169,18 +185,18 @@ impl Lookup {
         believed || exhausted || (0..self.rules.paths).all(|path| self.is_path_done(path))
     }
 
-    /// The best record of all answers.
+    /// Returns the best record of all answers.
     pub(crate) fn best(&self) -> Option<&Verified> {
         self.best.as_ref()
     }
 
-    /// Those who answered with a record that loses to the best.
+    /// Returns the nodes that answered with an older record than the best.
     pub(crate) fn losers(&self) -> &[Contact] {
         &self.losers
     }
 
-    /// The nearest node that answered and had no record, and how many nodes that answered are
-    /// nearer; nothing if the record was found at the first try.
+    /// Returns the nearest node that answered without a record, and how many that answered are
+    /// nearer; `None` if the first request found the record.
     pub(crate) fn to_cache_at(&self) -> Option<(Contact, u32)> {
         if self.rounds < 2 {
             return None;
@@ -192,8 +208,8 @@ impl Lookup {
         Some((candidate.contact.clone(), nearer))
     }
 
-    /// The nearest nodes: those that answered or that two paths have named, then the others, but of
-    /// a network one at most.
+    /// Returns the nearest nodes: first those that answered or that two paths have named, then the
+    /// others, at most one of each network.
     pub(crate) fn nearest(&self, count: usize) -> Vec<Contact> {
         let usable = || {
             self.candidates.values().filter(|c| !matches!(c.state, State::Failed | State::Late(_)))
@@ -208,28 +224,28 @@ impl Lookup {
         sorted.filter(fits).take(count).map(|c| c.contact.clone()).collect()
     }
 
-    /// Nodes that answered.
+    /// Returns the nodes that answered.
     pub(crate) fn answerers(&self) -> impl Iterator<Item = &NodeId> {
         let answered = |c: &&Candidate| matches!(c.state, State::Answered { .. });
         self.candidates.values().filter(answered).map(|c| &c.contact.node)
     }
 
-    /// How it went so far.
+    /// Returns the requests so far, in detail.
     pub(crate) fn hops(&self) -> &[Hop] {
         &self.hops
     }
 
-    /// Requests so far.
+    /// Returns the number of requests so far.
     pub(crate) fn requests(&self) -> u32 {
         self.requests
     }
 
-    /// Requests in a row that led to the record or to the nearest nodes.
+    /// Returns how many sequential requests led to the record or to the nearest nodes.
     pub(crate) fn rounds(&self) -> u32 {
         self.rounds
     }
 
-    /// About how much memory this takes.
+    /// Returns roughly how much memory this takes.
     pub(crate) fn state_bytes(&self) -> usize {
         let each = size_of::<(Distance, Candidate)>().saturating_add(32);
         let hops = self.hops.len().saturating_mul(size_of::<Hop>());
@@ -246,8 +262,8 @@ impl Lookup {
         self.candidates.values().filter(asked).count()
     }
 
-    /// A path is done when the nearest few of its nodes have answered. While a record is sought and
-    /// none is found, they are as many as keep one.
+    /// Returns whether enough of a path's nearest nodes have answered: while a record is sought and
+    /// none is found, as many as keep one.
     fn is_path_done(&self, path: u32) -> bool {
         let enough = if self.record && self.best.is_none() {
             limits::BUCKET_MAX.div_ceil(usize::try_from(self.rules.paths).unwrap_or(1).max(1))
@@ -259,7 +275,7 @@ impl Lookup {
         let of_path = || self.candidates.values().filter(|c| c.path == path);
         let answered = |c: &Candidate| matches!(c.state, State::Answered { .. });
         let late = |c: &Candidate| matches!(c.state, State::Late(_));
-        // If none of them has answered yet, even a late one is waited for.
+        // Without any answer on the path, even a late node is waited for.
         if of_path().any(late) && !of_path().any(answered) {
             return false;
         }
@@ -271,7 +287,7 @@ impl Lookup {
         self.candidates.values_mut().find(|c| c.contact.node == *node)
     }
 
-    /// Adds a contact that was returned on a path.
+    /// Adds a contact that was named on a path.
     fn consider(&mut self, contact: Contact, path: u32, round: u32) {
         let Some(place) = crypto::place(&contact.node, contact.nonce, self.rules.work_bits) else {
             return;
@@ -285,7 +301,7 @@ impl Lookup {
             known.named |= named;
             return;
         }
-        // One node, one place: a second nonce of the same node buys nothing.
+        // A second nonce of the same node gains nothing.
         if self.find(&contact.node).is_some() {
             return;
         }
@@ -294,7 +310,7 @@ impl Lookup {
         self.prune(path);
     }
 
-    /// Forgets the farthest contact of a path that has too many.
+    /// Drops the farthest contact of a path that has too many.
     fn prune(&mut self, path: u32) {
         let fresh = |c: &Candidate| c.path == path && c.state == State::Fresh;
         let count = self.candidates.values().filter(|c| fresh(c)).count();
@@ -306,7 +322,7 @@ impl Lookup {
         }
     }
 
-    /// Compares an answer with the best so far.
+    /// Compares an answer with the best one so far.
     fn weigh(
         &mut self,
         contact: &Contact,
@@ -321,7 +337,7 @@ impl Lookup {
                 }
                 return (HopOutcome::Contacts, false);
             }
-            Answer::Nonsense => return (HopOutcome::Nonsense, false),
+            Answer::Invalid => return (HopOutcome::Nonsense, false),
             Answer::Record(record) => *record,
         };
         let standing = self.best.as_ref().map_or(Ordering::Greater, |best| record.compare(best));
@@ -372,20 +388,20 @@ impl Lookup {
     }
 }
 
-/// What a node answered.
+/// A node's answer.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Nothing,
     Record(Box<Verified>),
-    /// Something that does not verify, or is not what was asked for.
-    Nonsense,
+    /// A record that does not verify, or was not asked for.
+    Invalid,
 }
 
-/// Nodes that must have a record for it to be believed the newest.
+/// Nodes that must answer with a record before it is believed to be the newest.
 const HOLDERS: usize = 3;
 /// Nearest nodes of a path that must have answered.
 const SETTLED: usize = 3;
-/// Contacts of one path that are not asked yet.
+/// Contacts of one path that were not asked yet.
 const FRESH_MAX: usize = 20;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Records that nodes keep for each other, and which of two wins. Specified in `spec/routing.md`,
+//! Records that nodes keep for each other, and their precedence. Specified in `spec/routing.md`,
 //! section 3.
 
 use std::cmp::Ordering;
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use crypto::{NodeDraft, NodeRecord, RecordError, Suspicion};
 
-/// A record that was verified.
+/// A verified record.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verified {
     Account(Box<Bundle>),
@@ -27,7 +27,7 @@ impl Verified {
         }
     }
 
-    /// Where it is kept.
+    /// Returns the key at which it is kept.
     pub(crate) fn key(&self) -> Key {
         match self {
             Self::Account(bundle) => bundle.account().into(),
@@ -42,8 +42,8 @@ impl Verified {
         }
     }
 
-    /// How this record stands to another one of the same key. The winner of two that are equal in
-    /// rank and different is the same everywhere.
+    /// Compares this record with another one of the same key. Of two different records of equal
+    /// rank, every node prefers the same one.
     pub(crate) fn compare(&self, held: &Self) -> Ordering {
         match (self, held) {
             (Self::Account(new), Self::Account(held)) => match new.compare(held) {
@@ -67,7 +67,7 @@ impl Verified {
     }
 }
 
-/// What SHA-256 makes of an encoded fact, cut to its name's length.
+/// Returns the SHA-256 of an encoded fact, truncated to an id.
 pub(crate) fn fact_id(fact: &proto::Fact) -> proto::FactId {
     let mut id = [0; 16];
     let hash = Sha256::digest(fact.encode());

@@ -1,10 +1,12 @@
-//! The machine: it takes an input apart, asks the concerned module, and carries out what they wish.
+//! The machine: it dispatches inputs to the modules, and carries out their wishes.
 
 mod answers;
-mod errands;
+mod frames;
+mod maintenance;
+mod operations;
+mod purpose;
 mod questions;
 mod reach;
-mod upkeep;
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -18,19 +20,21 @@ use rand_core::{Rng, SeedableRng};
 use crate::{
     RouterCommand, RouterConfig, RouterCounters, RouterEvent,
     gossip::{Gossip, GossipConfig, GossipOutput, News},
-    kept::Kept,
-    links::{Links, Turn, Wish},
-    pace::Allowance,
+    links::{Links, Outcome, Wish},
     record::NodeRecord,
+    record_store::RecordStore,
+    rtt::Allowance,
     table::{Missed, Table},
 };
 
-use self::{errands::Errands, reach::Reachability, upkeep::Upkeep};
+use self::{
+    maintenance::Maintenance, operations::Operations, purpose::Purpose, reach::Reachability,
+};
 
 /// One node's part in routing.
 ///
-/// A [`Machine`] of its own, so that it can run alone; a service node has one inside. It takes part
-/// from when it is opened: it joins through the nodes it is told of and those it remembers.
+/// A [`Machine`] of its own that can run alone; a service node contains one. It takes part as soon
+/// as it is opened: it joins through the configured nodes and those it remembers.
 #[derive(Debug)]
 pub struct Router {
     config: RouterConfig,
@@ -38,41 +42,17 @@ pub struct Router {
     own: NodeRecord,
     table: Table,
     links: Links<Purpose>,
-    kept: Kept,
+    records: RecordStore,
     gossip: Gossip,
-    errands: Errands,
-    upkeep: Upkeep,
+    operations: Operations,
+    maintenance: Maintenance,
     reach: Reachability,
-    /// Where this node is reached instead of where it was told to be, if that is so.
+    /// The relay's addresses that replace the configured ones, if any.
     relayed_at: Option<Vec<SocketAddr>>,
-    /// Dials for others: an attacker could have many nodes dial one address.
+    /// Limits dials for others: an attacker could make many nodes dial one address.
     probes: Allowance,
     counters: RouterCounters,
     outputs: VecDeque<Output<RouterEvent>>,
-}
-
-/// What a request is for.
-#[derive(Clone, Debug)]
-enum Purpose {
-    /// A lookup.
-    Lookup(u64),
-    /// A publication.
-    Store(u64),
-    /// A better record for a node that answered with one that loses, a copy on the way, a record
-    /// that is handed over: nothing waits for it.
-    Gift,
-    /// Whether it is still there.
-    Check,
-    /// Whether it can be reached, for this node, which asked with this number.
-    Probe(NodeId, u32),
-    /// A probe passed on for this node, which asked with this number.
-    PassedOn(NodeId, u32),
-    /// Whether this node can be reached from there.
-    ProbeThrough(NodeId),
-    /// Whether others can dial us.
-    Reach,
-    /// A port for us.
-    Relay,
 }
 
 impl Machine for Router {
@@ -90,17 +70,23 @@ impl Machine for Router {
         let node = NodeId(config.key.public().0);
         let nonce = crypto::prove_work(&node, config.verifier.work_bits());
         let mut batch = WriteBatch::default();
-        let (upkeep, own) = Upkeep::open(&config, nonce, now, rows, &mut batch)
+        let (maintenance, own) = Maintenance::open(&config, nonce, now, rows, &mut batch)
             .ok_or(OpenError::Damaged("what this node says of itself is too long"))?;
         let (key, verifier) = (config.key.clone(), config.verifier.clone());
-        let gossip = GossipConfig { key, nonce, verifier };
+        let gossip = GossipConfig::new(key, nonce, verifier);
         let mut router = Self {
             table: Table::new(own.place(), config.defences.by_network),
             links: Links::new(),
-            kept: Kept::open(own.place(), config.records_max, now, rows),
+            records: RecordStore::open(
+                own.place(),
+                config.records_max,
+                config.verifier.clone(),
+                now,
+                rows,
+            ),
             gossip: Gossip::new(gossip, ChaCha20Rng::from_rng(&mut rng)),
-            errands: Errands::default(),
-            upkeep,
+            operations: Operations::default(),
+            maintenance,
             reach: Reachability::new(now),
             relayed_at: None,
             probes: Allowance::new(PROBES_PER_S, now),
@@ -114,18 +100,18 @@ impl Machine for Router {
         router.note(batch);
         router.gossip.set_own(router.own.clone(), now);
         router.rejoin(now);
-        router.settle(now, rows);
+        router.apply_wishes(now, rows);
         Ok(router)
     }
 
     fn handle(&mut self, input: Input<RouterCommand>, now: Instant, rows: &dyn Rows) {
         match input {
-            Input::Command(command) => self.command(command, now, rows),
+            Input::Command(command) => self.on_command(command, now, rows),
             Input::Connected(peer, met_at) => self.links.connected(node_of(peer), met_at, now),
-            Input::Frame(peer, frame) => self.frame(node_of(peer), frame, now, rows),
+            Input::Frame(peer, frame) => self.on_frame(node_of(peer), frame, now, rows),
             Input::Disconnected(peer) => {
-                if let Some(turns) = self.links.disconnected(&node_of(peer), now) {
-                    self.turn(turns, now);
+                if let Some(outcomes) = self.links.disconnected(&node_of(peer), now) {
+                    self.on_outcomes(outcomes, now);
                 }
                 self.gossip.disconnected(node_of(peer), now);
                 self.relay_lost(&node_of(peer), now, rows);
@@ -133,8 +119,8 @@ impl Machine for Router {
             Input::Reached(reached) => self.on_reached(reached),
             Input::Timeout => self.timeout(now, rows),
         }
-        self.settle(now, rows);
-        self.has_left();
+        self.apply_wishes(now, rows);
+        self.report_left();
     }
 
     fn poll_output(&mut self) -> Option<Output<RouterEvent>> {
@@ -144,37 +130,37 @@ impl Machine for Router {
     fn poll_timeout(&self) -> Option<Instant> {
         let timeouts = [
             self.links.poll_timeout(),
-            self.kept.poll_timeout(),
+            self.records.poll_timeout(),
             self.gossip.poll_timeout(),
-            self.errands.poll_timeout(),
-            Some(self.upkeep.poll_timeout()),
+            self.operations.poll_timeout(),
+            Some(self.maintenance.poll_timeout()),
         ];
         timeouts.into_iter().flatten().min()
     }
 }
 
 impl Router {
-    /// What this node says of itself.
+    /// Returns the node's own record.
     pub fn record(&self) -> &NodeRecord {
         &self.own
     }
 
-    /// What was done so far.
+    /// Returns the counters so far.
     pub fn counters(&self) -> RouterCounters {
         self.counters
     }
 
-    /// The nodes to which a connection stands, with what they say of themselves.
+    /// Returns the records of the connected nodes.
     pub fn peers(&self) -> Vec<NodeRecord> {
         self.links.nodes().filter_map(|node| self.links.record(&node)).collect()
     }
 
-    /// The contacts in the table.
+    /// Returns the contacts in the table.
     pub fn contacts(&self) -> Vec<Contact> {
         self.table.long_lived(usize::MAX)
     }
 
-    /// Returns whether this node gossips with another.
+    /// Returns whether a node is a gossip neighbour.
     pub fn is_neighbour(&self, node: &NodeId) -> bool {
         self.gossip.is_neighbour(node)
     }
@@ -184,140 +170,42 @@ impl Router {
         self.links.has(&node_of(*peer))
     }
 
-    /// How many contacts are in the table, how many records are kept, and how many nodes are
-    /// gossiped with.
+    /// Returns the numbers of contacts in the table, of stored records and of gossip neighbours.
     pub fn sizes(&self) -> (usize, usize, usize) {
         let neighbours = self.links.nodes().filter(|node| self.gossip.is_neighbour(node)).count();
-        (self.table.len(), self.kept.len(), neighbours)
+        (self.table.len(), self.records.len(), neighbours)
     }
 
-    /// About how much memory tables, views, links and lookups take; kept records not included.
+    /// Returns roughly how much memory tables, views, links and lookups take, without records.
     pub fn state_bytes(&self) -> usize {
         self.table
             .state_bytes()
             .saturating_add(self.links.state_bytes())
             .saturating_add(self.gossip.state_bytes())
-            .saturating_add(self.errands.state_bytes())
+            .saturating_add(self.operations.state_bytes())
     }
 
-    /// How full each collection is that peers can make grow.
+    /// Returns the gauges of the collections that peers can make grow.
     pub fn gauges(&self) -> Vec<Gauge> {
         let mut gauges = self.gossip.gauges();
         gauges.extend(self.table.gauges());
         gauges.extend(self.links.gauges());
-        gauges.extend(self.kept.gauges());
-        gauges.extend(self.errands.gauges());
+        gauges.extend(self.records.gauges());
+        gauges.extend(self.operations.gauges());
         gauges.extend(self.reach.gauges());
         gauges
     }
 
-    fn frame(
-        &mut self,
-        from: NodeId,
-        Frame { request, body }: Frame,
-        now: Instant,
-        rows: &dyn Rows,
-    ) {
-        if let Body::Routing(word) = body {
-            return match self.word(from, request, word, now, rows) {
-                Ok(()) => {}
-                Err(code) => self.refuse(from, request, code),
-            };
-        }
-        // What is left of the frames that routing shares with others: answers to `Store`.
-        let answer = if let Body::Accepted { .. } = body {
-            Ok(())
-        } else if let Body::Refused { code, newer } = body {
-            Err((code, newer))
-        } else {
-            return self.drop_word();
-        };
-        let Some((purpose, _)) = self.links.answered(&from, request, now) else {
-            return self.drop_word();
-        };
-        self.table.answered(&from, now);
-        self.stored(from, purpose, answer, now, rows);
-    }
-
-    fn word(
-        &mut self,
-        from: NodeId,
-        request: u32,
-        word: Routing,
-        now: Instant,
-        rows: &dyn Rows,
-    ) -> Result<(), Code> {
-        if let Routing::Introduce(record) = word {
-            return self.introduced(from, &record, now);
-        }
-        let is_node = self.links.is_known(&from);
-        let open_to_devices =
-            matches!(word, Routing::Find { .. } | Routing::Lookup { .. } | Routing::Sample);
-        if !is_node && !open_to_devices {
-            return Err(Code::Forbidden);
-        }
-        match word {
-            Routing::Gossip(word) => {
-                self.gossip.word(from, word, now);
-                Ok(())
-            }
-            Routing::Found { .. }
-            | Routing::Probed(_)
-            | Routing::Sampled(_)
-            | Routing::LookedUp { .. }
-            | Routing::RelayIs { .. } => {
-                self.answer(from, request, word, now, rows);
-                Ok(())
-            }
-            Routing::Introduce(_)
-            | Routing::Find { .. }
-            | Routing::Store { .. }
-            | Routing::Probe { .. }
-            | Routing::Sample
-            | Routing::Lookup { .. }
-            | Routing::AskRelay => {
-                if is_node && !self.links.may_ask(&from, now) {
-                    return Err(Code::Busy);
-                }
-                self.question(from, request, word, now, rows)
-            }
-        }
-    }
-
-    /// Handles a node's introduction.
-    fn introduced(&mut self, from: NodeId, bytes: &[u8], now: Instant) -> Result<(), Code> {
-        let known = self.links.record(&from).is_some_and(|known| known.as_bytes() == bytes);
-        if known {
-            return Ok(());
-        }
-        let record = self.config.verifier.record(bytes).map_err(|_| Code::Invalid)?;
-        if record.node() != from || from == self.own.node() {
-            return Err(Code::Forbidden);
-        }
-        if self.links.introduced(record.clone(), now) {
-            if record.says().leaving {
-                // It still answers pending requests, but no lookup is sent there.
-                self.table.remove(&from);
-                return Ok(());
-            }
-            let proved = self.links.is_where_it_says(&record);
-            self.table.heard(&record, proved, now);
-            self.gossip.connected(from, &record, now);
-            self.met(&record, now);
-        }
-        Ok(())
-    }
-
-    /// Acts on what has come of requests.
-    fn turn(&mut self, turns: Vec<Turn<Purpose>>, now: Instant) {
-        for turn in turns {
-            match turn {
-                Turn::Late(node, purpose) => self.late(node, &purpose, now),
-                Turn::Lost(node, purpose) => {
+    /// Handles the outcomes of requests.
+    fn on_outcomes(&mut self, outcomes: Vec<Outcome<Purpose>>, now: Instant) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Late(node, purpose) => self.late(node, &purpose, now),
+                Outcome::Lost(node, purpose) => {
                     self.missed(&node, now);
                     self.lost(node, purpose, now);
                 }
-                Turn::Unreached(node) => {
+                Outcome::Unreached(node) => {
                     self.missed(&node, now);
                     self.gossip.disconnected(node, now);
                 }
@@ -325,7 +213,7 @@ impl Router {
         }
     }
 
-    /// A node did not answer. If it had for long, others are asked whether they reach it.
+    /// Handles a node that did not answer. If it is long-lived, others probe it.
     fn missed(&mut self, node: &NodeId, now: Instant) {
         let record = self.links.record(node);
         if let Missed::Gone(answered_for) = self.table.missed(node)
@@ -337,16 +225,16 @@ impl Router {
     }
 
     fn timeout(&mut self, now: Instant, rows: &dyn Rows) {
-        let turns = self.links.timeout(now);
-        self.turn(turns, now);
+        let outcomes = self.links.timeout(now);
+        self.on_outcomes(outcomes, now);
         self.gossip.timeout(now);
-        self.keep(now, rows);
+        self.republish_due(now, rows);
         self.expire_queries(now);
-        self.upkeep(now, rows);
+        self.maintain(now, rows);
     }
 
-    /// Carries out what the parts wish, until none has a wish left.
-    fn settle(&mut self, now: Instant, rows: &dyn Rows) {
+    /// Carries out the wishes of the modules until none is left.
+    fn apply_wishes(&mut self, now: Instant, rows: &dyn Rows) {
         loop {
             let gossip = &self.gossip;
             let reach = &self.reach;
@@ -362,7 +250,7 @@ impl Router {
                 self.grant(wish);
             }
             if let Some(said) = said {
-                self.gossip_says(said, now, rows);
+                self.on_gossip(said, now, rows);
             }
         }
     }
@@ -386,7 +274,7 @@ impl Router {
         }
     }
 
-    fn gossip_says(&mut self, said: GossipOutput, now: Instant, rows: &dyn Rows) {
+    fn on_gossip(&mut self, said: GossipOutput, now: Instant, rows: &dyn Rows) {
         match said {
             GossipOutput::Say(node, word) => self.say(node, 0, Routing::Gossip(word)),
             GossipOutput::Connect(contact) => {
@@ -396,36 +284,36 @@ impl Router {
                     self.gossip.disconnected(contact.node, now);
                 }
             }
-            // Lookups may still use the connection; it is closed when it is idle.
+            // Lookups may still use the connection; it is closed when idle.
             GossipOutput::Release(_) => {}
             GossipOutput::Probe { of, through } => {
                 let purpose = Purpose::ProbeThrough(of.node);
                 let node = of.node;
                 let word = Routing::Probe { contact: of, anew: false };
-                if !self.links.ask((through, &[]), purpose, word, now) {
+                if !self.links.ask(through, &[], purpose, word, now) {
                     self.gossip.probed(node, through, None, now);
                 }
             }
-            GossipOutput::News(news) => self.news(news, now, rows),
+            GossipOutput::News(news) => self.on_news(news, now, rows),
             GossipOutput::Asked(query) => self.asked_everybody(query, now, rows),
         }
     }
 
-    fn news(&mut self, news: News, now: Instant, rows: &dyn Rows) {
+    fn on_news(&mut self, news: News, now: Instant, rows: &dyn Rows) {
         match news {
             News::Node(record) => {
                 self.links.renew(&record);
-                // Unverified contacts do not enter the table, but update it.
-                if self.table.place_of(&record.node()).is_some() {
+                // Hearsay adds nothing to the table, but updates known contacts.
+                if self.table.key_of(&record.node()).is_some() {
                     let proved = self.links.is_where_it_says(&record);
                     self.table.heard(&record, proved, now);
                 }
             }
             News::Leaving(record) => self.table.remove(&record.node()),
             News::Dead(node) => {
-                // Two may lie: it is asked itself, next of all.
+                // Two observers may lie: the node itself is asked next.
                 self.table.doubt(&node);
-                self.event(RouterEvent::Dead(node));
+                self.emit(RouterEvent::Dead(node));
             }
             News::SuspectedMyself => self.renew_record(now, rows),
         }
@@ -447,7 +335,7 @@ impl Router {
         }
     }
 
-    fn event(&mut self, event: RouterEvent) {
+    fn emit(&mut self, event: RouterEvent) {
         self.outputs.push_back(Output::Event(event));
     }
 
@@ -461,10 +349,10 @@ impl Router {
         self.counters.dropped = self.counters.dropped.saturating_add(1);
     }
 
-    /// Asks a contact something for a purpose.
+    /// Sends a contact a request.
     fn ask(&mut self, contact: &Contact, purpose: Purpose, word: Routing, now: Instant) -> bool {
         contact.node != self.own.node()
-            && self.links.ask((contact.node, &contact.addresses), purpose, word, now)
+            && self.links.ask(contact.node, &contact.addresses, purpose, word, now)
     }
 
     fn per_network(&self) -> usize {
@@ -476,7 +364,7 @@ impl Router {
         addresses.any(|address| crate::space::is_public(&address.ip()))
     }
 
-    /// A random time of up to `most`.
+    /// Returns a random duration of up to `most`.
     fn jitter(&mut self, most: Duration) -> Duration {
         most.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX))
     }
@@ -494,7 +382,7 @@ fn node_of(peer: Peer) -> NodeId {
 
 /// Contacts of one network in an answer.
 const ANSWERED_PER_NETWORK: usize = 2;
-/// A contact that answered for so long is worth asking others about.
+/// A contact that has answered for so long is long-lived.
 const TRUSTED_AFTER: Duration = Duration::from_secs(600);
-/// Nodes dialled for others a second.
+/// Nodes dialled for others per second.
 const PROBES_PER_S: u32 = 8;

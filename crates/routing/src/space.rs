@@ -6,7 +6,7 @@ use proto::{Key, Network};
 
 pub(crate) use proto::is_public;
 
-/// How far two keys are apart: their XOR (Kademlia, section 2.1).
+/// The distance of two keys: their XOR (Kademlia, section 2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Distance([u8; 32]);
 
@@ -19,13 +19,13 @@ impl Distance {
         Self(xor)
     }
 
-    /// The key that is so far from `from`.
+    /// Returns the key at this distance from `from`.
     pub(crate) fn from(&self, from: &Key) -> Key {
         Key(Self::between(&Key(self.0), from).0)
     }
 }
 
-/// Returns whether a node that was met at an address is in the network of one of these.
+/// Returns whether a node met at an address is in the network of one of these.
 pub(crate) fn is_at(met_at: &IpAddr, addresses: &[SocketAddr]) -> bool {
     let network = Network::of(&SocketAddr::new(*met_at, 0));
     addresses.iter().any(|address| {
@@ -34,21 +34,21 @@ pub(crate) fn is_at(met_at: &IpAddr, addresses: &[SocketAddr]) -> bool {
     })
 }
 
-/// Leading bits that two keys share: the number of the bucket that one is in for the other.
+/// Returns how many leading bits two keys share: the number of one key's bucket for the other.
 pub(crate) fn shared_bits(a: &Key, b: &Key) -> u32 {
     crypto::leading_zeros(&Distance::between(a, b).0)
 }
 
-/// A key drawn from `random` that shares exactly `bits` leading bits with `place`.
-pub(crate) fn key_in_bucket(place: &Key, bits: u32, random: [u8; 32]) -> Key {
+/// Returns a key made of `random` that shares exactly `bits` leading bits with `own`.
+pub(crate) fn key_in_bucket(own: &Key, bits: u32, random: [u8; 32]) -> Key {
     let mut key = random;
     let bit =
         |number: u32| (usize::try_from(number / 8).unwrap_or(usize::MAX), 0x80 >> (number % 8));
     for number in 0..=bits.min(255) {
         let (index, mask) = bit(number);
-        let (Some(byte), Some(own)) = (key.get_mut(index), place.0.get(index)) else { continue };
+        let (Some(byte), Some(same)) = (key.get_mut(index), own.0.get(index)) else { continue };
         let differs = number == bits;
-        let wanted = (own & mask != 0) ^ differs;
+        let wanted = (same & mask != 0) ^ differs;
         *byte = if wanted { *byte | mask } else { *byte & !mask };
     }
     Key(key)
@@ -60,10 +60,10 @@ mod tests {
 
     #[test]
     fn a_key_in_a_bucket_shares_exactly_its_bits() {
-        let place = Key([0xA5; 32]);
+        let own = Key([0xA5; 32]);
         for bits in [0, 1, 7, 8, 9, 100, 255] {
             for random in [[0; 32], [0xFF; 32], [0x5A; 32]] {
-                assert_eq!(shared_bits(&place, &key_in_bucket(&place, bits, random)), bits);
+                assert_eq!(shared_bits(&own, &key_in_bucket(&own, bits, random)), bits);
             }
         }
     }
@@ -78,7 +78,7 @@ mod tests {
         assert!(meets("2001:db8::1", "[2001:db8:0:9::2]:1"));
         assert!(!meets("192.0.2.1", "192.0.3.1:4440"));
         assert!(meets("10.0.0.1", "10.0.0.1:1"));
-        assert!(!meets("10.0.0.1", "10.0.0.2:1"), "anybody can have any number of these");
+        assert!(!meets("10.0.0.1", "10.0.0.2:1"), "any host can have any number of these");
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! The table: contacts by how much of the own place they share (Kademlia, section 2.4), with the
-//! limits that keep one network from filling it. Specified in `spec/routing.md`, section 5.
+//! The routing table: contacts by their shared prefix with the own key (Kademlia, section 2.4),
+//! with limits that keep one network from filling it. Specified in `spec/routing.md`, section 5.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use proto::{Contact, Gauge, Instant, Key, Network, NodeId, limits};
 
 use crate::{
-    packed::Packed,
+    compact::CompactContact,
     record::NodeRecord,
     space::{self, Distance},
 };
@@ -14,55 +14,55 @@ use crate::{
 /// All buckets.
 #[derive(Debug)]
 pub(crate) struct Table {
-    place: Key,
+    own_key: Key,
     buckets: BTreeMap<u32, Bucket>,
-    /// Contacts of one network take only so many places.
+    /// Whether the contacts of one network are limited.
     by_network: bool,
-    /// The own node is known by a public address.
+    /// The own node has a public address.
     public: bool,
 }
 
 #[derive(Debug)]
 struct Bucket {
     entries: Vec<Entry>,
-    /// For when an entry goes; the newest last.
+    /// Replacements for entries that fail; the newest last.
     waiting: Vec<Entry>,
-    /// When something was last looked up in it.
+    /// When a key in it was last looked up.
     looked: Instant,
 }
 
 /// A contact that has introduced itself or answered.
 #[derive(Clone, Debug)]
 struct Entry {
-    contact: Packed,
-    place: Key,
+    contact: CompactContact,
+    key: Key,
     since_s: u32,
     seen_s: u32,
     failures: u8,
 }
 
-/// What became of a contact that did not answer.
+/// What happened to a contact that did not answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Missed {
     /// It is not in the table, or stays for now.
     Nothing,
-    /// It is gone, having answered for so long.
+    /// It was removed, having answered for so long.
     Gone(Duration),
 }
 
 impl Table {
-    pub(crate) fn new(place: Key, by_network: bool) -> Self {
-        Self { place, buckets: BTreeMap::new(), by_network, public: false }
+    pub(crate) fn new(own_key: Key, by_network: bool) -> Self {
+        Self { own_key, buckets: BTreeMap::new(), by_network, public: false }
     }
 
-    /// Returns whether others reach the own node by a public address.
+    /// Sets whether the own node has a public address.
     pub(crate) fn set_public(&mut self, public: bool) {
         self.public = public;
     }
 
-    /// A node has introduced itself, or announces a newer record. A node that has not proved its
-    /// address does not enter, and one that announces another address leaves until it has proved
-    /// it: a node with one network could claim many.
+    /// Handles a node's introduction or newer record. A node that has not proved its address does
+    /// not enter, and one that claims another address is removed until it has proved that: an
+    /// attacker with one network could name many.
     pub(crate) fn heard(&mut self, record: &NodeRecord, proved: bool, now: Instant) {
         let known = self.find(&record.node());
         let trusted = proved || known.is_some_and(|known| known.contact.is_at(record));
@@ -70,18 +70,18 @@ impl Table {
             self.remove(&record.node());
             return;
         }
-        let place = record.place();
-        if place == self.place {
+        let key = record.place();
+        if key == self.own_key {
             return;
         }
-        let contact = Packed::new(&record.contact());
-        let entry = Entry { contact, place, since_s: secs(now), seen_s: secs(now), failures: 0 };
-        let number = space::shared_bits(&self.place, &place);
+        let contact = CompactContact::new(&record.contact());
+        let entry = Entry { contact, key, since_s: secs(now), seen_s: secs(now), failures: 0 };
+        let number = space::shared_bits(&self.own_key, &key);
         if let Some(known) = self.find(&record.node()) {
-            // One that asks is no proof that it answers: who has failed must answer first.
+            // Asking does not prove that it answers: a failed node must answer first.
             let moved = known.contact != entry.contact;
             known.contact = entry.contact;
-            known.place = place;
+            known.key = key;
             known.seen_s = secs(now);
             if moved {
                 known.failures = 0;
@@ -101,7 +101,7 @@ impl Table {
         }
     }
 
-    /// A node has answered.
+    /// Handles a node that has answered.
     pub(crate) fn answered(&mut self, node: &NodeId, now: Instant) {
         if let Some(entry) = self.find(node) {
             entry.seen_s = secs(now);
@@ -109,8 +109,8 @@ impl Table {
         }
     }
 
-    /// Others say that a node is dead: until it answers, it comes after all others, but for that it
-    /// is asked next.
+    /// Handles a node that others report as dead: it comes after all others until it answers, and
+    /// is pinged next.
     pub(crate) fn doubt(&mut self, node: &NodeId) {
         self.forget_waiting(node);
         if let Some(entry) = self.find(node) {
@@ -119,14 +119,14 @@ impl Table {
         }
     }
 
-    /// A node was asked for a sign of life; another one is next.
+    /// Handles a node that was pinged; another one is next.
     pub(crate) fn asked(&mut self, node: &NodeId, now: Instant) {
         if let Some(entry) = self.find(node) {
             entry.seen_s = secs(now);
         }
     }
 
-    /// A node has not answered.
+    /// Handles a node that has not answered.
     pub(crate) fn missed(&mut self, node: &NodeId) -> Missed {
         let Some(entry) = self.find(node) else {
             self.forget_waiting(node);
@@ -141,7 +141,7 @@ impl Table {
         Missed::Gone(Duration::from_secs(answered_for.into()))
     }
 
-    /// A node is gone; one that waits takes its place.
+    /// Removes a node and promotes a waiting one.
     pub(crate) fn remove(&mut self, node: &NodeId) {
         self.forget_waiting(node);
         let is_it = |entry: &Entry| entry.contact.node() == node;
@@ -158,7 +158,7 @@ impl Table {
         }
     }
 
-    /// The contacts nearest to a key, but for one; of a network at most `per_network`.
+    /// Returns the contacts nearest to a key, except `but`; of a network at most `per_network`.
     pub(crate) fn nearest(
         &self,
         target: &Key,
@@ -169,7 +169,7 @@ impl Table {
         let mut sorted: Vec<(Distance, &Entry)> = self
             .entries()
             .filter(|entry| but != Some(entry.contact.node()))
-            .map(|entry| (Distance::between(&entry.place, target), entry))
+            .map(|entry| (Distance::between(&entry.key, target), entry))
             .collect();
         sorted.sort_unstable_by_key(|(distance, entry)| (entry.failures > 0, *distance));
         let mut networks = Networks::new(if self.by_network { per_network } else { usize::MAX });
@@ -177,42 +177,41 @@ impl Table {
         sorted.into_iter().filter(fits).take(count).map(|(_, e)| e.contact.contact()).collect()
     }
 
-    /// The place of a contact.
-    pub(crate) fn place_of(&self, node: &NodeId) -> Option<Key> {
-        self.entries().find(|entry| entry.contact.node() == node).map(|entry| entry.place)
+    /// Returns the key of a contact.
+    pub(crate) fn key_of(&self, node: &NodeId) -> Option<Key> {
+        self.entries().find(|entry| entry.contact.node() == node).map(|entry| entry.key)
     }
 
-    /// Something was looked up near a key.
+    /// Notes that a key was looked up.
     pub(crate) fn looked(&mut self, target: &Key, now: Instant) {
-        let number = space::shared_bits(&self.place, target);
+        let number = space::shared_bits(&self.own_key, target);
         if let Some(bucket) = self.buckets.get_mut(&number) {
             bucket.looked = now;
         }
     }
 
-    /// The number of a bucket in which nothing was looked up since `before`; among those that
-    /// others than the nearest few can be in.
+    /// Returns the number of a non-empty bucket in which no key was looked up since `before`.
     pub(crate) fn stale_bucket(&self, before: Instant) -> Option<u32> {
         let mut buckets = self.buckets.iter().filter(|(_, bucket)| !bucket.entries.is_empty());
         buckets.find(|(_, bucket)| bucket.looked < before).map(|(number, _)| *number)
     }
 
-    /// The bucket in which the nearest contact is: none beyond need be looked into.
+    /// Returns the number of the bucket of the nearest contact; deeper ones need no refresh.
     pub(crate) fn deepest(&self) -> Option<u32> {
         let filled = self.buckets.iter().filter(|(_, bucket)| !bucket.entries.is_empty());
         filled.map(|(number, _)| *number).next_back()
     }
 
-    /// The contact that was silent longest, if it was since `before`.
+    /// Returns the contact silent for longest, if it was silent since `before`.
     pub(crate) fn most_silent(&self, before: Instant) -> Option<Contact> {
         let silent = self.entries().filter(|entry| entry.seen_s < secs(before));
         silent.min_by_key(|entry| entry.seen_s).map(|entry| entry.contact.contact())
     }
 
-    /// Those that have been answering longest: the best to come back to.
+    /// Returns the contacts that have answered for longest: the best to rejoin through.
     pub(crate) fn long_lived(&self, count: usize) -> Vec<Contact> {
         let mut entries: Vec<&Entry> = self.entries().collect();
-        entries.sort_by_key(|entry| (entry.failures, entry.since_s, entry.place));
+        entries.sort_by_key(|entry| (entry.failures, entry.since_s, entry.key));
         entries.into_iter().take(count).map(|entry| entry.contact.contact()).collect()
     }
 
@@ -228,7 +227,7 @@ impl Table {
         ]
     }
 
-    /// About how much memory this takes.
+    /// Returns roughly how much memory this takes.
     pub(crate) fn state_bytes(&self) -> usize {
         let entries =
             self.buckets.values().flat_map(|bucket| bucket.entries.iter().chain(&bucket.waiting));
@@ -251,13 +250,13 @@ impl Table {
         }
     }
 
-    /// A node that can't be dialled from outside its network is of no use to others.
+    /// Returns whether others can dial a node at one of these addresses from outside its network.
     fn takes(&self, addresses: &[std::net::SocketAddr]) -> bool {
         let mut public = addresses.iter().map(|address| space::is_public(&address.ip()));
         !addresses.is_empty() && (!self.public || public.any(|public| public))
     }
 
-    fn has_room_for_networks(&self, number: u32, contact: &Packed) -> bool {
+    fn has_room_for_networks(&self, number: u32, contact: &CompactContact) -> bool {
         if !self.by_network {
             return true;
         }
@@ -279,12 +278,12 @@ impl Bucket {
 
 impl Entry {
     fn state_bytes(&self) -> usize {
-        let contact = self.contact.state_bytes().saturating_sub(size_of::<Packed>());
+        let contact = self.contact.state_bytes().saturating_sub(size_of::<CompactContact>());
         size_of::<Self>().saturating_add(contact)
     }
 }
 
-/// Times to a second are enough here, and take half the room.
+/// Returns whole seconds, which are precise enough here and take half the memory.
 fn secs(instant: Instant) -> u32 {
     u32::try_from(instant.as_secs()).unwrap_or(u32::MAX)
 }
@@ -301,7 +300,7 @@ impl Networks {
         Self { counts: BTreeMap::new(), most }
     }
 
-    /// Counts a contact in these networks, if there is room for one more of each.
+    /// Counts a contact of these networks, if there is room for one more of each.
     pub(crate) fn admit(&mut self, networks: impl Iterator<Item = Network> + Clone) -> bool {
         let full = |network| self.counts.get(&network).is_some_and(|count| *count >= self.most);
         if networks.clone().any(full) {
@@ -315,13 +314,13 @@ impl Networks {
     }
 }
 
-/// Contacts that wait for a place in a bucket: enough for those that fail within an hour.
+/// Contacts that wait for room in a bucket: enough for those that fail within an hour.
 const WAITING_MAX: usize = 2;
-/// A single request can get lost.
+/// A single request may be lost.
 const FAILURES_MAX: u8 = 2;
 /// As go-libp2p has it: a network of 256 addresses costs about as much as one of its addresses.
 const PER_NETWORK_AND_BUCKET_MAX: usize = 2;
-/// The same, in all buckets.
+/// The same for all buckets together.
 const PER_NETWORK_MAX: usize = 8;
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
-//! The detector: whether a node that this one does not reach any more is reached by others, as in
-//! SWIM (section 3.1: a `ping-req` through k others tells a dead node from a bad way to it).
+//! The failure detector: probes an unreachable node through other nodes, as in SWIM (section 3.1: a
+//! `ping-req` through k others tells a dead node from a bad path to it).
 //! Specified in `spec/routing.md`, section 9.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use proto::{Contact, Gauge, Instant, NodeId};
 
-use super::{GossipOutput, Outputs, dice};
+use super::{
+    output::{GossipOutput, Outputs},
+    rng,
+};
 use rand_chacha::ChaCha20Rng;
 
-/// Nodes that others were asked to reach.
+/// The nodes that others were asked to probe.
 #[derive(Debug, Default)]
 pub(super) struct Detector {
     watches: BTreeMap<NodeId, Watch>,
@@ -19,12 +22,12 @@ pub(super) struct Detector {
 struct Watch {
     /// Of the newest record of the node that is known here.
     serial: u64,
-    /// Who was asked and has not answered.
+    /// The probers that have not answered yet.
     asked: Vec<NodeId>,
-    /// So many of those who were asked don't reach it either; so many must not.
-    vain: usize,
+    /// How many probers did not reach it either, and how many must not.
+    failed: usize,
     needed: usize,
-    /// When to conclude, and afterwards, when to say so.
+    /// When to conclude; after that, when to spread the suspicion.
     due: Instant,
     concluded: bool,
 }
@@ -51,11 +54,11 @@ impl Detector {
         }
         let needed = NEEDED.min(through.len());
         let due = now.after(PROBED_FOR);
-        let watch = Watch { serial, asked: through, vain: 0, needed, due, concluded: false };
+        let watch = Watch { serial, asked: through, failed: 0, needed, due, concluded: false };
         self.watches.insert(node, watch);
     }
 
-    /// Takes an answer in. Nothing is an answer that says nothing.
+    /// Handles a prober's answer; `None` says nothing.
     pub(super) fn probed(
         &mut self,
         node: &NodeId,
@@ -68,7 +71,7 @@ impl Detector {
         watch.asked.swap_remove(at);
         match reached {
             Some(true) => self.alive(node),
-            Some(false) => watch.vain = watch.vain.saturating_add(1),
+            Some(false) => watch.failed = watch.failed.saturating_add(1),
             None => {}
         }
         if let Some(watch) = self.watches.get_mut(node)
@@ -79,30 +82,30 @@ impl Detector {
         }
     }
 
-    /// There is a sign of life, or no doubt.
+    /// Stops watching a node that is alive, or known to be dead.
     pub(super) fn alive(&mut self, node: &NodeId) {
         self.watches.remove(node);
     }
 
-    /// Returns the node to suspect now, with its serial.
+    /// Returns the nodes to suspect now, with the serials of their records.
     ///
-    /// All who lost the node conclude at about the same time; those who wait longer hear of enough
-    /// suspicions meanwhile, and have nothing to add.
+    /// All nodes that lost the node conclude at about the same time; those that hesitate longer
+    /// hear enough suspicions in the meantime, and have nothing to add.
     pub(super) fn timeout(&mut self, rng: &mut ChaCha20Rng, now: Instant) -> Vec<(NodeId, u64)> {
         let mut suspected = Vec::new();
         self.watches.retain(|node, watch| {
             if watch.due > now {
                 return true;
             }
-            // If not even answers come, it may be this node that is cut off.
-            if watch.vain < watch.needed {
+            // Without answers it may be this node that is disconnected.
+            if watch.failed < watch.needed {
                 return false;
             }
             if std::mem::replace(&mut watch.concluded, true) {
                 suspected.push((*node, watch.serial));
                 return false;
             }
-            watch.due = now.after(dice::up_to(rng, HESITATION));
+            watch.due = now.after(rng::up_to(rng, HESITATION));
             true
         });
         suspected
@@ -123,13 +126,13 @@ impl Detector {
     }
 }
 
-/// Other nodes that are asked to reach a node: SWIM's k; three nearly always find a living node.
+/// Probers of a node: SWIM's k; three find a living node nearly always.
 pub(super) const THROUGH: usize = 3;
-/// So many of them must have failed: one might lie.
+/// How many of them must have failed: one might lie.
 const NEEDED: usize = 2;
-/// Time for a dial through two links; who reaches it later than this finds it slow.
+/// Time for a dial through two links; a node that is reached later is slow.
 const PROBED_FOR: Duration = Duration::from_secs(10);
-/// Over which those who lost the same node spread what they say.
+/// Observers of the same failure spread their suspicions over this time.
 const HESITATION: Duration = Duration::from_secs(5);
-/// Nodes that are probed at the same time: more are lost at once only by who is cut off itself.
+/// Nodes that are probed at the same time: only a node that is itself disconnected loses more.
 const WATCHES_MAX: usize = 16;

@@ -1,4 +1,4 @@
-//! Facts: what they say once they are verified, which were seen, and how many are passed on.
+//! Facts: verification, deduplication, and rate limits.
 //! Specified in `spec/routing.md`, section 8.
 
 use std::net::SocketAddr;
@@ -8,15 +8,15 @@ use proto::{Contact, Fact, FactId, Gauge, Instant, Network, NodeId, Query, limit
 
 use super::recent::{Recent, short};
 use crate::{
-    pace::Allowance,
     record::{NodeRecord, Suspicion},
+    rtt::Allowance,
 };
 
-/// Which facts are known, and of whom there were how many.
+/// The facts that were seen, and how many there were of each subject.
 #[derive(Debug)]
 pub(super) struct Facts {
     verifier: Verifier,
-    /// Ids of facts about which was decided.
+    /// Ids of the facts that were handled.
     seen: Recent<()>,
     subjects: Recent<Subject>,
     passed: Allowance,
@@ -31,12 +31,12 @@ pub(super) enum Statement {
     Query(Query),
 }
 
-/// The first two public networks of a node's addresses: of IPv4 and of IPv6. Nothing for one that
-/// has no public address.
+/// The first two public networks of a node's addresses: of IPv4 and of IPv6. Empty for a node
+/// without a public address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Networks([Option<Network>; 2]);
 
-/// Of what a fact counts as one. The order of the variants is part of the key.
+/// What a fact is counted by. The order of the variants is part of the key.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Of {
     Record,
@@ -45,12 +45,12 @@ pub(super) enum Of {
     Origin,
 }
 
-/// A node of which there were facts.
+/// A subject of facts.
 #[derive(Debug)]
 struct Subject {
-    /// Of the newest record that was spread.
+    /// The serial of the newest record that was spread.
     serial: u64,
-    /// What is left of an hour's worth of facts.
+    /// What is left of an hour's budget of facts.
     left_ms: u32,
     since_s: u32,
 }
@@ -67,7 +67,7 @@ impl Facts {
         }
     }
 
-    /// Notes that a fact was seen. Returns false if it had been already.
+    /// Marks a fact as seen. Returns false if it was seen before.
     pub(super) fn see(&mut self, id: &FactId) -> bool {
         let new = !self.has_seen(id);
         if new {
@@ -96,8 +96,8 @@ impl Facts {
         }
     }
 
-    /// Takes one fact from a node's allowance of an hour. A node that keeps sending more is not
-    /// forgotten meanwhile.
+    /// Takes one fact from a node's hourly budget. Returns false if that is used up; a node that
+    /// keeps sending is not evicted.
     pub(super) fn admit(&mut self, of: Of, node: &NodeId, now: Instant) -> bool {
         let most = match of {
             Of::Record => RECORDS_PER_H,
@@ -120,12 +120,12 @@ impl Facts {
         left.is_some()
     }
 
-    /// Serial of the newest record of a node that was spread and is remembered.
+    /// Returns the serial of a node's newest record that was spread, if still known.
     pub(super) fn newest(&self, node: &NodeId) -> Option<u64> {
         self.subjects.get(subject(Of::Record, node)).map(|subject| subject.serial)
     }
 
-    /// A record was spread. Call after it was [admitted](Self::admit).
+    /// Notes a record that was spread. Call after it was [admitted](Self::admit).
     pub(super) fn spread(&mut self, record: &NodeRecord) {
         if let Some(subject) = self.subjects.touch(subject(Of::Record, &record.node())) {
             subject.serial = subject.serial.max(record.says().serial);
@@ -168,7 +168,7 @@ impl Networks {
     }
 }
 
-/// Returns whether a contact may be dialled, and its place was paid for.
+/// Returns whether a contact has addresses and a valid proof of work.
 pub(super) fn is_sound(contact: &Contact, work_bits: u32) -> bool {
     !contact.addresses.is_empty()
         && contact.addresses.len() <= limits::NODE_ADDRESSES_MAX
@@ -179,21 +179,21 @@ fn subject(of: Of, node: &NodeId) -> u64 {
     short(&node.0).wrapping_add(of as u64)
 }
 
-/// Facts that are recognised when they come again: those of 40 s at six a second, the rate of
-/// 10,000 nodes of which half come and go within an hour, and those of 8 s at the highest rate that
-/// is forwarded. A fact reaches every node within two seconds.
+/// Facts that are recognised as duplicates: those of 40 s at the six a second of 10,000 nodes of
+/// which half come and go within an hour, and of 8 s at the highest forwarding rate. A fact reaches
+/// every node within two seconds.
 const SEEN_MAX: usize = 256;
-/// Nodes whose facts are counted: a flooding node is among those touched last.
+/// Subjects with a budget: a flooding one is always among the most recently touched.
 const SUBJECTS_MAX: usize = 64;
-/// Five times what 10,000 nodes say of which half come and go within an hour. To verify as many
+/// Five times the rate of 10,000 nodes of which half come and go within an hour. Verifying so many
 /// signatures takes some 0.2 % of a processor.
 const PASSED_PER_S: u32 = 32;
 const QUERIES_PER_S: u32 = 1;
-/// It joins, leaves and changes something; and refutes each suspicion there may be.
+/// It joins, leaves and changes something; and refutes each possible suspicion.
 const RECORDS_PER_H: u32 = 8;
-/// Two are enough, if their observers are known; the other two are for who doesn't know them.
+/// Two are enough if their observers are known; the other two are for nodes that don't know them.
 const SUSPICIONS_PER_H: u32 = 4;
-/// When a third of all nodes die at once, an observer loses that many neighbours and contacts.
+/// When a third of all nodes die at once, an observer loses so many neighbours and contacts.
 const OBSERVED_PER_H: u32 = 16;
 const QUERIES_PER_H: u32 = 15;
 const HOUR_MS: u32 = 3600 * 1000;

@@ -1,12 +1,12 @@
-//! A memory of few things: the one that was touched longest ago makes room.
+//! A small bounded map; the least recently touched entry is evicted.
 
 use std::collections::VecDeque;
 
-/// Values remembered under the first eight bytes of an id. Making two ids collide takes 2^64 tries,
-/// and there are so few that a linear search is quick.
+/// Values by the first eight bytes of a name. A collision takes 2^64 tries, and the map is so small
+/// that a linear search is fast.
 #[derive(Debug)]
 pub(super) struct Recent<V> {
-    /// The one touched last is at the back.
+    /// The most recently touched entry is at the back.
     entries: VecDeque<(u64, V)>,
     most: usize,
 }
@@ -20,7 +20,7 @@ impl<V> Recent<V> {
         self.entries.iter().rev().find(|(at, _)| *at == key).map(|(_, value)| value)
     }
 
-    /// Looks a record up and returns the newest.
+    /// Returns a value and marks it as the most recently touched.
     pub(super) fn touch(&mut self, key: u64) -> Option<&mut V> {
         let at = self.entries.iter().rposition(|(at, _)| *at == key)?;
         let entry = self.entries.remove(at)?;
@@ -28,7 +28,7 @@ impl<V> Recent<V> {
         self.entries.back_mut().map(|(_, value)| value)
     }
 
-    /// Remembers something new, or something else of what is known.
+    /// Inserts or replaces a value.
     pub(super) fn put(&mut self, key: u64, value: V) {
         if let Some(known) = self.touch(key) {
             *known = value;
@@ -49,13 +49,13 @@ impl<V> Recent<V> {
     }
 }
 
-/// The key of a name.
+/// Returns the key of a name.
 pub(super) fn short(name: &[u8]) -> u64 {
     u64::from_be_bytes(*name.first_chunk().unwrap_or(&[0; 8]))
 }
 
 #[test]
-fn what_was_touched_longest_ago_makes_room() {
+fn the_least_recently_touched_is_evicted() {
     let mut recent = Recent::new(2);
     recent.put(1, 'a');
     recent.put(2, 'b');

@@ -1,6 +1,6 @@
-//! Suspicions: who is suspected by whom, and when that is enough. Specified in `spec/routing.md`,
-//! section 9; the two steps from suspected to dead are SWIM's (section 4.2), with a second observer
-//! in place of SWIM's time-out, for here anybody may say anything.
+//! Suspicions: which nodes are suspected by which observers, and when they count as dead. Specified
+//! in `spec/routing.md`, section 9. The two steps from suspected to dead are SWIM's (section 4.2),
+//! with a second observer in place of SWIM's timeout, because any observer may lie.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,11 +9,11 @@ use proto::{Gauge, Instant, NodeId};
 use super::{facts::Networks, recent::short};
 use crate::record::{NodeRecord, Suspicion};
 
-/// Suspicions that were heard of lately. The oldest makes room.
+/// The recent suspicions. The oldest is evicted.
 #[derive(Debug)]
 pub(super) struct Suspicions {
     suspected: VecDeque<Suspected>,
-    /// This node can be reached from everywhere.
+    /// This node has a public address.
     public: bool,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Suspicions {
 struct Suspected {
     node: NodeId,
     since: Instant,
-    /// It counts as dead: the highest serial that was suspected. Observers are forgotten then.
+    /// The highest suspected serial, if the node counts as dead; `observers` is empty then.
     dead: Option<u64>,
     observers: Vec<Observer>,
 }
@@ -34,14 +34,14 @@ struct Observer {
     networks: Networks,
 }
 
-/// What a suspicion does.
+/// The effect of a suspicion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Suspecting {
-    /// Nothing: its observer has said so, or the node counts as dead already.
+    /// None: its observer is known, or the node counts as dead already.
     Known,
-    /// It is new.
+    /// The suspicion is new.
     New,
-    /// It is new, and the node counts as dead.
+    /// The suspicion is new, and the node counts as dead.
     Dead,
 }
 
@@ -54,7 +54,7 @@ impl Suspicions {
         self.public = public;
     }
 
-    /// Handles a suspicion.
+    /// Adds a suspicion.
     pub(super) fn suspect(&mut self, suspicion: &Suspicion, now: Instant) -> Suspecting {
         self.suspected.retain(|suspected| now.since(suspected.since) < SUSPECTED_FOR);
         let at = self.suspected.iter().position(|suspected| suspected.node == suspicion.node);
@@ -72,10 +72,10 @@ impl Suspicions {
         }
         suspected.observers.reserve_exact(1);
         suspected.observers.push(observer);
-        if suspected.settle(public) { Suspecting::Dead } else { Suspecting::New }
+        if suspected.confirm(public) { Suspecting::Dead } else { Suspecting::New }
     }
 
-    /// A newer record of a node arrived: suspicions of an older one are refuted.
+    /// Removes the suspicions that are older than this record.
     pub(super) fn refute(&mut self, record: &NodeRecord) {
         let serial = record.says().serial;
         self.suspected.retain_mut(|suspected| {
@@ -92,7 +92,7 @@ impl Suspicions {
         self.suspected.iter().any(|suspected| suspected.node == *node && suspected.dead.is_some())
     }
 
-    /// Returns whether enough others suspect a node for one more to change nothing.
+    /// Returns whether a further suspicion of a node would change nothing.
     pub(super) fn is_settled(&self, node: &NodeId) -> bool {
         self.suspected.iter().any(|suspected| {
             suspected.node == *node
@@ -126,12 +126,12 @@ impl Suspicions {
 }
 
 impl Suspected {
-    /// Returns true if the node counts as dead from now on.
-    fn settle(&mut self, public: bool) -> bool {
+    /// Marks the node as dead if two observers differ. Returns whether it did.
+    fn confirm(&mut self, public: bool) -> bool {
         let known: Vec<Networks> =
             self.observers.iter().map(|observer| observer.networks).collect();
         let differ = |a: &Networks| known.iter().any(|b| are_two(a, b, public));
-        // One is two with itself only where networks don't count, and then it takes two of them.
+        // An observer differs from itself only where networks don't count; so two are required.
         let dead = known.len() >= 2 && known.iter().any(differ);
         if dead {
             self.dead = self.observers.iter().map(|observer| observer.serial).max();
@@ -141,9 +141,8 @@ impl Suspected {
     }
 }
 
-/// Returns whether observers count as two. Those without a public address may be any number of
-/// nodes on one machine; only in a network that is private as a whole there is nothing else to go
-/// by.
+/// Returns whether two observers count as different. Observers without a public address may all run
+/// on one host; they count only in a network that is private as a whole.
 fn are_two(a: &Networks, b: &Networks, public: bool) -> bool {
     match (a.is_public(), b.is_public()) {
         (true, true) => !a.meets(b),
@@ -153,11 +152,11 @@ fn are_two(a: &Networks, b: &Networks, public: bool) -> bool {
 }
 
 /// Nodes that are suspected at the same time: with 10,000 nodes of which half come and go within an
-/// hour, those of the last 20 s. The observers of one death speak within that.
+/// hour, those of the last 20 s. The observers of one failure report within that.
 const SUSPECTED_MAX: usize = 32;
-/// As many as are passed on within an hour.
+/// As many as are forwarded within an hour.
 const OBSERVERS_MAX: usize = 4;
-/// So many observers are enough, even if it is not known where they are.
+/// So many observers are enough, even if their networks are unknown.
 const SETTLED: usize = 3;
-/// How long suspicions wait for a second observer. Lookups meet a dead contact now and then only.
+/// How long suspicions wait for a second observer. Lookups meet a dead contact only rarely.
 const SUSPECTED_FOR: Duration = Duration::from_secs(600);

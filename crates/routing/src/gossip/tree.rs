@@ -1,9 +1,9 @@
 //! The tree over which facts are spread: PlumTree (Leitão, Pereira and Rodrigues, "Epidemic
 //! Broadcast Trees", 2007). Specified in `spec/routing.md`, section 8.
 //!
-//! Each edge to a neighbour is of the tree, and carries facts, or beside it, and carries their
-//! names (section 3.4 of the paper). A fact that comes twice takes an edge out of the tree; one
-//! that is named and does not come puts one in.
+//! An edge to a neighbour is either eager and carries facts, or lazy and carries their ids (section
+//! 3.4 of the paper). A duplicate fact makes an edge lazy; an announced fact that does not arrive
+//! makes one eager.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,26 +13,27 @@ use std::{
 use prost::Message;
 use proto::{Fact, FactId, Gauge, Gossip, Instant, NodeId, limits, wire};
 
-use super::{GossipOutput, Outputs};
+use super::output::{Outputs, say};
 
-/// The edges to the neighbours, and the facts that can be had here.
+/// The edges to the neighbours, and the facts that can be requested here.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     edges: BTreeMap<NodeId, Edge>,
     kept: VecDeque<Kept>,
     missing: BTreeMap<FactId, Missing>,
-    /// When names are told that wait.
+    /// When the waiting ids are announced.
     tell_at: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Edge {
+    /// It belongs to the tree.
     of_tree: bool,
-    /// Ids that wait to be batched.
+    /// Ids that wait to be announced together.
     names: Vec<FactId>,
 }
 
-/// A fact that can be had.
+/// A fact that can be requested.
 #[derive(Debug)]
 struct Kept {
     id: FactId,
@@ -41,19 +42,19 @@ struct Kept {
     since: Instant,
 }
 
-/// A fact that was named and has not come.
+/// A fact that was announced and has not arrived.
 #[derive(Debug)]
 struct Missing {
     ask_at: Instant,
-    /// Who named it and was not asked yet.
+    /// The announcers that were not asked yet.
     namers: Vec<NodeId>,
-    /// Who named it first: it is counted as one of that neighbour's.
+    /// The first announcer, against whose limit it counts.
     by: NodeId,
 }
 
 impl Tree {
-    /// Makes the edges those to the neighbours. New ones are of the tree (section 3.6 of the
-    /// paper), and told what can be had, so that nothing falls between two views.
+    /// Sets the neighbours. New edges are eager (section 3.6 of the paper), and get the ids of
+    /// recent facts, so that none is lost between two views.
     pub(super) fn follow(&mut self, neighbours: &[NodeId], out: &mut Outputs) {
         self.edges.retain(|node, _| neighbours.contains(node));
         self.missing.retain(|_, missing| {
@@ -73,10 +74,12 @@ impl Tree {
         }
     }
 
-    /// Passes a fact on, and keeps it for those who only hear its name.
+    /// Forwards a fact, and keeps it for neighbours that only get its id.
     pub(super) fn spread(
         &mut self,
-        (id, fact, hops): (FactId, &Fact, u32),
+        id: FactId,
+        fact: &Fact,
+        hops: u32,
         except: Option<NodeId>,
         now: Instant,
         out: &mut Outputs,
@@ -102,7 +105,7 @@ impl Tree {
         self.kept.push_back(Kept { id, encoded: fact.encode(), hops, since: now });
     }
 
-    /// Sends a fact to the nodes that only got its id: they could not ask later.
+    /// Sends a fact over lazy edges too: this node will not be there to answer requests.
     pub(super) fn press(&self, id: &FactId, out: &mut Outputs) {
         let Some(kept) = self.kept.iter().find(|kept| kept.id == *id) else { return };
         for (node, _) in self.edges.iter().filter(|(_, edge)| edge.names.contains(id)) {
@@ -110,7 +113,7 @@ impl Tree {
         }
     }
 
-    /// A new fact has arrived: its sender is nearer to its origin.
+    /// Makes the edge eager over which a new fact arrived first.
     pub(super) fn got(&mut self, id: &FactId, from: &NodeId) {
         self.missing.remove(id);
         if let Some(edge) = self.edges.get_mut(from) {
@@ -118,7 +121,7 @@ impl Tree {
         }
     }
 
-    /// A fact has come that was seen before.
+    /// Makes the edge lazy over which a duplicate arrived.
     pub(super) fn got_again(&mut self, from: &NodeId, out: &mut Outputs) {
         if let Some(edge) = self.edges.get_mut(from) {
             edge.of_tree = false;
@@ -132,7 +135,7 @@ impl Tree {
         }
     }
 
-    /// A neighbour has named a fact that was not seen.
+    /// Notes a fact that a neighbour has announced and that was not seen.
     pub(super) fn named(&mut self, id: FactId, by: NodeId, now: Instant) {
         if let Some(missing) = self.missing.get_mut(&id) {
             if missing.namers.len() < NAMERS_MAX && !missing.namers.contains(&by) {
@@ -140,7 +143,7 @@ impl Tree {
             }
             return;
         }
-        // One who makes names up must not take the room of the others.
+        // A neighbour that invents ids must not take the room of others.
         let of_this = self.missing.values().filter(|missing| missing.by == by).count();
         if of_this < MISSING_OF_NEIGHBOUR_MAX && self.missing.len() < MISSING_MAX {
             let missing = Missing { ask_at: now.after(GRAFT_AFTER), namers: vec![by], by };
@@ -148,7 +151,7 @@ impl Tree {
         }
     }
 
-    /// A neighbour wants facts that it was told the names of, and from now on all.
+    /// Sends announced facts to a neighbour, and makes its edge eager.
     pub(super) fn grafted(&mut self, from: &NodeId, ids: &[FactId], out: &mut Outputs) {
         let Some(edge) = self.edges.get_mut(from) else { return };
         edge.of_tree = true;
@@ -196,8 +199,7 @@ impl Tree {
         encoded.saturating_add(kept).saturating_add(rows).saturating_add(ids)
     }
 
-    /// Asks for what has not come, each time another of those who named it (section 3.5 of the
-    /// paper).
+    /// Requests missing facts, each time from another announcer (section 3.5 of the paper).
     fn graft(&mut self, now: Instant, out: &mut Outputs) {
         let mut grafts = BTreeMap::<NodeId, Vec<FactId>>::new();
         self.missing.retain(|id, missing| {
@@ -230,7 +232,7 @@ impl Tree {
 
 impl Kept {
     fn say(&self, out: &mut Outputs, to: &NodeId) {
-        // Always: it is what was encoded.
+        // It always decodes: it was encoded here.
         let decoded = wire::Fact::decode(self.encoded.as_slice());
         if let Some(fact) = decoded.ok().and_then(|fact| Fact::try_from(fact).ok()) {
             say(out, to, Gossip::Spread { fact, hops: self.hops });
@@ -238,25 +240,21 @@ impl Kept {
     }
 }
 
-fn say(out: &mut Outputs, to: &NodeId, word: Gossip) {
-    out.push_back(GossipOutput::Say(*to, word));
-}
-
-/// Facts that can be had: a second's worth at the most that is passed on.
+/// Facts that can be requested: a second's worth at the highest forwarding rate.
 const KEPT_MAX: usize = 32;
-/// Twice the time in which a name is told and asked for twice.
+/// Twice the time in which an id is announced and requested twice.
 const KEPT_FOR: Duration = Duration::from_secs(2);
-/// Facts that a new neighbour is told of.
+/// Facts that are announced to a new neighbour.
 const TOLD_NEW_MAX: usize = 16;
-/// Ids wait so long to be batched.
+/// How long ids wait to be announced together.
 const TOLD_AFTER: Duration = Duration::from_millis(100);
-/// Longer than a fact takes along the tree once its name has come along a short cut.
+/// Longer than a fact takes along the tree after its id has come along a short cut.
 const GRAFT_AFTER: Duration = Duration::from_millis(500);
-/// One round trip on most ways there are (section 3.5 of the paper: shorter than the first wait).
+/// One round trip on most paths (section 3.5 of the paper: shorter than the first wait).
 const GRAFT_AGAIN_AFTER: Duration = Duration::from_millis(400);
-/// Who can be asked for a fact besides the first.
+/// Announcers of a fact that are remembered.
 const NAMERS_MAX: usize = 3;
-/// Facts of one neighbour that are missing: half a second of the most that is passed on.
+/// Missing facts of one neighbour: half a second's worth at the highest forwarding rate.
 const MISSING_OF_NEIGHBOUR_MAX: usize = 16;
-/// As many of each neighbour.
+/// As many for each neighbour.
 const MISSING_MAX: usize = 5 * MISSING_OF_NEIGHBOUR_MAX;

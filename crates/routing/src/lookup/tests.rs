@@ -103,7 +103,7 @@ fn results_prefer_those_of_whom_more_than_one_path_knows() {
     let contacts = sorted(40);
     let mut lookup = Lookup::new(TARGET, false, RULES, contacts[20..26].to_vec());
     let first = asks(&mut lookup);
-    // One path gets near nodes that no other node knows; two get others.
+    // One path learns of near nodes that no other node knows; two learn of others.
     lookup.answered(&first[0].node, Answer::Nothing, contacts[..5].to_vec(), NOW);
     lookup.answered(&first[1].node, Answer::Nothing, contacts[5..10].to_vec(), NOW);
     lookup.answered(&first[2].node, Answer::Nothing, contacts[5..10].to_vec(), NOW);

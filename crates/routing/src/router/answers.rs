@@ -1,12 +1,12 @@
-//! What others answer to this node.
+//! Answers of other nodes.
 
 use proto::{Body, Code, Instant, Key, NodeId, Record, Routing, Rows};
 
-use super::{Purpose, Router};
+use super::{Router, purpose::Purpose};
 use crate::{lookup::Answer, record::Verified};
 
 impl Router {
-    /// Handles an answer, if it was requested.
+    /// Handles an answer, if it was asked for.
     pub(super) fn answer(
         &mut self,
         from: NodeId,
@@ -19,13 +19,13 @@ impl Router {
             return self.drop_word();
         };
         self.table.answered(&from, now);
-        self.errands.measured(&from, took);
+        self.operations.measured(&from, took);
         match (purpose, word) {
             (Purpose::Lookup(number), Routing::Found { record, contacts }) => {
-                let Some(target) = self.errands.target(number) else { return };
+                let Some(target) = self.operations.target(number) else { return };
                 let answer =
                     record.map_or(Answer::Nothing, |record| self.checked(&record, &target));
-                self.lookup_answered(number, from, (answer, contacts), now, rows);
+                self.lookup_answered(number, from, answer, contacts, now);
             }
             (Purpose::Check, Routing::Found { .. }) => {}
             (Purpose::Probe(asker, request), Routing::Found { .. }) => {
@@ -45,18 +45,18 @@ impl Router {
         }
     }
 
-    /// A record in an answer: it must verify, and be the requested one.
+    /// Verifies a record in an answer, which must be the one asked for.
     fn checked(&mut self, record: &Record, target: &Key) -> Answer {
         match Verified::verify(record, &self.config.verifier) {
             Ok(verified) if verified.key() == *target => Answer::Record(Box::new(verified)),
             Ok(_) | Err(_) => {
                 self.drop_word();
-                Answer::Nonsense
+                Answer::Invalid
             }
         }
     }
 
-    /// `Store` was answered, or something else was refused.
+    /// Handles the answer to `Store`, or a refusal.
     pub(super) fn stored(
         &mut self,
         from: NodeId,
@@ -77,7 +77,7 @@ impl Router {
         }
     }
 
-    /// A request takes long: its operation continues without it.
+    /// Handles a late answer: the operation that waits for it continues without.
     pub(super) fn late(&mut self, node: NodeId, purpose: &Purpose, now: Instant) {
         match purpose {
             Purpose::Lookup(number) => self.lookup_late(*number, &node, now),
@@ -92,7 +92,7 @@ impl Router {
         }
     }
 
-    /// A request has no answer.
+    /// Handles a request that will not be answered.
     pub(super) fn lost(&mut self, node: NodeId, purpose: Purpose, now: Instant) {
         match purpose {
             Purpose::Lookup(number) => self.lookup_lost(number, &node, now),

@@ -1,4 +1,4 @@
-//! What others ask of this node. Specified in `spec/routing.md`, section 4.
+//! Requests of other nodes. Specified in `spec/routing.md`, section 4.
 
 use std::{cmp::Ordering, time::Duration};
 
@@ -6,13 +6,14 @@ use proto::{Body, Code, Contact, Instant, Key, NodeId, Record, Routing, Rows, Wr
 use rand_core::Rng;
 
 use super::{
-    Purpose, Router,
-    errands::{Origin, Then},
+    Router,
+    operations::{Origin, Then},
+    purpose::Purpose,
 };
-use crate::{kept::Refusal, space::Distance};
+use crate::{record_store::Refusal, space::Distance};
 
 impl Router {
-    /// Answers a question, now or later.
+    /// Handles a request, and answers it now or later.
     pub(super) fn question(
         &mut self,
         from: NodeId,
@@ -34,7 +35,7 @@ impl Router {
             }
             Routing::Probe { contact, anew } => self.probe(from, request, contact, anew, now),
             Routing::Lookup { target, trace } => {
-                if !self.errands.has_room_for(&from) {
+                if !self.operations.has_room_for(&from) {
                     return Err(Code::Busy);
                 }
                 let then = Then::LookedUp(Origin::Peer { peer: from, request, trace });
@@ -42,7 +43,7 @@ impl Router {
                 Ok(())
             }
             Routing::Sample => {
-                if !self.errands.has_room_for(&from) {
+                if !self.operations.has_room_for(&from) {
                     return Err(Code::Busy);
                 }
                 self.sample(Origin::Peer { peer: from, request, trace: false }, now, rows);
@@ -67,7 +68,7 @@ impl Router {
         now: Instant,
         rows: &dyn Rows,
     ) -> Routing {
-        let record = if record { self.kept.get(target, now, rows) } else { None };
+        let record = if record { self.records.get(target, now, rows) } else { None };
         let per_network = self.per_network();
         let contacts = self.table.nearest(target, limits::BUCKET_MAX, Some(from), per_network);
         Routing::Found { record, contacts }
@@ -92,14 +93,14 @@ impl Router {
                 self.reply(from, request, Body::Accepted { handle: 0, sequence: 0 });
                 self.query_answered(&key, now, rows);
             }
-            Err(Refusal { code, newer }) => {
+            Err(refusal) => {
                 self.counters.refused = self.counters.refused.saturating_add(1);
-                self.reply(from, request, Body::Refused { code, newer });
+                self.reply(from, request, refusal.into());
             }
         }
     }
 
-    /// Stores a record in rows.
+    /// Stores a record.
     pub(super) fn keep_record(
         &mut self,
         record: &Record,
@@ -109,14 +110,13 @@ impl Router {
     ) -> Result<Key, Refusal> {
         let mut batch = WriteBatch::default();
         let jitter = self.jitter(REPUBLISH_JITTER);
-        let terms = (&self.config.verifier, jitter);
-        let kept = self.kept.store(record, age_s, terms, now, rows, &mut batch);
+        let kept = self.records.store(record, age_s, jitter, now, rows, &mut batch);
         self.note(batch);
         kept
     }
 
-    /// Finds out whether a node can be reached. A node that asks about itself is connected already,
-    /// so another node is asked to dial.
+    /// Probes a node for another one. A node that asks about itself is connected already, so the
+    /// probe is forwarded to another node.
     fn probe(
         &mut self,
         from: NodeId,
@@ -138,7 +138,7 @@ impl Router {
             let drawn = drawn.checked_rem(others.len()).and_then(|drawn| others.get(drawn));
             let asked = drawn.is_some_and(|other| {
                 let word = Routing::Probe { contact, anew };
-                self.links.ask((*other, &[]), Purpose::PassedOn(from, request), word, now)
+                self.links.ask(*other, &[], Purpose::PassedOn(from, request), word, now)
             });
             if !asked {
                 self.reply(from, request, cant_tell);
@@ -146,7 +146,7 @@ impl Router {
             return Ok(());
         }
         if anew {
-            // A connection that it may have made itself tells nothing.
+            // A connection that the node may have made itself proves nothing.
             return self.try_to_dial(contact, (from, request));
         }
         let word = Routing::Find { target: Key::from(contact.node), record: false };
@@ -156,7 +156,7 @@ impl Router {
         Ok(())
     }
 
-    /// Whether the own node is among those nearest to a key, given the farthest of them.
+    /// Returns whether this node is nearer to a key than the farthest of the nearest nodes.
     pub(super) fn is_nearer_than(&self, farthest: Option<&Contact>, target: &Key) -> bool {
         let Some(farthest) = farthest else { return true };
         let Some(place) = crypto::place(&farthest.node, farthest.nonce, 0) else { return true };
@@ -165,5 +165,5 @@ impl Router {
     }
 }
 
-/// A record is republished by the first of the nodes that store it.
+/// So that the first of the nodes that store a record republishes it, and the others need not.
 const REPUBLISH_JITTER: Duration = Duration::from_secs(1800);

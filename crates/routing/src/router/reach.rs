@@ -1,5 +1,5 @@
-//! Reach: whether others can dial this node, and ports by which those are reached who can't be.
-//! Specified in `spec/routing.md`, section 13.
+//! Reachability: whether others can dial this node, and relay ports for nodes that can't be
+//! dialled. Specified in `spec/routing.md`, section 13.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,37 +13,37 @@ use proto::{
 };
 use rand_core::Rng;
 
-use super::{Purpose, Router};
+use super::{Router, purpose::Purpose};
 use crate::RouterEvent;
 
-/// What is known of being reached.
+/// What is known of this node's reachability, and its relaying for others.
 #[derive(Debug)]
 pub(super) struct Reachability {
     state: State,
-    /// Through whom this node is reached.
+    /// The relay through which this node is reached.
     through: Option<NodeId>,
-    /// Who has asked for a port that is not there yet, with the number of the request.
+    /// Nodes that have asked for a port that is not open yet, with the request numbers.
     asked: BTreeMap<NodeId, u32>,
-    /// Who has one.
+    /// Nodes that have a port.
     given: BTreeSet<NodeId>,
-    /// Nodes that the driver tries to dial, for whom, with the number of the request.
+    /// Nodes that the driver dials, and which node has asked, with the request number.
     tried: BTreeMap<NodeId, (NodeId, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// So many could not dial this node; another one is asked at this time.
-    Asking { in_vain: u32, at: Instant },
+    /// So many nodes could not dial this one; another is asked at this time.
+    Asking { failed: u32, at: Instant },
     /// A node could.
     Reached,
-    /// None could; a port is requested at this time.
+    /// No node could; a port is requested at this time.
     Unreachable { at: Instant },
 }
 
 impl Reachability {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            state: State::Asking { in_vain: 0, at: now.after(FIRST) },
+            state: State::Asking { failed: 0, at: now.after(FIRST) },
             through: None,
             asked: BTreeMap::new(),
             given: BTreeSet::new(),
@@ -51,12 +51,12 @@ impl Reachability {
         }
     }
 
-    /// The addresses have changed: reachability is unknown again.
+    /// Starts over after the addresses have changed.
     pub(super) fn restart(&mut self, now: Instant) {
-        self.state = State::Asking { in_vain: 0, at: now };
+        self.state = State::Asking { failed: 0, at: now };
     }
 
-    /// Connections that must stay because a node is reached through them.
+    /// Returns whether the connection to a node must stay for relaying.
     pub(super) fn needs(&self, node: &NodeId) -> bool {
         self.through == Some(*node) || self.given.contains(node) || self.asked.contains_key(node)
     }
@@ -71,7 +71,7 @@ impl Reachability {
 }
 
 impl Router {
-    /// Returns whether a node outside has dialled this one, if that is known.
+    /// Returns whether other nodes can dial this one, if known.
     pub fn is_reachable(&self) -> Option<bool> {
         match self.reach.state {
             State::Asking { .. } => None,
@@ -83,13 +83,13 @@ impl Router {
     /// Asks a random node to have this one dialled, or for a port.
     pub(super) fn find_out_reach(&mut self, now: Instant) {
         match self.reach.state {
-            State::Asking { in_vain, at } if now >= at && !self.config.addresses.is_empty() => {
+            State::Asking { failed, at } if now >= at && !self.config.addresses.is_empty() => {
                 let nodes: Vec<NodeId> = self.links.nodes().collect();
                 // With only two nodes there is no third to probe reachability.
                 let Some(node) = self.drawn(&nodes).filter(|_| nodes.len() > 1) else { return };
-                self.reach.state = State::Asking { in_vain, at: now.after(AGAIN) };
+                self.reach.state = State::Asking { failed, at: now.after(AGAIN) };
                 let word = Routing::Probe { contact: self.own.contact(), anew: true };
-                self.links.ask((node, &[]), Purpose::Reach, word, now);
+                self.links.ask(node, &[], Purpose::Reach, word, now);
             }
             State::Unreachable { at } if now >= at && self.reach.through.is_none() => {
                 let can_be_dialled = |node: &NodeId| {
@@ -99,33 +99,33 @@ impl Router {
                 let nodes: Vec<NodeId> = self.links.nodes().filter(can_be_dialled).collect();
                 let Some(node) = self.drawn(&nodes) else { return };
                 self.reach.state = State::Unreachable { at: now.after(AGAIN) };
-                self.links.ask((node, &[]), Purpose::Relay, Routing::AskRelay, now);
+                self.links.ask(node, &[], Purpose::Relay, Routing::AskRelay, now);
             }
             State::Asking { .. } | State::Reached | State::Unreachable { .. } => {}
         }
     }
 
-    /// A node that was asked to have this one dialled has answered.
+    /// Handles the answer of a node that had this one dialled.
     pub(super) fn reach_told(&mut self, outcome: Option<bool>, now: Instant, rows: &dyn Rows) {
-        let State::Asking { in_vain, .. } = self.reach.state else { return };
-        let in_vain = in_vain.saturating_add(1);
+        let State::Asking { failed, .. } = self.reach.state else { return };
+        let failed = failed.saturating_add(1);
         match outcome {
             Some(true) => self.reach.state = State::Reached,
-            Some(false) if in_vain < IN_VAIN_MAX => {
-                self.reach.state = State::Asking { in_vain, at: now };
+            Some(false) if failed < FAILED_MAX => {
+                self.reach.state = State::Asking { failed, at: now };
                 self.find_out_reach(now);
             }
             Some(false) => {
                 self.reach.state = State::Unreachable { at: now };
                 self.set_relayed(Vec::new(), now, rows);
-                self.event(RouterEvent::Unreachable);
+                self.emit(RouterEvent::Unreachable);
                 self.find_out_reach(now);
             }
             None => {}
         }
     }
 
-    /// Has the driver find out whether a node can be dialled, for a requester.
+    /// Has the driver find out whether a node can be dialled, for the node that asked.
     pub(super) fn try_to_dial(
         &mut self,
         contact: Contact,
@@ -155,7 +155,7 @@ impl Router {
         }
     }
 
-    /// A node that can't be dialled asks for a port.
+    /// Handles a node that asks for a relay port.
     pub(super) fn relay_asked(&mut self, from: NodeId, request: u32) -> Result<(), Code> {
         let many = self.reach.given.len().saturating_add(self.reach.asked.len());
         let is_known = self.reach.needs(&from);
@@ -168,7 +168,7 @@ impl Router {
         Ok(())
     }
 
-    /// The driver has opened a port for a node, or has none.
+    /// Handles a port that the driver has opened for a node, or could not.
     fn on_relayed(&mut self, peer: Peer, port: Option<RelayPort>) {
         let node = NodeId(peer.0);
         let Some(request) = self.reach.asked.remove(&node) else { return };
@@ -182,7 +182,7 @@ impl Router {
         self.reply(node, request, Body::Routing(word));
     }
 
-    /// A node gives a port: from now on this one is reached by it.
+    /// Handles a port that a node has opened: from now on this node is reached by it.
     pub(super) fn relay_given(
         &mut self,
         through: NodeId,
@@ -199,7 +199,7 @@ impl Router {
         self.set_relayed(addresses, now, rows);
     }
 
-    /// A connection is gone, and the ports with it.
+    /// Handles the end of a connection, and of the ports that depend on it.
     pub(super) fn relay_lost(&mut self, node: &NodeId, now: Instant, rows: &dyn Rows) {
         self.reach.asked.remove(node);
         self.reach.given.remove(node);
@@ -210,11 +210,11 @@ impl Router {
         }
     }
 
-    /// Others find this node at these addresses, or can't dial it.
+    /// Sets the addresses at which others find this node; empty if they can't dial it.
     fn set_relayed(&mut self, addresses: Vec<SocketAddr>, now: Instant, rows: &dyn Rows) {
         self.relayed_at = Some(addresses.clone());
         self.renew_record(now, rows);
-        self.event(RouterEvent::Addresses(addresses));
+        self.emit(RouterEvent::Addresses(addresses));
     }
 
     fn drawn(&mut self, nodes: &[NodeId]) -> Option<NodeId> {
@@ -223,13 +223,13 @@ impl Router {
     }
 }
 
-/// Others know this node by then.
+/// Other nodes know this one by then.
 const FIRST: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(30);
-/// So many must have failed.
-const IN_VAIN_MAX: u32 = 3;
-/// Nodes that are reached through this one. Their connections stay, so they are few of those that
-/// routing may have.
+/// How many dials must have failed.
+const FAILED_MAX: u32 = 3;
+/// Nodes that are reached through this one. Their connections stay, so they are a small part of
+/// routing's limit.
 const GIVEN_MAX: usize = 8;
-/// Nodes that are tried at the same time, each on a socket of its own.
+/// Nodes that are dialled at the same time, each from a socket of its own.
 const TRIED_MAX: usize = 16;

@@ -21,7 +21,7 @@ fn node(number: u32, address: &str) -> NodeRecord {
 /// Nodes of networks of their own that are all in the bucket of those that share no bit.
 fn far_nodes(table: &Table, count: usize) -> Vec<NodeRecord> {
     let nodes = (0..).map(|n: u32| node(n, &format!("11.{}.{}.1:4440", n / 250, n % 250)));
-    let far = nodes.filter(|node| space::shared_bits(&table.place, &node.place()) == 0);
+    let far = nodes.filter(|node| space::shared_bits(&table.own_key, &node.place()) == 0);
     far.take(count).collect()
 }
 
@@ -37,15 +37,15 @@ fn who_has_been_there_for_long_stays() {
         table.heard(node, true, START);
     }
     assert_eq!(table.len(), limits::BUCKET_MAX);
-    assert!(table.place_of(&nodes[0].node()).is_some());
-    assert!(table.place_of(&nodes[29].node()).is_none());
+    assert!(table.key_of(&nodes[0].node()).is_some());
+    assert!(table.key_of(&nodes[29].node()).is_none());
     // One that goes is followed by the newest of those that wait.
     let later = START.after(Duration::from_secs(700));
     table.answered(&nodes[0].node(), later);
     assert_eq!(table.missed(&nodes[0].node()), Missed::Nothing);
     assert_eq!(table.missed(&nodes[0].node()), Missed::Gone(Duration::from_secs(700)));
     assert_eq!(table.len(), limits::BUCKET_MAX);
-    assert!(table.place_of(&nodes[29].node()).is_some());
+    assert!(table.key_of(&nodes[29].node()).is_some());
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn one_network_takes_few_places() {
 }
 
 #[test]
-fn a_public_node_takes_no_node_of_a_private_network() {
+fn a_public_node_takes_no_contact_that_is_reached_in_one_network_only() {
     let mut table = table();
     table.heard(&node(1, "10.0.0.1:4440"), true, START);
     assert_eq!(table.len(), 1);
@@ -74,7 +74,7 @@ fn a_public_node_takes_no_node_of_a_private_network() {
     table.heard(&node(2, "10.0.0.2:4440"), true, START);
     table.heard(&node(3, "192.0.2.7:4440"), true, START);
     assert_eq!(table.len(), 2);
-    assert!(table.place_of(&node(2, "10.0.0.2:4440").node()).is_none());
+    assert!(table.key_of(&node(2, "10.0.0.2:4440").node()).is_none());
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn who_has_not_proved_to_be_there_does_not_enter_and_who_moves_goes() {
     assert_eq!(table.len(), 0);
     table.heard(&here, true, START);
     table.heard(&here, false, START);
-    assert!(table.place_of(&here.node()).is_some(), "it was there, and says nothing new");
+    assert!(table.key_of(&here.node()).is_some(), "it was there, and says nothing new");
     let elsewhere = node(1, "12.0.0.1:4440");
     table.heard(&elsewhere, false, START);
     assert_eq!(table.len(), 0, "anybody can say so");

@@ -45,7 +45,7 @@ impl World {
         number
     }
 
-    /// Adds a node that can't be dialled, except through a relay.
+    /// Adds a node that can be dialled through a relay only.
     pub(crate) fn add_hidden(&mut self, through: &[usize]) -> usize {
         let number = self.add(through);
         self.net.hide(number);

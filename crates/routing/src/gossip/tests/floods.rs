@@ -274,7 +274,7 @@ fn a_node_is_suspected_if_two_of_three_dont_reach_it_and_the_third_does_not_eith
 }
 
 #[test]
-fn contacts_of_one_network_do_not_fill_the_passive_view() {
+fn the_passive_view_is_not_filled_with_contacts_of_one_network() {
     let mut node = Alone::with_neighbours(5);
     let contact = |number: u8, address: String| {
         let NodeDraft { nonce, .. } = says(number, 1);
@@ -310,13 +310,13 @@ fn a_neighbour_of_its_own_choice_is_not_displaced_by_those_who_ask() {
         assert!(node.gossip.is_neighbour(&id(1)), "{number}");
         assert!(node.gossip.is_neighbour(&id(number)), "{number}");
     }
-    // A node with neighbours can be refused.
+    // A node that has neighbours can be refused.
     node.say(2, proto::Gossip::Neighbour { urgent: false });
     assert!(!node.gossip.is_neighbour(&id(2)));
 }
 
 #[test]
-fn a_leaving_node_tells_all_neighbours() {
+fn a_leaving_node_says_so_to_all() {
     let mut node = Alone::with_neighbours(3);
     // One of them is beside the tree.
     node.say(3, proto::Gossip::Prune);

@@ -89,7 +89,7 @@ fn a_suspected_node_refutes() {
     for node in (0..30).filter(|node| *node != 5) {
         assert_eq!(world.nodes[node].heard.get(&id), Some(&after), "{node}");
     }
-    // A refuted suspicion no longer counts, whichever node repeats it.
+    // A refuted suspicion no longer counts, from any observer.
     let contact = world.nodes[20].record.contact();
     let bytes = Suspicion::sign(world.key(20), &contact, (id, before), world.now.as_secs());
     for neighbour in world.neighbours(20) {

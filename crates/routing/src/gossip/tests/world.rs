@@ -13,7 +13,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::{
-    gossip::{Gossip, GossipConfig, GossipOutput, News, dice},
+    gossip::{Gossip, GossipConfig, GossipOutput, News, rng},
     record::NodeRecord,
 };
 
@@ -85,8 +85,8 @@ impl World {
         }
     }
 
-    /// A network of so many nodes, that have joined one after the other through the first. No node
-    /// announces that it has joined: verifying that at every node is most of the work.
+    /// A network of so many nodes that have joined one after the other through the first. They
+    /// spread no records: verifying those at every node is most of the work.
     pub(super) fn joined(seed: u8, count: usize) -> Self {
         Self::grown(seed, count, true)
     }
@@ -148,7 +148,7 @@ impl World {
             deaths: 0,
             asked: Vec::new(),
         });
-        self.settle(number);
+        self.apply_wishes(number);
         number
     }
 
@@ -159,7 +159,7 @@ impl World {
     pub(super) fn join(&mut self, node: usize, through: usize) {
         let contact = self.nodes[through].record.contact();
         self.nodes[node].gossip.join(contact, self.now);
-        self.settle(node);
+        self.apply_wishes(node);
     }
 
     /// Changes a record, which is a fact. Returns its serial.
@@ -170,16 +170,17 @@ impl World {
         let record = NodeRecord::sign(&self.nodes[node].key, &says, BITS).unwrap();
         self.nodes[node].record = record.clone();
         self.nodes[node].gossip.set_own(record.clone(), self.now);
-        self.settle(node);
+        self.apply_wishes(node);
         // As a router does.
         for peer in self.linked(node) {
             self.nodes[peer].gossip.connected(record.node(), &record, self.now);
-            self.settle(peer);
+            self.apply_wishes(peer);
         }
         says.serial
     }
 
-    /// Has a node broadcast a new fact, and returns how many living nodes have it after a time.
+    /// Has a node say something new, and tells how many of the living have heard of it after a
+    /// time.
     pub(super) fn coverage(&mut self, node: usize, within: Duration) -> (usize, usize) {
         let version = format!("1.0.{}", self.sequence);
         let serial = self.change(node, |says| says.version = version);
@@ -205,7 +206,7 @@ impl World {
     pub(super) fn leave(&mut self, node: usize) {
         self.change(node, |says| says.leaving = true);
         self.nodes[node].gossip.leave(self.now);
-        self.settle(node);
+        self.apply_wishes(node);
         // Its last words are under way.
         self.run(Duration::from_millis(200));
         self.kill(node);
@@ -215,7 +216,7 @@ impl World {
     pub(super) fn cut(&mut self, a: usize, b: usize) {
         if self.links.remove(&pair(a, b)) {
             for (at, of) in [(a, b), (b, a)] {
-                let notice = Duration::from_secs(8) + dice::up_to(&mut self.rng, NOTICE);
+                let notice = Duration::from_secs(8) + rng::up_to(&mut self.rng, NOTICE);
                 self.at(notice, Event::Down(at, self.id(of)));
             }
         }
@@ -273,7 +274,7 @@ impl World {
     pub(super) fn tell(&mut self, from: usize, to: usize, word: proto::Gossip) {
         let id = self.id(from);
         self.nodes[to].gossip.word(id, word, self.now);
-        self.settle(to);
+        self.apply_wishes(to);
     }
 
     pub(super) fn key(&self, node: usize) -> &SigningKey {
@@ -296,8 +297,8 @@ impl World {
             let record = self.nodes[of].record.clone();
             self.nodes[at].gossip.connected(record.node(), &record, self.now);
         }
-        self.settle(a);
-        self.settle(b);
+        self.apply_wishes(a);
+        self.apply_wishes(b);
     }
 
     fn happen(&mut self, event: Event) {
@@ -307,7 +308,7 @@ impl World {
                 if self.nodes[node].wakes == Some(now) {
                     self.nodes[node].wakes = None;
                     self.nodes[node].gossip.timeout(now);
-                    self.settle(node);
+                    self.apply_wishes(node);
                 }
             }
             Event::Word(from, to, word) => {
@@ -326,18 +327,18 @@ impl World {
                 let again = self.links.contains(&pair(at, self.by_id[&of]));
                 if !again {
                     self.nodes[at].gossip.disconnected(of, now);
-                    self.settle(at);
+                    self.apply_wishes(at);
                 }
             }
             Event::Probed { asker, of, by, reached } => {
                 self.nodes[asker].gossip.probed(of, by, reached, now);
-                self.settle(asker);
+                self.apply_wishes(asker);
             }
         }
     }
 
     /// Carries out what a node wishes.
-    fn settle(&mut self, node: usize) {
+    fn apply_wishes(&mut self, node: usize) {
         if !self.nodes[node].alive {
             return;
         }

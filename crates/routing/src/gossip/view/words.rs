@@ -1,9 +1,17 @@
-//! What the views say and hear (HyParView, sections 4.2 to 4.4).
+//! The messages of the views (HyParView, sections 4.2 to 4.4).
 
-use super::{Contact, Gossip, Instant, NodeId, Outputs, TRIES, View, Why, dice, is_sound, say};
+use proto::{Contact, Gossip, Instant, NodeId};
+
+use super::{TRIES, View, Why};
+use crate::gossip::{
+    facts::is_sound,
+    output::{GossipOutput, Outputs, say},
+    rng,
+};
 
 impl View {
-    /// A node joins through this one, or asks to become a neighbour; its record identifies it.
+    /// Handles a node that joins through this one, or asks to become a neighbour. Its record
+    /// follows with the connection.
     pub(in super::super) fn asked(
         &mut self,
         from: NodeId,
@@ -16,7 +24,7 @@ impl View {
         self.want(contact, why, now, out);
     }
 
-    /// A connection that was wanted stands.
+    /// Continues with a connection that was wanted.
     pub(super) fn granted(
         &mut self,
         why: Why,
@@ -30,7 +38,7 @@ impl View {
             Why::Join => {
                 say(out, &node, Gossip::Join(self.own.clone()));
                 self.tries = TRIES;
-                self.admit(contact.clone(), (serial, true), now, out);
+                self.admit(contact.clone(), serial, true, now, out);
             }
             Why::Ask { urgent } => {
                 if !self.has(&node) {
@@ -41,7 +49,7 @@ impl View {
                 if self.is_penalised(&node, now) {
                     return say(out, &node, Gossip::Part { leaving: false });
                 }
-                self.admit(contact.clone(), (serial, false), now, out);
+                self.admit(contact.clone(), serial, false, now, out);
                 self.forward_join(contact, out);
             }
             Why::Asks { urgent } => {
@@ -50,7 +58,7 @@ impl View {
                     self.has(&node) || ((urgent || room) && !self.is_penalised(&node, now));
                 say(out, &node, Gossip::NeighbourIs { accepted });
                 if accepted {
-                    self.admit(contact.clone(), (serial, false), now, out);
+                    self.admit(contact.clone(), serial, false, now, out);
                 }
             }
             Why::Shuffled(contacts) => say(out, &node, Gossip::Shuffled(contacts)),
@@ -58,8 +66,8 @@ impl View {
         }
     }
 
-    /// Sends a join on its walks, one by each other neighbour. A node without addresses could not
-    /// be dialled.
+    /// Starts the random walks of a join, one over each other neighbour, if the joining node can be
+    /// dialled.
     fn forward_join(&self, contact: &Contact, out: &mut Outputs) {
         if contact.addresses.is_empty() {
             return;
@@ -70,7 +78,7 @@ impl View {
         }
     }
 
-    /// A joining node comes by on a walk.
+    /// Handles a join on its random walk.
     pub(in super::super) fn join_comes_by(
         &mut self,
         from: NodeId,
@@ -98,7 +106,7 @@ impl View {
         }
     }
 
-    /// A contact has answered whether it becomes a neighbour.
+    /// Handles a contact's answer whether it becomes a neighbour.
     pub(in super::super) fn answered(
         &mut self,
         from: NodeId,
@@ -112,10 +120,10 @@ impl View {
         let wanted = asked.map(|at| self.wanted.swap_remove(at));
         match wanted {
             Some(super::Wanted { contact, why: Why::Answer { serial }, .. }) if accepted => {
-                self.admit(contact, (serial, true), now, out);
+                self.admit(contact, serial, true, now, out);
             }
             Some(_) => self.note_refusal(&from),
-            // It takes us for a neighbour.
+            // It takes this node for a neighbour.
             None if accepted && !self.has(&from) => {
                 say(out, &from, Gossip::Part { leaving: false });
             }
@@ -124,7 +132,7 @@ impl View {
         self.fill(now, out);
     }
 
-    /// A neighbour gives its place back.
+    /// Handles a neighbour that parts.
     pub(in super::super) fn parted(
         &mut self,
         from: &NodeId,
@@ -136,7 +144,7 @@ impl View {
             return self.left(from, now, out);
         }
         let Some(neighbour) = self.active.remove(from) else { return };
-        out.push_back(super::GossipOutput::Release(*from));
+        out.push_back(GossipOutput::Release(*from));
         self.take(neighbour.contact, &[], now);
         // It has just displaced this node.
         self.note_refusal(from);
@@ -144,30 +152,32 @@ impl View {
         self.fill(now, out);
     }
 
-    /// Exchanges some contacts with another node (section 4.4).
+    /// Exchanges some contacts with a random node (section 4.4).
     pub(super) fn shuffle(&mut self, out: &mut Outputs) {
         let all = self.neighbours();
-        let Some(to) = dice::one_of(&mut self.rng, &all) else { return };
+        let Some(to) = rng::one_of(&mut self.rng, &all) else { return };
         let active = self
             .active
             .values()
             .map(|neighbour| neighbour.contact.clone())
             .filter(|contact| contact.node != to && !contact.addresses.is_empty())
             .collect();
-        let mut contacts = dice::some_of(&mut self.rng, active, SHUFFLED_ACTIVE);
-        let passive = dice::some_of(&mut self.rng, self.passive.clone(), SHUFFLED_PASSIVE);
+        let mut contacts = rng::some_of(&mut self.rng, active, SHUFFLED_ACTIVE);
+        let passive = rng::some_of(&mut self.rng, self.passive.clone(), SHUFFLED_PASSIVE);
         self.given = Some(passive.iter().map(|contact| contact.node).collect());
         contacts.extend(passive);
-        // Only a neighbour could answer one without addresses.
+        // Only a neighbour could answer a node without addresses.
         let hops = if self.own.addresses.is_empty() { 0 } else { WALK_HOPS };
         say(out, &to, Gossip::Shuffle { origin: self.own.clone(), contacts, hops });
     }
 
-    /// A shuffle comes by on its walk, or ends here.
+    /// Handles a shuffle, which continues its walk or ends here.
     pub(in super::super) fn shuffle_comes_by(
         &mut self,
         from: NodeId,
-        (origin, mut contacts, hops): (Contact, Vec<Contact>, u32),
+        origin: Contact,
+        mut contacts: Vec<Contact>,
+        hops: u32,
         now: Instant,
         out: &mut Outputs,
     ) {
@@ -184,7 +194,7 @@ impl View {
         }
         let count = contacts.len().max(1);
         let others = self.passive.iter().filter(|contact| contact.node != origin.node).cloned();
-        let reply = dice::some_of(&mut self.rng, others.collect(), count);
+        let reply = rng::some_of(&mut self.rng, others.collect(), count);
         let given: Vec<NodeId> = reply.iter().map(|contact| contact.node).collect();
         if origin.node == from {
             say(out, &from, Gossip::Shuffled(reply));
@@ -197,7 +207,7 @@ impl View {
         self.fill(now, out);
     }
 
-    /// What a shuffle has brought. Nothing is taken that was not asked for.
+    /// Handles the answer to a shuffle. Unsolicited ones are dropped.
     pub(in super::super) fn shuffled(
         &mut self,
         contacts: Vec<Contact>,
@@ -214,7 +224,7 @@ impl View {
     fn next_hop(&mut self, except: &[NodeId]) -> Option<NodeId> {
         let others: Vec<NodeId> =
             self.active.keys().filter(|node| !except.contains(node)).copied().collect();
-        dice::one_of(&mut self.rng, &others)
+        rng::one_of(&mut self.rng, &others)
     }
 }
 

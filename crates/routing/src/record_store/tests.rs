@@ -1,4 +1,4 @@
-//! Tests of keeping records.
+//! Tests of the record store.
 
 use std::collections::BTreeMap;
 
@@ -28,35 +28,37 @@ impl Rows for Memory {
     }
 }
 
-/// What keeps records, with its rows.
+/// A record store with its rows.
 struct Shelf {
-    kept: Kept,
+    records: RecordStore,
     rows: Memory,
 }
 
 impl Shelf {
     fn new(records_max: usize) -> Self {
         let rows = Memory::default();
-        Self { kept: Kept::open(Key([0; 32]), records_max, NOW, &rows), rows }
+        Self {
+            records: RecordStore::open(Key([0; 32]), records_max, Verifier::new(0), NOW, &rows),
+            rows,
+        }
     }
 
     fn store(&mut self, record: &Record, age_s: u32, now: Instant) -> Result<Key, Refusal> {
         let mut batch = WriteBatch::default();
-        let terms = (&Verifier::new(0), Duration::ZERO);
-        let stored = self.kept.store(record, age_s, terms, now, &self.rows, &mut batch);
+        let stored = self.records.store(record, age_s, Duration::ZERO, now, &self.rows, &mut batch);
         self.apply(&batch);
         stored
     }
 
     fn timeout(&mut self, now: Instant) -> Option<Due> {
         let mut batch = WriteBatch::default();
-        let due = self.kept.timeout(Duration::ZERO, now, &self.rows, &mut batch);
+        let due = self.records.timeout(Duration::ZERO, now, &self.rows, &mut batch);
         self.apply(&batch);
         due
     }
 
     fn get(&self, key: &Key, now: Instant) -> Option<Record> {
-        self.kept.get(key, now, &self.rows)
+        self.records.get(key, now, &self.rows)
     }
 
     fn apply(&mut self, batch: &WriteBatch) {
@@ -102,11 +104,11 @@ fn forged_records_are_not_kept() {
     }
     let refused = shelf.store(&Record::Account(b"no bundle".to_vec()), 0, NOW).unwrap_err();
     assert_eq!(refused.code, Code::Invalid);
-    assert_eq!(shelf.kept.len(), 0);
+    assert_eq!(shelf.records.len(), 0);
 }
 
 #[test]
-fn what_is_a_day_old_is_over_and_a_new_copy_does_not_make_it_older() {
+fn a_record_expires_after_a_day_and_an_older_copy_does_not_age_it() {
     let mut shelf = Shelf::new(10);
     let day = u64::from(limits::RECORD_LIFE_S);
     let key = shelf.store(&record(1, 5), 0, NOW).unwrap();
@@ -114,12 +116,12 @@ fn what_is_a_day_old_is_over_and_a_new_copy_does_not_make_it_older() {
     assert!(shelf.get(&key, after_s(day - 1)).is_some());
     assert_eq!(shelf.get(&key, after_s(day)), None);
     assert!(shelf.timeout(after_s(day)).is_none());
-    assert_eq!(shelf.kept.len(), 0);
+    assert_eq!(shelf.records.len(), 0);
     assert!(shelf.store(&record(1, 5), limits::RECORD_LIFE_S, NOW).is_err(), "over already");
 }
 
 #[test]
-fn records_that_were_not_stored_again_are_republished() {
+fn a_record_that_no_node_stores_again_is_republished() {
     let mut shelf = Shelf::new(10);
     shelf.store(&record(1, 5), 100, NOW).unwrap();
     assert!(shelf.timeout(after_s(3_599)).is_none());
@@ -138,7 +140,7 @@ fn the_farthest_go_first_and_what_is_farther_is_refused() {
     let mut keys: Vec<(Key, u8)> = (1..=9)
         .map(|number| (Key(SigningKey::from_seed([number; 32]).public().0), number))
         .collect();
-    // The own place is 0, so that the smallest keys are the nearest.
+    // The own key is 0, so that the smallest keys are the nearest.
     keys.sort_unstable();
     for (_, number) in &keys[4..8] {
         shelf.store(&record(*number, 1), 0, NOW).unwrap();
@@ -156,8 +158,8 @@ fn the_farthest_go_first_and_what_is_farther_is_refused() {
 fn records_are_there_after_a_restart() {
     let mut shelf = Shelf::new(10);
     let key = shelf.store(&record(1, 5), 50, NOW).unwrap();
-    shelf.kept = Kept::open(Key([0; 32]), 10, after_s(10), &shelf.rows);
+    shelf.records = RecordStore::open(Key([0; 32]), 10, Verifier::new(0), after_s(10), &shelf.rows);
     assert_eq!(shelf.get(&key, after_s(10)), Some(record(1, 5)));
-    let all = shelf.kept.all(after_s(10), &shelf.rows);
+    let all = shelf.records.all(after_s(10), &shelf.rows);
     assert_eq!(all, [(key, record(1, 5), 60)]);
 }

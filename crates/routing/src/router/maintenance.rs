@@ -1,4 +1,4 @@
-//! Upkeep: joining, refreshing, remembering, republishing, being reachable, leaving.
+//! Maintenance: joining, refreshing, remembering, republishing, staying reachable, leaving.
 
 use std::time::Duration;
 
@@ -9,25 +9,26 @@ use proto::{
 use rand_core::Rng;
 
 use super::{
-    Purpose, Router,
-    errands::{Origin, Then},
+    Router,
+    operations::{Origin, Then},
+    purpose::Purpose,
 };
 use crate::{
     RouterCommand, RouterConfig, RouterEvent,
-    kept::Due,
     record::{NodeDraft, NodeRecord},
+    record_store::Due,
     space,
 };
 
-/// When what is next to be done.
+/// When each task is due next.
 #[derive(Debug)]
-pub(super) struct Upkeep {
-    /// Whom this node remembers to have been there.
+pub(super) struct Maintenance {
+    /// Contacts remembered in rows.
     remembered: Vec<Contact>,
     since_s: u64,
     /// A node was met.
     joined: bool,
-    /// The own place was, or is being, looked up.
+    /// The own key was, or is being, looked up.
     begun: bool,
     leaving: bool,
     left: bool,
@@ -38,7 +39,7 @@ pub(super) struct Upkeep {
     check_at: Instant,
 }
 
-impl Upkeep {
+impl Maintenance {
     pub(super) fn open(
         config: &RouterConfig,
         nonce: u64,
@@ -59,7 +60,7 @@ impl Upkeep {
             leaving: false,
         };
         let own = NodeRecord::sign(&config.key, &says, config.verifier.work_bits())?;
-        let upkeep = Self {
+        let maintenance = Self {
             remembered: remembered.unwrap_or_default(),
             since_s: now.as_secs(),
             joined: false,
@@ -72,7 +73,7 @@ impl Upkeep {
             remember_at: now.after(REMEMBER),
             check_at: now.after(CHECK),
         };
-        Some((upkeep, own))
+        Some((maintenance, own))
     }
 
     pub(super) fn poll_timeout(&self) -> Instant {
@@ -81,7 +82,7 @@ impl Upkeep {
 }
 
 impl Router {
-    pub(super) fn command(&mut self, command: RouterCommand, now: Instant, rows: &dyn Rows) {
+    pub(super) fn on_command(&mut self, command: RouterCommand, now: Instant, rows: &dyn Rows) {
         match command {
             RouterCommand::Join(address) => {
                 self.join_through(&address, now);
@@ -98,7 +99,7 @@ impl Router {
             RouterCommand::Capacity(bytes) => {
                 let (old, new) = (self.config.capacity_bytes, bytes);
                 self.config.capacity_bytes = bytes;
-                // What changes by less is no news.
+                // Smaller changes are no news.
                 if new < old / 2 || new / 2 > old {
                     self.renew_record(now, rows);
                 }
@@ -120,12 +121,12 @@ impl Router {
         }
     }
 
-    /// Joins through whom it was told of and whom it remembers.
+    /// Joins through the configured nodes and some of the remembered ones.
     pub(super) fn rejoin(&mut self, now: Instant) {
         for address in self.config.join.clone() {
             self.join_through(&address, now);
         }
-        let mut remembered = self.upkeep.remembered.clone();
+        let mut remembered = self.maintenance.remembered.clone();
         for _ in 0..REJOIN_AT_A_TIME.min(remembered.len()) {
             let drawn = usize::try_from(self.rng.next_u32()).unwrap_or_default();
             let drawn = drawn.checked_rem(remembered.len()).unwrap_or_default();
@@ -141,21 +142,21 @@ impl Router {
         }
     }
 
-    /// A node has introduced itself: the first one is the way into the network.
+    /// Joins the network through the first node that introduces itself.
     pub(super) fn met(&mut self, record: &NodeRecord, now: Instant) {
-        if self.upkeep.joined || record.says().addresses.is_empty() {
+        if self.maintenance.joined || record.says().addresses.is_empty() {
             return;
         }
-        self.upkeep.joined = true;
+        self.maintenance.joined = true;
         self.gossip.join(record.contact(), now);
-        self.upkeep.next = now;
+        self.maintenance.next = now;
     }
 
-    /// The own place was looked up.
-    pub(super) fn has_joined(&mut self, now: Instant, rows: &dyn Rows) {
-        self.event(RouterEvent::Joined);
+    /// Continues joining after the own key was looked up.
+    pub(super) fn on_joined(&mut self, now: Instant, rows: &dyn Rows) {
+        self.emit(RouterEvent::Joined);
         let deepest = self.table.deepest().unwrap_or_default();
-        // Near buckets were filled on the way; in the far ones only those who were asked are known.
+        // Near buckets were filled on the way; far ones hold only the nodes that were asked.
         for bits in 0..deepest.min(REFRESHED_ON_JOIN_MAX) {
             self.refresh(bits, now, rows);
         }
@@ -168,7 +169,7 @@ impl Router {
         self.look_up(target, false, Then::Refresh, now, rows);
     }
 
-    /// Signs this node's record again, and publishes it.
+    /// Signs a newer record of this node, and spreads it.
     pub(super) fn renew_record(&mut self, now: Instant, rows: &dyn Rows) {
         let mut batch = WriteBatch::default();
         let serial =
@@ -177,8 +178,8 @@ impl Router {
             serial,
             addresses: self.relayed_at.as_ref().unwrap_or(&self.config.addresses).clone(),
             capacity_bytes: self.config.capacity_bytes,
-            since_s: self.upkeep.since_s,
-            leaving: self.upkeep.leaving,
+            since_s: self.maintenance.since_s,
+            leaving: self.maintenance.leaving,
             ..self.own.says().clone()
         };
         let work_bits = self.config.verifier.work_bits();
@@ -194,54 +195,53 @@ impl Router {
         for node in self.links.nodes().collect::<Vec<_>>() {
             self.say(node, 0, Routing::Introduce(self.own.as_bytes().to_vec()));
         }
-        if self.upkeep.joined && !self.upkeep.leaving {
+        if self.maintenance.joined && !self.maintenance.leaving {
             self.publish_own(now, rows);
         }
     }
 
     fn publish_own(&mut self, now: Instant, rows: &dyn Rows) {
         let jitter = self.jitter(PUBLISH_JITTER);
-        self.upkeep.publish_at = now.after(PUBLISH).after(jitter);
+        self.maintenance.publish_at = now.after(PUBLISH).after(jitter);
         let record = Record::Node(self.own.as_bytes().to_vec());
         self.publish(record, 0, None, now, rows);
     }
 
-    /// Does what is due, a step at a time.
-    pub(super) fn upkeep(&mut self, now: Instant, rows: &dyn Rows) {
-        if now < self.upkeep.next {
+    /// Runs the tasks that are due, every [`STEP`].
+    pub(super) fn maintain(&mut self, now: Instant, rows: &dyn Rows) {
+        if now < self.maintenance.next {
             return;
         }
-        self.upkeep.next = now.after(STEP);
-        if self.upkeep.leaving {
+        self.maintenance.next = now.after(STEP);
+        if self.maintenance.leaving {
             return;
         }
-        if self.upkeep.joined && !std::mem::replace(&mut self.upkeep.begun, true) {
-            self.upkeep.rejoin_at = now.after(REJOIN);
+        if self.maintenance.joined && !std::mem::replace(&mut self.maintenance.begun, true) {
+            self.maintenance.rejoin_at = now.after(REJOIN);
             let place = self.own.place();
             return self.look_up(place, false, Then::Join, now, rows);
         }
-        if self.table.len() == 0 && now >= self.upkeep.rejoin_at {
-            self.upkeep.joined = false;
-            self.upkeep.begun = false;
-            self.upkeep.rejoin_at = now.after(REJOIN);
+        if self.table.len() == 0 && now >= self.maintenance.rejoin_at {
+            self.maintenance.joined = false;
+            self.maintenance.begun = false;
+            self.maintenance.rejoin_at = now.after(REJOIN);
             self.rejoin(now);
         }
-        if now >= self.upkeep.publish_at && self.upkeep.joined {
+        if now >= self.maintenance.publish_at && self.maintenance.joined {
             self.publish_own(now, rows);
         }
-        if now >= self.upkeep.remember_at {
-            self.upkeep.remember_at = now.after(REMEMBER);
+        if now >= self.maintenance.remember_at {
+            self.maintenance.remember_at = now.after(REMEMBER);
             self.remember();
         }
-        if now >= self.upkeep.check_at {
-            self.upkeep.check_at = now.after(CHECK);
+        if now >= self.maintenance.check_at {
+            self.maintenance.check_at = now.after(CHECK);
             self.check(now, rows);
         }
         self.find_out_reach(now);
     }
 
-    /// Asks the contact that was silent longest for a sign of life, and looks into a bucket in
-    /// which nothing was looked up for long.
+    /// Pings the contacts silent for longest, and refreshes a stale bucket.
     fn check(&mut self, now: Instant, rows: &dyn Rows) {
         let before =
             |age: Duration| Instant::from_micros(now.as_micros().saturating_sub(micros(age)));
@@ -251,7 +251,7 @@ impl Router {
             if !self.ask(&contact, Purpose::Check, word, now) {
                 break;
             }
-            // So that the next one is another; an answer will say the same.
+            // So that the next one is another; an answer has the same effect.
             self.table.asked(&contact.node, now);
         }
         if let Some(bits) = self.table.stale_bucket(before(REFRESH)) {
@@ -259,7 +259,7 @@ impl Router {
         }
     }
 
-    /// Remembers whom to come back to.
+    /// Writes the contacts to rejoin through to rows.
     fn remember(&mut self) {
         let mut contacts = self.table.long_lived(REMEMBERED_MAX / 2);
         let views = self.gossip.contacts().filter(|contact| !contact.addresses.is_empty());
@@ -268,21 +268,21 @@ impl Router {
                 contacts.push(contact);
             }
         }
-        if contacts.is_empty() || contacts == self.upkeep.remembered {
+        if contacts.is_empty() || contacts == self.maintenance.remembered {
             return;
         }
         let mut batch = WriteBatch::default();
         batch.put(SELF, REMEMBERED, encode_contacts(&contacts));
-        self.upkeep.remembered = contacts;
+        self.maintenance.remembered = contacts;
         self.note(batch);
     }
 
-    /// Republishes records that were not stored again for long, a few at a time.
-    pub(super) fn keep(&mut self, now: Instant, rows: &dyn Rows) {
+    /// Republishes records that no node has stored again, a few at a time.
+    pub(super) fn republish_due(&mut self, now: Instant, rows: &dyn Rows) {
         for _ in 0..REPUBLISHED_AT_A_TIME {
             let mut batch = WriteBatch::default();
             let jitter = self.jitter(REPUBLISH_JITTER);
-            let due = self.kept.timeout(jitter, now, rows, &mut batch);
+            let due = self.records.timeout(jitter, now, rows, &mut batch);
             self.note(batch);
             match due {
                 Some(Due::Republish { record, age_s }) => {
@@ -295,13 +295,13 @@ impl Router {
 
     // Leaving.
 
-    /// Tells all neighbours, and hands over stored records: each to the nearest node that is not
-    /// known to have it, since nearer ones got it from its publisher.
+    /// Announces that this node leaves, and hands its records over: each to the nearest node that
+    /// is not known to have it, because the publisher has given it to the nearer ones.
     fn leave(&mut self, now: Instant, rows: &dyn Rows) {
-        self.upkeep.leaving = true;
+        self.maintenance.leaving = true;
         self.renew_record(now, rows);
         self.gossip.leave(now);
-        for (key, record, age_s) in self.kept.all(now, rows) {
+        for (key, record, age_s) in self.records.all(now, rows) {
             let per_network = self.per_network();
             let count = limits::BUCKET_MAX.saturating_add(1);
             let nearest = self.table.nearest(&key, count, None, per_network);
@@ -311,11 +311,11 @@ impl Router {
         }
     }
 
-    /// All that was to be handed over is, or never will be.
-    pub(super) fn has_left(&mut self) {
-        if self.upkeep.leaving && !self.upkeep.left && self.links.is_quiet() {
-            self.upkeep.left = true;
-            self.event(RouterEvent::Left);
+    /// Reports that this node has left, once all hand-overs have ended.
+    pub(super) fn report_left(&mut self) {
+        if self.maintenance.leaving && !self.maintenance.left && self.links.is_quiet() {
+            self.maintenance.left = true;
+            self.emit(RouterEvent::Left);
         }
     }
 }
@@ -341,14 +341,14 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// What a node knows of itself: [`SERIAL`], [`REMEMBERED`].
+/// The node's own state: [`SERIAL`], [`REMEMBERED`].
 const SELF: Table = Table(33);
 const SERIAL: &[u8] = b"serial";
 const REMEMBERED: &[u8] = b"remembered";
 const REMEMBERED_MAX: usize = 64;
 /// Nodes to join through, besides those that are remembered.
 const JOIN_MAX: usize = 16;
-/// How often it is looked whether something is due.
+/// How often due tasks are run.
 const STEP: Duration = Duration::from_secs(5);
 const REJOIN: Duration = Duration::from_secs(10);
 const REJOIN_AT_A_TIME: usize = 4;
@@ -357,11 +357,11 @@ const PUBLISH_JITTER: Duration = Duration::from_secs(900);
 const REMEMBER: Duration = Duration::from_secs(300);
 const CHECK: Duration = Duration::from_secs(60);
 const CHECKED_AT_A_TIME: usize = 8;
-/// A contact that was not heard of for so long is asked for a sign of life.
+/// A contact that was silent for so long is pinged.
 const SILENT: Duration = Duration::from_secs(900);
 /// Kademlia, section 2.3.
 const REFRESH: Duration = Duration::from_secs(3600);
-/// Buckets beyond are nearly empty in any network there will be.
+/// Deeper buckets are nearly empty in any realistic network.
 const REFRESHED_ON_JOIN_MAX: u32 = 32;
 const REPUBLISHED_AT_A_TIME: usize = 4;
 const REPUBLISH_JITTER: Duration = Duration::from_secs(1800);

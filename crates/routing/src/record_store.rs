@@ -1,5 +1,5 @@
-//! Records that this node keeps for others. They lie in rows; what must be found quickly, and when
-//! each goes, is in memory. Specified in `spec/routing.md`, section 7.
+//! Records that this node keeps for others. They are in rows; an index and their expiry are in
+//! memory. Specified in `spec/routing.md`, section 7.
 
 use std::{
     cmp::Ordering,
@@ -10,18 +10,21 @@ use std::{
 
 use crypto::Verifier;
 use prost::Message;
-use proto::{Code, Direction, Gauge, Instant, Key, Record, Rows, Table, WriteBatch, limits, wire};
+use proto::{
+    Body, Code, Direction, Gauge, Instant, Key, Record, Rows, Table, WriteBatch, limits, wire,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{record::Verified, space::Distance};
 
-/// The records.
+/// The records kept for others.
 #[derive(Debug)]
-pub(crate) struct Kept {
-    place: Key,
-    /// By distance from the own place: the last is the first to go.
+pub(crate) struct RecordStore {
+    own_key: Key,
+    verifier: Verifier,
+    /// By distance from the own key: the last is the first to be evicted.
     entries: BTreeMap<Distance, Entry>,
-    /// When each is next to be looked at.
+    /// When each is due next.
     due: BTreeSet<(Instant, Distance)>,
     bytes: usize,
     records_max: usize,
@@ -29,7 +32,7 @@ pub(crate) struct Kept {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// When a home, or whose record it is, has published it.
+    /// When its owner, or a home of its owner, has published it.
     published_s: u64,
     due: Instant,
     bytes: usize,
@@ -38,20 +41,26 @@ struct Entry {
 /// What is due for a record.
 #[derive(Debug)]
 pub(crate) enum Due {
-    /// It was not stored again for long.
+    /// No node has stored it again for [`REPUBLISH`].
     Republish { record: Record, age_s: u32 },
 }
 
-impl Kept {
-    /// Reads what rows have.
-    pub(crate) fn open(place: Key, records_max: usize, now: Instant, rows: &dyn Rows) -> Self {
+impl RecordStore {
+    /// Opens the store from rows.
+    pub(crate) fn open(
+        own_key: Key,
+        records_max: usize,
+        verifier: Verifier,
+        now: Instant,
+        rows: &dyn Rows,
+    ) -> Self {
         let (entries, due) = (BTreeMap::new(), BTreeSet::new());
-        let mut kept = Self { place, entries, due, bytes: 0, records_max };
+        let mut store = Self { own_key, verifier, entries, due, bytes: 0, records_max };
         rows.scan(RECORDS, &[], &[0xFF; 33], Direction::Forward, &mut |key, value| {
             if let (Ok(key), Some((published, record))) =
                 (Key::try_from(key), value.split_first_chunk::<8>())
             {
-                kept.enter(
+                store.enter(
                     &key,
                     u64::from_be_bytes(*published),
                     record.len(),
@@ -60,25 +69,25 @@ impl Kept {
             }
             ControlFlow::Continue(())
         });
-        kept
+        store
     }
 
-    /// The record of a key.
+    /// Returns the record of a key.
     pub(crate) fn get(&self, key: &Key, now: Instant, rows: &dyn Rows) -> Option<Record> {
         let entry = self.entries.get(&self.distance(key))?;
-        if is_over(entry, now) {
+        if is_expired(entry, now) {
             return None;
         }
         Record::decode(rows.get(RECORDS, &key.0)?.get(8..)?).ok()
     }
 
-    /// Stores a record, unless one that wins is stored or there is no room for one so far away.
-    /// `jitter` is how much longer than usual it may go without being stored again.
+    /// Stores a record, unless a better one is stored or there is no room for one so far away.
+    /// `jitter` delays when it is republished.
     pub(crate) fn store(
         &mut self,
         record: &Record,
         age_s: u32,
-        (verifier, jitter): (&Verifier, Duration),
+        jitter: Duration,
         now: Instant,
         rows: &dyn Rows,
         batch: &mut WriteBatch,
@@ -88,12 +97,12 @@ impl Kept {
         let key = claimed_key(record).ok_or(Code::Invalid)?;
         let held = self.get(&key, now, rows);
         if held.as_ref() == Some(record) {
-            // No signature to verify: most records are stored again.
+            // No signature to verify: most records are stored again unchanged.
             let before = self.entries.get(&self.distance(&key)).map(|entry| entry.published_s);
             published_s = published_s.max(before.unwrap_or_default());
         } else {
-            let new = Verified::verify(record, verifier).map_err(|_| Code::Invalid)?;
-            let held = held.map(|held| (Verified::verify(&held, verifier), held));
+            let new = Verified::verify(record, &self.verifier).map_err(|_| Code::Invalid)?;
+            let held = held.map(|held| (Verified::verify(&held, &self.verifier), held));
             if let Some((Ok(verified), held)) = held
                 && new.compare(&verified) != Ordering::Greater
             {
@@ -109,7 +118,7 @@ impl Kept {
         Ok(key)
     }
 
-    /// Returns one due item at most, and drops expired ones.
+    /// Returns at most one record that is due, and deletes an expired one.
     pub(crate) fn timeout(
         &mut self,
         jitter: Duration,
@@ -118,7 +127,7 @@ impl Kept {
         batch: &mut WriteBatch,
     ) -> Option<Due> {
         let (due, distance) = self.due.first().copied().filter(|(due, _)| *due <= now)?;
-        let key = distance.from(&self.place);
+        let key = distance.from(&self.own_key);
         let entry = *self.entries.get(&distance)?;
         let record = self.get(&key, now, rows);
         let Some(record) = record else {
@@ -138,10 +147,10 @@ impl Kept {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Every record with its age, nearest first.
+    /// Returns the records with their ages, nearest first.
     pub(crate) fn all(&self, now: Instant, rows: &dyn Rows) -> Vec<(Key, Record, u32)> {
         let each = self.entries.iter().filter_map(|(distance, entry)| {
-            let key = distance.from(&self.place);
+            let key = distance.from(&self.own_key);
             Some((key, self.get(&key, now, rows)?, age_s(entry, now)))
         });
         each.take(HANDED_OVER_MAX).collect()
@@ -159,7 +168,7 @@ impl Kept {
     }
 
     fn distance(&self, key: &Key) -> Distance {
-        Distance::between(key, &self.place)
+        Distance::between(key, &self.own_key)
     }
 
     fn enter(&mut self, key: &Key, published_s: u64, bytes: usize, due: Instant) {
@@ -172,7 +181,7 @@ impl Kept {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// Lets what is farther away than `key` go, as far as need be.
+    /// Evicts records that are farther away than `key` until there is room.
     fn make_room(&mut self, key: &Key, bytes: usize, batch: &mut WriteBatch) -> Result<(), Code> {
         let distance = self.distance(key);
         let is_new = !self.entries.contains_key(&distance);
@@ -194,17 +203,23 @@ impl Kept {
         if let Some(old) = self.entries.remove(distance) {
             self.due.remove(&(old.due, *distance));
             self.bytes = self.bytes.saturating_sub(old.bytes);
-            batch.delete(RECORDS, distance.from(&self.place).0);
+            batch.delete(RECORDS, distance.from(&self.own_key).0);
         }
     }
 }
 
-/// Why a record is not kept.
+/// Why a record is not stored.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    pub(crate) code: Code,
-    /// The one that is, if it wins.
-    pub(crate) newer: Vec<u8>,
+    code: Code,
+    /// The stored one, if it is better.
+    newer: Vec<u8>,
+}
+
+impl From<Refusal> for Body {
+    fn from(Refusal { code, newer }: Refusal) -> Self {
+        Self::Refused { code, newer }
+    }
 }
 
 impl From<Code> for Refusal {
@@ -213,7 +228,7 @@ impl From<Code> for Refusal {
     }
 }
 
-/// The key that a record would have if it were valid.
+/// Returns the key that a record claims, before it is verified.
 fn claimed_key(record: &Record) -> Option<Key> {
     match record {
         Record::Account(bundle) => {
@@ -228,7 +243,7 @@ fn claimed_key(record: &Record) -> Option<Key> {
     }
 }
 
-fn is_over(entry: &Entry, now: Instant) -> bool {
+fn is_expired(entry: &Entry, now: Instant) -> bool {
     entry.published_s.saturating_add(limits::RECORD_LIFE_S.into()) <= now.as_secs()
 }
 
@@ -238,12 +253,12 @@ fn age_s(entry: &Entry, now: Instant) -> u32 {
 
 /// Key → when it was published (seconds, 8 bytes) ‖ record.
 const RECORDS: Table = Table(32);
-/// The time without being stored again.
+/// How long until a record is republished if no node stores it again.
 const REPUBLISH: Duration = Duration::from_secs(3600);
-/// Records that are kept unless told otherwise: 20 copies each, so 3,276 accounts for each node.
+/// The default limit: at 20 copies each, 3,276 accounts per node.
 pub(crate) const RECORDS_MAX: usize = 65_536;
 const BYTES_MAX: usize = 128 << 20;
-/// Records that a node hands over when it leaves.
+/// Records that a leaving node hands over.
 const HANDED_OVER_MAX: usize = 1_000;
 
 #[cfg(test)]

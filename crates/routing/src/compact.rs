@@ -1,4 +1,4 @@
-//! Contacts in little room: nodes remember hundreds of them.
+//! Contacts in compact form: nodes hold hundreds of them.
 
 use std::net::SocketAddr;
 
@@ -6,16 +6,16 @@ use proto::{Contact, Network, NodeId, pack, unpack};
 
 use crate::record::NodeRecord;
 
-/// A contact whose addresses are packed: with one address it takes 63 bytes instead of 96.
+/// A contact with its addresses packed: with one address it takes 63 bytes instead of 96.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Packed {
+pub(crate) struct CompactContact {
     node: NodeId,
     nonce: u64,
-    /// Each with its length before it.
+    /// Each after its length.
     addresses: Box<[u8]>,
 }
 
-impl Packed {
+impl CompactContact {
     pub(crate) fn new(contact: &Contact) -> Self {
         let mut addresses = Vec::new();
         for address in &contact.addresses {
@@ -31,7 +31,7 @@ impl Packed {
         Contact { node: self.node, nonce: self.nonce, addresses }
     }
 
-    /// Returns whether a record names the addresses that are known.
+    /// Returns whether a record names the known addresses.
     pub(crate) fn is_at(&self, record: &NodeRecord) -> bool {
         self.addresses().eq(record.says().addresses.iter().copied())
     }
@@ -44,7 +44,7 @@ impl Packed {
         self.addresses().filter_map(|address| Network::of(&address))
     }
 
-    /// About how much memory this takes.
+    /// Returns roughly how much memory this takes.
     pub(crate) fn state_bytes(&self) -> usize {
         size_of::<Self>().saturating_add(self.addresses.len())
     }
@@ -67,7 +67,7 @@ fn what_was_packed_is_there() {
     for count in 0..=addresses.len() {
         let addresses = addresses[..count].to_vec();
         let contact = Contact { node: NodeId([7; 32]), nonce: u64::MAX, addresses };
-        let packed = Packed::new(&contact);
+        let packed = CompactContact::new(&contact);
         assert_eq!(packed.contact(), contact);
         let networks: Vec<Network> = proto::networks(&contact.addresses).collect();
         assert_eq!(packed.networks().collect::<Vec<_>>(), networks);

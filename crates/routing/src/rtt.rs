@@ -1,25 +1,24 @@
-//! Response times and rate limits.
+//! Round-trip times, and rate limits.
 
 use std::time::Duration;
 
 use proto::Instant;
 
-/// How long answers take: a smoothed mean and deviation, as TCP measures round trips (RFC 6298,
-/// section 2).
+/// A smoothed round-trip time and its deviation, as TCP computes them (RFC 6298, section 2).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct Rtt {
     mean: Duration,
     deviation: Duration,
     measured: bool,
 }
 
-impl Pace {
-    /// Uses `first` as the timeout until a response was measured.
+impl Rtt {
+    /// Answers later than `first` are late until a round trip was measured.
     pub(crate) fn new(first: Duration) -> Self {
         Self { mean: first, deviation: Duration::ZERO, measured: false }
     }
 
-    /// An answer took so long.
+    /// Adds a measured round trip.
     pub(crate) fn measure(&mut self, took: Duration) {
         if !self.measured {
             *self = Self { mean: took, deviation: half(took), measured: true };
@@ -32,7 +31,7 @@ impl Pace {
         self.mean = half(half(half(eighths)));
     }
 
-    /// When an answer is later than nearly all are.
+    /// Returns the time after which an answer is later than nearly all.
     pub(crate) fn late(&self) -> Duration {
         let late = self.mean.saturating_add(self.deviation.saturating_mul(4));
         late.clamp(LATE_MIN, LATE_MAX)
@@ -71,7 +70,7 @@ impl Allowance {
     }
 }
 
-/// A busy processor takes as long to answer.
+/// A busy processor may take as long to answer.
 const LATE_MIN: Duration = Duration::from_millis(20);
 const LATE_MAX: Duration = Duration::from_secs(1);
 /// Allowances are counted in microseconds' worth.
@@ -83,17 +82,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_late_follows_what_was_measured() {
-        let mut pace = Pace::new(Duration::from_millis(300));
-        assert_eq!(pace.late(), Duration::from_millis(300));
+    fn lateness_follows_measured_round_trips() {
+        let mut rtt = Rtt::new(Duration::from_millis(300));
+        assert_eq!(rtt.late(), Duration::from_millis(300));
         for _ in 0..100 {
-            pace.measure(Duration::from_millis(50));
+            rtt.measure(Duration::from_millis(50));
         }
-        assert!(pace.late() < Duration::from_millis(60), "{:?}", pace.late());
+        assert!(rtt.late() < Duration::from_millis(60), "{:?}", rtt.late());
         for _ in 0..100 {
-            pace.measure(Duration::from_secs(9));
+            rtt.measure(Duration::from_secs(9));
         }
-        assert_eq!(pace.late(), LATE_MAX);
+        assert_eq!(rtt.late(), LATE_MAX);
     }
 
     #[test]

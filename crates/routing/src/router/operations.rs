@@ -1,7 +1,8 @@
-//! Errands: lookups, publications and samples under way, and what follows when they end.
+//! Operations: lookups, publications and samples in progress, and what follows when they end.
 
 mod publish;
 mod sample;
+mod then;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -10,7 +11,7 @@ use std::{
 
 use proto::{Body, Contact, Gauge, Instant, Key, NodeId, Query, Record, Routing, Rows, limits};
 
-use super::{Purpose, Router};
+use super::{Router, purpose::Purpose};
 use crate::{
     LookedUp, RouterEvent,
     command::account_at,
@@ -18,19 +19,25 @@ use crate::{
     record::Verified,
 };
 
-use self::{publish::Publication, sample::Sampling};
+use self::{
+    publish::{PUBLICATIONS_MAX, Publication, WAITING_MAX},
+    sample::Sampling,
+    then::Unpublished,
+};
 
-/// All errands.
+pub(super) use self::then::{Origin, Then};
+
+/// All operations in progress.
 #[derive(Debug, Default)]
-pub(super) struct Errands {
+pub(super) struct Operations {
     lookups: BTreeMap<u64, Running>,
     publications: BTreeMap<u64, Publication>,
     samplings: BTreeMap<u64, Sampling>,
-    /// Records that are to be published when there is room.
-    waiting: VecDeque<Waiting>,
-    /// Accounts that everybody was asked for.
+    /// Records to publish when there is room.
+    waiting: VecDeque<Unpublished>,
+    /// Accounts that every node was asked for.
     queries: BTreeMap<Key, Queried>,
-    /// Those of whom something was heard.
+    /// Operations with news, to be advanced.
     touched: BTreeSet<u64>,
     numbers: u64,
 }
@@ -43,41 +50,12 @@ struct Running {
 }
 
 #[derive(Debug)]
-struct Waiting {
-    record: Record,
-    age_s: u32,
-    ticket: Option<u64>,
-}
-
-#[derive(Debug)]
 struct Queried {
     until: Instant,
     asked_by: Vec<(u64, LookedUp)>,
 }
 
-/// What follows a lookup.
-#[derive(Debug)]
-pub(super) enum Then {
-    /// The requester is answered.
-    LookedUp(Origin),
-    /// The record goes to the nearest nodes.
-    Publish { record: Record, age_s: u32, ticket: Option<u64> },
-    /// Who answered has entered the table by that.
-    Refresh,
-    /// The own place was looked up for the first time.
-    Join,
-    /// Who answered belongs to a sample.
-    Sample(u64),
-}
-
-/// Who asked.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Origin {
-    Command { ticket: u64, insist: bool },
-    Peer { peer: NodeId, request: u32, trace: bool },
-}
-
-impl Errands {
+impl Operations {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.queries.values().map(|queried| queried.until).min()
     }
@@ -88,16 +66,16 @@ impl Errands {
             |origin: &Origin| matches!(origin, Origin::Peer { peer: p, .. } if p == peer);
         let lookups = self.lookups.values().filter(|running| match &running.then {
             Then::LookedUp(origin) => is_theirs(origin),
-            Then::Publish { .. } | Then::Refresh | Then::Join | Then::Sample(_) => false,
+            Then::Publish(_) | Then::Refresh | Then::Join | Then::Sample(_) => false,
         });
-        let samplings = self.samplings.values().filter(|sampling| is_theirs(&sampling.origin));
+        let samplings = self.samplings.values().filter(|sampling| is_theirs(sampling.origin()));
         lookups.count().saturating_add(samplings.count()) < LOOKUPS_OF_PEER_MAX
             && self.lookups.len() < LOOKUPS_FOR_OTHERS_MAX
     }
 
-    /// What a lookup under way is for.
+    /// Returns the target of a lookup in progress.
     pub(super) fn target(&self, number: u64) -> Option<Key> {
-        self.lookups.get(&number).map(|running| running.lookup.target)
+        self.lookups.get(&number).map(|running| running.lookup.target())
     }
 
     pub(super) fn gauges(&self) -> [Gauge; 4] {
@@ -122,7 +100,7 @@ impl Errands {
 }
 
 impl Router {
-    /// Starts a lookup. One too many ends at once, with nothing found.
+    /// Starts a lookup. If there are too many, it ends at once without a result.
     pub(super) fn look_up(
         &mut self,
         target: Key,
@@ -131,10 +109,10 @@ impl Router {
         now: Instant,
         rows: &dyn Rows,
     ) {
-        let number = self.errands.number();
+        let number = self.operations.number();
         let rules = self.config.lookup_rules();
         let per_network = self.per_network();
-        let nearest = if self.errands.lookups.len() < LOOKUPS_MAX {
+        let nearest = if self.operations.lookups.len() < LOOKUPS_MAX {
             self.table.nearest(&target, limits::BUCKET_MAX, None, per_network)
         } else {
             Vec::new()
@@ -143,36 +121,36 @@ impl Router {
         let mut lookup = Lookup::new(target, record, rules, nearest);
         let mut told = false;
         if record
-            && let Some(kept) = self.kept.get(&target, now, rows)
+            && let Some(kept) = self.records.get(&target, now, rows)
             && let Ok(verified) = Verified::verify(&kept, &self.config.verifier)
         {
             lookup.knows(verified);
-            // It may be old, but the first valid one is told at once.
+            // It may be old, but the first valid one is reported at once.
             if let Then::LookedUp(Origin::Command { ticket, .. }) = then {
-                self.event(RouterEvent::Found { ticket, record: kept });
+                self.emit(RouterEvent::Found { ticket, record: kept });
                 told = true;
             }
         }
-        if self.errands.lookups.len() >= LOOKUPS_MAX {
+        if self.operations.lookups.len() >= LOOKUPS_MAX {
             return self.finish(Running { lookup, then, told }, now, rows);
         }
-        self.errands.lookups.insert(number, Running { lookup, then, told });
-        self.errands.touched.insert(number);
+        self.operations.lookups.insert(number, Running { lookup, then, told });
+        self.operations.touched.insert(number);
     }
 
     pub(super) fn lookup_answered(
         &mut self,
         number: u64,
         from: NodeId,
-        (answer, contacts): (Answer, Vec<Contact>),
+        answer: Answer,
+        contacts: Vec<Contact>,
         now: Instant,
-        _rows: &dyn Rows,
     ) {
-        self.errands.touched.insert(number);
+        self.operations.touched.insert(number);
         let own = self.own.node();
         let contacts = contacts.into_iter().filter(|contact| contact.node != own).collect();
         let record = self.links.record(&from);
-        let Some(running) = self.errands.lookups.get_mut(&number) else { return };
+        let Some(running) = self.operations.lookups.get_mut(&number) else { return };
         let is_better = running.lookup.answered(&from, answer, contacts, now);
         let is_sample =
             if let Then::Sample(sampling) = running.then { Some(sampling) } else { None };
@@ -182,38 +160,40 @@ impl Router {
             && let Some(best) = running.lookup.best()
         {
             let record = best.to_record();
-            self.event(RouterEvent::Found { ticket, record });
+            self.emit(RouterEvent::Found { ticket, record });
         }
         if let (Some(sampling), Some(record)) = (is_sample, record) {
-            self.errands.sampled(sampling, record);
+            self.operations.sampled(sampling, record);
         }
     }
 
     pub(super) fn lookup_late(&mut self, number: u64, node: &NodeId, _now: Instant) {
-        if let Some(running) = self.errands.lookups.get_mut(&number) {
+        if let Some(running) = self.operations.lookups.get_mut(&number) {
             running.lookup.late(node);
-            self.errands.touched.insert(number);
+            self.operations.touched.insert(number);
         }
     }
 
     pub(super) fn lookup_lost(&mut self, number: u64, node: &NodeId, now: Instant) {
-        if let Some(running) = self.errands.lookups.get_mut(&number) {
+        if let Some(running) = self.operations.lookups.get_mut(&number) {
             running.lookup.failed(node, now);
-            self.errands.touched.insert(number);
+            self.operations.touched.insert(number);
         }
     }
 
-    /// Advances every operation that got an answer. Returns whether there was any.
+    /// Advances one operation with news. Returns false if there was none.
     pub(super) fn advance(&mut self, now: Instant, rows: &dyn Rows) -> bool {
-        let Some(number) = self.errands.touched.pop_first() else { return false };
-        if self.errands.publications.contains_key(&number) {
+        let Some(number) = self.operations.touched.pop_first() else { return false };
+        if self.operations.publications.contains_key(&number) {
             self.advance_publication(number, now);
             return true;
         }
-        let Some(mut running) = self.errands.lookups.remove(&number) else { return true };
+        let Some(mut running) = self.operations.lookups.remove(&number) else { return true };
         while let Some(contact) = running.lookup.next(now) {
-            let word =
-                Routing::Find { target: running.lookup.target, record: running.lookup.record };
+            let word = Routing::Find {
+                target: running.lookup.target(),
+                record: running.lookup.wants_record(),
+            };
             if !self.ask(&contact, Purpose::Lookup(number), word, now) {
                 running.lookup.failed(&contact.node, now);
             }
@@ -221,30 +201,30 @@ impl Router {
         if running.lookup.is_done() {
             self.finish(running, now, rows);
         } else {
-            self.errands.lookups.insert(number, running);
+            self.operations.lookups.insert(number, running);
         }
         true
     }
 
     fn finish(&mut self, running: Running, now: Instant, rows: &dyn Rows) {
         let Running { lookup, then, told: _ } = running;
-        if lookup.record {
+        if lookup.wants_record() {
             self.spread_best(&lookup, now);
         }
         match then {
             Then::LookedUp(origin) => self.tell(origin, &lookup, now),
-            Then::Publish { record, age_s, ticket } => {
-                self.start_publication(&lookup, (record, age_s), ticket, now, rows);
+            Then::Publish(unpublished) => {
+                self.start_publication(&lookup, unpublished, now, rows);
             }
             Then::Refresh => {}
-            Then::Join => self.has_joined(now, rows),
+            Then::Join => self.on_joined(now, rows),
             Then::Sample(sampling) => self.continue_sampling(sampling, &lookup, now, rows),
         }
         self.start_waiting(now, rows);
     }
 
-    /// Sends the best record to nodes with one that loses, and a copy to the nearest node on the
-    /// way that had none.
+    /// Sends the best record to the nodes that had an older one, and a copy to the nearest node on
+    /// the path that had none.
     fn spread_best(&mut self, lookup: &Lookup, now: Instant) {
         let Some(best) = lookup.best() else { return };
         let record = best.to_record();
@@ -271,10 +251,10 @@ impl Router {
         match origin {
             Origin::Command { ticket, insist } => {
                 let found = result.record.is_some();
-                if !found && insist && self.ask_everybody(lookup.target, ticket, &result, now) {
+                if !found && insist && self.ask_everybody(lookup.target(), ticket, &result, now) {
                     return;
                 }
-                self.event(RouterEvent::LookedUp { ticket, result });
+                self.emit(RouterEvent::LookedUp { ticket, result });
             }
             Origin::Peer { peer, request, trace } => {
                 let hops = if trace { result.hops } else { Vec::new() };
@@ -284,53 +264,55 @@ impl Router {
         }
     }
 
-    /// The last resort. Returns false if it is too soon for it.
+    /// Asks every node by gossip, as a last resort. Returns false if it is too soon for it.
     fn ask_everybody(&mut self, target: Key, ticket: u64, so_far: &LookedUp, now: Instant) -> bool {
-        if let Some(queried) = self.errands.queries.get_mut(&target) {
+        if let Some(queried) = self.operations.queries.get_mut(&target) {
             queried.asked_by.push((ticket, so_far.clone()));
             return true;
         }
-        if self.errands.queries.len() >= QUERIES_MAX || !self.gossip.query(account_at(&target), now)
+        if self.operations.queries.len() >= QUERIES_MAX
+            || !self.gossip.query(account_at(&target), now)
         {
             return false;
         }
         let queried =
             Queried { until: now.after(QUERY_WAIT), asked_by: vec![(ticket, so_far.clone())] };
-        self.errands.queries.insert(target, queried);
+        self.operations.queries.insert(target, queried);
         true
     }
 
-    /// A node has stored the record of a broadcast query.
+    /// Handles a record that every node was asked for.
     pub(super) fn query_answered(&mut self, key: &Key, now: Instant, rows: &dyn Rows) {
-        let Some(record) = self.kept.get(key, now, rows) else { return };
-        let Some(queried) = self.errands.queries.remove(key) else { return };
+        let Some(record) = self.records.get(key, now, rows) else { return };
+        let Some(queried) = self.operations.queries.remove(key) else { return };
         self.gossip.answered(account_at(key));
         for (ticket, result) in queried.asked_by {
             let result = LookedUp { record: Some(record.clone()), ..result };
-            self.event(RouterEvent::LookedUp { ticket, result });
+            self.emit(RouterEvent::LookedUp { ticket, result });
         }
     }
 
     pub(super) fn expire_queries(&mut self, now: Instant) {
         while let Some(key) = self
-            .errands
+            .operations
             .queries
             .iter()
             .find(|(_, queried)| queried.until <= now)
             .map(|(key, _)| *key)
         {
-            let Some(queried) = self.errands.queries.remove(&key) else { return };
+            let Some(queried) = self.operations.queries.remove(&key) else { return };
             for (ticket, result) in queried.asked_by {
-                self.event(RouterEvent::LookedUp { ticket, result });
+                self.emit(RouterEvent::LookedUp { ticket, result });
             }
         }
     }
 
-    /// A broadcast query: nodes that store the record answer, and its home may.
+    /// Handles a query to every node: this one answers if it stores the record, and the application
+    /// may if it is a home.
     pub(super) fn asked_everybody(&mut self, query: Query, now: Instant, rows: &dyn Rows) {
-        match self.kept.get(&Key::from(query.account), now, rows) {
+        match self.records.get(&Key::from(query.account), now, rows) {
             Some(record) => self.answer_query(&query, record, now),
-            None => self.event(RouterEvent::Asked(query)),
+            None => self.emit(RouterEvent::Asked(query)),
         }
     }
 
@@ -340,18 +322,14 @@ impl Router {
     }
 }
 
-/// Lookups under way. Each takes some 10 KiB.
+/// Lookups in progress. Each takes some 10 KiB.
 const LOOKUPS_MAX: usize = 64;
-/// Pending lookups beyond which none is begun for another node.
+/// Lookups in progress beyond which none is started for another node.
 const LOOKUPS_FOR_OTHERS_MAX: usize = 48;
-/// Lookups and samples under way for one peer.
+/// Lookups and samples in progress for one peer.
 const LOOKUPS_OF_PEER_MAX: usize = 8;
-/// Publications under way.
-const PUBLICATIONS_MAX: usize = 16;
-/// Publications that wait: a second's worth of a home of many accounts.
-const WAITING_MAX: usize = 256;
-/// Accounts that everybody is asked for at the same time.
+/// Accounts that every node is asked for at the same time.
 const QUERIES_MAX: usize = 16;
 const QUERY_WAIT: Duration = Duration::from_secs(5);
-/// A copy that would go sooner is not worth its way.
+/// A copy that would expire sooner is not worth sending.
 const CACHED_MIN_S: u32 = 300;
