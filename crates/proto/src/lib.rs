@@ -22,6 +22,7 @@ mod id;
 pub mod limits;
 mod machine;
 mod network;
+mod rate;
 mod reach;
 mod routing;
 mod rows;
@@ -46,6 +47,7 @@ pub use id::{
 };
 pub use machine::{Input, Machine, OpenError, Output, Seed};
 pub use network::{Network, is_public, networks};
+pub use rate::RateLimiter;
 pub use reach::{Reach, Reached, RelayPort, RelayToken};
 pub use routing::{
     Contact, Fact, FactId, Gossip, Hop, HopOutcome, Query, Record, Routing, pack, unpack,

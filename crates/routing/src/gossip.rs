@@ -28,14 +28,11 @@ mod view;
 use std::{collections::VecDeque, time::Duration};
 
 use crypto::{SigningKey, Verifier};
-use proto::{AccountId, Contact, Fact, FactId, Gauge, Instant, NodeId, Query};
+use proto::{AccountId, Contact, Fact, FactId, Gauge, Instant, NodeId, Query, RateLimiter};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::{
-    record::{NodeRecord, Suspicion, fact_id},
-    rtt::Allowance,
-};
+use crate::record::{NodeRecord, Suspicion, fact_id};
 
 use self::{
     detector::{Detector, THROUGH},
@@ -68,7 +65,7 @@ pub(crate) struct Gossip {
     asked: VecDeque<(Instant, Query)>,
     ask_again_at: Instant,
     /// Messages of nodes that are no neighbours.
-    strangers: Allowance,
+    strangers: RateLimiter,
     out: Outputs,
 }
 
@@ -104,7 +101,7 @@ impl Gossip {
             left: false,
             asked: VecDeque::new(),
             ask_again_at: Instant::default(),
-            strangers: Allowance::new(STRANGERS_PER_S, Instant::default()),
+            strangers: RateLimiter::new(STRANGERS_PER_S, Instant::default()),
             out: Outputs::new(),
             config,
             rng,

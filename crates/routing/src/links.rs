@@ -8,13 +8,9 @@ use std::{
     time::Duration,
 };
 
-use proto::{Gauge, Instant, NodeId, Routing};
+use proto::{Gauge, Instant, NodeId, RateLimiter, Routing};
 
-use crate::{
-    record::NodeRecord,
-    rtt::{Allowance, Rtt},
-    space,
-};
+use crate::{record::NodeRecord, rtt::Rtt, space};
 
 /// All links, and what the driver must do about them. `P` says what a request is for.
 #[derive(Debug)]
@@ -51,8 +47,8 @@ struct Link<P> {
     record: Option<Box<[u8]>>,
     used: Instant,
     requests: BTreeMap<u32, Request<P>>,
-    questions: Allowance,
-    stores: Allowance,
+    questions: RateLimiter,
+    stores: RateLimiter,
 }
 
 #[derive(Debug)]
@@ -431,8 +427,8 @@ impl<P> Link<P> {
             record: None,
             used: now,
             requests: BTreeMap::new(),
-            questions: Allowance::new(QUESTIONS_PER_S, now),
-            stores: Allowance::new(STORES_PER_S, now),
+            questions: RateLimiter::new(QUESTIONS_PER_S, now),
+            stores: RateLimiter::new(STORES_PER_S, now),
         }
     }
 }

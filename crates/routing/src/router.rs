@@ -12,7 +12,7 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use proto::{
     Body, Code, Contact, Frame, Gauge, Input, Instant, Key, Machine, NodeId, OpenError, Output,
-    Peer, PublicKey, Routing, Rows, Seed, WriteBatch,
+    Peer, PublicKey, RateLimiter, Routing, Rows, Seed, WriteBatch,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -23,7 +23,6 @@ use crate::{
     links::{Links, Outcome, Wish},
     record::NodeRecord,
     record_store::RecordStore,
-    rtt::Allowance,
     table::{Missed, Table},
 };
 
@@ -50,7 +49,7 @@ pub struct Router {
     /// The relay's addresses that replace the configured ones, if any.
     relayed_at: Option<Vec<SocketAddr>>,
     /// Limits dials for others: an attacker could make many nodes dial one address.
-    probes: Allowance,
+    probes: RateLimiter,
     counters: RouterCounters,
     outputs: VecDeque<Output<RouterEvent>>,
 }
@@ -89,7 +88,7 @@ impl Machine for Router {
             maintenance,
             reach: Reachability::new(now),
             relayed_at: None,
-            probes: Allowance::new(PROBES_PER_S, now),
+            probes: RateLimiter::new(PROBES_PER_S, now),
             counters: RouterCounters::default(),
             outputs: VecDeque::new(),
             own,

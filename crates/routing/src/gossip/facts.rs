@@ -4,13 +4,12 @@
 use std::net::SocketAddr;
 
 use crypto::Verifier;
-use proto::{Contact, Fact, FactId, Gauge, Instant, Network, NodeId, Query, limits, networks};
+use proto::{
+    Contact, Fact, FactId, Gauge, Instant, Network, NodeId, Query, RateLimiter, limits, networks,
+};
 
 use super::recent::{Recent, short};
-use crate::{
-    record::{NodeRecord, Suspicion},
-    rtt::Allowance,
-};
+use crate::record::{NodeRecord, Suspicion};
 
 /// The facts that were seen, and how many there were of each subject.
 #[derive(Debug)]
@@ -19,8 +18,8 @@ pub(super) struct Facts {
     /// Ids of the facts that were handled.
     seen: Recent<()>,
     subjects: Recent<Subject>,
-    passed: Allowance,
-    queries: Allowance,
+    passed: RateLimiter,
+    queries: RateLimiter,
 }
 
 /// A fact that was verified.
@@ -62,8 +61,8 @@ impl Facts {
             verifier,
             seen: Recent::new(SEEN_MAX),
             subjects: Recent::new(SUBJECTS_MAX),
-            passed: Allowance::new(PASSED_PER_S, start),
-            queries: Allowance::new(QUERIES_PER_S, start),
+            passed: RateLimiter::new(PASSED_PER_S, start),
+            queries: RateLimiter::new(QUERIES_PER_S, start),
         }
     }
 

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Contact, Gauge, Gossip, Instant, NodeId};
+use proto::{Contact, Gauge, Gossip, Instant, NodeId, RateLimiter};
 use rand_chacha::ChaCha20Rng;
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     recent::short,
     rng,
 };
-use crate::{record::NodeRecord, rtt::Allowance};
+use crate::record::NodeRecord;
 
 /// Both views, and the connections wanted for them.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ struct Neighbour {
     serial: u64,
     /// This node has asked it to become a neighbour.
     chosen: bool,
-    words: Allowance,
+    words: RateLimiter,
 }
 
 /// A node to which a connection is wanted, or from which an answer is.

@@ -2,18 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use proto::{Contact, Gossip, Instant, Network, NodeId};
+use proto::{Contact, Gossip, Instant, Network, NodeId, RateLimiter};
 
 use super::{ACTIVE_LOW, ACTIVE_MAX, Door, Neighbour, PASSIVE_MAX, View, WANTED_MAX};
 use super::{WANTED_OF_OTHERS_MAX, Wanted, Why};
-use crate::{
-    gossip::{
-        facts::is_sound,
-        output::{GossipOutput, Outputs, say},
-        recent::short,
-        rng,
-    },
-    rtt::Allowance,
+use crate::gossip::{
+    facts::is_sound,
+    output::{GossipOutput, Outputs, say},
+    recent::short,
+    rng,
 };
 
 impl View {
@@ -128,7 +125,7 @@ impl View {
         }
         while self.active.len() >= ACTIVE_MAX && self.displace(chosen, now, out) {}
         self.forget(&contact.node);
-        let words = Allowance::new(WORDS_PER_S, now);
+        let words = RateLimiter::new(WORDS_PER_S, now);
         self.active.insert(contact.node, Neighbour { contact, serial, chosen, words });
     }
 
