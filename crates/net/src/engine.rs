@@ -143,7 +143,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
         inbox: Inbox<M::Command>,
         events: &Arc<EventQueue<M::Event>>,
     ) -> Result<Self, OpenError> {
-        let clock = Clock::start();
+        let clock = tasks.registry.clock();
         let machine = M::open(config, seed, clock.now(), store.as_rows())?;
         let (events, work) = (Arc::clone(events), Work::default());
         Ok(Self { machine, store, clock, tasks, inbox, events, work })

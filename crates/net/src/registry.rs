@@ -14,6 +14,7 @@ use proto::{Code, Peer};
 
 use crate::{
     Counters, Settings,
+    clock::Clock,
     counters::Tally,
     link::{Ending, Link},
     lock::lock,
@@ -23,6 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Registry {
     settings: Settings,
+    clock: Clock,
     tally: Tally,
     machine: OnceLock<Thread>,
     /// The one connection of each peer.
@@ -37,6 +39,7 @@ impl Registry {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
+            clock: Clock::start(),
             tally: Tally::default(),
             machine: OnceLock::new(),
             links: Mutex::default(),
@@ -47,6 +50,11 @@ impl Registry {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Returns the clock of the machine and of the relays.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
     }
 
     pub(crate) fn tally(&self) -> &Tally {

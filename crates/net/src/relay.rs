@@ -9,7 +9,6 @@
 //! A client that dials the port meets the key of the node behind it: QUIC is end to end, and
 //! neither end knows of the relay. The relay sees packets, not their content.
 
-mod bucket;
 mod header;
 mod port;
 mod recent;

@@ -4,7 +4,6 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::Instant,
 };
 
 use proto::RelayToken;
@@ -51,7 +50,7 @@ fn bind_once(listening: &[SocketAddr]) -> io::Result<(u16, Vec<UdpSocket>)> {
 
 /// Relays until dropped.
 pub(super) async fn serve(registry: Arc<Registry>, sockets: Vec<UdpSocket>, token: RelayToken) {
-    let reservation = Mutex::new(Reservation::new(token, Instant::now()));
+    let reservation = Mutex::new(Reservation::new(token, registry.clock().now()));
     let port = Arc::new(Port { registry, sockets, reservation });
     let mut pumps = JoinSet::new();
     for socket in 0..port.sockets.len() {
@@ -80,7 +79,7 @@ impl Port {
             };
             let from = Source::new(number, address);
             let packet = packet.get(..length).unwrap_or_default();
-            let now = Instant::now();
+            let now = self.registry.clock().now();
             let action = lock(&self.reservation).route(from, packet, now, &mut wrapped);
             self.carry_out(action).await;
         }

@@ -1,10 +1,8 @@
 //! A bounded map of recently seen addresses; the least recently seen is evicted.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use proto::Instant;
 
 /// The values of recently seen addresses.
 #[derive(Debug)]
@@ -67,7 +65,7 @@ impl<V> Recent<V> {
             && self
                 .entries
                 .get(oldest.get())
-                .is_none_or(|entry| now.saturating_duration_since(entry.seen) >= self.age_max)
+                .is_none_or(|entry| now.since(entry.seen) >= self.age_max)
         {
             self.entries.remove(&oldest.remove());
         }
@@ -94,7 +92,8 @@ mod tests {
 
     #[test]
     fn the_least_recent_is_evicted() {
-        let (mut recent, now) = (Recent::new(3, Duration::from_secs(60)), Instant::now());
+        let (mut recent, now) =
+            (Recent::new(3, Duration::from_secs(60)), Instant::from_secs(1_800_000_000));
         for port in [1, 2, 3] {
             recent.insert(address(port), port, now);
         }
@@ -111,8 +110,9 @@ mod tests {
 
     #[test]
     fn silent_addresses_are_removed() {
-        let (mut recent, start) = (Recent::new(3, Duration::from_secs(60)), Instant::now());
-        let at = |seconds| start + Duration::from_secs(seconds);
+        let (mut recent, start) =
+            (Recent::new(3, Duration::from_secs(60)), Instant::from_secs(1_800_000_000));
+        let at = |seconds| start.after(Duration::from_secs(seconds));
         recent.insert(address(1), 1, at(0));
         recent.insert(address(2), 2, at(1));
         recent.touch(address(1), at(30));

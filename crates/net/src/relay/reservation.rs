@@ -1,14 +1,10 @@
 //! The state of one relay port, and where it sends each packet: pure, without sockets.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
-use proto::RelayToken;
+use proto::{Instant, RateLimiter, RelayToken};
 
 use super::{
-    bucket::Bucket,
     header::{self, INNER_MAX, Received},
     recent::Recent,
 };
@@ -21,8 +17,8 @@ pub(super) struct Reservation {
     /// Where the node last showed the token: its address as translated by its NAT.
     node: Option<Source>,
     clients: Recent<Client>,
-    inward: Bucket,
-    outward: Bucket,
+    inward: RateLimiter,
+    outward: RateLimiter,
 }
 
 /// A remote address, and the number of the port's socket that reaches it.
@@ -69,8 +65,8 @@ impl Reservation {
             token,
             node: None,
             clients: Recent::new(CLIENTS_MAX, CLIENT_SILENT_MAX),
-            inward: Bucket::new(BYTES_PER_S, BURST, now),
-            outward: Bucket::new(BYTES_PER_S, BURST, now),
+            inward: RateLimiter::with_burst(BYTES_PER_S, BURST, now),
+            outward: RateLimiter::with_burst(BYTES_PER_S, BURST, now),
         }
     }
 
@@ -107,7 +103,7 @@ impl Reservation {
     ) -> Option<Action<'a>> {
         let node = self.node?;
         let fits = (1..=INNER_MAX).contains(&packet.len());
-        if !fits || !self.inward.take(packet.len().max(SMALL), now) {
+        if !fits || !self.inward.take_many(packet.len().max(SMALL), now) {
             return None;
         }
         let key = canonical(from.address);
@@ -131,7 +127,7 @@ impl Reservation {
     ) -> Option<Action<'a>> {
         let client = self.clients.get(&client, now)?;
         let left = client.credit.checked_sub(1)?;
-        if !self.outward.take(inner.len().max(SMALL), now) {
+        if !self.outward.take_many(inner.len().max(SMALL), now) {
             return None;
         }
         client.credit = left;

@@ -1,19 +1,12 @@
 //! A tunnel from a relay's port to this host, seen from this host: each client gets a local socket
 //! of its own towards the listening endpoint, so that QUIC sees only addresses.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use proto::{Peer, RelayToken};
+use proto::{Instant, Peer, RateLimiter, RelayToken};
 use tokio::{net::UdpSocket, task::yield_now, time::sleep};
 
 use super::{
-    bucket::Bucket,
     header::{self, Received},
     port::PACKET_MAX,
     recent::Recent,
@@ -67,7 +60,8 @@ pub(super) async fn keep(
     };
     let keep_alive = header::keep_alive(&ends.token);
     let clients = Recent::new(RELAYED_CLIENTS_MAX, IDLE_MAX);
-    let newcomers = Bucket::new(NEWCOMERS_PER_S, NEWCOMERS_AT_ONCE, Instant::now());
+    let newcomers =
+        RateLimiter::with_burst(NEWCOMERS_PER_S, NEWCOMERS_AT_ONCE, registry.clock().now());
     let mut tunnel = Tunnel { registry, limiter, ends, relay, clients, newcomers };
     let (mut packet, mut due) = (vec![0; PACKET_MAX], pin!(sleep(Duration::ZERO)));
     // The first keep-alives follow each other soon, for any may be lost.
@@ -81,7 +75,7 @@ pub(super) async fn keep(
             },
             () = &mut due => {
                 let _ = tunnel.relay.send(&keep_alive).await;
-                tunnel.clients.expire(Instant::now());
+                tunnel.clients.expire(tunnel.registry.clock().now());
                 due.set(sleep(pause));
                 pause = pause.saturating_mul(2).min(KEEP_ALIVE);
             }
@@ -95,7 +89,7 @@ struct Tunnel {
     ends: TunnelEnds,
     relay: Arc<UdpSocket>,
     clients: Recent<Client>,
-    newcomers: Bucket,
+    newcomers: RateLimiter,
 }
 
 /// A client of the relay.
@@ -108,7 +102,7 @@ struct Client {
 impl Tunnel {
     /// Hands a packet from the relay to the endpoint.
     async fn deliver(&mut self, packet: &[u8]) {
-        let now = Instant::now();
+        let now = self.registry.clock().now();
         let sent = match header::read(packet, &self.ends.token) {
             Received::Of(client, inner) => match self.socket(client, now) {
                 Ok(socket) => socket.send(inner).await.is_ok(),
@@ -129,7 +123,7 @@ impl Tunnel {
         if let Some(known) = self.clients.touch(client, now) {
             return Ok(Arc::clone(&known.socket));
         }
-        if !self.newcomers.take(1, now) {
+        if !self.newcomers.take(now) {
             return Err(io::Error::other("too many newcomers"));
         }
         let mut from = self.ends.own;
