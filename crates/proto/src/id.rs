@@ -126,7 +126,8 @@ impl FromStr for AccountId {
     }
 }
 
-/// Names a conversation: the same in commands, events, views and the local API, whatever log it is over.
+/// Names a conversation: the same in commands, events, views and the local API, whatever log it is
+/// over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConversationId {
     /// With one other account.
