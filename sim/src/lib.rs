@@ -52,7 +52,7 @@ pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Report {
     run_watched(scenario, seed, options, &mut |_, _| {})
 }
 
-/// As [`run`]; says when the run comes to a milestone and what was counted until then (latencies
+/// As [`run()`]; says when the run comes to a milestone and what was counted until then (latencies
 /// are told in the end), so that somebody with a clock can tell how long its parts take.
 pub fn run_watched(
     scenario: &Scenario,
