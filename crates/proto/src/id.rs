@@ -399,6 +399,6 @@ mod tests {
         assert_eq!("".parse::<ConversationId>(), Err(ParseError::Text));
         assert_eq!("siskingroup1".parse::<ConversationId>(), Err(ParseError::Text));
         let node = NodeId([7; 32]).to_string();
-        assert_eq!(node.parse::<ConversationId>(), Err(ParseError::Text));
+        assert_eq!(node.parse::<ConversationId>(), Err(ParseError::Kind));
     }
 }
