@@ -334,6 +334,7 @@ impl Account {
         used_for: ChannelUse,
         sequence: u64,
     ) {
+        links.check_order(step, at, sequence);
         log::put_cursor(step, at.node, &self.inbox_log(), sequence);
         links.on_delivered(step, at, sequence, ACKNOWLEDGE_DELAY);
         if used_for == ChannelUse::PreviousInbox {

@@ -351,22 +351,14 @@ impl Links {
         self.links.get(node).is_some_and(|link| link.channels.values().any(fits))
     }
 
-    /// A node delivers or announces an entry with this sequence: returns whether that is in order,
-    /// as it is on every channel of an honest node, and reports the node if it is not.
-    pub(crate) fn check_order(
-        &mut self,
-        step: &mut Step<'_>,
-        at: ChannelAt<'_>,
-        sequence: u64,
-    ) -> bool {
+    /// A node delivers or announces an entry with this sequence: reports the node if that is out of
+    /// order.
+    pub(crate) fn check_order(&mut self, step: &mut Step<'_>, at: ChannelAt<'_>, sequence: u64) {
         let link = self.links.get_mut(at.node);
         let channel = link.and_then(|link| link.channels.get_mut(&at.number));
-        let in_order = channel.is_none_or(|channel| channel.advance(sequence));
-        if !in_order {
-            step.count_dropped();
+        if channel.is_some_and(|channel| !channel.advance(sequence)) {
             step.report(at.node, Misbehaviour::Invalid);
         }
-        in_order
     }
 
     /// Everything up to this sequence has arrived on a channel. The node is told at once if it has

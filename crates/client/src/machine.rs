@@ -620,9 +620,6 @@ impl Client {
         entry: proto::Entry,
     ) {
         let sequence = entry.sequence;
-        if !self.links.check_order(step, at, sequence) {
-            return;
-        }
         let Self { account: Some(account), contacts, conversations, links, .. } = self else {
             return;
         };

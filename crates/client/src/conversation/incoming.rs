@@ -51,13 +51,11 @@ impl Conversation {
         entry: Entry,
     ) {
         let sequence = entry.sequence;
-        if !links.check_order(step, at, sequence) {
-            return;
-        }
         let log = *self.log.id();
         step.require(Durability::Later);
         let envelope = entry.into_envelope(log, key, NO_SIGNATURE);
         self.take_in(step, links, own, envelope);
+        links.check_order(step, at, sequence);
         log::put_cursor(step, at.node, &log, sequence);
         self.log.check_announced(step, links);
         self.resolve_refused(step, links, own, false);

@@ -72,9 +72,8 @@ impl Channel {
     /// Notes the sequence of what the node delivers or announces; returns whether it grows, as it
     /// does on every channel of an honest node.
     pub(super) fn advance(&mut self, sequence: u64) -> bool {
-        let in_order = sequence > self.last;
-        self.last = self.last.max(sequence);
-        in_order
+        let before = std::mem::replace(&mut self.last, sequence);
+        sequence > before
     }
 
     /// Notes that everything up to this sequence has arrived; returns how many deliveries the node

@@ -107,9 +107,7 @@ impl Log {
         sequence: u64,
         reference: Reference,
     ) {
-        if !links.check_order(step, at, sequence) {
-            return;
-        }
+        links.check_order(step, at, sequence);
         let is_here = self.is_here(step, &reference);
         if !is_here && self.have.missing.len() >= HAVE_MAX {
             return step.count_dropped();
