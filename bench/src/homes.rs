@@ -188,7 +188,7 @@ fn ranking([writers, readers]: &[Vec<NodeAddress>; 2]) -> Ranking {
             }
         }
     }
-    Ranking { version: 1, nodes, standbys: Vec::new() }
+    Ranking { version: 1, nodes, reserve: Vec::new() }
 }
 
 impl Alone {

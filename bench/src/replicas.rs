@@ -221,7 +221,7 @@ impl Host {
         let nodes = [1, 2].map(|number| address(NodeId([number; 32])));
         let nodes = nodes.into_iter().collect::<Result<_>>()?;
         let open =
-            self.open(2, genesis, key, Some(Ranking { version: 1, nodes, standbys: Vec::new() }));
+            self.open(2, genesis, key, Some(Ranking { version: 1, nodes, reserve: Vec::new() }));
         self.hear(DEVICE, Frame { request: 2, body: open });
         let said = self.out.remove(&DEVICE).unwrap_or_default();
         let opened = said.iter().filter(|frame| matches!(frame.body, Body::Opened { .. })).count();
@@ -231,21 +231,21 @@ impl Host {
 
     fn open(
         &self,
-        handle: u32,
+        channel: u32,
         genesis: LogGenesis,
         key: &SigningKey,
         ranking: Option<Ranking>,
     ) -> Body {
         let log = genesis.id();
-        let message = open_proof_message(&self.nonce, &[9; 16], &DEVICE, &self.name, &log, handle);
+        let message = open_proof_message(&self.nonce, &[9; 16], &DEVICE, &self.name, &log, channel);
         Body::Open(Open {
-            handle,
+            channel,
             log,
             key: key.public(),
             proof: key.sign(OPEN_CONTEXT, &message),
             genesis: Some(genesis.encode()),
             tail: None::<Cursor>,
-            brief: false,
+            announce: false,
             ranking: ranking.map(Box::new),
         })
     }
@@ -322,7 +322,7 @@ fn append(key: &SigningKey, log: LogId, number: u64) -> Body {
     let ciphertext = number.to_be_bytes().repeat(32);
     let envelope = sign_envelope(key, head, ciphertext);
     let entry = Entry::from_envelope(&envelope, 0, key.public());
-    Body::Append { handle: 2, entry, signature: envelope.signature }
+    Body::Append { channel: 2, entry, signature: envelope.signature }
 }
 
 const DEVICE: Peer = PublicKey([0xDD; 32]);

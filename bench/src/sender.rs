@@ -110,7 +110,7 @@ impl Author {
         let envelope = sign_envelope(&self.write_key, head, ciphertext.unwrap_or_default());
         self.last = Some(envelope.id().reference());
         let entry = Entry::from_envelope(&envelope, 0, self.write_key.public());
-        Body::Append { handle: CONVERSATION, entry, signature: envelope.signature }
+        Body::Append { channel: CONVERSATION, entry, signature: envelope.signature }
     }
 }
 
@@ -251,7 +251,7 @@ impl Sender {
                 }
                 self.config.progress.stored.fetch_add(1, Relaxed);
             }
-            (_, Body::Held { .. }) => {
+            (_, Body::NodeAck { .. }) => {
                 if self.config.ranking.is_some() {
                     self.waiting = self.waiting.saturating_sub(1);
                 }
@@ -281,24 +281,24 @@ impl Sender {
 
     fn open_frame(
         &self,
-        (handle, log): (u32, LogId),
+        (channel, log): (u32, LogId),
         key: &SigningKey,
         genesis: Option<Vec<u8>>,
         ranking: Option<Ranking>,
     ) -> Body {
         let client = SigningKey::from_seed(self.config.author.transport).public();
         let (nonce, node) = (&self.nonce, &self.config.node.node);
-        let message = open_proof_message(&self.node_nonce, nonce, &client, node, &log, handle);
+        let message = open_proof_message(&self.node_nonce, nonce, &client, node, &log, channel);
         let tail = self.config.follow.then_some(Cursor::default());
         let proof = key.sign(OPEN_CONTEXT, &message);
         Body::Open(Open {
-            handle,
+            channel,
             log,
             key: key.public(),
             proof,
             genesis,
             tail,
-            brief: false,
+            announce: false,
             ranking: ranking.map(Box::new),
         })
     }

@@ -23,7 +23,7 @@ struct Town {
 
 /// What was there at one moment.
 #[derive(Clone, Debug)]
-struct Mark {
+struct DeliveryStatus {
     processor: Duration,
     memory_kib: u64,
     tally: Tally,
@@ -99,15 +99,15 @@ impl Town {
         let what = if people == 0 { "nothing".into() } else { format!("one thing each {every:?}") };
         println!("  {nodes} nodes, {people} people do {what} for {lasts:?}");
         let begun = Instant::now();
-        let start = Mark::take(&Tally::default())?;
+        let start = DeliveryStatus::take(&Tally::default())?;
         let mut marks = Vec::new();
         let report =
             sim::run_watched(&scenario, 1, Options::default(), &mut |_: Milestone, tally| {
-                marks.push(Mark::take(tally));
+                marks.push(DeliveryStatus::take(tally));
             });
-        let marks: Vec<Mark> = marks.into_iter().collect::<Result<_>>()?;
+        let marks: Vec<DeliveryStatus> = marks.into_iter().collect::<Result<_>>()?;
         let [settled, talked] = &*marks else { bail!("it broke off: {:?}", report.violations) };
-        let end = Mark::take(&report.tally)?;
+        let end = DeliveryStatus::take(&report.tally)?;
         println!("    set-up  {}", start.until(settled));
         println!("    course  {}", settled.until(talked));
         println!("    checks  {}", talked.until(&end));
@@ -122,7 +122,7 @@ impl Town {
     }
 }
 
-impl Mark {
+impl DeliveryStatus {
     fn take(tally: &Tally) -> Result<Self> {
         let process = std::process::id();
         Ok(Self {

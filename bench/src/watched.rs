@@ -51,8 +51,8 @@ impl<M: Machine> Machine for Watched<M> {
         Ok(Self { machine: M::open(config, seed, now, rows)?, moments })
     }
 
-    fn foresee(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
-        self.machine.foresee(coming, rows);
+    fn prefetch(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
+        self.machine.prefetch(coming, rows);
     }
 
     fn handle(&mut self, input: Input<M::Command>, now: Instant, rows: &dyn Rows) {

@@ -139,11 +139,11 @@ impl World {
     fn honest(&self, peer: Peer, frame: Frame) -> Frame {
         let body = match frame.body {
             Body::Open(open) => Body::Open(self.honest_open(peer, open)),
-            Body::Append { handle, entry, signature } => {
-                let (key, log, _) = role(handle);
+            Body::Append { channel, entry, signature } => {
+                let (key, log, _) = role(channel);
                 let envelope = entry.clone().into_envelope(log, key.public(), signature);
                 let signature = sign_envelope(&key, envelope.head, envelope.ciphertext).signature;
-                Body::Append { handle, entry, signature }
+                Body::Append { channel, entry, signature }
             }
             Body::PutBundle(bytes) => {
                 let person: &Person = if bytes.len() % 2 == 0 { &ALICE } else { &BOB };
@@ -156,9 +156,9 @@ impl World {
                 put.device = ALICE.device.public();
                 Body::PutKeyPackages(put)
             }
-            Body::PutInvite { handle, key: _, expires_s, uses } => {
+            Body::PutInvite { channel, key: _, expires_s, uses } => {
                 let expires_s = self.now.as_secs().saturating_add(expires_s);
-                Body::PutInvite { handle, key: invite().public(), expires_s, uses }
+                Body::PutInvite { channel, key: invite().public(), expires_s, uses }
             }
             other => other,
         };
@@ -166,19 +166,19 @@ impl World {
     }
 
     fn honest_open(&self, peer: Peer, open: Open) -> Open {
-        let (key, log, genesis) = role(open.handle);
+        let (key, log, genesis) = role(open.channel);
         let node_nonce = self.nonces.get(&peer).copied().unwrap_or_default();
-        let message = open_proof_message(&node_nonce, &NONCE, &peer, &NODE, &log, open.handle);
+        let message = open_proof_message(&node_nonce, &NONCE, &peer, &NODE, &log, open.channel);
         let genesis = open.genesis.map(|_| genesis.encode());
         Open { log, key: key.public(), proof: key.sign(OPEN_CONTEXT, &message), genesis, ..open }
     }
 }
 
-/// Whose key opens which log as `handle`: the inboxes' owners, a member, a guest.
-fn role(handle: u32) -> (SigningKey, LogId, LogGenesis) {
+/// Whose key opens which log as `channel`: the inboxes' owners, a member, a guest.
+fn role(channel: u32) -> (SigningKey, LogId, LogGenesis) {
     let member = SigningKey::from_seed([9; 32]);
     let conversation = LogGenesis::Conversation { write_key: member.public(), salt: [9; 16] };
-    let (key, genesis) = match handle % 4 {
+    let (key, genesis) = match channel % 4 {
         0 => (ALICE.device.clone(), LogGenesis::Inbox(ALICE.account())),
         1 => (BOB.device.clone(), LogGenesis::Inbox(BOB.account())),
         2 => (member, conversation),

@@ -113,9 +113,9 @@ impl Machine for Server {
         })
     }
 
-    fn foresee(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
+    fn prefetch(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
         // Foreseen frames may come bent or not at all, so an adversary's node may be told as well.
-        self.on_node(rows, |node, rows| node.foresee(coming, rows));
+        self.on_node(rows, |node, rows| node.prefetch(coming, rows));
     }
 
     fn handle(&mut self, input: Input<NodeCommand>, now: Instant, rows: &dyn Rows) {

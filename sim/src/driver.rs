@@ -228,11 +228,11 @@ impl<M: Machine> Driver<M> {
         let Some(process) = &mut self.process else { return Ok(()) };
         let many = process.waiting.len().min(BATCH_MAX);
         let batch: Vec<_> = process.waiting.drain(..many).filter_map(parse).collect();
-        // What comes alone is not foreseen, and most does.
+        // What comes alone is not prefetched, and most does.
         if batch.len() > 1 {
             let frames: Vec<_> = batch.iter().filter_map(frame).collect();
             if frames.len() > 1 {
-                process.machine.foresee(&frames, self.disk.rows());
+                process.machine.prefetch(&frames, self.disk.rows());
             }
         }
         let due = process.machine.poll_timeout().is_some_and(|due| due <= now);

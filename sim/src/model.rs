@@ -15,7 +15,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use client::{Mark, Place};
+use client::{DeliveryStatus, TimelineKey};
 use proto::{AccountId, EnvelopeId, Instant, Reference};
 
 pub(crate) use words::{MARKER, holds_marker};
@@ -65,7 +65,7 @@ struct Record {
     at: Instant,
     answer: Answer,
     /// Its position is 0 until the message has been shown somewhere.
-    place: Option<Place>,
+    place: Option<TimelineKey>,
     /// What its author's device newly showed between `after` and this.
     saw: Box<[Operation]>,
     /// The author's operation before it in the conversation, since their device last started.
@@ -79,7 +79,7 @@ struct Record {
     /// The author's device has shown at some time that the other's has it.
     acknowledged: bool,
     /// What the author's device shows beside it.
-    mark: Option<Mark>,
+    mark: Option<DeliveryStatus>,
 }
 
 /// A message is shown on the other's device for the first time.
@@ -182,7 +182,7 @@ impl Model {
         };
         record.answer = Answer::Taken;
         if record.place.is_none_or(|place| place.id != id) {
-            record.place = Some(Place { position: 0, id });
+            record.place = Some(TimelineKey { position: 0, id });
         }
         if record.act == Act::Say {
             self.named.entry(id.reference()).or_insert(operation);
@@ -362,7 +362,7 @@ impl Record {
 
     /// Its author's device says that the home will never take it, so nothing depends on it.
     fn is_refused(&self) -> bool {
-        self.mark == Some(Mark::Refused)
+        self.mark == Some(DeliveryStatus::Refused)
     }
 
     fn is_bound(&self) -> bool {

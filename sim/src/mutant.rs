@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crypto::{SigningKey, sign_held};
+use crypto::{SigningKey, sign_ack};
 use proto::{
     Body, Direction, EnvelopeId, Frame, Input, LogId, NodeId, Output, Peer, PublicKey, Rows, Table,
     Visit,
@@ -35,7 +35,7 @@ impl Rows for Forgetful<'_> {
     }
 }
 
-/// A node whose word is taken for that of all others: with each acceptance devices get the receipts
+/// A node whose word is taken for that of all others: with each acceptance devices get the acks
 /// of the rest of the ranking, be they true or not.
 #[derive(Debug, Default)]
 pub(crate) struct Coordinator {
@@ -77,13 +77,13 @@ impl Coordinator {
             let ranking = open.ranking.iter().flat_map(|ranking| &ranking.nodes);
             let others = ranking.map(|address| address.node).collect();
             let opened = Opened { log: open.log, key: open.key, others };
-            self.handles.insert((*peer, open.handle), opened);
+            self.handles.insert((*peer, open.channel), opened);
         }
-        if let Body::Append { handle, entry, signature } = body
-            && let Some(Opened { log, key, .. }) = self.handles.get(&(*peer, *handle))
+        if let Body::Append { channel, entry, signature } = body
+            && let Some(Opened { log, key, .. }) = self.handles.get(&(*peer, *channel))
         {
             let id = entry.clone().into_envelope(*log, *key, *signature).id();
-            self.appended.insert((*peer, *request), (*handle, id));
+            self.appended.insert((*peer, *request), (*channel, id));
         }
     }
 
@@ -92,23 +92,23 @@ impl Coordinator {
         let Output::Transmit(peer, Frame { request, body: Body::Accepted { .. } }) = output else {
             return Vec::new();
         };
-        let Some((handle, id)) = self.appended.remove(&(*peer, *request)) else {
+        let Some((channel, id)) = self.appended.remove(&(*peer, *request)) else {
             return Vec::new();
         };
-        let Some(Opened { log, others, .. }) = self.handles.get(&(*peer, handle)) else {
+        let Some(Opened { log, others, .. }) = self.handles.get(&(*peer, channel)) else {
             return Vec::new();
         };
-        let receipts = others.iter().filter_map(|node| {
+        let acks = others.iter().filter_map(|node| {
             let incarnation = *self.incarnations.get(&(*node, *log))?;
-            Some((node, sign_held(self.keys.get(node)?, log, &id, incarnation)))
+            Some((node, sign_ack(self.keys.get(node)?, log, &id, incarnation)))
         });
-        let receipts = receipts.map(|(node, receipt)| Body::Held {
-            handle,
+        let acks = acks.map(|(node, ack)| Body::NodeAck {
+            channel,
             reference: id.reference(),
             node: Some(*node),
-            receipt,
+            ack,
         });
-        receipts.map(|body| Output::Transmit(*peer, Frame::new(body))).collect()
+        acks.map(|body| Output::Transmit(*peer, Frame::new(body))).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use client::{
-    Action, Command, CommandError, ContactState, Event, Mark, Reply,
+    Action, Command, CommandError, ContactState, DeliveryStatus, Event, Reply,
     view::{self, MessageView},
 };
 use crypto::Phrase;
@@ -253,7 +253,7 @@ impl World<'_> {
                 Event::Account
                 | Event::Contacts
                 | Event::Typing(_)
-                | Event::Link(..)
+                | Event::LinkChanged(..)
                 | Event::Sent(_) => {}
                 Event::Convicted(node) => self.convicts(number, &node),
             }
@@ -369,7 +369,7 @@ impl World<'_> {
         let on_the_way = on_the_way.iter();
         let marked: Vec<_> = on_the_way
             .filter_map(|(_, name)| view::message(device.rows(), &log, name))
-            .filter(|message| message.mark == Some(Mark::Refused))
+            .filter(|message| message.mark == Some(DeliveryStatus::Refused))
             .collect();
         let found = self.model.marks(number, with, &marked, self.env.now);
         self.accuse(found);

@@ -54,7 +54,7 @@ pub enum Rule {
     Dependency,
     /// A mark says what is so: what is "delivered" the other's device has shown, and still has
     /// after a restart; in the end everything is.
-    Mark,
+    DeliveryStatus,
     /// No plaintext is in a frame, no plaintext or secret in what a node holds.
     Secret,
     /// Every collection keeps its limit.

@@ -109,7 +109,7 @@ impl Traffic {
             Body::Append { signature, .. } => self.hand(now, to, signature),
             Body::Accepted { .. }
             | Body::Refused { .. }
-            | Body::Held { .. }
+            | Body::NodeAck { .. }
             | Body::Settled { .. } => Purpose::Answer,
             Body::Replicate(_) | Body::Opened { .. } | Body::Close { .. } => Purpose::Replicate,
             Body::Recruit(_) => Purpose::Recruit,
@@ -119,7 +119,7 @@ impl Traffic {
             | Body::Goodbye(_)
             | Body::Open(_)
             | Body::Deliver { .. }
-            | Body::Brief { .. }
+            | Body::Announce { .. }
             | Body::Signal { .. }
             | Body::Read(_)
             | Body::Fetch { .. }
@@ -168,7 +168,7 @@ mod tests {
             ciphertext: Vec::new(),
             write_key: None,
         };
-        Frame::new(Body::Append { handle: 1, entry, signature: [signature; 64] })
+        Frame::new(Body::Append { channel: 1, entry, signature: [signature; 64] })
     }
 
     #[test]

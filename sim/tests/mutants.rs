@@ -9,7 +9,10 @@ use sim::{Mutant, Options, Rule, Scenario, Span, random, run};
 #[test]
 fn a_node_that_accepts_before_it_commits_is_caught() {
     // The entry is gone: it never arrives, its sender waits for ever, or a mark was wrong.
-    caught(Mutant::AcceptBeforeCommit, &[Rule::Lost, Rule::Mark, Rule::Progress, Rule::Quiet]);
+    caught(
+        Mutant::AcceptBeforeCommit,
+        &[Rule::Lost, Rule::DeliveryStatus, Rule::Progress, Rule::Quiet],
+    );
 }
 
 #[test]

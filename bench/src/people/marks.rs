@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use client::{Event, Mark, Reply, view};
+use client::{DeliveryStatus, Event, Reply, view};
 use proto::LogId;
 use tokio::time::{sleep, timeout};
 
@@ -59,9 +59,11 @@ impl Person {
             }
             let (Some(message), log) = (message, *log) else { continue };
             match self.running.read(move |rows| view::mark(rows, &log, &message)).await? {
-                None | Some(Mark::Sent) => {}
-                Some(Mark::Refused) => bail!("a message was refused"),
-                Some(Mark::Stored | Mark::Delivered | Mark::Read) => return Ok(now),
+                None | Some(DeliveryStatus::Sent) => {}
+                Some(DeliveryStatus::Refused) => bail!("a message was refused"),
+                Some(DeliveryStatus::Stored | DeliveryStatus::Delivered | DeliveryStatus::Read) => {
+                    return Ok(now);
+                }
             }
         }
     }

@@ -107,7 +107,7 @@ impl Filler {
         let (home, away) = (address(SEED), address(AWAY));
         let name = PublicKey(home.node.0);
         let device = SigningKey::from_seed(author.transport).public();
-        let ranking = Ranking { version: 1, nodes: vec![home.clone(), away], standbys: Vec::new() };
+        let ranking = Ranking { version: 1, nodes: vec![home.clone(), away], reserve: Vec::new() };
         let (node, ranking, ready_made) = (home, Some(ranking), VecDeque::new());
         let progress = Default::default();
         let config = SenderConfig { author, node, progress, ready_made, follow: false, ranking };
@@ -130,7 +130,7 @@ impl Filler {
     /// once.
     fn take(&mut self, to_store: Receiver<Batch>) -> Result<()> {
         for batch in to_store {
-            self.node.foresee(&batch, &self.store);
+            self.node.prefetch(&batch, &self.store);
             for (device, frame) in batch {
                 self.input(Input::Frame(device, frame))?;
             }

@@ -79,7 +79,7 @@ pub enum Event {
     /// The contact is typing.
     Typing(AccountId),
     /// A node was reached or lost.
-    Link(NodeId, bool),
+    LinkChanged(NodeId, bool),
     /// The outbox of a conversation became empty.
     Sent(LogId),
     /// A home is proved to have lost what it signed for; see
@@ -174,7 +174,7 @@ pub enum CommandError {
 /// How far a message of one's own has come. Each step is told by another party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Mark {
+pub enum DeliveryStatus {
     /// In the outbox.
     Sent = 1,
     /// Enough nodes have signed that they hold it durably.
@@ -187,7 +187,7 @@ pub enum Mark {
     Refused = 5,
 }
 
-impl Mark {
+impl DeliveryStatus {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         [Self::Sent, Self::Stored, Self::Delivered, Self::Read, Self::Refused]
             .into_iter()

@@ -51,33 +51,33 @@ impl fmt::Debug for InviteLink {
 }
 
 impl FromStr for InviteLink {
-    type Err = LinkError;
+    type Err = InviteLinkError;
 
-    fn from_str(text: &str) -> Result<Self, LinkError> {
-        let rest = text.trim().strip_prefix(SCHEME).ok_or(LinkError::Scheme)?;
-        let (rest, token) = rest.split_once('#').ok_or(LinkError::Token)?;
-        let (account, query) = rest.split_once('?').ok_or(LinkError::NoNode)?;
+    fn from_str(text: &str) -> Result<Self, InviteLinkError> {
+        let rest = text.trim().strip_prefix(SCHEME).ok_or(InviteLinkError::Scheme)?;
+        let (rest, token) = rest.split_once('#').ok_or(InviteLinkError::Token)?;
+        let (account, query) = rest.split_once('?').ok_or(InviteLinkError::NoNode)?;
         let nodes = query
             .split('&')
             .filter_map(|pair| pair.strip_prefix("node="))
             .take(NODES_MAX)
             .map(str::parse)
             .collect::<Result<Vec<NodeAddress>, _>>()
-            .map_err(LinkError::Name)?;
+            .map_err(InviteLinkError::Name)?;
         if nodes.is_empty() {
-            return Err(LinkError::NoNode);
+            return Err(InviteLinkError::NoNode);
         }
         Ok(Self {
-            account: account.parse().map_err(LinkError::Name)?,
+            account: account.parse().map_err(InviteLinkError::Name)?,
             nodes,
-            token: token_of(token).ok_or(LinkError::Token)?,
+            token: token_of(token).ok_or(InviteLinkError::Token)?,
         })
     }
 }
 
 /// A text is not an invite link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LinkError {
+pub enum InviteLinkError {
     /// It begins otherwise.
     #[error("an invite begins with {SCHEME}")]
     Scheme,
@@ -125,14 +125,14 @@ mod tests {
         let node: NodeAddress = format!("{}@127.0.0.1:4440", NodeId([3; 32])).parse().unwrap();
         let account = AccountId([1; 32]);
         let cases = [
-            (format!("https:{account}"), LinkError::Scheme),
-            (format!("siskin:{account}?node={node}"), LinkError::Token),
-            (format!("siskin:{account}?node={node}#12"), LinkError::Token),
-            (format!("siskin:{account}?x=1#{}", "ab".repeat(16)), LinkError::NoNode),
-            (format!("siskin:{account}#{}", "ab".repeat(16)), LinkError::NoNode),
+            (format!("https:{account}"), InviteLinkError::Scheme),
+            (format!("siskin:{account}?node={node}"), InviteLinkError::Token),
+            (format!("siskin:{account}?node={node}#12"), InviteLinkError::Token),
+            (format!("siskin:{account}?x=1#{}", "ab".repeat(16)), InviteLinkError::NoNode),
+            (format!("siskin:{account}#{}", "ab".repeat(16)), InviteLinkError::NoNode),
             (
                 format!("siskin:x{account}?node={node}#{}", "ab".repeat(16)),
-                LinkError::Name(ParseError::Text),
+                InviteLinkError::Name(ParseError::Text),
             ),
         ];
         for (text, error) in cases {

@@ -31,20 +31,16 @@ mod timers;
 mod topics;
 pub mod view;
 
-pub use command::{Action, Command, CommandError, ContactState, Event, Mark, Reply};
+pub use command::{Action, Command, CommandError, ContactState, DeliveryStatus, Event, Reply};
 pub use conversation::TEXT_MAX;
 pub use home_choice::choose_homes;
-pub use invite_link::{InviteLink, LinkError};
+pub use invite_link::{InviteLink, InviteLinkError};
 pub use link::transport_seed;
-pub use log::Acked as Holder;
+pub use log::Acked;
 pub use machine::{Client, Config};
-pub use ranking::ACTIVE_HOMES as HOMES_SERVED;
-pub use rows::TimelineKey as Place;
+pub use ranking::ACTIVE_HOMES;
+pub use rows::TimelineKey;
 pub use step::Counters;
-
-use command::Mark as DeliveryStatus;
-use log::Acked;
-use rows::TimelineKey;
 
 /// The layout of a device's rows, for the code that opens the store.
 pub const LAYOUT: (&str, u32) = ("client", 2);

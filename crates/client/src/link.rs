@@ -93,9 +93,13 @@ impl Links {
             packages.max().unwrap_or(0)
         };
         [
-            Gauge::new("unaccepted handles of a link", most(&unacknowledged), limits::HANDLES_MAX),
+            Gauge::new("unaccepted handles of a link", most(&unacknowledged), limits::CHANNELS_MAX),
             Gauge::new("links", self.links.len(), self.limits.links),
-            Gauge::new("handles of a link", most(&|link| link.channels.len()), limits::HANDLES_MAX),
+            Gauge::new(
+                "handles of a link",
+                most(&|link| link.channels.len()),
+                limits::CHANNELS_MAX,
+            ),
             Gauge::new("asks of a link", most(&|link| link.requests.len()), self.limits.requests),
             Gauge::new("key packages of an ask", most(&packages), limits::KEY_PACKAGES_MAX),
         ]
@@ -273,7 +277,7 @@ impl Links {
             return;
         }
         let is_full = link.requests.len() >= self.limits.requests;
-        if link.channels.len() >= limits::HANDLES_MAX || is_full {
+        if link.channels.len() >= limits::CHANNELS_MAX || is_full {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
@@ -282,9 +286,10 @@ impl Links {
         link.channels.insert(number, Channel::new(log, public, used_for));
         let message = open_proof_message(&node_nonce, &link.our_nonce, &peer, node, &log, number);
         let proof = key.sign(OPEN_CONTEXT, &message);
-        let brief = used_for == ChannelUse::Have;
+        let announce = used_for == ChannelUse::Have;
         let ranking = ranking.map(Box::new);
-        let open = Open { handle: number, log, key: public, proof, genesis, tail, brief, ranking };
+        let open =
+            Open { channel: number, log, key: public, proof, genesis, tail, announce, ranking };
         self.request(step, node, Request::Open(number), Body::Open(open));
     }
 
@@ -308,7 +313,7 @@ impl Links {
             link.channels.retain(|number, channel| {
                 let closes = fits(node, channel);
                 if closes {
-                    step.transmit(node, Frame::new(Body::Close { handle: *number }));
+                    step.transmit(node, Frame::new(Body::Close { channel: *number }));
                 }
                 !closes
             });
@@ -383,10 +388,10 @@ impl Links {
     pub(crate) fn acknowledge(&mut self, step: &mut Step<'_>, node: &NodeId) {
         step.require(Durability::First);
         let Some(link) = self.links.get_mut(node) else { return };
-        for (handle, channel) in &mut link.channels {
-            if let Some(sequence) = channel.take_unacknowledged() {
-                let handle = *handle;
-                step.transmit(node, Frame::new(Body::Accepted { handle, sequence }));
+        for (number, state) in &mut link.channels {
+            if let Some(sequence) = state.take_unacknowledged() {
+                let channel = *number;
+                step.transmit(node, Frame::new(Body::Accepted { channel, sequence }));
             }
         }
     }

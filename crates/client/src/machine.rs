@@ -510,11 +510,11 @@ impl Client {
             let local = Local { own: account.identity(), conversations };
             contacts.on_node_gone(step, links, local, node);
         }
-        step.event(Event::Link(*node, false));
+        step.event(Event::LinkChanged(*node, false));
     }
 
     fn on_node_up(&mut self, step: &mut Step<'_>, node: &NodeId) {
-        step.event(Event::Link(*node, true));
+        step.event(Event::LinkChanged(*node, true));
         if let Some(recovery) = &self.recovery {
             recovery.ask(step, &mut self.links, node);
         }
@@ -552,29 +552,29 @@ impl Client {
             return step.count_dropped();
         }
         match body {
-            Body::Deliver { handle, entry } => self.on_delivered(step, node, handle, entry),
-            Body::Signal { handle, ciphertext } => {
-                let log = self.links.channel(node, handle).map(|channel| channel.log);
+            Body::Deliver { channel, entry } => self.on_delivered(step, node, channel, entry),
+            Body::Signal { channel, ciphertext } => {
+                let log = self.links.channel(node, channel).map(|channel| channel.log);
                 let conversation = log.and_then(|log| self.conversations.get(&log));
                 match conversation {
                     Some(conversation) => conversation.on_signal(step, &ciphertext),
                     None => step.count_dropped(),
                 }
             }
-            Body::Brief { handle, sequence, reference } => {
-                let channel = self.links.channel(node, handle);
+            Body::Announce { channel: number, sequence, reference } => {
+                let channel = self.links.channel(node, number);
                 let announces = |channel: &Channel| channel.used_for == ChannelUse::Have;
                 let Some(channel) = channel.filter(announces) else { return step.count_dropped() };
                 self.with(step, &channel.log, |conversation, at| {
-                    let channel = ChannelAt { node, number: handle };
+                    let channel = ChannelAt { node, number };
                     conversation.on_announced(at.step, at.links, channel, sequence, reference);
                 });
             }
-            Body::Held { handle, reference, node: holder, receipt } => {
-                let log = self.links.channel(node, handle).map(|channel| channel.log);
+            Body::NodeAck { channel, reference, node: holder, ack } => {
+                let log = self.links.channel(node, channel).map(|channel| channel.log);
                 let Some(log) = log else { return step.count_dropped() };
                 self.with(step, &log, |conversation, at| {
-                    let ack = log::Acked { node: holder.unwrap_or(*node), receipt };
+                    let ack = log::Acked { node: holder.unwrap_or(*node), ack };
                     conversation.on_ack(at.step, at.links, node, &reference, ack);
                 });
             }
@@ -1115,4 +1115,4 @@ const TIMERS_MAX: usize = 4 * LINK_LIMITS.links
 const TIMERS_AT_A_TIME: usize = 64;
 /// What one input leads to at most: a full window for each timer that is due, and something about
 /// each link and each channel. Between inputs the outputs are drained.
-const OUTPUTS_MAX: usize = TIMERS_AT_A_TIME * WINDOW + LINK_LIMITS.links + 2 * limits::HANDLES_MAX;
+const OUTPUTS_MAX: usize = TIMERS_AT_A_TIME * WINDOW + LINK_LIMITS.links + 2 * limits::CHANNELS_MAX;

@@ -25,8 +25,8 @@ pub(crate) fn ranking(creator: &Bundle, other: &Bundle) -> Ranking {
     let nodes = in_turns((first_homes(creator), first_homes(other)), &mut named);
     let reserve = |bundle: &'_ Bundle| bundle.homes().iter().skip(ACTIVE_HOMES).cloned().collect();
     let (first, second): (Vec<_>, Vec<_>) = (reserve(creator), reserve(other));
-    let standbys = in_turns((&first, &second), &mut named);
-    Ranking { version: age(creator).saturating_add(age(other)), nodes, standbys }
+    let reserve = in_turns((&first, &second), &mut named);
+    Ranking { version: age(creator).saturating_add(age(other)), nodes, reserve }
 }
 
 /// Returns the homes of two accounts that are not `named` yet, in turns, as many as a ranking has
@@ -95,13 +95,13 @@ mod tests {
     fn homes_come_in_turns_the_creators_first_and_a_shared_one_once() {
         let (a, b) = (bundle(1, 1, &[7, 8, 6]), bundle(2, 1, &[9]));
         assert_eq!(nodes(&ranking(&a, &b)), [7, 9, 8]);
-        let standbys = |ranking: Ranking| {
-            ranking.standbys.iter().map(|node| node.node.0[0]).collect::<Vec<_>>()
+        let reserve = |ranking: Ranking| {
+            ranking.reserve.iter().map(|node| node.node.0[0]).collect::<Vec<_>>()
         };
-        assert_eq!(standbys(ranking(&a, &b)), [6]);
+        assert_eq!(reserve(ranking(&a, &b)), [6]);
         let c = bundle(3, 1, &[6, 5, 7, 4, 3, 2]);
         assert_eq!(nodes(&ranking(&a, &c)), [7, 6, 8, 5]);
-        assert_eq!(standbys(ranking(&a, &c)), [4, 3, 2]);
+        assert_eq!(reserve(ranking(&a, &c)), [4, 3, 2]);
         assert_eq!(nodes(&ranking(&b, &a)), [9, 7, 8]);
         assert_eq!(nodes(&ranking(&a, &bundle(2, 1, &[7, 5]))), [7, 8, 5]);
     }

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use prost::Message;
-use proto::{Direction, Draft, Envelope, EnvelopeId, LogId, Rows, Table, Visit};
+use proto::{Direction, Envelope, EnvelopeId, LogId, Rows, Table, Transaction, Visit};
 
 /// Reads one row and decodes it; `None` if it is missing or damaged.
 pub(crate) fn load<M: Message + Default>(rows: &dyn Rows, table: Table, key: &[u8]) -> Option<M> {
@@ -32,7 +32,7 @@ pub(crate) fn count(rows: &dyn Rows, table: Table, prefix: &[u8]) -> usize {
 }
 
 /// Deletes all rows whose key begins with `prefix`.
-pub(crate) fn erase(rows: &mut Draft<'_>, table: Table, prefix: &[u8]) {
+pub(crate) fn erase(rows: &mut Transaction<'_>, table: Table, prefix: &[u8]) {
     let mut keys = Vec::new();
     let (from, to) = prefix_range(prefix);
     rows.scan(table, &from, &to, Direction::Forward, &mut |key, _| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proto::{Draft, Frame, Instant, LogId, NodeAddress, NodeId, Output, PublicKey, Rows};
+use proto::{Frame, Instant, LogId, NodeAddress, NodeId, Output, PublicKey, Rows, Transaction};
 use rand_chacha::ChaCha20Rng;
 
 use crate::{CommandError, Event, Reply, timers::Timers, topics::Timer};
@@ -15,7 +15,7 @@ use crate::{CommandError, Event, Reply, timers::Timers, topics::Timer};
 /// node has the message and delivers it, or the user was never told that it was sent.
 pub(crate) struct Step<'a> {
     /// The rows, with what this step has changed.
-    pub(crate) rows: Draft<'a>,
+    pub(crate) rows: Transaction<'a>,
     pub(crate) now: Instant,
     pub(crate) rng: ChaCha20Rng,
     /// What is due later; the machine's, for the time of the step.
@@ -100,7 +100,7 @@ impl<'a> Step<'a> {
         counters: Counters,
     ) -> Self {
         Self {
-            rows: Draft::new(rows),
+            rows: Transaction::new(rows),
             now,
             rng,
             timers,
@@ -172,7 +172,7 @@ impl<'a> Step<'a> {
             Event::Timeline(log) => Some(Hint::Timeline(*log)),
             Event::Done { .. }
             | Event::Typing(_)
-            | Event::Link(..)
+            | Event::LinkChanged(..)
             | Event::Sent(_)
             | Event::Convicted(_) => None,
         };

@@ -20,4 +20,4 @@ pub use message::{
     seal_signal, sealed_len,
 };
 pub use mls::Mls;
-pub use proto::wire::CommitLink;
+pub use proto::wire::CommitRef;

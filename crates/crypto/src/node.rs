@@ -1,7 +1,7 @@
 //! Nodes: what they say of themselves and of each other, and what their places cost. Specified in
 //! `spec/routing.md`, sections 2, 3 and 9.
 
-mod receipt;
+mod ack;
 mod suspicion;
 mod verifier;
 mod work;
@@ -13,7 +13,7 @@ use proto::{Contact, Key, NodeId, PublicKey, limits, pack, unpack, wire};
 
 use crate::{SigningKey, identity::statement};
 
-pub use receipt::{LossProof, NoProof, sign_held, sign_lost, verify_held, verify_lost};
+pub use ack::{LossProof, NoProof, sign_ack, sign_lost, verify_ack, verify_lost};
 pub use suspicion::Suspicion;
 pub use verifier::Verifier;
 pub use work::{leading_zeros, place, prove_work};

@@ -104,10 +104,10 @@ pub fn open_proof_message(
     client: &PublicKey,
     node: &NodeId,
     log: &LogId,
-    handle: u32,
+    channel: u32,
 ) -> Vec<u8> {
-    let handle = handle.to_be_bytes();
-    [node_nonce.as_slice(), client_nonce, &client.0, &node.0, &log.0, &handle].concat()
+    let channel = channel.to_be_bytes();
+    [node_nonce.as_slice(), client_nonce, &client.0, &node.0, &log.0, &channel].concat()
 }
 
 /// The context of the proof in an `Open`.

@@ -224,7 +224,7 @@ impl<M: Machine, S: Store> Engine<M, S> {
     fn take_frames(&mut self, room: &mut Room) -> Result<bool, StoreError> {
         let (turns, frames) = self.gather(room);
         if frames.len() > 1 {
-            self.machine.foresee(&frames, self.store.as_rows());
+            self.machine.prefetch(&frames, self.store.as_rows());
         }
         let busy = !turns.is_empty();
         let mut frames = frames.into_iter();

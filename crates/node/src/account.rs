@@ -2,7 +2,7 @@
 //! bundle comes the inbox, and who else holds it.
 
 use crypto::Bundle;
-use proto::{AccountId, Code, Draft, LogGenesis, NodeId, PublicKey, Ranking, Rows, limits};
+use proto::{AccountId, Code, LogGenesis, NodeId, PublicKey, Ranking, Rows, Transaction, limits};
 
 use crate::{
     NodeConfig, Registration, key_package,
@@ -50,7 +50,7 @@ impl From<Code> for Refusal {
 
 /// Stores a bundle if it verifies and wins over the one that is here.
 pub(crate) fn put_bundle(
-    draft: &mut Draft<'_>,
+    tx: &mut Transaction<'_>,
     config: &NodeConfig,
     logs: &mut Logs,
     quota: &mut Quota,
@@ -60,7 +60,7 @@ pub(crate) fn put_bundle(
     let bundle = Bundle::verify(bytes).map_err(|_| Code::Invalid)?;
     let account = bundle.account();
     let devices: Vec<PublicKey> = bundle.devices().iter().map(|device| device.key).collect();
-    let Some(stored) = draft.get(BUNDLES, &account.0) else {
+    let Some(stored) = tx.get(BUNDLES, &account.0) else {
         if config.registration == Registration::Closed {
             return Err(Code::Closed.into());
         }
@@ -68,9 +68,9 @@ pub(crate) fn put_bundle(
             return Err(Code::Forbidden.into());
         }
         quota.admit_on_disk(ACCOUNT_CHARGE)?;
-        draft.put(BUNDLES, account.0, bytes);
-        let inbox = logs.create_inbox(draft, account, devices.into_iter(), incarnation);
-        quota.register(draft, inbox, ACCOUNT_CHARGE);
+        tx.put(BUNDLES, account.0, bytes);
+        let inbox = logs.create_inbox(tx, account, devices.into_iter(), incarnation);
+        quota.register(tx, inbox, ACCOUNT_CHARGE);
         return Ok(Change::Registered(account, Home::of(&bundle, inbox, config.node)));
     };
     if stored == bytes {
@@ -83,16 +83,16 @@ pub(crate) fn put_bundle(
         return Err(Refusal { code: Code::Stale, newer: stored });
     }
     let inbox = LogGenesis::Inbox(account).id();
-    let (inbox, log) = logs.find(draft, &inbox).ok_or(Code::NotFound)?;
+    let (inbox, log) = logs.find(tx, &inbox).ok_or(Code::NotFound)?;
     // Never refused for want of room, which registration has reserved: the record may remove a
     // stolen device.
-    draft.put(BUNDLES, account.0, bytes);
+    tx.put(BUNDLES, account.0, bytes);
     let gone: Vec<PublicKey> =
         log.row.keys.iter().map(|known| known.key).filter(|key| !devices.contains(key)).collect();
     for device in gone {
-        key_package::remove(draft, quota, inbox, &device);
+        key_package::remove(tx, quota, inbox, &device);
     }
-    logs.set_devices(draft, inbox, devices.iter().copied());
+    logs.set_devices(tx, inbox, devices.iter().copied());
     Ok(Change::Devices(devices, Home::of(&bundle, inbox, config.node)))
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn inbox_ranking(bundle: &Bundle, node: NodeId) -> Ranking {
         Some((nodes, reserve)) if is_home => (nodes.to_vec(), reserve.to_vec()),
         _ => (Vec::new(), Vec::new()),
     };
-    Ranking { version: bundle.rank().2, nodes, standbys: reserve }
+    Ranking { version: bundle.rank().2, nodes, reserve }
 }
 
 /// Returns the bundle of one of this node's accounts.

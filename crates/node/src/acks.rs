@@ -37,8 +37,8 @@ impl Acks {
     pub(crate) fn gauges(&self) -> [Gauge; 2] {
         let most = self.of_peer.values().map(BTreeSet::len).max().unwrap_or(0);
         [
-            Gauge::new("entries a connection awaits receipts for", most, PER_CONNECTION_MAX),
-            Gauge::new("entries that receipts are awaited for", self.awaited.len(), AWAITED_MAX),
+            Gauge::new("entries a connection awaits acks for", most, PER_CONNECTION_MAX),
+            Gauge::new("entries that acks are awaited for", self.awaited.len(), AWAITED_MAX),
         ]
     }
 
@@ -138,18 +138,18 @@ mod tests {
         Reference(u128::from(number).to_be_bytes())
     }
 
-    fn channel(peer: Peer, number: u32) -> Channel {
+    fn opened(peer: Peer, number: u32) -> Channel {
         Channel { peer, number }
     }
 
-    fn request(number: u64, peer: Peer, handle: u32) -> AckRequest {
-        AckRequest { reference: reference(number), channel: channel(peer, handle) }
+    fn request(number: u64, peer: Peer, channel: u32) -> AckRequest {
+        AckRequest { reference: reference(number), channel: opened(peer, channel) }
     }
 
     fn expecting(keys: &[(u64, Peer, u32)]) -> Acks {
         let mut acks = Acks::default();
-        for (number, peer, handle) in keys {
-            acks.expect(request(*number, *peer, *handle), 1, NODES.to_vec());
+        for (number, peer, channel) in keys {
+            acks.expect(request(*number, *peer, *channel), 1, NODES.to_vec());
         }
         acks
     }
@@ -169,9 +169,9 @@ mod tests {
         let [one, other] = NODES;
         assert!(acks.acked(reference(1), &A, |_| true).is_empty(), "not a node of the log");
         assert!(acks.acked(reference(1), &one, |log| log != 1).is_empty(), "not pushed there");
-        assert_eq!(acks.acked(reference(1), &one, |_| true), [channel(A, 7), channel(B, 8)]);
+        assert_eq!(acks.acked(reference(1), &one, |_| true), [opened(A, 7), opened(B, 8)]);
         assert!(acks.acked(reference(1), &one, |_| true).is_empty(), "once");
-        assert_eq!(acks.acked(reference(1), &other, |_| true), [channel(A, 7), channel(B, 8)]);
+        assert_eq!(acks.acked(reference(1), &other, |_| true), [opened(A, 7), opened(B, 8)]);
         assert_eq!(acks.awaited.len(), 1, "all have answered");
         check(&acks);
     }
@@ -181,17 +181,17 @@ mod tests {
         let mut acks = expecting(&[(1, A, 7)]);
         acks.acked(reference(1), &NODES[0], |_| true);
         acks.expect(request(1, A, 7), 1, NODES.to_vec());
-        assert_eq!(acks.acked(reference(1), &NODES[0], |_| true), [channel(A, 7)]);
+        assert_eq!(acks.acked(reference(1), &NODES[0], |_| true), [opened(A, 7)]);
         check(&acks);
     }
 
     #[test]
     fn closed_channels_and_ended_connections_await_nothing() {
         let mut acks = expecting(&[(1, A, 7), (2, A, 8), (3, B, 7)]);
-        acks.close(channel(A, 7));
+        acks.close(opened(A, 7));
         check(&acks);
         assert!(acks.acked(reference(1), &NODES[0], |_| true).is_empty());
-        assert_eq!(acks.acked(reference(2), &NODES[0], |_| true), [channel(A, 8)]);
+        assert_eq!(acks.acked(reference(2), &NODES[0], |_| true), [opened(A, 8)]);
         acks.disconnected(A);
         check(&acks);
         assert_eq!(acks.awaited.len(), 1);
@@ -213,7 +213,7 @@ mod tests {
         }
         assert_eq!(acks.awaited.len(), PER_CONNECTION_MAX);
         assert!(acks.acked(reference(743), &NODES[0], |_| true).is_empty());
-        assert_eq!(acks.acked(reference(744), &NODES[0], |_| true), [channel(A, 7)]);
+        assert_eq!(acks.acked(reference(744), &NODES[0], |_| true), [opened(A, 7)]);
         for number in 0..70_000 {
             acks.expect(request(number, peer(number), 7), 1, NODES.to_vec());
         }

@@ -292,7 +292,7 @@ impl AntiEntropy {
         for reference in references {
             around.push(&peer, number, *reference);
         }
-        Ok(Body::Accepted { handle: 0, sequence: 0 })
+        Ok(Body::Accepted { channel: 0, sequence: 0 })
     }
 
     fn set_of(&self, peer: Peer, log: Option<LogId>, around: &mut Around<'_>) -> Result<Set, Code> {

@@ -24,7 +24,7 @@ impl BatchVerifier {
     }
 
     pub(crate) fn gauge(&self) -> Gauge {
-        Gauge::new("foreseen envelopes", self.good.len(), ENVELOPES_MAX)
+        Gauge::new("prefetched envelopes", self.good.len(), ENVELOPES_MAX)
     }
 
     /// Verifies envelopes, and forgets those of the last call. A single one is not worth it.

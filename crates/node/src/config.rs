@@ -23,7 +23,7 @@ pub struct NodeConfig {
     /// Bytes that one account may take: its inbox and the conversations it created. 512 MiB by
     /// default: about a million messages.
     pub account_quota_bytes: u64,
-    /// Conversations that one account may create. [`limits::HANDLES_MAX`] by default: as many as
+    /// Conversations that one account may create. [`limits::CHANNELS_MAX`] by default: as many as
     /// one device can have open.
     pub account_logs_max: u64,
     /// Bytes that one log may take. 128 MiB by default: one loud conversation leaves its creator
@@ -70,7 +70,7 @@ impl NodeConfig {
             registration: Registration::Open,
             disk_cap_bytes: 8 << 30,
             account_quota_bytes: 512 << 20,
-            account_logs_max: limits::HANDLES_MAX as u64,
+            account_logs_max: limits::CHANNELS_MAX as u64,
             log_quota_bytes: 128 << 20,
             signals_per_s_max: 32,
             connections_max: 65_536,

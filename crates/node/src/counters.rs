@@ -74,7 +74,7 @@ impl Counting {
     /// Counts a frame to a reader that follows a log.
     pub(crate) fn told_reader(&mut self, body: &Body) {
         let counters = &mut self.counters;
-        let is_name = matches!(body, Body::Brief { .. });
+        let is_name = matches!(body, Body::Announce { .. });
         increment(if is_name { &mut counters.named } else { &mut counters.delivered });
     }
 

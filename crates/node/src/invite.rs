@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use proto::{Code, Direction, Draft, Instant, PublicKey, Rows, limits};
+use proto::{Code, Direction, Instant, PublicKey, Rows, Transaction, limits};
 
 use crate::layout::{self, INVITES, InviteRow};
 
@@ -17,7 +17,7 @@ pub(crate) struct Terms {
 
 /// Sets what `key` may do; with `uses` 0 the invite is withdrawn.
 pub(crate) fn put(
-    draft: &mut Draft<'_>,
+    tx: &mut Transaction<'_>,
     inbox: u64,
     key: &PublicKey,
     Terms { expires_s, uses }: Terms,
@@ -25,16 +25,16 @@ pub(crate) fn put(
 ) -> Result<(), Code> {
     let row_key = layout::public_key_key(inbox, key);
     if uses == 0 {
-        draft.delete(INVITES, row_key);
+        tx.delete(INVITES, row_key);
         return Ok(());
     }
     if expires_s <= now.as_secs() || crypto::is_weak(key) {
         return Err(Code::Invalid);
     }
-    if draft.get(INVITES, &row_key).is_none() {
-        make_room(draft, inbox, now)?;
+    if tx.get(INVITES, &row_key).is_none() {
+        make_room(tx, inbox, now)?;
     }
-    draft.put(INVITES, row_key, InviteRow { expires_s, uses, takes: uses }.encode());
+    tx.put(INVITES, row_key, InviteRow { expires_s, uses, takes: uses }.encode());
     Ok(())
 }
 
@@ -46,25 +46,25 @@ pub(crate) fn get(rows: &dyn Rows, inbox: u64, key: &PublicKey, now: Instant) ->
 }
 
 /// Notes that `invite` stored an envelope.
-pub(crate) fn use_up(draft: &mut Draft<'_>, inbox: u64, key: &PublicKey, invite: InviteRow) {
+pub(crate) fn use_up(tx: &mut Transaction<'_>, inbox: u64, key: &PublicKey, invite: InviteRow) {
     let invite = InviteRow { uses: invite.uses.saturating_sub(1), ..invite };
-    draft.put(INVITES, layout::public_key_key(inbox, key), invite.encode());
+    tx.put(INVITES, layout::public_key_key(inbox, key), invite.encode());
 }
 
 /// Notes that `invite` took key packages. It gets one-time ones as often as it may store, then the
 /// last resort, so that no guest can take them all.
-pub(crate) fn take(draft: &mut Draft<'_>, inbox: u64, key: &PublicKey, invite: InviteRow) {
+pub(crate) fn take(tx: &mut Transaction<'_>, inbox: u64, key: &PublicKey, invite: InviteRow) {
     if let Some(takes) = invite.takes.checked_sub(1) {
         let row = InviteRow { takes, ..invite };
-        draft.put(INVITES, layout::public_key_key(inbox, key), row.encode());
+        tx.put(INVITES, layout::public_key_key(inbox, key), row.encode());
     }
 }
 
 /// Drops expired and used-up invites if there are too many.
-fn make_room(draft: &mut Draft<'_>, inbox: u64, now: Instant) -> Result<(), Code> {
+fn make_room(tx: &mut Transaction<'_>, inbox: u64, now: Instant) -> Result<(), Code> {
     let (mut count, mut over) = (0usize, Vec::new());
     let (from, to) = (layout::number_key(inbox), layout::number_end(inbox));
-    draft.scan(INVITES, &from, &to, Direction::Forward, &mut |key, row| {
+    tx.scan(INVITES, &from, &to, Direction::Forward, &mut |key, row| {
         count = count.saturating_add(1);
         let is_live = InviteRow::decode(row)
             .is_some_and(|invite| invite.uses > 0 && now.as_secs() < invite.expires_s);
@@ -80,7 +80,7 @@ fn make_room(draft: &mut Draft<'_>, inbox: u64, now: Instant) -> Result<(), Code
         return Err(Code::Quota);
     }
     for key in over {
-        draft.delete(INVITES, key);
+        tx.delete(INVITES, key);
     }
     Ok(())
 }

@@ -181,17 +181,17 @@ impl InviteRow {
 /// Encodes a ranking: its version, and its nodes as text, reserve nodes after a sign.
 pub(crate) fn encode_ranking(ranking: &Ranking) -> Vec<u8> {
     let nodes = ranking.nodes.iter().map(ToString::to_string);
-    let reserve = ranking.standbys.iter().map(|node| format!("{RESERVE}{node}"));
+    let reserve = ranking.reserve.iter().map(|node| format!("{RESERVE}{node}"));
     let lines: Vec<String> = nodes.chain(reserve).collect();
     join(&[&be(ranking.version), lines.join("\n").as_bytes()])
 }
 
 pub(crate) fn decode_ranking(bytes: &[u8]) -> Option<Ranking> {
     let (version, lines) = take_u64(bytes)?;
-    let mut ranking = Ranking { version, nodes: Vec::new(), standbys: Vec::new() };
+    let mut ranking = Ranking { version, nodes: Vec::new(), reserve: Vec::new() };
     for line in str::from_utf8(lines).ok()?.lines() {
         match line.strip_prefix(RESERVE) {
-            Some(node) => ranking.standbys.push(node.parse().ok()?),
+            Some(node) => ranking.reserve.push(node.parse().ok()?),
             None => ranking.nodes.push(line.parse().ok()?),
         }
     }
@@ -321,10 +321,10 @@ mod tests {
         let addresses = vec![address.parse().unwrap(); limits::NODE_ADDRESSES_MAX];
         let node = |byte| NodeAddress { node: NodeId([byte; 32]), addresses: addresses.clone() };
         let nodes = [0].map(node).to_vec();
-        let standbys = [1, 2, 3, 4, 5, 6, 7].map(node).to_vec();
-        assert_eq!(nodes.len() + standbys.len(), limits::RANKING_MAX);
+        let reserve = [1, 2, 3, 4, 5, 6, 7].map(node).to_vec();
+        assert_eq!(nodes.len() + reserve.len(), limits::RANKING_MAX);
         let others = 7 * (2 * 40 + 16);
-        let ranking = Ranking { version: 9, nodes, standbys };
+        let ranking = Ranking { version: 9, nodes, reserve };
         let row = encode_ranking(&ranking);
         assert_eq!(decode_ranking(&row), Some(ranking));
         let taken = row.len().saturating_add(8 + others);

@@ -12,8 +12,8 @@ mod state;
 use std::ops::ControlFlow;
 
 use proto::{
-    AccountId, Code, Direction, Draft, Envelope, Gauge, Head, Instant, LogGenesis, LogId,
-    OpenError, PublicKey, Read, Reference, Rows, limits,
+    AccountId, Code, Direction, Envelope, Gauge, Head, Instant, LogGenesis, LogId, OpenError,
+    PublicKey, Read, Reference, Rows, Transaction, limits,
 };
 
 use crate::{
@@ -125,7 +125,7 @@ impl Logs {
     /// Creates an account's inbox, which its own account is charged for.
     pub(crate) fn create_inbox(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         account: AccountId,
         devices: impl Iterator<Item = PublicKey>,
         incarnation: u64,
@@ -137,13 +137,13 @@ impl Logs {
             inbox_of: Some(account),
             keys: open_keys(devices),
         };
-        self.create(draft, row)
+        self.create(tx, row)
     }
 
     /// Creates a conversation, which `account` is charged for.
     pub(crate) fn create_conversation(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         id: LogId,
         key: PublicKey,
         genesis: &[u8],
@@ -152,9 +152,9 @@ impl Logs {
     ) -> u64 {
         let keys = open_keys([key].into_iter());
         let row = LogRow { id, account, incarnation, inbox_of: None, keys };
-        let number = self.create(draft, row);
-        draft.put(KEYS, layout::public_key_key(number, &key), []);
-        draft.put(GENESES, layout::number_key(number), genesis);
+        let number = self.create(tx, row);
+        tx.put(KEYS, layout::public_key_key(number, &key), []);
+        tx.put(GENESES, layout::number_key(number), genesis);
         number
     }
 
@@ -168,13 +168,13 @@ impl Logs {
     /// Sets the devices of an inbox.
     pub(crate) fn set_devices(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         inbox: u64,
         devices: impl Iterator<Item = PublicKey>,
     ) {
-        if let Some(log) = self.cache.get(inbox, || Log::load(draft, inbox)) {
+        if let Some(log) = self.cache.get(inbox, || Log::load(tx, inbox)) {
             log.row.keys = open_keys(devices);
-            draft.put(LOGS, layout::number_key(inbox), log.row.encode());
+            tx.put(LOGS, layout::number_key(inbox), log.row.encode());
         }
     }
 
@@ -197,26 +197,26 @@ impl Logs {
     /// checked the key at its own time, and the entry must not be missing here.
     pub(crate) fn append(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         quota: &mut Quota,
         number: u64,
         envelope: &Envelope,
         writer: Writer,
         now: Instant,
     ) -> Result<Appended, Code> {
-        let log = self.cache.get(number, || Log::load(draft, number)).ok_or(Code::NotFound)?;
+        let log = self.cache.get(number, || Log::load(tx, number)).ok_or(Code::NotFound)?;
         let bytes = envelope.encode();
         if bytes.len() > STORED_MAX {
             return Err(Code::Malformed);
         }
         let id = envelope.id();
-        if let Some(sequence) = log.stored_before(draft, number, envelope.head.position, &id) {
+        if let Some(sequence) = log.stored_before(tx, number, envelope.head.position, &id) {
             return Ok(Appended::Before(sequence));
         }
         let key = &envelope.head.write_key;
         let may_write = match writer {
             Writer::Device { may_write } => may_write && log.admits(key, now),
-            Writer::Replica => log.takes_from_others(draft, number, key),
+            Writer::Replica => log.takes_from_others(tx, number, key),
         };
         if !may_write {
             return Err(Code::Forbidden);
@@ -229,19 +229,19 @@ impl Logs {
         if log.state.bytes.saturating_add(added) > self.log_quota_bytes {
             return Err(Code::Quota);
         }
-        quota.admit(draft, log.row.account, added)?;
+        quota.admit(tx, log.row.account, added)?;
         if !self.batch_verifier.take_verified(&bytes) {
             crypto::verify_envelope(envelope).map_err(|_| Code::BadSignature)?;
         }
 
-        quota.charge(draft, log.row.account, added);
+        quota.charge(tx, log.row.account, added);
         if let Some(next_key) = next_key {
-            log.change_key(draft, number, envelope.head.write_key, next_key, now);
+            log.change_key(tx, number, envelope.head.write_key, next_key, now);
         }
-        let sequence = log.store(draft, number, envelope, &id, bytes, added);
+        let sequence = log.store(tx, number, envelope, &id, bytes, added);
         if let Some(seconds) = envelope.head.expiry.seconds() {
             let due_s = now.as_secs().saturating_add(seconds);
-            draft.put(EXPIRIES, layout::expiry_key(due_s, number, sequence), []);
+            tx.put(EXPIRIES, layout::expiry_key(due_s, number, sequence), []);
             let due = Instant::from_secs(due_s);
             self.next_expiry = Some(self.next_expiry.map_or(due, |next| next.min(due)));
         }
@@ -296,35 +296,40 @@ impl Logs {
     }
 
     /// Removes some of the expired entries and returns how many.
-    pub(crate) fn sweep(&mut self, draft: &mut Draft<'_>, quota: &mut Quota, now: Instant) -> u64 {
+    pub(crate) fn sweep(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        quota: &mut Quota,
+        now: Instant,
+    ) -> u64 {
         if self.next_expiry.is_none_or(|next| next > now) {
             return 0;
         }
         let mut due = Vec::new();
         let end = now.as_secs().saturating_add(1).to_be_bytes();
-        draft.scan(EXPIRIES, &[], &end, Direction::Forward, &mut |key, _| {
+        tx.scan(EXPIRIES, &[], &end, Direction::Forward, &mut |key, _| {
             due.extend(layout::parse_expiry_key(key));
             if due.len() < SWEEP_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         let mut removed = 0u64;
         for (second, number, sequence) in due {
-            draft.delete(EXPIRIES, layout::expiry_key(second, number, sequence));
+            tx.delete(EXPIRIES, layout::expiry_key(second, number, sequence));
             removed = removed
-                .saturating_add(u64::from(self.remove(draft, quota, number, sequence).is_some()));
+                .saturating_add(u64::from(self.remove(tx, quota, number, sequence).is_some()));
         }
-        self.next_expiry = first_expiry(draft);
+        self.next_expiry = first_expiry(tx);
         removed
     }
 
     /// Sets the fingerprint of a log after its entries were counted.
     pub(crate) fn set_fingerprint(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         number: u64,
         fingerprint: Fingerprint,
     ) {
-        draft.put(FINGERPRINTS, layout::number_key(number), fingerprint.0);
-        if let Some(log) = self.cache.get(number, || Log::load(draft, number)) {
+        tx.put(FINGERPRINTS, layout::number_key(number), fingerprint.0);
+        if let Some(log) = self.cache.get(number, || Log::load(tx, number)) {
             log.fingerprint = Some(fingerprint);
         }
     }
@@ -334,43 +339,41 @@ impl Logs {
         self.next_expiry.into_iter().chain(self.next_drop).min()
     }
 
-    fn create(&mut self, draft: &mut Draft<'_>, row: LogRow) -> u64 {
+    fn create(&mut self, tx: &mut Transaction<'_>, row: LogRow) -> u64 {
         let number = self.next_number;
         self.next_number = number.saturating_add(1);
         let fingerprint = Fingerprint::default();
-        draft.put(FINGERPRINTS, layout::number_key(number), fingerprint.0);
+        tx.put(FINGERPRINTS, layout::number_key(number), fingerprint.0);
         let (state, fingerprint) = (StateRow::default(), Some(fingerprint));
         let log = Log { row, state, nodes: Vec::new(), reserve: Vec::new(), fingerprint };
-        draft.put(NUMBERS, log.row.id.0, layout::be(number));
-        draft.put(LOGS, layout::number_key(number), log.row.encode());
-        draft.put(STATES, layout::number_key(number), log.state.encode());
+        tx.put(NUMBERS, log.row.id.0, layout::be(number));
+        tx.put(LOGS, layout::number_key(number), log.row.encode());
+        tx.put(STATES, layout::number_key(number), log.state.encode());
         self.cache.insert(number, log);
         number
     }
 
     fn remove(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         quota: &mut Quota,
         number: u64,
         sequence: u64,
     ) -> Option<()> {
-        let bytes = draft.get(ENTRIES, &layout::entry_key(number, sequence))?;
+        let bytes = tx.get(ENTRIES, &layout::entry_key(number, sequence))?;
         let envelope = Envelope::decode(&bytes).ok()?;
         let id = envelope.id();
-        draft.delete(ENTRIES, layout::entry_key(number, sequence));
-        draft.delete(POSITIONS, layout::position_key(number, envelope.head.position, &id));
+        tx.delete(ENTRIES, layout::entry_key(number, sequence));
+        tx.delete(POSITIONS, layout::position_key(number, envelope.head.position, &id));
         let reference = layout::reference_key(number, id.reference());
-        if draft.get(REFERENCES, &reference).and_then(|row| layout::last_u64(&row))
-            == Some(sequence)
-        {
-            draft.delete(REFERENCES, reference);
+        if tx.get(REFERENCES, &reference).and_then(|row| layout::last_u64(&row)) == Some(sequence) {
+            tx.delete(REFERENCES, reference);
         }
         let freed = charge_of(bytes.len());
-        let log = self.cache.get(number, || Log::load(draft, number))?;
+        let log = self.cache.get(number, || Log::load(tx, number))?;
         log.state.bytes = log.state.bytes.saturating_sub(freed);
-        draft.put(STATES, layout::number_key(number), log.state.encode());
-        quota.free(draft, log.row.account, freed);
+        tx.put(STATES, layout::number_key(number), log.state.encode());
+        quota.free(tx, log.row.account, freed);
         Some(())
     }
 }

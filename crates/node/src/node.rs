@@ -16,8 +16,8 @@ mod on_routing;
 use std::collections::VecDeque;
 
 use proto::{
-    Body, Draft, Envelope, Frame, Gauge, Input, Instant, Machine, OpenError, Output, Peer,
-    PublicKey, Rows, Seed, limits,
+    Body, Envelope, Frame, Gauge, Input, Instant, Machine, OpenError, Output, Peer, PublicKey,
+    Rows, Seed, Transaction, limits,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -133,10 +133,10 @@ impl Machine for Node {
         Ok(node)
     }
 
-    fn foresee(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
+    fn prefetch(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
         let envelopes = coming.iter().filter_map(|(peer, frame)| {
-            let Body::Append { handle, entry, signature } = &frame.body else { return None };
-            let access = self.sessions.access(Channel { peer: *peer, number: *handle }).ok()?;
+            let Body::Append { channel, entry, signature } = &frame.body else { return None };
+            let access = self.sessions.access(Channel { peer: *peer, number: *channel }).ok()?;
             let envelope = self.envelope(&access, entry.clone(), *signature, rows).ok()?;
             self.logs.expects(rows, access.log, &envelope).then_some(envelope)
         });
@@ -145,17 +145,17 @@ impl Machine for Node {
     }
 
     fn handle(&mut self, input: Input<NodeCommand>, now: Instant, rows: &dyn Rows) {
-        let mut draft = Draft::new(rows);
+        let mut tx = Transaction::new(rows);
         let mut durability = Durability::Needed;
         match input {
-            Input::Command(command) => self.on_command(command, &mut draft, now),
-            Input::Connected(peer, met_at) => self.on_connected(peer, met_at, &mut draft, now),
-            Input::Frame(peer, frame) => durability = self.on_frame(peer, frame, &mut draft, now),
-            Input::Disconnected(peer) => self.on_disconnected(peer, &mut draft, now),
-            Input::Reached(reached) => self.on_reached(reached, &mut draft, now),
-            Input::Timeout => self.on_timeout(&mut draft, now),
+            Input::Command(command) => self.on_command(command, &mut tx, now),
+            Input::Connected(peer, met_at) => self.on_connected(peer, met_at, &mut tx, now),
+            Input::Frame(peer, frame) => durability = self.on_frame(peer, frame, &mut tx, now),
+            Input::Disconnected(peer) => self.on_disconnected(peer, &mut tx, now),
+            Input::Reached(reached) => self.on_reached(reached, &mut tx, now),
+            Input::Timeout => self.on_timeout(&mut tx, now),
         }
-        self.finish_step(draft, durability, now);
+        self.finish_step(tx, durability, now);
         self.counting.counters.charged_bytes = self.quota.charged();
         if let Some(counters) = self.counting.poll(now) {
             self.outputs.push_back(Output::Event(NodeEvent::Counters(counters)));
@@ -188,25 +188,25 @@ enum Durability {
 }
 
 impl Node {
-    fn on_timeout(&mut self, draft: &mut Draft<'_>, now: Instant) {
-        let expired = self.logs.sweep(draft, &mut self.quota, now);
+    fn on_timeout(&mut self, tx: &mut Transaction<'_>, now: Instant) {
+        let expired = self.logs.sweep(tx, &mut self.quota, now);
         let counters = &mut self.counting.counters;
         counters.expired = counters.expired.saturating_add(expired);
-        self.logs.sweep_dropped(draft, &mut self.quota, now);
-        self.on_routing_timeout(draft, now);
-        self.replicas.on_timeout(&mut self.logs, draft, now);
-        self.on_placement_timeout(draft, now);
-        self.on_anti_entropy_timeout(draft, now);
+        self.logs.sweep_dropped(tx, &mut self.quota, now);
+        self.on_routing_timeout(tx, now);
+        self.replicas.on_timeout(&mut self.logs, tx, now);
+        self.on_placement_timeout(tx, now);
+        self.on_anti_entropy_timeout(tx, now);
     }
 
     /// Queues what an input has changed ahead of what it makes the node say.
-    fn finish_step(&mut self, mut draft: Draft<'_>, durability: Durability, now: Instant) {
+    fn finish_step(&mut self, mut tx: Transaction<'_>, durability: Durability, now: Instant) {
         for peer in self.replicas.take_fresh() {
             if self.sessions.check_greeted(peer).is_ok() {
-                self.on_node_greeted(peer, &mut draft, now);
+                self.on_node_greeted(peer, &mut tx, now);
             }
         }
-        let store = Store { draft: &mut draft, logs: &mut self.logs };
+        let store = Store { tx: &mut tx, logs: &mut self.logs };
         let pushed: Vec<_> = self.replicas.push_pending(store, now).collect();
         for output in self.anti_entropy.take_outputs() {
             self.forward(Asker::AntiEntropy, output);
@@ -214,7 +214,7 @@ impl Node {
         for output in pushed {
             self.forward(Asker::Replica, output);
         }
-        let batch = draft.into_batch();
+        let batch = tx.into_batch();
         if !batch.is_empty() {
             self.outputs.push_back(match durability {
                 Durability::Needed => Output::Commit(batch),

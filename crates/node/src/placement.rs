@@ -5,7 +5,7 @@
 pub(crate) mod policy;
 pub(crate) mod recruit;
 
-use proto::{Cursor, Draft, NodeAddress, Peer, PublicKey, Ranking, Rows};
+use proto::{Cursor, NodeAddress, Peer, PublicKey, Ranking, Rows, Transaction};
 
 use crate::layout::{self, RANKINGS, REPLICAS};
 
@@ -14,12 +14,12 @@ pub(crate) fn ranking(rows: &dyn Rows, number: u64) -> Option<Ranking> {
     layout::decode_ranking(&rows.get(RANKINGS, &layout::number_key(number))?)
 }
 
-pub(crate) fn put_ranking(draft: &mut Draft<'_>, number: u64, ranking: &Ranking) {
-    draft.put(RANKINGS, layout::number_key(number), layout::encode_ranking(ranking));
+pub(crate) fn put_ranking(tx: &mut Transaction<'_>, number: u64, ranking: &Ranking) {
+    tx.put(RANKINGS, layout::number_key(number), layout::encode_ranking(ranking));
 }
 
-pub(crate) fn delete_ranking(draft: &mut Draft<'_>, number: u64) {
-    draft.delete(RANKINGS, layout::number_key(number));
+pub(crate) fn delete_ranking(tx: &mut Transaction<'_>, number: u64) {
+    tx.delete(RANKINGS, layout::number_key(number));
 }
 
 /// Returns the known holders of a log: the nodes of its ranking, and reserve nodes with a copy.
@@ -27,7 +27,7 @@ pub(crate) fn holders(rows: &dyn Rows, number: u64, ranking: &Ranking) -> Vec<No
     let has_copy = |node: &&NodeAddress| {
         rows.get(REPLICAS, &layout::peer_key(&peer_of(node), number)).is_some()
     };
-    ranking.nodes.iter().chain(ranking.standbys.iter().filter(has_copy)).cloned().collect()
+    ranking.nodes.iter().chain(ranking.reserve.iter().filter(has_copy)).cloned().collect()
 }
 
 /// Returns up to where the copy of `peer` is here, or nothing if no ranking of the log names it.
@@ -36,12 +36,12 @@ pub(crate) fn received(rows: &dyn Rows, peer: &Peer, number: u64) -> Option<Curs
     layout::decode_cursor(&rows.get(REPLICAS, &layout::peer_key(peer, number))?)
 }
 
-pub(crate) fn put_received(draft: &mut Draft<'_>, peer: &Peer, number: u64, cursor: Cursor) {
-    draft.put(REPLICAS, layout::peer_key(peer, number), layout::encode_cursor(cursor));
+pub(crate) fn put_received(tx: &mut Transaction<'_>, peer: &Peer, number: u64, cursor: Cursor) {
+    tx.put(REPLICAS, layout::peer_key(peer, number), layout::encode_cursor(cursor));
 }
 
-pub(crate) fn delete_received(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
-    draft.delete(REPLICAS, layout::peer_key(peer, number));
+pub(crate) fn delete_received(tx: &mut Transaction<'_>, peer: &Peer, number: u64) {
+    tx.delete(REPLICAS, layout::peer_key(peer, number));
 }
 
 /// A log and the nodes that hold it.

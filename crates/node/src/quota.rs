@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use proto::{Code, Direction, Draft, Gauge, OpenError, Rows};
+use proto::{Code, Direction, Gauge, OpenError, Rows, Transaction};
 
 use crate::{
     NodeConfig,
@@ -108,34 +108,34 @@ impl Quota {
     }
 
     /// Charges a new account for what was admitted.
-    pub(crate) fn register(&mut self, draft: &mut Draft<'_>, account: u64, added: u64) {
+    pub(crate) fn register(&mut self, tx: &mut Transaction<'_>, account: u64, added: u64) {
         self.accounts = self.accounts.saturating_add(1);
-        self.charge(draft, account, added);
+        self.charge(tx, account, added);
     }
 
     /// Charges `account` for bytes that were admitted.
-    pub(crate) fn charge(&mut self, draft: &mut Draft<'_>, account: u64, added: u64) {
+    pub(crate) fn charge(&mut self, tx: &mut Transaction<'_>, account: u64, added: u64) {
         self.charged = self.charged.saturating_add(added);
         self.since_report = self.since_report.saturating_add(added);
-        self.change(draft, account, |usage| usage.bytes = usage.bytes.saturating_add(added));
+        self.change(tx, account, |usage| usage.bytes = usage.bytes.saturating_add(added));
     }
 
     /// Charges `account` for a log that was admitted.
-    pub(crate) fn charge_log(&mut self, draft: &mut Draft<'_>, account: u64, added: u64) {
-        self.charge(draft, account, added);
-        self.change(draft, account, |usage| usage.logs = usage.logs.saturating_add(1));
+    pub(crate) fn charge_log(&mut self, tx: &mut Transaction<'_>, account: u64, added: u64) {
+        self.charge(tx, account, added);
+        self.change(tx, account, |usage| usage.logs = usage.logs.saturating_add(1));
     }
 
     /// Takes bytes that are gone off an account's charge.
-    pub(crate) fn free(&mut self, draft: &mut Draft<'_>, account: u64, freed: u64) {
+    pub(crate) fn free(&mut self, tx: &mut Transaction<'_>, account: u64, freed: u64) {
         self.charged = self.charged.saturating_sub(freed);
-        self.change(draft, account, |usage| usage.bytes = usage.bytes.saturating_sub(freed));
+        self.change(tx, account, |usage| usage.bytes = usage.bytes.saturating_sub(freed));
     }
 
     /// Takes a log that is gone, and the last of its bytes, off an account's charge.
-    pub(crate) fn free_log(&mut self, draft: &mut Draft<'_>, account: u64, freed: u64) {
-        self.free(draft, account, freed);
-        self.change(draft, account, |usage| usage.logs = usage.logs.saturating_sub(1));
+    pub(crate) fn free_log(&mut self, tx: &mut Transaction<'_>, account: u64, freed: u64) {
+        self.free(tx, account, freed);
+        self.change(tx, account, |usage| usage.logs = usage.logs.saturating_sub(1));
     }
 
     fn usage(&mut self, rows: &dyn Rows, account: u64) -> UsageRow {
@@ -143,10 +143,10 @@ impl Quota {
         self.usages.get(account, load).map(|usage| *usage).unwrap_or_default()
     }
 
-    fn change(&mut self, draft: &mut Draft<'_>, account: u64, by: impl FnOnce(&mut UsageRow)) {
-        if let Some(usage) = self.usages.get(account, || Some(load(draft, account))) {
+    fn change(&mut self, tx: &mut Transaction<'_>, account: u64, by: impl FnOnce(&mut UsageRow)) {
+        if let Some(usage) = self.usages.get(account, || Some(load(tx, account))) {
             by(usage);
-            draft.put(USAGES, layout::number_key(account), usage.encode());
+            tx.put(USAGES, layout::number_key(account), usage.encode());
         }
     }
 }

@@ -20,8 +20,8 @@ use std::{
 };
 
 use proto::{
-    AccountId, Body, Cursor, Draft, Frame, Gauge, Instant, NodeAddress, NodeId, Output, Peer,
-    PublicKey, Recruit, Rows, limits,
+    AccountId, Body, Cursor, Frame, Gauge, Instant, NodeAddress, NodeId, Output, Peer, PublicKey,
+    Recruit, Rows, Transaction, limits,
 };
 
 use crate::{
@@ -68,7 +68,7 @@ pub(crate) struct Replicas {
 /// What replication needs of the node.
 #[derive(Debug)]
 pub(crate) struct Store<'a, 'rows> {
-    pub(crate) draft: &'a mut Draft<'rows>,
+    pub(crate) tx: &'a mut Transaction<'rows>,
     pub(crate) logs: &'a mut Logs,
 }
 
@@ -216,7 +216,7 @@ impl Replicas {
     /// Takes the change of the nodes that hold a log.
     pub(crate) fn ranked(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         number: u64,
         HoldersChange { before, after }: HoldersChange<'_>,
         now: Instant,
@@ -224,7 +224,7 @@ impl Replicas {
         let is_in = |nodes: &[NodeAddress], node| nodes.iter().any(|n| n.node == node);
         for gone in before.iter().filter(|old| !is_in(after, old.node)) {
             let peer = peer_of(gone);
-            rows::forget(draft, &peer, number);
+            rows::forget(tx, &peer, number);
             let close = self.peers.get_mut(&peer).and_then(|remote| remote.forget(number));
             self.transmit(peer, close);
             self.arm(&peer, now.after(GRACE), Timer::Unneeded);
@@ -239,8 +239,8 @@ impl Replicas {
             let peer = peer_of(node);
             self.want(peer, &node.addresses, now);
             if !is_in(before, node.node) {
-                placement::put_received(draft, &peer, number, Cursor::default());
-                rows::mark(draft, &peer, number);
+                placement::put_received(tx, &peer, number, Cursor::default());
+                rows::mark(tx, &peer, number);
                 self.peers.get_mut(&peer).map(|remote| remote.appended(number));
                 self.touched.insert(peer);
             }
@@ -248,9 +248,14 @@ impl Replicas {
     }
 
     /// Owes an entry that came from a device to the nodes of its log.
-    pub(crate) fn appended(&mut self, draft: &mut Draft<'_>, holders: Holders<'_>, now: Instant) {
+    pub(crate) fn appended(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        holders: Holders<'_>,
+        now: Instant,
+    ) {
         for peer in holders.nodes {
-            self.owe_now(draft, peer, holders.log, now);
+            self.owe_now(tx, peer, holders.log, now);
         }
     }
 
@@ -259,7 +264,7 @@ impl Replicas {
     /// they would refuse what is signed with the new key before it.
     pub(crate) fn replicated(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         Holders { log, nodes }: Holders<'_>,
         sequence: u64,
         origin: Origin,
@@ -276,32 +281,32 @@ impl Replicas {
         let waits = can_wait && others().next().is_some() && self.deferred.defer(at, origin, now);
         for peer in others() {
             if waits {
-                self.owe_later(draft, peer, at, now);
+                self.owe_later(tx, peer, at, now);
             } else {
-                self.owe_now(draft, peer, log, now);
+                self.owe_now(tx, peer, log, now);
             }
         }
     }
 
-    fn owe_now(&mut self, draft: &mut Draft<'_>, peer: &Peer, number: u64, now: Instant) {
+    fn owe_now(&mut self, tx: &mut Transaction<'_>, peer: &Peer, number: u64, now: Instant) {
         if *peer == self.own {
             return;
         }
         if !self.peers.contains_key(peer) {
-            self.want(*peer, &addresses_of(draft, peer), now);
+            self.want(*peer, &addresses_of(tx, peer), now);
         }
         if self.peers.get_mut(peer).is_none_or(|remote| remote.appended(number)) {
-            rows::mark(draft, peer, number);
+            rows::mark(tx, peer, number);
         }
         self.touched.insert(*peer);
     }
 
-    fn owe_later(&mut self, draft: &mut Draft<'_>, peer: &Peer, at: EntryAt, now: Instant) {
+    fn owe_later(&mut self, tx: &mut Transaction<'_>, peer: &Peer, at: EntryAt, now: Instant) {
         if !self.peers.contains_key(peer) {
-            self.want(*peer, &addresses_of(draft, peer), now);
+            self.want(*peer, &addresses_of(tx, peer), now);
         }
         if self.peers.get_mut(peer).is_none_or(|remote| remote.owed_later(at)) {
-            rows::mark(draft, peer, at.log);
+            rows::mark(tx, peer, at.log);
         }
         // The log is opened there before an entry is pushed.
         self.touched.insert(*peer);
@@ -310,7 +315,7 @@ impl Replicas {
     /// A node says that all others have the entries that came from it up to a sequence.
     pub(crate) fn on_settled(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         Holders { log, nodes }: Holders<'_>,
         up_to: Origin,
         now: Instant,
@@ -322,7 +327,7 @@ impl Replicas {
         for peer in nodes.iter().filter(|peer| **peer != up_to.peer) {
             let Some(remote) = self.peers.get_mut(peer) else { continue };
             settled.iter().for_each(|sequence| remote.note_held(log, *sequence));
-            remote.check_drained(peer, log, &self.deferred, draft);
+            remote.check_drained(peer, log, &self.deferred, tx);
             self.touched.insert(*peer);
         }
     }
@@ -344,12 +349,18 @@ impl Replicas {
     }
 
     /// Another node has opened a log here, with a copy that was not known.
-    pub(crate) fn called(&mut self, draft: &mut Draft<'_>, peer: Peer, number: u64, now: Instant) {
+    pub(crate) fn called(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        peer: Peer,
+        number: u64,
+        now: Instant,
+    ) {
         if !self.peers.contains_key(&peer) {
-            self.want(peer, &addresses_of(draft, &peer), now);
+            self.want(peer, &addresses_of(tx, &peer), now);
         }
         if self.peers.get_mut(&peer).is_none_or(|remote| remote.called(number)) {
-            rows::mark(draft, &peer, number);
+            rows::mark(tx, &peer, number);
         }
         self.touched.insert(peer);
     }
@@ -359,12 +370,12 @@ impl Replicas {
         &mut self,
         peer: Peer,
         frame: &Frame,
-        Store { draft, logs }: Store<'_, '_>,
+        Store { tx, logs }: Store<'_, '_>,
         now: Instant,
     ) -> Answered {
         let Some(remote) = self.peers.get_mut(&peer) else { return Answered::Unasked };
         self.advanced.extend(remote.log_of(frame.request));
-        let around = Around { peer, draft, logs, deferred: &self.deferred };
+        let around = Around { peer, tx, logs, deferred: &self.deferred };
         let answered = remote.on_answer(frame, around, now);
         self.touched.insert(peer);
         answered
@@ -383,7 +394,7 @@ impl Replicas {
             let frame = match remote.channel(log) {
                 Some(number) => {
                     let ciphertext = ciphertext.to_vec();
-                    Some(Frame::new(Body::Signal { handle: number, ciphertext }))
+                    Some(Frame::new(Body::Signal { channel: number, ciphertext }))
                 }
                 // A device that signals is about to append.
                 None => remote.open_ahead(log, logs, rows),
@@ -395,17 +406,17 @@ impl Replicas {
     /// Pushes what the current input has made possible; returns all that is to be done.
     pub(crate) fn push_pending(
         &mut self,
-        Store { draft, logs }: Store<'_, '_>,
+        Store { tx, logs }: Store<'_, '_>,
         now: Instant,
     ) -> impl Iterator<Item = Output<NodeEvent>> {
         for peer in std::mem::take(&mut self.touched) {
             let Some(remote) = self.peers.get_mut(&peer) else { continue };
             let outputs = &mut self.outputs;
-            let around = Around { peer, draft, logs, deferred: &self.deferred };
+            let around = Around { peer, tx, logs, deferred: &self.deferred };
             remote.fill(around, now, &mut |frame| outputs.push(Output::Transmit(peer, frame)));
             self.next = self.next.into_iter().chain(remote.first_due()).min();
         }
-        self.tell_settled(logs, draft);
+        self.tell_settled(logs, tx);
         std::mem::take(&mut self.outputs).into_iter()
     }
 

@@ -8,7 +8,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use proto::{Direction, Draft, Envelope, Instant, Rows, Seed, Table};
+use proto::{Direction, Envelope, Instant, Rows, Seed, Table, Transaction};
 
 use crate::{
     anti_entropy::cost_of,
@@ -77,7 +77,7 @@ impl Scrub {
     pub(crate) fn on_timeout(
         &mut self,
         logs: &mut Logs,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Scrubbed {
         let mut scrubbed = Scrubbed::default();
@@ -87,7 +87,7 @@ impl Scrub {
         self.due = now.after(PAUSE);
         let mut room = PORTION;
         while room > 0 {
-            let Some(row) = self.place.log(draft) else {
+            let Some(row) = self.place.log(tx) else {
                 self.place = Place::of(self.place.number.saturating_add(1));
                 room = room.saturating_sub(1);
                 if self.place.number > logs.count() {
@@ -97,17 +97,17 @@ impl Scrub {
                 }
                 continue;
             };
-            let (rows, is_last) = self.place.take(draft, &mut room);
+            let (rows, is_last) = self.place.take(tx, &mut room);
             for (key, value) in rows {
                 let is_right = match self.place.stage {
-                    Stage::Entries => self.place.check_entry(&row, &key, &value, draft),
-                    Stage::Positions => self.place.check_way(POSITIONS, &key, &value, draft),
-                    Stage::References => self.place.check_way(REFERENCES, &key, &value, draft),
+                    Stage::Entries => self.place.check_entry(&row, &key, &value, tx),
+                    Stage::Positions => self.place.check_way(POSITIONS, &key, &value, tx),
+                    Stage::References => self.place.check_way(REFERENCES, &key, &value, tx),
                 };
                 scrubbed.repaired = scrubbed.repaired.saturating_add(u64::from(!is_right));
             }
             if is_last {
-                scrubbed.changed.extend(self.place.end_stage(logs, draft));
+                scrubbed.changed.extend(self.place.end_stage(logs, tx));
             }
         }
         scrubbed
@@ -152,45 +152,51 @@ impl Place {
     }
 
     /// Counts an entry, or deletes it if it is damaged. Returns whether all was right.
-    fn check_entry(&mut self, log: &LogRow, key: &[u8], row: &[u8], draft: &mut Draft<'_>) -> bool {
+    fn check_entry(
+        &mut self,
+        log: &LogRow,
+        key: &[u8],
+        row: &[u8],
+        tx: &mut Transaction<'_>,
+    ) -> bool {
         let envelope = Envelope::decode(row).ok().filter(|envelope| envelope.head.log == log.id);
         let (Some(envelope), Some(sequence)) = (envelope, layout::last_u64(key)) else {
-            draft.delete(ENTRIES, key);
+            tx.delete(ENTRIES, key);
             return false;
         };
         let id = envelope.id();
         let position = layout::position_key(self.number, envelope.head.position, &id);
         let reference = layout::reference_key(self.number, id.reference());
-        let leads_to = draft.get(POSITIONS, &position).and_then(|row| layout::last_u64(&row));
+        let leads_to = tx.get(POSITIONS, &position).and_then(|row| layout::last_u64(&row));
         let is_found = leads_to == Some(sequence);
         if !is_found {
-            if leads_to.is_some_and(|other| self.has_entry(other, draft)) {
+            if leads_to.is_some_and(|other| self.has_entry(other, tx)) {
                 // It is stored twice, and counts once.
                 return true;
             }
             if crypto::verify_envelope(&envelope).is_err() {
                 // The entry was stored under another id, so it is damaged.
-                draft.delete(ENTRIES, key);
+                tx.delete(ENTRIES, key);
                 return false;
             }
-            draft.put(POSITIONS, position, layout::be(sequence));
+            tx.put(POSITIONS, position, layout::be(sequence));
         }
         if is_kept(&envelope) {
             self.fingerprint.add(&id);
         }
-        let is_named = draft.get(REFERENCES, &reference).is_some();
+        let is_named = tx.get(REFERENCES, &reference).is_some();
         if !is_named {
-            draft.put(REFERENCES, reference, layout::be(sequence));
+            tx.put(REFERENCES, reference, layout::be(sequence));
         }
         is_found && is_named
     }
 
     /// Deletes an index row without an entry. Returns whether all was right.
-    fn check_way(&self, table: Table, key: &[u8], row: &[u8], draft: &mut Draft<'_>) -> bool {
+    fn check_way(&self, table: Table, key: &[u8], row: &[u8], tx: &mut Transaction<'_>) -> bool {
         let sequence = layout::last_u64(row);
-        let is_right = sequence.is_some_and(|sequence| self.has_entry(sequence, draft));
+        let is_right = sequence.is_some_and(|sequence| self.has_entry(sequence, tx));
         if !is_right {
-            draft.delete(table, key);
+            tx.delete(table, key);
         }
         is_right
     }
@@ -200,7 +206,7 @@ impl Place {
     }
 
     /// Ends a stage. Returns the log if its fingerprint was wrong.
-    fn end_stage(&mut self, logs: &mut Logs, draft: &mut Draft<'_>) -> Option<u64> {
+    fn end_stage(&mut self, logs: &mut Logs, tx: &mut Transaction<'_>) -> Option<u64> {
         let Self { number, stage, fingerprint, .. } = *self;
         let next = match stage {
             Stage::Entries => Stage::Positions,
@@ -214,10 +220,10 @@ impl Place {
         if stage != Stage::Entries {
             return None;
         }
-        if logs.get(draft, number)?.fingerprint == Some(fingerprint) {
+        if logs.get(tx, number)?.fingerprint == Some(fingerprint) {
             return None;
         }
-        logs.set_fingerprint(draft, number, fingerprint);
+        logs.set_fingerprint(tx, number, fingerprint);
         Some(number)
     }
 }

@@ -156,7 +156,7 @@ impl Sessions {
             (most, at) = (readers.max(most), Some(log));
         }
         [
-            Gauge::new("handles of a connection", channels.unwrap_or(0), limits::HANDLES_MAX),
+            Gauge::new("handles of a connection", channels.unwrap_or(0), limits::CHANNELS_MAX),
             Gauge::new("readers of a log", most, limits::READERS_MAX),
             Gauge::new("requests of a connection", requests.unwrap_or(0), REQUESTS_MAX),
         ]
@@ -198,15 +198,15 @@ impl Sessions {
     pub(crate) fn check_proof(&self, peer: Peer, node: NodeId, open: &Open) -> Result<(), Code> {
         let session = self.sessions.get(&peer).ok_or(Code::Unexpected)?;
         let client_nonce = session.client_nonce.ok_or(Code::Unexpected)?;
-        let Open { handle, log, key, proof, genesis: _, tail: _, brief: _, ranking: _ } = open;
-        session.check_room(*handle)?;
+        let Open { channel, log, key, proof, genesis: _, tail: _, announce: _, ranking: _ } = open;
+        session.check_room(*channel)?;
         let message = crypto::open_proof_message(
             &session.node_nonce,
             &client_nonce,
             &peer,
             &node,
             log,
-            *handle,
+            *channel,
         );
         crypto::verify(key, crypto::OPEN_CONTEXT, &message, proof).map_err(|_| Code::Forbidden)
     }
@@ -302,7 +302,7 @@ impl Sessions {
 impl Session {
     fn check_room(&self, number: u32) -> Result<(), Code> {
         let is_new = !self.channels.contains_key(&number);
-        if is_new && self.channels.len() >= limits::HANDLES_MAX {
+        if is_new && self.channels.len() >= limits::CHANNELS_MAX {
             return Err(Code::Busy);
         }
         Ok(())

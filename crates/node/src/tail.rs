@@ -93,7 +93,7 @@ impl Tails {
         [
             Gauge { name: "entries a connection has not accepted", value: entries, limit },
             Gauge::new("bytes a connection has not accepted", bytes, UNACCEPTED_BYTES_MAX),
-            Gauge::new("handles behind of a connection", behind, limits::HANDLES_MAX),
+            Gauge::new("handles behind of a connection", behind, limits::CHANNELS_MAX),
             Gauge::new("own ranges of a tail", own, OWN_RANGES_MAX),
         ]
     }
@@ -203,15 +203,15 @@ impl Arrival<'_> {
 }
 
 impl Tail {
-    fn deliver(&mut self, handle: u32, arrival: &mut Arrival<'_>, window: &mut Window) -> Frame {
+    fn deliver(&mut self, channel: u32, arrival: &mut Arrival<'_>, window: &mut Window) -> Frame {
         let sequence = arrival.sequence;
         let (body, bytes) = if self.is_brief {
             let reference = arrival.reference();
-            (Body::Brief { handle, sequence, reference }, ENTRY_BYTES_MIN)
+            (Body::Announce { channel, sequence, reference }, ENTRY_BYTES_MIN)
         } else {
             let entry = Entry::from_envelope(arrival.envelope, sequence, self.key);
             let bytes = entry.ciphertext.len().saturating_add(ENTRY_BYTES_MIN);
-            (Body::Deliver { handle, entry }, bytes)
+            (Body::Deliver { channel, entry }, bytes)
         };
         window.take(bytes);
         self.unaccepted.push_back((sequence, bytes));

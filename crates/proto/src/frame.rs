@@ -24,9 +24,9 @@ pub enum Body {
     Hello(Hello),
     /// Last frame in a direction: why this side closes.
     Goodbye(Code),
-    /// Durably stored, so the sender may forget it: the request, or all of `handle` up to
+    /// Durably stored, so the sender may forget it: the request, or all of `channel` up to
     /// `sequence`.
-    Accepted { handle: u32, sequence: u64 },
+    Accepted { channel: u32, sequence: u64 },
     /// Refused; nothing was stored. `newer` is the better record if the code is `Stale`.
     Refused { code: Code, newer: Vec<u8> },
     /// Opens a log.
@@ -39,24 +39,24 @@ pub enum Body {
     /// gone.
     Recruit(Box<Recruit>),
     /// Closes a handle.
-    Close { handle: u32 },
-    /// Stores an envelope in the log open as `handle`, whose log and write key it has. From a node
+    Close { channel: u32 },
+    /// Stores an envelope in the log open as `channel`, whose log and write key it has. From a node
     /// the entry names its key, and its sequence in that node's copy.
-    Append { handle: u32, entry: Entry, signature: [u8; 64] },
+    Append { channel: u32, entry: Entry, signature: [u8; 64] },
     /// Delivers an envelope to a reader.
-    Deliver { handle: u32, entry: Entry },
+    Deliver { channel: u32, entry: Entry },
     /// Announces an entry's id to a reader that wants ids only.
-    Brief { handle: u32, sequence: u64, reference: Reference },
-    /// A node's signed ack that an entry appended on `handle` is on its disk; without a name, the
+    Announce { channel: u32, sequence: u64, reference: Reference },
+    /// A node's signed ack that an entry appended on `channel` is on its disk; without a name, the
     /// sender's.
-    Held { handle: u32, reference: Reference, node: Option<NodeId>, receipt: NodeReceipt },
+    NodeAck { channel: u32, reference: Reference, node: Option<NodeId>, ack: NodeAck },
     /// The node has acked an entry and did not have it when asked: it must return it, or sign that
     /// it has lost it.
-    Challenge { handle: u32, id: EnvelopeId, receipt: NodeReceipt },
+    Challenge { channel: u32, id: EnvelopeId, ack: NodeAck },
     /// A node's signed statement that it has lost an entry.
     Lost { signature: [u8; 64] },
     /// From a node to another one of a log's ranking: all others have its copy up to `sequence`.
-    Settled { handle: u32, sequence: u64 },
+    Settled { channel: u32, sequence: u64 },
     /// From a node to another one that holds the same logs: asks what it has, in coded symbols.
     Compare(Compare),
     /// Coded symbols.
@@ -64,11 +64,11 @@ pub enum Body {
     /// From a node to the one it has compared a log with: the sender lacks these entries.
     Lacking { log: LogId, references: Vec<Reference> },
     /// Forwards a message that is not stored.
-    Signal { handle: u32, ciphertext: Vec<u8> },
+    Signal { channel: u32, ciphertext: Vec<u8> },
     /// Asks for entries in timeline order.
     Read(Read),
     /// Asks for entries by id; unknown ones are left out of the page.
-    Fetch { handle: u32, references: Vec<Reference> },
+    Fetch { channel: u32, references: Vec<Reference> },
     /// Entries, and whether there are more in that direction.
     Page { entries: Vec<Entry>, more: bool },
     /// Stores an account's bundle.
@@ -79,19 +79,19 @@ pub enum Body {
     BundleIs(Vec<u8>),
     /// Stores key packages of one device.
     PutKeyPackages(PutKeyPackages),
-    /// Asks for one key package per device of the account whose inbox is open as `handle`.
-    TakeKeyPackages { handle: u32 },
+    /// Asks for one key package per device of the account whose inbox is open as `channel`.
+    TakeKeyPackages { channel: u32 },
     /// Key packages, one per device; to their owner, how many one-time ones are left.
     KeyPackages { packages: Vec<Vec<u8>>, left: u32 },
-    /// Lets `key` append to the inbox open as `handle`; with `uses` 0 no longer.
-    PutInvite { handle: u32, key: PublicKey, expires_s: u64, uses: u32 },
+    /// Lets `key` append to the inbox open as `channel`; with `uses` 0 no longer.
+    PutInvite { channel: u32, key: PublicKey, expires_s: u64, uses: u32 },
     /// A routing message.
     Routing(Routing),
 }
 
 /// A node's signed ack that an entry is on its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeReceipt {
+pub struct NodeAck {
     /// Of the copy of the log that has it.
     pub incarnation: u64,
     /// Over log, entry and incarnation; see `spec/frames.md`, section 5.
@@ -111,7 +111,7 @@ pub struct Hello {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
     /// The opener's number for it.
-    pub handle: u32,
+    pub channel: u32,
     /// Which log.
     pub log: LogId,
     /// A key that the log knows: a device of an inbox's owner, an invite, an epoch's write key.
@@ -123,7 +123,7 @@ pub struct Open {
     /// Deliver everything after this, and what is appended from now on.
     pub tail: Option<Cursor>,
     /// Announce ids instead of delivering.
-    pub brief: bool,
+    pub announce: bool,
     /// The nodes that hold the log, as known to the opener.
     pub ranking: Option<Box<Ranking>>,
 }
@@ -137,7 +137,7 @@ pub struct Ranking {
     pub nodes: Vec<NodeAddress>,
     /// The reserve, which replaces nodes that are gone. Both together are at most
     /// [`limits::RANKING_MAX`](crate::limits::RANKING_MAX).
-    pub standbys: Vec<NodeAddress>,
+    pub reserve: Vec<NodeAddress>,
 }
 
 /// Asks another home of an account to create a copy of one of its logs.
@@ -153,7 +153,7 @@ pub struct Recruit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replicate {
     /// The sender's number for it.
-    pub handle: u32,
+    pub channel: u32,
     /// Which log.
     pub log: LogId,
     /// Where the sender's copy ends.
@@ -173,7 +173,7 @@ pub struct Cursor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
     /// The open log.
-    pub handle: u32,
+    pub channel: u32,
     /// Where to start, exclusive.
     pub from: (u64, EnvelopeId),
     /// Against timeline order.
@@ -186,7 +186,7 @@ pub struct Read {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutKeyPackages {
     /// The owner's open inbox.
-    pub handle: u32,
+    pub channel: u32,
     /// The device of the packages.
     pub device: PublicKey,
     /// Each handed out once.
@@ -269,8 +269,8 @@ impl Frame {
             | Body::Refused { .. }
             | Body::Append { .. }
             | Body::Deliver { .. }
-            | Body::Brief { .. }
-            | Body::Held { .. }
+            | Body::Announce { .. }
+            | Body::NodeAck { .. }
             | Body::Settled { .. }
             | Body::Signal { .. } => Lane::Messages,
             Body::Read(_)

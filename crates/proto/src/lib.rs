@@ -37,8 +37,8 @@ pub use content::{Body as ContentBody, Content, Receipt};
 pub use decode::DecodeError;
 pub use envelope::{Envelope, Expiry, Extension, Head, Kind, LogGenesis};
 pub use frame::{
-    Body, Code, Cursor, Entry, Frame, Hello, Lane, NodeReceipt, Open, PutKeyPackages, Ranking,
-    Read, Recruit, Replicate,
+    Body, Code, Cursor, Entry, Frame, Hello, Lane, NodeAck, Open, PutKeyPackages, Ranking, Read,
+    Recruit, Replicate,
 };
 pub use gauge::Gauge;
 pub use id::{
@@ -52,7 +52,7 @@ pub use reach::{Reach, Reached, RelayPort, RelayToken};
 pub use routing::{
     Contact, Fact, FactId, Gossip, Hop, HopOutcome, Query, Record, Routing, pack, unpack,
 };
-pub use rows::{Direction, Draft, Rows, Table, Visit, WriteBatch};
+pub use rows::{Direction, Rows, Table, Transaction, Visit, WriteBatch};
 pub use time::Instant;
 
 /// The protocol versions this build speaks, oldest and newest.

@@ -44,7 +44,7 @@ pub const WRITE_KEY_GRACE_S: u64 = 24 * 3600;
 /// Invites of one account that are open at the same time.
 pub const INVITES_MAX: usize = 256;
 /// Logs that one connection has open.
-pub const HANDLES_MAX: usize = 4096;
+pub const CHANNELS_MAX: usize = 4096;
 /// Handles that read one log: all devices of 64 accounts. Each gets a copy of what is appended.
 pub const READERS_MAX: usize = 64 * DEVICES_MAX;
 /// Entries delivered on one handle and not accepted yet.

@@ -68,12 +68,12 @@ impl fmt::Debug for WriteBatch {
 }
 
 /// Rows as they will be once a batch in the making is carried out.
-pub struct Draft<'a> {
+pub struct Transaction<'a> {
     rows: &'a dyn Rows,
     batch: WriteBatch,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> Transaction<'a> {
     /// Starts without changes.
     pub fn new(rows: &'a dyn Rows) -> Self {
         Self { rows, batch: WriteBatch::default() }
@@ -102,7 +102,7 @@ impl<'a> Draft<'a> {
 
 type Changes<'a> = btree_map::Range<'a, (Table, Vec<u8>), Option<Vec<u8>>>;
 
-impl Rows for Draft<'_> {
+impl Rows for Transaction<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
         match self.batch.0.get(&(table, key.to_vec())) {
             Some(change) => change.clone(),
@@ -156,8 +156,8 @@ impl Rows for Draft<'_> {
     }
 }
 
-impl fmt::Debug for Draft<'_> {
+impl fmt::Debug for Transaction<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Draft({:?})", self.batch)
+        write!(f, "Transaction({:?})", self.batch)
     }
 }

@@ -523,9 +523,9 @@ pub mod frame {
         #[prost(message, tag = "24")]
         Replicate(super::Replicate),
         #[prost(message, tag = "25")]
-        Brief(super::Brief),
+        Announce(super::Announce),
         #[prost(message, tag = "26")]
-        Held(super::Held),
+        NodeAck(super::NodeAck),
         #[prost(message, tag = "27")]
         Settled(super::Settled),
         #[prost(message, tag = "30")]
@@ -542,11 +542,11 @@ pub mod frame {
         Lost(super::Lost),
     }
 }
-/// "I hold it durably, you may forget it." For a Deliver: everything up to `sequence` of `handle`.
+/// "I hold it durably, you may forget it." For a Deliver: everything up to `sequence` of `channel`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Accepted {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(uint64, tag = "2")]
     pub sequence: u64,
 }
@@ -576,12 +576,12 @@ pub struct Goodbye {
     #[prost(uint32, tag = "1")]
     pub code: u32,
 }
-/// Opens a log as the channel `handle`, a number of the opener's choice, and proves possession of
+/// Opens a log as the channel `channel`, a number of the opener's choice, and proves possession of
 /// one of its keys.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Open {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(bytes = "vec", tag = "2")]
     pub log: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
@@ -601,9 +601,9 @@ pub struct Open {
     /// The nodes that hold the log, as its members know; for conversations with several home nodes.
     #[prost(message, optional, tag = "9")]
     pub ranking: ::core::option::Option<Ranking>,
-    /// With `tail`: only announce entries, in Briefs.
+    /// With `tail`: only announce entries, in Announces.
     #[prost(bool, tag = "10")]
-    pub brief: bool,
+    pub announce: bool,
 }
 /// Of two rankings of one log the newer one counts: the one with the larger version.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -614,15 +614,15 @@ pub struct Ranking {
     pub nodes: ::prost::alloc::vec::Vec<NodeAddress>,
     /// The reserve: nodes that replace unreachable ones, in order.
     #[prost(message, repeated, tag = "3")]
-    pub standbys: ::prost::alloc::vec::Vec<NodeAddress>,
+    pub reserve: ::prost::alloc::vec::Vec<NodeAddress>,
 }
 /// From one node of a log's ranking to another: "I will append the entries of my copy to yours, on
-/// channel `handle`". Answered with Opened, whose cursor says up to where the receiver has the
+/// channel `channel`". Answered with Opened, whose cursor says up to where the receiver has the
 /// sender's copy.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Replicate {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(bytes = "vec", tag = "2")]
     pub log: ::prost::alloc::vec::Vec<u8>,
     /// The sender's copy and its largest sequence.
@@ -657,14 +657,14 @@ pub struct Opened {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Close {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
 }
 /// An envelope without the two fields that the channel implies: log and write key. On a channel of
 /// Replicate it has the key, and the entry's sequence in the sender's copy.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Append {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(uint32, tag = "2")]
     pub kind: u32,
     #[prost(uint32, tag = "3")]
@@ -685,27 +685,27 @@ pub struct Append {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Deliver {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(message, optional, tag = "2")]
     pub entry: ::core::option::Option<Entry>,
 }
-/// On a channel that was opened with `brief`: an entry is there, with these first 16 bytes of its
+/// On a channel that was opened with `announce`: an entry is there, with these first 16 bytes of its
 /// id.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Brief {
+pub struct Announce {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(uint64, tag = "2")]
     pub sequence: u64,
     #[prost(bytes = "vec", tag = "3")]
     pub reference: ::prost::alloc::vec::Vec<u8>,
 }
 /// A node ack: "this entry of yours is on my disk", or on that of another node of the log's ranking,
-/// which has signed this. Sent to the peer that has appended it on `handle`.
+/// which has signed this. Sent to the peer that has appended it on `channel`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Held {
+pub struct NodeAck {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(bytes = "vec", tag = "2")]
     pub reference: ::prost::alloc::vec::Vec<u8>,
     /// Empty: the sender.
@@ -722,7 +722,7 @@ pub struct Held {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Challenge {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     /// The entry's whole id.
     #[prost(bytes = "vec", tag = "2")]
     pub id: ::prost::alloc::vec::Vec<u8>,
@@ -743,7 +743,7 @@ pub struct Lost {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Settled {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(uint64, tag = "2")]
     pub sequence: u64,
 }
@@ -803,7 +803,7 @@ pub struct Entry {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Signal {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(bytes = "vec", tag = "2")]
     pub ciphertext: ::prost::alloc::vec::Vec<u8>,
 }
@@ -811,7 +811,7 @@ pub struct Signal {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Read {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(uint64, tag = "2")]
     pub position: u64,
     #[prost(bytes = "vec", tag = "3")]
@@ -825,7 +825,7 @@ pub struct Read {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fetch {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub references: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
@@ -851,11 +851,11 @@ pub struct BundleIs {
     #[prost(bytes = "vec", tag = "1")]
     pub bundle: ::prost::alloc::vec::Vec<u8>,
 }
-/// `handle` is the owner's open inbox.
+/// `channel` is the owner's open inbox.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutKeyPackages {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(bytes = "vec", tag = "2")]
     pub device: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", repeated, tag = "3")]
@@ -864,11 +864,11 @@ pub struct PutKeyPackages {
     #[prost(bytes = "vec", tag = "4")]
     pub last_resort: ::prost::alloc::vec::Vec<u8>,
 }
-/// `handle` is an inbox opened with an invite key. Answered with one package per device.
+/// `channel` is an inbox opened with an invite key. Answered with one package per device.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TakeKeyPackages {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyPackages {
@@ -878,11 +878,11 @@ pub struct KeyPackages {
     #[prost(uint32, tag = "2")]
     pub left: u32,
 }
-/// Allows `key` to append to the inbox that is open as `handle`. `uses` 0 revokes it.
+/// Allows `key` to append to the inbox that is open as `channel`. `uses` 0 revokes it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutInvite {
     #[prost(uint32, tag = "1")]
-    pub handle: u32,
+    pub channel: u32,
     #[prost(bytes = "vec", tag = "2")]
     pub key: ::prost::alloc::vec::Vec<u8>,
     #[prost(uint64, tag = "3")]
@@ -950,12 +950,12 @@ pub struct Accept {
 /// A change of the MLS group, sealed under the envelope key of the epoch that it leaves.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Commit {
-    /// Authenticated data of the MLS commit: a CommitLink.
+    /// Authenticated data of the MLS commit: a CommitRef.
     #[prost(bytes = "vec", tag = "1")]
     pub mls: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CommitLink {
+pub struct CommitRef {
     #[prost(bytes = "vec", tag = "1")]
     pub parent: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", repeated, tag = "2")]

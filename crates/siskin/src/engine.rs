@@ -27,7 +27,7 @@ pub(crate) enum Notice {
     Contacts,
     Timeline(LogId),
     Typing(AccountId),
-    Link(NodeId, bool),
+    LinkChanged(NodeId, bool),
     Sent(LogId),
 }
 
@@ -141,9 +141,9 @@ impl Dispatcher {
                 Event::Contacts => Notice::Contacts,
                 Event::Timeline(log) => Notice::Timeline(log),
                 Event::Typing(account) => Notice::Typing(account),
-                Event::Link(node, up) => {
+                Event::LinkChanged(node, up) => {
                     lock(&self.links).insert(node, up);
-                    Notice::Link(node, up)
+                    Notice::LinkChanged(node, up)
                 }
                 Event::Sent(log) => Notice::Sent(log),
                 Event::Convicted(node) => {

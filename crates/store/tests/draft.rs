@@ -1,4 +1,4 @@
-//! A draft shows what the rows will be: reading over it equals applying its batch first.
+//! A transaction shows what the rows will be: reading over it equals applying its batch first.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,7 +12,7 @@
 use std::ops::ControlFlow;
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use proto::{Direction, Draft, Rows, Table, WriteBatch};
+use proto::{Direction, Rows, Table, Transaction, WriteBatch};
 use store::{Memory, Store};
 
 type Change = (Table, Vec<u8>, Option<Vec<u8>>);
@@ -29,27 +29,27 @@ proptest! {
         let (from, to, stop) = scanned;
         let mut memory = Memory::new();
         memory.apply(&batch(before)).unwrap();
-        let mut draft = Draft::new(&memory);
+        let mut tx = Transaction::new(&memory);
         for (table, key, value) in drafted.clone() {
             match value {
-                Some(value) => draft.put(table, key, value),
-                None => draft.delete(table, key),
+                Some(value) => tx.put(table, key, value),
+                None => tx.delete(table, key),
             }
         }
         let mut applied = memory.clone();
         applied.apply(&batch(drafted.clone())).unwrap();
         for table in TABLES {
-            prop_assert_eq!(draft.get(table, &from), applied.get(table, &from));
+            prop_assert_eq!(tx.get(table, &from), applied.get(table, &from));
             for direction in [Direction::Forward, Direction::Backward] {
                 for (from, to) in [(&from[..], &to[..]), (b"", &[0xff; 5])] {
                     prop_assert_eq!(
-                        scan(&draft, table, from, to, direction, stop),
+                        scan(&tx, table, from, to, direction, stop),
                         scan(&applied, table, from, to, direction, stop)
                     );
                 }
             }
         }
-        prop_assert_eq!(draft.into_batch(), batch(drafted));
+        prop_assert_eq!(tx.into_batch(), batch(drafted));
     }
 }
 

@@ -54,10 +54,10 @@ impl<A: Machine, B: Machine> Machine for Either<A, B> {
         })
     }
 
-    fn foresee(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
+    fn prefetch(&mut self, coming: &[(Peer, Frame)], rows: &dyn Rows) {
         match self {
-            Self::Left(machine) => machine.foresee(coming, rows),
-            Self::Right(machine) => machine.foresee(coming, rows),
+            Self::Left(machine) => machine.prefetch(coming, rows),
+            Self::Right(machine) => machine.prefetch(coming, rows),
         }
     }
 

@@ -32,15 +32,15 @@ impl Machine for Counter {
 
     fn handle(&mut self, input: Input<Ask>, now: Instant, _: &dyn Rows) {
         match input {
-            Input::Command(Ask::Say(peer, handle)) => {
-                self.outputs.push_back(Output::Transmit(peer, signal(handle)));
+            Input::Command(Ask::Say(peer, channel)) => {
+                self.outputs.push_back(Output::Transmit(peer, signal(channel)));
             }
             Input::Command(Ask::Wake(after)) => self.alarm = Some(now.after(after)),
-            Input::Frame(_, Frame { body: Body::Signal { handle, .. }, .. }) => {
+            Input::Frame(_, Frame { body: Body::Signal { channel, .. }, .. }) => {
                 let mut batch = WriteBatch::default();
-                batch.put(HEARD, handle.to_be_bytes(), Vec::new());
+                batch.put(HEARD, channel.to_be_bytes(), Vec::new());
                 self.outputs.push_back(Output::Commit(batch));
-                self.outputs.push_back(Output::Event(handle));
+                self.outputs.push_back(Output::Event(channel));
             }
             Input::Frame(_, frame) => assert_eq!(frame.body, Body::Goodbye(Code::Done)),
             Input::Connected(..) => self.outputs.push_back(Output::Event(UP)),
@@ -62,8 +62,8 @@ impl Machine for Counter {
     }
 }
 
-fn signal(handle: u32) -> Frame {
-    Frame::new(Body::Signal { handle, ciphertext: vec![1] })
+fn signal(channel: u32) -> Frame {
+    Frame::new(Body::Signal { channel, ciphertext: vec![1] })
 }
 
 fn key(number: u8) -> Peer {
@@ -85,8 +85,8 @@ fn pair(latency: Duration) -> Net<Counter> {
 }
 
 fn say(net: &mut Net<Counter>, from: usize, handles: &[u32]) {
-    for handle in handles {
-        net.command(from, Ask::Say(key(u8::from(from == 0)), *handle));
+    for channel in handles {
+        net.command(from, Ask::Say(key(u8::from(from == 0)), *channel));
     }
 }
 
@@ -130,10 +130,10 @@ fn a_few_frames_of_each_direction_are_carried_and_the_others_wait() {
 fn a_hook_decides_what_becomes_of_a_frame() {
     let mut net = pair(Duration::ZERO);
     net.on_frame(|Sent { frame, .. }| match frame.body {
-        Body::Signal { handle: 1, .. } => Fate::Lose,
-        Body::Signal { handle: 2, .. } => Fate::Hold,
-        Body::Signal { handle: 3, .. } => Fate::Answer(Body::Goodbye(Code::Done)),
-        Body::Signal { handle: 4, .. } => Fate::Become(vec![signal(41), signal(42)]),
+        Body::Signal { channel: 1, .. } => Fate::Lose,
+        Body::Signal { channel: 2, .. } => Fate::Hold,
+        Body::Signal { channel: 3, .. } => Fate::Answer(Body::Goodbye(Code::Done)),
+        Body::Signal { channel: 4, .. } => Fate::Become(vec![signal(41), signal(42)]),
         _ => Fate::Deliver,
     });
     say(&mut net, 0, &[1, 2, 3, 4, 5]);

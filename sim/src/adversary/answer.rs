@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crypto::{SigningKey, sign_held};
+use crypto::{SigningKey, sign_ack};
 use proto::{Body, Code, Entry, Frame, LogId, Peer, PublicKey};
 
 use super::{Behave, output::Output};
@@ -29,20 +29,20 @@ impl Behave for DropsAccepted {
         let request = frame.request;
         match &frame.body {
             Body::Open(open) if request != 0 => {
-                self.opening.insert((peer, request), open.handle);
-                self.logs.insert((peer, open.handle), (open.log, open.key));
+                self.opening.insert((peer, request), open.channel);
+                self.logs.insert((peer, open.channel), (open.log, open.key));
             }
             Body::Replicate(replicate) => {
                 let of = (replicate.log, PublicKey::default());
-                self.logs.insert((peer, replicate.handle), of);
+                self.logs.insert((peer, replicate.channel), of);
             }
-            Body::Close { handle } => {
-                self.heads.remove(&(peer, *handle));
-                self.logs.remove(&(peer, *handle));
+            Body::Close { channel } => {
+                self.heads.remove(&(peer, *channel));
+                self.logs.remove(&(peer, *channel));
             }
-            Body::Append { handle, entry, signature } if request != 0 => {
+            Body::Append { channel, entry, signature } if request != 0 => {
                 return self
-                    .appended((peer, request), *handle, (entry, signature), output)
+                    .appended((peer, request), *channel, (entry, signature), output)
                     .then_some(frame);
             }
             _ => {}
@@ -55,16 +55,16 @@ impl Behave for DropsAccepted {
         match &frame.body {
             Body::Opened { head, .. } => {
                 let reads = head.incarnation != 0;
-                if let Some(handle) = opened.filter(|_| reads)
-                    && let Some((log, _)) = self.logs.get(&(peer, handle))
+                if let Some(channel) = opened.filter(|_| reads)
+                    && let Some((log, _)) = self.logs.get(&(peer, channel))
                 {
                     self.incarnations.insert(*log, head.incarnation);
                 }
                 let head = reads.then_some(head.sequence);
-                self.heads.extend(opened.map(|handle| ((peer, handle), head)));
+                self.heads.extend(opened.map(|channel| ((peer, channel), head)));
             }
-            Body::Accepted { handle, sequence } => self.saw(peer, *handle, *sequence),
-            Body::Deliver { handle, entry } => self.saw(peer, *handle, entry.sequence),
+            Body::Accepted { channel, sequence } => self.saw(peer, *channel, *sequence),
+            Body::Deliver { channel, entry } => self.saw(peer, *channel, entry.sequence),
             _ => {}
         }
         output.say(peer, frame);
@@ -88,16 +88,16 @@ impl DropsAccepted {
     fn appended(
         &mut self,
         (peer, request): (Peer, u32),
-        handle: u32,
+        channel: u32,
         (entry, signature): (&Entry, &[u8; 64]),
         output: &mut Output,
     ) -> bool {
-        let Some((log, write_key)) = self.logs.get(&(peer, handle)).copied() else { return true };
+        let Some((log, write_key)) = self.logs.get(&(peer, channel)).copied() else { return true };
         let id = entry.clone().into_envelope(log, write_key, *signature).id();
         if id.0.first().is_none_or(|first| first % 2 == 0) {
             return true;
         }
-        let sequence = match self.heads.get_mut(&(peer, handle)) {
+        let sequence = match self.heads.get_mut(&(peer, channel)) {
             // The sequence that the node would give to it.
             Some(Some(head)) => {
                 *head = head.saturating_add(1);
@@ -107,16 +107,16 @@ impl DropsAccepted {
             None => entry.sequence,
         };
         if let (Some(key), Some(incarnation)) = (&self.key, self.incarnations.get(&log)) {
-            let receipt = sign_held(key, &log, &id, *incarnation);
-            let body = Body::Held { handle, reference: id.reference(), node: None, receipt };
+            let ack = sign_ack(key, &log, &id, *incarnation);
+            let body = Body::NodeAck { channel, reference: id.reference(), node: None, ack };
             output.say(peer, Frame::new(body));
         }
-        output.say(peer, Frame { request, body: Body::Accepted { handle, sequence } });
+        output.say(peer, Frame { request, body: Body::Accepted { channel, sequence } });
         false
     }
 
-    fn saw(&mut self, peer: Peer, handle: u32, sequence: u64) {
-        if let Some(Some(head)) = self.heads.get_mut(&(peer, handle)) {
+    fn saw(&mut self, peer: Peer, channel: u32, sequence: u64) {
+        if let Some(Some(head)) = self.heads.get_mut(&(peer, channel)) {
             *head = sequence.max(*head);
         }
     }

@@ -121,9 +121,9 @@ impl Asked {
 /// The frame with something about it changed; still one that can be written.
 fn bent(mut frame: Frame, output: &mut Output) -> Frame {
     match &mut frame.body {
-        Body::Deliver { handle, entry } => {
+        Body::Deliver { channel, entry } => {
             if output.rng.chance(0.1) {
-                *handle = some_handle(output);
+                *channel = some_handle(output);
             }
             bend_entry(entry, output);
         }
@@ -173,7 +173,7 @@ fn bend_entry(entry: &mut Entry, output: &mut Output) {
 /// Something that nobody said, in answer to `request`. Entries of no key but the handle's are
 /// thrown away by whoever gets them; others may be kept for later.
 fn made_up(request: u32, write_key: Option<PublicKey>, output: &mut Output) -> Frame {
-    let handle = some_handle(output);
+    let channel = some_handle(output);
     let entry = Entry {
         sequence: near(0, output),
         kind: Kind::Entry,
@@ -184,7 +184,7 @@ fn made_up(request: u32, write_key: Option<PublicKey>, output: &mut Output) -> F
         write_key,
     };
     let body = match output.rng.below(8) {
-        0 => Body::Accepted { handle, sequence: near(1, output) },
+        0 => Body::Accepted { channel, sequence: near(1, output) },
         1 => Body::Refused { code: any_code(output), newer: some_bytes(output) },
         2 => Body::Opened {
             head: Cursor { incarnation: near(1, output), sequence: near(1, output) },
@@ -193,8 +193,8 @@ fn made_up(request: u32, write_key: Option<PublicKey>, output: &mut Output) -> F
         3 => Body::Page { entries: vec![entry; 3], more: true },
         4 => Body::BundleIs(some_bytes(output)),
         5 => Body::KeyPackages { packages: vec![some_bytes(output)], left: u32::MAX },
-        6 => Body::Signal { handle, ciphertext: some_bytes(output) },
-        _ => return Frame::new(Body::Deliver { handle, entry }),
+        6 => Body::Signal { channel, ciphertext: some_bytes(output) },
+        _ => return Frame::new(Body::Deliver { channel, entry }),
     };
     Frame { request, body }
 }

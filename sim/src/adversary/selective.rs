@@ -45,7 +45,7 @@ impl Behave for Replays {
         if let Body::PutBundle(bundle) = &frame.body {
             let first = self.bundles.see(bundle);
             if request != 0 && first.is_some_and(|first| first != bundle) {
-                let body = Body::Accepted { handle: 0, sequence: 0 };
+                let body = Body::Accepted { channel: 0, sequence: 0 };
                 output.say(peer, Frame { request, body });
                 return None;
             }
@@ -58,16 +58,16 @@ impl Behave for Replays {
             self.bundles.see(bundle);
         }
         let delivered = match &frame.body {
-            Body::Deliver { handle, entry } => Some((*handle, entry.clone())),
+            Body::Deliver { channel, entry } => Some((*channel, entry.clone())),
             _ => None,
         };
         output.say(peer, frame);
         let Some(delivered) = delivered else { return };
         let old = self.delivered.entry(peer).or_default();
         if output.rng.chance(0.3)
-            && let Some((handle, entry)) = old.get(output.rng.index(old.len())).cloned()
+            && let Some((channel, entry)) = old.get(output.rng.index(old.len())).cloned()
         {
-            output.say(peer, Frame::new(Body::Deliver { handle, entry }));
+            output.say(peer, Frame::new(Body::Deliver { channel, entry }));
         }
         old.push_back(delivered);
         if old.len() > OLD_MAX {

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use client::Mark;
+use client::DeliveryStatus;
 use crypto::Bundle;
 use proto::{Body, Frame, Input, Rows, Table};
 use world::World;
@@ -22,7 +22,7 @@ fn an_honest_server_is_its_node() {
     let mut world = World::acquainted(1, None);
     world.chat(10);
     assert_eq!([world.texts(0), world.texts(1)], [said(10), said(10)]);
-    assert!(world.marks(0).iter().all(|mark| *mark >= Mark::Delivered));
+    assert!(world.marks(0).iter().all(|mark| *mark >= DeliveryStatus::Delivered));
     assert_eq!(world.server.as_ref().unwrap().counters().duplicates, 0);
 }
 
@@ -84,7 +84,7 @@ fn what_is_dropped_was_accepted() {
     let stored = entries(&world);
     (0..20).for_each(|_| world.say(0, "hello"));
     world.pass(Duration::from_secs(1));
-    assert!(world.marks(0).iter().all(|mark| *mark >= Mark::Stored));
+    assert!(world.marks(0).iter().all(|mark| *mark >= DeliveryStatus::Stored));
     let stored = entries(&world) - stored;
     assert!((4..=16).contains(&stored), "{stored}");
 }
@@ -119,7 +119,7 @@ fn the_first_bundle_stays_and_old_entries_come_again() {
     let mut world = World::acquainted(8, Some(Behaviour::Replays));
     world.chat(20);
     let sequences = world.said.iter().filter_map(|(_, to, frame)| match &frame.body {
-        Body::Deliver { handle, entry } => Some((*to, *handle, entry.sequence)),
+        Body::Deliver { channel, entry } => Some((*to, *channel, entry.sequence)),
         _ => None,
     });
     let (mut all, mut again) = (BTreeSet::new(), 0);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use client::{Mark, view::MessageView};
+use client::{DeliveryStatus, view::MessageView};
 use proto::Instant;
 
 use super::{Act, Answer, Model, Operation, show::Found, words};
@@ -46,7 +46,10 @@ impl Model {
         let (mut all, mut lost) = self.acknowledged;
         for operation in self.said(a, b) {
             let Some(record) = self.record(operation) else { continue };
-            if matches!(record.mark, Some(Mark::Stored | Mark::Delivered | Mark::Read)) {
+            if matches!(
+                record.mark,
+                Some(DeliveryStatus::Stored | DeliveryStatus::Delivered | DeliveryStatus::Read)
+            ) {
                 let there = if record.by == a { at_b } else { at_a };
                 all = all.saturating_add(1);
                 lost = lost.saturating_add(u64::from(!there.contains(&operation)));
@@ -65,9 +68,12 @@ impl Model {
                     found.add(Rule::Lost, format_args!("{operation:?} was shown and is gone"));
                 }
             } else if record.by == found.person
-                && !matches!(record.mark, Some(Mark::Delivered | Mark::Read))
+                && !matches!(record.mark, Some(DeliveryStatus::Delivered | DeliveryStatus::Read))
             {
-                found.add(Rule::Mark, format_args!("{operation:?} is still {:?}", record.mark));
+                found.add(
+                    Rule::DeliveryStatus,
+                    format_args!("{operation:?} is still {:?}", record.mark),
+                );
             }
         }
     }

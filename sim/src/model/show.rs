@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use client::{Mark, Place, view::MessageView};
+use client::{DeliveryStatus, TimelineKey, view::MessageView};
 use proto::Instant;
 
 use super::{Act, Answer, Model, Operation, Showing};
@@ -139,7 +139,7 @@ impl Model {
             }
             let last = if view.own { &mut last_own } else { &mut last_other };
             // What follows something that its node will never take gets the same position.
-            if view.mark != Some(Mark::Refused)
+            if view.mark != Some(DeliveryStatus::Refused)
                 && self.record(operation).is_some_and(|record| record.is_bound())
                 && let Some(last) = last.replace(operation).filter(|last| *last > operation)
             {
@@ -166,7 +166,10 @@ impl Model {
                 && record.acknowledged
                 && !self.was_said_too_soon(operation, found.person)
             {
-                found.add(Rule::Mark, format_args!("{operation:?} was delivered and did not last"));
+                found.add(
+                    Rule::DeliveryStatus,
+                    format_args!("{operation:?} was delivered and did not last"),
+                );
             }
         }
     }
@@ -293,7 +296,7 @@ impl Model {
     }
 
     /// A device says where one of its own messages stands now, which was sealed anew.
-    pub(crate) fn moved(&mut self, operation: Operation, place: Place) {
+    pub(crate) fn moved(&mut self, operation: Operation, place: TimelineKey) {
         self.named.entry(place.id.reference()).or_insert(operation);
         if let Some(record) = self.record_mut(operation).filter(|record| !record.arrived) {
             record.place = Some(place);
@@ -322,26 +325,34 @@ impl Model {
         }
     }
 
-    fn observe_mark(&mut self, operation: Operation, mark: Option<Mark>, found: &mut Found) {
+    fn observe_mark(
+        &mut self,
+        operation: Operation,
+        mark: Option<DeliveryStatus>,
+        found: &mut Found,
+    ) {
         let Some(record) = self.record_mut(operation) else { return };
         if record.by != found.person {
             if mark.is_some() {
-                found.add(Rule::Mark, format_args!("{operation:?} is not one's own, yet {mark:?}"));
+                found.add(
+                    Rule::DeliveryStatus,
+                    format_args!("{operation:?} is not one's own, yet {mark:?}"),
+                );
             }
             return;
         }
         if record.mark > mark {
             found.add(
-                Rule::Mark,
+                Rule::DeliveryStatus,
                 format_args!("{operation:?} went from {:?} to {mark:?}", record.mark),
             );
         }
         record.mark = mark;
-        if matches!(mark, Some(Mark::Delivered | Mark::Read)) {
+        if matches!(mark, Some(DeliveryStatus::Delivered | DeliveryStatus::Read)) {
             record.acknowledged = true;
             if !record.arrived {
                 found.add(
-                    Rule::Mark,
+                    Rule::DeliveryStatus,
                     format_args!("{operation:?} is {mark:?}, but was never shown"),
                 );
             }

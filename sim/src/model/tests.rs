@@ -53,14 +53,14 @@ fn at(second: u64) -> Instant {
 fn view(model: &Model, operation: Operation, person: u32) -> MessageView {
     let own = model.record(operation).unwrap().by == person;
     MessageView {
-        place: Place { position: u64::from(operation.0) + 1, id: id(operation) },
+        place: TimelineKey { position: u64::from(operation.0) + 1, id: id(operation) },
         own,
         sent_at_s: 0,
         text: Some(words::text_of(operation)),
         edited: false,
         reply_to: None,
         reactions: BTreeMap::new(),
-        mark: own.then_some(Mark::Delivered),
+        mark: own.then_some(DeliveryStatus::Delivered),
         holders: Vec::new(),
     }
 }
@@ -70,7 +70,7 @@ fn views(model: &Model, operations: &[Operation], person: u32) -> Vec<MessageVie
 }
 
 fn sent(mut view: MessageView) -> MessageView {
-    view.mark = Some(Mark::Sent);
+    view.mark = Some(DeliveryStatus::Sent);
     view
 }
 

@@ -85,7 +85,7 @@ impl Hostile for Attacker {
                     self.say(peer, request, Routing::Found { record: None, contacts });
                 }
                 Routing::Store { .. } => {
-                    let body = Body::Accepted { handle: 0, sequence: 0 };
+                    let body = Body::Accepted { channel: 0, sequence: 0 };
                     self.outputs.push_back(Output::Transmit(peer, Frame { request, body }));
                 }
                 Routing::Probe { .. } => self.say(peer, request, Routing::Probed(Some(true))),

@@ -65,13 +65,13 @@ fn entry(position: u64, size: usize) -> Entry {
 
 fn open(log: LogId, key: PublicKey) -> Open {
     Open {
-        handle: 1,
+        channel: 1,
         log,
         key,
         proof: [0; 64],
         genesis: None,
         tail: None,
-        brief: false,
+        announce: false,
         ranking: None,
     }
 }
@@ -104,18 +104,18 @@ fn a_conversation_reads_like_one() {
     let head = Cursor { incarnation: 1 << 60, sequence: 2 };
     scene.send(DOWN, 1, Body::Opened { head, position: 2 });
     let append =
-        |position| Body::Append { handle: 1, entry: entry(position, 211), signature: [0; 64] };
+        |position| Body::Append { channel: 1, entry: entry(position, 211), signature: [0; 64] };
     scene.send(UP, 2, append(3));
-    scene.send(DOWN, 2, Body::Accepted { handle: 0, sequence: 3 });
-    scene.send(DOWN, 0, Body::Deliver { handle: 1, entry: entry(3, 211) });
-    scene.send(UP, 0, Body::Accepted { handle: 1, sequence: 3 });
+    scene.send(DOWN, 2, Body::Accepted { channel: 0, sequence: 3 });
+    scene.send(DOWN, 0, Body::Deliver { channel: 1, entry: entry(3, 211) });
+    scene.send(UP, 0, Body::Accepted { channel: 1, sequence: 3 });
     // What is learnt late is a name for all.
     scene.trace.name_log(log, "ada & ben");
     let said = scene.said();
     assert_eq!(
         said,
         "ada      ─▶ node 0   Hello { versions: (1, 1) }
-ada      ─▶ node 0   #1 Open { handle: 1, log: ada & ben, key: key 1 }
+ada      ─▶ node 0   #1 Open { channel: 1, log: ada & ben, key: key 1 }
 node 0   ─▶ ada      #1 Opened { head: Cursor { copy 1, sequence: 2 }, position: 2 }
 ada      ─▶ node 0   #2 envelope 1: Append { log: ada & ben, entry: Entry { position: 3, \
 ciphertext: 211 B } }
@@ -133,7 +133,7 @@ fn devices_are_called_after_accounts() {
     let mut scene = Scene::new();
     scene.trace.name_account(account, "ada");
     scene.send(UP, 1, Body::PutBundle(bytes));
-    scene.send(UP, 2, Body::PutInvite { handle: 3, key: device, expires_s: 9, uses: 1 });
+    scene.send(UP, 2, Body::PutInvite { channel: 3, key: device, expires_s: 9, uses: 1 });
     let said = scene.said();
     let last = said.lines().last().unwrap();
     assert!(last.contains("key: ada's device"), "{said}");
@@ -174,13 +174,13 @@ fn handles_belong_to_one_connection() {
         say(link, 1, Body::Open(open(LogId(id), PublicKey([9; 32]))));
     }
     for link in [0, 1, 2] {
-        say(link, 2, Body::Close { handle: 1 });
+        say(link, 2, Body::Close { channel: 1 });
     }
     let lines = trace.into_lines();
     let said: Vec<_> = lines.iter().map(|line| line.chars().skip(33).collect::<String>()).collect();
     assert_eq!(
         said[2..],
-        ["#2 Close { log: log 1 }", "#2 Close { log: log 2 }", "#2 Close { handle: 1 }"]
+        ["#2 Close { log: log 1 }", "#2 Close { log: log 2 }", "#2 Close { channel: 1 }"]
     );
 }
 

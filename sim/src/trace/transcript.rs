@@ -88,17 +88,17 @@ impl Transcript {
     fn described(&mut self, way: Way, frame: &Frame) -> String {
         let text = format!("{:?}", frame.body);
         let defined = match &frame.body {
-            Body::Open(open) => Some((open.handle, open.log, open.key)),
+            Body::Open(open) => Some((open.channel, open.log, open.key)),
             // Entries on such a handle name their keys.
-            Body::Replicate(opened) => Some((opened.handle, opened.log, PublicKey::default())),
+            Body::Replicate(opened) => Some((opened.channel, opened.log, PublicKey::default())),
             _ => None,
         };
         let mut opened = None;
-        if let Some((handle, log, key)) = defined {
-            self.handles.insert((way.link, way.from, handle), (log, key));
-        } else if let Some(handle) = handle_in(&text) {
+        if let Some((channel, log, key)) = defined {
+            self.handles.insert((way.link, way.from, channel), (log, key));
+        } else if let Some(channel) = handle_in(&text) {
             let opener = if is_to_opener(&frame.body) { way.to } else { way.from };
-            opened = self.handles.get(&(way.link, opener, handle)).copied();
+            opened = self.handles.get(&(way.link, opener, channel)).copied();
         }
         if let Body::PutBundle(bytes) | Body::BundleIs(bytes) = &frame.body {
             self.name_devices(bytes);
@@ -129,13 +129,13 @@ impl Transcript {
 
 /// The handle that a frame names, in the text of it.
 fn handle_in(text: &str) -> Option<u32> {
-    let (_, after) = text.split_once("handle: ")?;
+    let (_, after) = text.split_once("channel: ")?;
     after.split([',', ' ']).next()?.parse().ok()
 }
 
 /// Whether a frame goes to whoever has opened its handle.
 fn is_to_opener(body: &Body) -> bool {
-    matches!(body, Body::Deliver { .. } | Body::Brief { .. } | Body::Held { .. })
+    matches!(body, Body::Deliver { .. } | Body::Announce { .. } | Body::NodeAck { .. })
 }
 
 /// Milliseconds, to the microsecond.

@@ -79,9 +79,9 @@ impl<'a> Reader<'a> {
         let is_absent =
             matches!(value.as_str(), "None" | "false" | "[]" | "0" | "Never" | "Extension([])");
         match name {
-            "handle" if value == "0" => None,
-            "handle" => Some(
-                self.log.map_or_else(|| format!("handle: {value}"), |log| format!("log: {log}")),
+            "channel" if value == "0" => None,
+            "channel" => Some(
+                self.log.map_or_else(|| format!("channel: {value}"), |log| format!("log: {log}")),
             ),
             "kind" if value == "Entry" => None,
             "proof" | "signature" | "nonce" | "receipt" => None,
@@ -165,10 +165,10 @@ mod tests {
 
     #[test]
     fn a_handle_stands_for_its_log() {
-        let close = format!("{:?}", Body::Close { handle: 4 });
+        let close = format!("{:?}", Body::Close { channel: 4 });
         let mut names = Names::default();
         assert_eq!(shorten(&close, Some("ada & ben"), &mut names), "Close { log: ada & ben }");
-        assert_eq!(shorten(&close, None, &mut names), "Close { handle: 4 }");
+        assert_eq!(shorten(&close, None, &mut names), "Close { channel: 4 }");
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
         let node = NodeId([9; 32]);
         let addresses = vec!["127.0.0.1:4440".parse().unwrap(), "[::1]:4440".parse().unwrap()];
         let nodes = vec![NodeAddress { node, addresses }];
-        let ranking = Ranking { version: 2, nodes, standbys: Vec::new() };
+        let ranking = Ranking { version: 2, nodes, reserve: Vec::new() };
         let mut names = Names::default();
         let text = shorten(&format!("{ranking:?}"), None, &mut names);
         assert!(text.contains("node: node id 1") && text.contains("127.0.0.1:4440"), "{text}");

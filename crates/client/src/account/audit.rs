@@ -6,7 +6,7 @@
 //! ```text
 //!  device ── Fetch{references} ──────▶ home         what any device asks at any time
 //!         ◀─ Page ────────────────────              and for what is not in it:
-//!         ── Challenge{id, receipt} ─▶
+//!         ── Challenge{id, ack} ─▶
 //!         ◀─ Page, or Lost{signature} ─             a proof, and a record without that home
 //! ```
 
@@ -108,14 +108,14 @@ impl Account {
         for home in self.active_homes().iter().map(|home| home.node) {
             let incarnation = log::cursor(&step.rows, &home, log).incarnation;
             // What it has acknowledged for an older copy is no promise any more.
-            let by_home = |ack: &Acked| ack.node == home && ack.receipt.incarnation == incarnation;
+            let by_home = |ack: &Acked| ack.node == home && ack.ack.incarnation == incarnation;
             let asked = acked.iter().filter(|(_, acks)| acks.iter().any(by_home));
             let asked: Vec<_> = asked.map(|(key, _)| *key).take(limits::FETCH_MAX).collect();
             let fetching = links.find_fetching(&home, log).filter(|_| !asked.is_empty());
-            let Some((handle, key)) = fetching else { continue };
+            let Some((channel, key)) = fetching else { continue };
             let references = asked.iter().map(|key| key.id.reference()).collect();
             let request = Request::Account(AccountRequest::Audit(*log, key, asked));
-            links.request(step, &home, request, Body::Fetch { handle, references });
+            links.request(step, &home, request, Body::Fetch { channel, references });
         }
     }
 }
@@ -132,10 +132,10 @@ impl Account {
     ) {
         let there = ids(log, *key, entries);
         for entry in asked.iter().filter(|entry| !there.contains(&entry.id)) {
-            if let Some(receipt) = log::ack_of(&step.rows, log, *entry, node)
-                && let Some((handle, key)) = links.find_fetching(node, log)
+            if let Some(ack) = log::ack_of(&step.rows, log, *entry, node)
+                && let Some((channel, key)) = links.find_fetching(node, log)
             {
-                let body = Body::Challenge { handle, id: entry.id, receipt };
+                let body = Body::Challenge { channel, id: entry.id, ack };
                 let request = AccountRequest::Challenge(*log, key, *entry);
                 links.request(step, node, Request::Account(request), body);
             }
@@ -168,13 +168,12 @@ impl Account {
         Challenged { log, entry, .. }: &Challenged,
         lost: [u8; 64],
     ) {
-        let receipt = log::ack_of(&step.rows, log, *entry, node);
-        let (Some(envelope), Some(receipt)) = (log::unacked(&step.rows, log, *entry), receipt)
-        else {
+        let ack = log::ack_of(&step.rows, log, *entry, node);
+        let (Some(envelope), Some(ack)) = (log::unacked(&step.rows, log, *entry), ack) else {
             // It has arrived meanwhile, and is not needed any more.
             return;
         };
-        let proof = LossProof { node: *node, envelope, receipt, lost };
+        let proof = LossProof { node: *node, envelope, ack, lost };
         if proof.verify().is_ok() {
             self.convict(step, links, &proof);
         } else {

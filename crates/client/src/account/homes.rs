@@ -51,7 +51,7 @@ impl Account {
         Ranking {
             version: self.bundle.rank().2,
             nodes: homes.clone().take(ACTIVE_HOMES).cloned().collect(),
-            standbys: homes.skip(ACTIVE_HOMES).cloned().collect(),
+            reserve: homes.skip(ACTIVE_HOMES).cloned().collect(),
         }
     }
 }

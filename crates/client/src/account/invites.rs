@@ -148,9 +148,9 @@ impl Account {
         key: PublicKey,
         invite: &InviteRow,
     ) {
-        let Some(handle) = self.inbox_at(links, node) else { return };
+        let Some(channel) = self.inbox_at(links, node) else { return };
         let (expires_s, uses) = (invite.expires_s, invite.uses.saturating_sub(invite.used));
-        let body = Body::PutInvite { handle, key, expires_s, uses };
+        let body = Body::PutInvite { channel, key, expires_s, uses };
         links.request(step, node, Request::Account(AccountRequest::PutInvite(key)), body);
     }
 }

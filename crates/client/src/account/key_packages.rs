@@ -129,7 +129,7 @@ impl Account {
         links: &mut Links,
         node: &NodeId,
     ) {
-        let Some(handle) = self.inbox_at(links, node) else { return };
+        let Some(channel) = self.inbox_at(links, node) else { return };
         let puts = |request: &Request| {
             matches!(request, Request::Account(AccountRequest::PutKeyPackages(_)))
         };
@@ -137,7 +137,7 @@ impl Account {
             return;
         }
         let mut put = PutKeyPackages {
-            handle,
+            channel,
             device: self.device.public(),
             one_time: Vec::new(),
             last_resort: Vec::new(),

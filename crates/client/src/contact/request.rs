@@ -192,9 +192,9 @@ impl Contacts {
         if contact.request.is_some() {
             return self.deliver(step, links, local, account);
         }
-        if let Some(handle) = invited(links, node, &link) {
+        if let Some(channel) = invited(links, node, &link) {
             let request = Request::Contact(*account, ContactRequest::TakeKeyPackages);
-            links.request(step, node, request, Body::TakeKeyPackages { handle });
+            links.request(step, node, request, Body::TakeKeyPackages { channel });
         }
     }
 }
@@ -270,7 +270,7 @@ impl Contacts {
         let mut lacking = link.nodes.iter().filter(|address| !contact.has_answered(&address.node));
         let open =
             lacking.find_map(|address| Some((address.node, invited(links, &address.node, &link)?)));
-        let Some((node, handle)) = open else { return };
+        let Some((node, channel)) = open else { return };
         if is_asked(links, step.now, &link) {
             return retry_later(step, &node, account);
         }
@@ -282,7 +282,7 @@ impl Contacts {
         contact.sealed = envelope.encode();
         step.rows.put(CONTACTS, account.0, contact.encode_to_vec());
         let entry = Entry::from_envelope(&envelope, 0, key);
-        let body = Body::Append { handle, entry, signature: envelope.signature };
+        let body = Body::Append { channel, entry, signature: envelope.signature };
         links.request(step, &node, Request::Contact(*account, ContactRequest::Deliver), body);
     }
 

@@ -93,8 +93,8 @@ impl Conversation {
     pub(crate) fn typing(&self, step: &mut Step<'_>, links: &Links) -> Result<Reply, CommandError> {
         let sealed = self.group.seal_activity(step, wire::Activity { typing: true });
         let ciphertext = sealed.ok_or(CommandError::NoContact)?;
-        if let Some((node, handle)) = self.log.reading(links) {
-            step.transmit(&node, Frame::new(Body::Signal { handle, ciphertext }));
+        if let Some((node, channel)) = self.log.reading(links) {
+            step.transmit(&node, Frame::new(Body::Signal { channel, ciphertext }));
         }
         Ok(Reply::Nothing)
     }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crypto::{
-    Allowed, Cgka, CommitId, CommitLink, EpochOut, Mls, Opened, SealedBy, SigningKey, sign_envelope,
+    Allowed, Cgka, CommitId, CommitRef, EpochOut, Mls, Opened, SealedBy, SigningKey, sign_envelope,
 };
 use prost::Message;
 use proto::{
@@ -192,7 +192,7 @@ impl Group {
         next: NextEntry,
     ) -> Option<SealedEntry> {
         let NextEntry { position, dependencies } = next;
-        let link = CommitLink {
+        let link = CommitRef {
             parent: self.head.0.to_vec(),
             intents: Vec::new(),
             dependencies: dependencies.iter().map(|reference| reference.0.to_vec()).collect(),

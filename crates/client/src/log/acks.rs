@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
-use crypto::verify_held;
+use crypto::verify_ack;
 use proto::{
-    Body, Direction, Entry, LogId, NodeId, NodeReceipt, PublicKey, Reference, Rows, Table, limits,
+    Body, Direction, Entry, LogId, NodeAck, NodeId, PublicKey, Reference, Rows, Table, limits,
 };
 
 use super::{Log, WriteKeys, cursor, outbox};
@@ -59,7 +59,7 @@ pub struct Acked {
     /// Who has signed.
     pub node: NodeId,
     /// What.
-    pub receipt: NodeReceipt,
+    pub ack: NodeAck,
 }
 
 /// Returns who has acknowledged an own entry that the contact has not acknowledged yet.
@@ -73,9 +73,9 @@ pub(crate) fn ack_of(
     log: &LogId,
     key: TimelineKey,
     node: &NodeId,
-) -> Option<NodeReceipt> {
+) -> Option<NodeAck> {
     let acks = acks(rows, log, key).into_iter();
-    acks.filter(|ack| ack.node == *node).map(|ack| ack.receipt).next()
+    acks.filter(|ack| ack.node == *node).map(|ack| ack.ack).next()
 }
 
 /// Returns a log that has acks, the first one from an id on.
@@ -140,21 +140,21 @@ pub(super) fn erase(step: &mut Step<'_>, log: &LogId) {
 
 fn parse(row: &[u8]) -> Vec<Acked> {
     let acks = row.chunks_exact(ACKED_LEN).filter_map(|ack| {
-        let (node, receipt) = ack.split_first_chunk::<32>()?;
-        let (incarnation, signature) = receipt.split_first_chunk::<8>()?;
+        let (node, ack) = ack.split_first_chunk::<32>()?;
+        let (incarnation, signature) = ack.split_first_chunk::<8>()?;
         let incarnation = u64::from_be_bytes(*incarnation);
-        let receipt = NodeReceipt { incarnation, signature: signature.try_into().ok()? };
-        Some(Acked { node: NodeId(*node), receipt })
+        let ack = NodeAck { incarnation, signature: signature.try_into().ok()? };
+        Some(Acked { node: NodeId(*node), ack })
     });
     acks.collect()
 }
 
 fn put(step: &mut Step<'_>, log: &LogId, key: TimelineKey, acks: &[Acked]) {
     let mut row = Vec::with_capacity(acks.len().saturating_mul(ACKED_LEN));
-    for Acked { node, receipt } in acks {
+    for Acked { node, ack } in acks {
         row.extend(node.0);
-        row.extend(receipt.incarnation.to_be_bytes());
-        row.extend(receipt.signature);
+        row.extend(ack.incarnation.to_be_bytes());
+        row.extend(ack.signature);
     }
     step.rows.put(NODE_ACKS, key.row_key(log), row);
 }
@@ -169,7 +169,7 @@ impl Log {
         reference: &Reference,
         ack: Acked,
     ) -> Option<TimelineKey> {
-        let Acked { node: holder, receipt } = ack;
+        let Acked { node: holder, ack } = ack;
         let Some(key) = entries::find(&step.rows, &self.id, reference) else {
             step.count_dropped();
             return None;
@@ -180,15 +180,14 @@ impl Log {
         }
         let status = entries::status(&step.rows, &self.id, key);
         let mut known = acks(&step.rows, &self.id, key);
-        let is_said = |known: &Acked| {
-            (known.node, known.receipt.incarnation) == (holder, receipt.incarnation)
-        };
+        let is_said =
+            |known: &Acked| (known.node, known.ack.incarnation) == (holder, ack.incarnation);
         let awaits = matches!(status, Some(DeliveryStatus::Sent | DeliveryStatus::Stored));
         if !awaits || known.iter().any(is_said) {
             return None;
         }
-        let is_good = self.is_of_current_copy(step, links, &holder, receipt.incarnation)
-            && verify_held(&holder, &self.id, &key.id, &receipt).is_ok();
+        let is_good = self.is_of_current_copy(step, links, &holder, ack.incarnation)
+            && verify_ack(&holder, &self.id, &key.id, &ack).is_ok();
         if !is_good {
             step.count_dropped();
             // A node need not have checked what it only passes on.
@@ -200,7 +199,7 @@ impl Log {
         // What it has acknowledged for an older copy is worth nothing any more.
         known.retain(|known| known.node != holder);
         known.truncate(limits::RANKING_MAX.saturating_sub(1));
-        known.push(Acked { node: holder, receipt });
+        known.push(Acked { node: holder, ack });
         put(step, &self.id, key, &known);
         step.event(Event::Timeline(self.id));
         let is_stored =
@@ -290,7 +289,7 @@ impl Log {
             let Some(envelope) = outbox::unacked(&step.rows, &self.id, key) else { continue };
             let write_key = envelope.head.write_key;
             let fits = |channel: &Channel| channel.log == self.id && channel.key == write_key;
-            let Some(handle) = links.find(&node, fits) else {
+            let Some(channel) = links.find(&node, fits) else {
                 self.open_to_hedge(step, links, keys, &node, &write_key);
                 break;
             };
@@ -298,7 +297,7 @@ impl Log {
             let is_asked = |request: &Request| matches!(request, Request::Log(at, LogRequest::Hedge(asked)) if *at == log && *asked == key);
             if links.pending(&node, is_asked) == 0 {
                 let entry = Entry::from_envelope(&envelope, 0, write_key);
-                let body = Body::Append { handle, entry, signature: envelope.signature };
+                let body = Body::Append { channel, entry, signature: envelope.signature };
                 links.request(step, &node, Request::Log(log, LogRequest::Hedge(key)), body);
             }
         }

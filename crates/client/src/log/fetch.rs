@@ -91,7 +91,7 @@ impl Log {
         let secondary = self.secondary().filter(|_| self.deferred.rounds() % 2 == 1);
         let nodes = [secondary, primary].into_iter().flatten();
         let mut open = nodes.filter_map(|node| Some((node, links.find_fetching(&node, &self.id)?)));
-        let Some((node, (handle, key))) = open.next() else { return };
+        let Some((node, (channel, key))) = open.next() else { return };
         let again = step.now.after(pause(self.deferred.rounds()));
         let timer = Timer::Conversation(ConversationTimer::Refetch, self.id);
         let log = self.id;
@@ -106,7 +106,7 @@ impl Log {
         step.timers.arm(again, timer);
         if !references.is_empty() {
             let request = Request::Log(self.id, LogRequest::Fetch(key));
-            links.request(step, &node, request, Body::Fetch { handle, references });
+            links.request(step, &node, request, Body::Fetch { channel, references });
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
 impl Log {
     /// The nodes that hold the log, and its reserve nodes.
     pub(super) fn named(&self) -> impl Iterator<Item = &NodeAddress> {
-        self.state.ranking.nodes.iter().chain(&self.state.ranking.standbys)
+        self.state.ranking.nodes.iter().chain(&self.state.ranking.reserve)
     }
 
     /// Returns whether a node may hold the log.
@@ -83,7 +83,7 @@ impl Log {
     ) {
         let before = &self.state.ranking;
         let ranking = theirs.map_or_else(|| before.clone(), |theirs| self.ranking_of(ours, theirs));
-        let is_same = before.nodes == ranking.nodes && before.standbys == ranking.standbys;
+        let is_same = before.nodes == ranking.nodes && before.reserve == ranking.reserve;
         self.rank(ranking);
         if moves || !is_same {
             self.announce_to_all();

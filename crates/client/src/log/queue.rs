@@ -183,14 +183,14 @@ impl Log {
                     return;
                 }
                 let fits = |channel: &Channel| channel.log == self.id && channel.key == key;
-                let Some(handle) = links.find(&node, fits) else {
+                let Some(channel) = links.find(&node, fits) else {
                     if on_the_way == 0 {
                         self.open_to_write(step, links, keys, &node, number, &envelope);
                     }
                     return;
                 };
                 let entry = Entry::from_envelope(&envelope, 0, key);
-                let body = Body::Append { handle, entry, signature: envelope.signature };
+                let body = Body::Append { channel, entry, signature: envelope.signature };
                 let request = Request::Log(self.id, LogRequest::Append(number));
                 links.request(step, &node, request, body);
                 self.window.together = (!alone).then_some(key);

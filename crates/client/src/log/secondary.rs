@@ -162,8 +162,8 @@ impl Log {
         self.have.asked = references.iter().copied().collect();
         let primary = self.primary().map(|address| address.node);
         for node in [self.secondary(), primary].into_iter().flatten() {
-            if let Some((handle, key)) = links.find_fetching(&node, &self.id) {
-                let body = Body::Fetch { handle, references: references.clone() };
+            if let Some((channel, key)) = links.find_fetching(&node, &self.id) {
+                let body = Body::Fetch { channel, references: references.clone() };
                 let request = Request::Log(self.id, LogRequest::Fetch(key));
                 links.request(step, &node, request, body);
             }

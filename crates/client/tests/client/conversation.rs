@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use client::{
-    Action, CommandError, ContactState, Event, Mark, Reply,
+    Action, CommandError, ContactState, DeliveryStatus, Event, Reply,
     view::{self, Item, Range},
 };
 use crypto::Bundle;
@@ -56,16 +56,16 @@ fn marks_tell_the_truth() {
     world.set_offline(1, true);
     world.set_offline(0, true);
     world.send(0, "x");
-    assert_eq!(world.mark(0, "x"), Mark::Sent);
+    assert_eq!(world.mark(0, "x"), DeliveryStatus::Sent);
     world.set_offline(0, false);
     world.pass(Duration::from_secs(2));
-    assert_eq!(world.mark(0, "x"), Mark::Stored, "the node has it, Ben has not");
+    assert_eq!(world.mark(0, "x"), DeliveryStatus::Stored, "the node has it, Ben has not");
     world.set_offline(1, false);
     world.pass(Duration::from_secs(2));
-    assert_eq!(world.mark(0, "x"), Mark::Delivered);
+    assert_eq!(world.mark(0, "x"), DeliveryStatus::Delivered);
     world.ask(1, Action::MarkRead { conversation: ada.into() }).unwrap();
     world.run();
-    assert_eq!(world.mark(0, "x"), Mark::Read);
+    assert_eq!(world.mark(0, "x"), DeliveryStatus::Read);
     assert_eq!(view::contacts(world.rows(1))[0].unread, 0);
 }
 
@@ -74,7 +74,11 @@ fn an_answer_says_that_the_question_arrived() {
     let mut world = World::acquainted(3);
     world.send(0, "question");
     world.send(1, "answer");
-    assert_eq!(world.mark(0, "question"), Mark::Delivered, "without waiting for a receipt");
+    assert_eq!(
+        world.mark(0, "question"),
+        DeliveryStatus::Delivered,
+        "without waiting for a receipt"
+    );
 }
 
 #[test]
@@ -90,7 +94,7 @@ fn messages_wait_for_a_contact_that_is_offline() {
     world.set_offline(1, false);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.texts(1), sent);
-    assert!(world.marks(0).iter().all(|mark| *mark == Mark::Delivered));
+    assert!(world.marks(0).iter().all(|mark| *mark == DeliveryStatus::Delivered));
     assert_eq!(view::contacts(world.rows(0))[0].outgoing, 0);
 }
 

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use client::{Action, CommandError, Holder, Mark, view};
+use client::{Acked, Action, CommandError, DeliveryStatus, view};
 use proto::{Body, Code, Frame, NodeId};
 
 use crate::world::{Who, World};
@@ -50,12 +50,12 @@ fn who_has_signed_is_shown_until_the_contact_has_it_and_outlasts_a_crash() {
     assert_eq!(named(&world), all, "it is in rows");
     // Anybody can check them.
     let message = world.messages(0).pop().unwrap();
-    for Holder { node, receipt } in &message.holders {
-        crypto::verify_held(node, &world.log(0), &message.place.id, receipt).unwrap();
+    for Acked { node, ack } in &message.holders {
+        crypto::verify_ack(node, &world.log(0), &message.place.id, ack).unwrap();
     }
     world.start(Who::Person(1));
     world.pass(MINUTE);
-    assert_eq!(world.marks(0).last(), Some(&Mark::Delivered));
+    assert_eq!(world.marks(0).last(), Some(&DeliveryStatus::Delivered));
     assert_eq!(stored_on(&world), []);
 }
 
@@ -96,17 +96,17 @@ fn it_is_called_stored_only_when_as_many_have_signed_as_are_wanted() {
     world.queue(0, "hello");
     world.pass(MINUTE);
     assert_eq!(stored_on(&world).len(), 2);
-    assert_eq!(world.marks(0).last(), Some(&Mark::Sent));
+    assert_eq!(world.marks(0).last(), Some(&DeliveryStatus::Sent));
     world.start(Who::Node(2));
     world.pass(MINUTE);
-    assert!(world.marks(0).last() >= Some(&Mark::Stored));
+    assert!(world.marks(0).last() >= Some(&DeliveryStatus::Stored));
 }
 
 #[test]
 fn a_node_that_does_not_sign_does_not_count() {
     let mut world = world(4);
     let silent = |frame: Frame| {
-        if matches!(frame.body, Body::Held { .. }) { Vec::new() } else { vec![frame] }
+        if matches!(frame.body, Body::NodeAck { .. }) { Vec::new() } else { vec![frame] }
     };
     // A node that accepts without signing may forget the entry.
     for node in [0, 1, 2, 3] {
@@ -125,7 +125,7 @@ fn a_node_that_does_not_sign_does_not_count() {
     );
     world.queue(0, "hello");
     world.pass(MINUTE);
-    assert_eq!(world.marks(0).last(), Some(&Mark::Sent));
+    assert_eq!(world.marks(0).last(), Some(&DeliveryStatus::Sent));
     assert!(appended.get() > 0, "another node is given it");
     world.pass(60 * MINUTE);
     assert!(appended.get() > 3 && appended.get() < 20, "with back-off: {}", appended.get());
@@ -141,7 +141,7 @@ fn each_text_is_given_to_the_secondary_home_in_time() {
     for text in ["one", "two", "three"] {
         world.queue(0, text);
         world.pass(2 * SECOND);
-        assert_eq!(world.marks(0).last(), Some(&Mark::Stored), "{text}");
+        assert_eq!(world.marks(0).last(), Some(&DeliveryStatus::Stored), "{text}");
     }
 }
 
@@ -165,7 +165,7 @@ fn full_homes_are_asked_with_back_off_and_used_once_there_is_room() {
     world.net.sent.clear();
     world.queue(0, "hello");
     world.pass(60 * MINUTE);
-    assert_eq!(world.marks(0).last(), Some(&Mark::Sent));
+    assert_eq!(world.marks(0).last(), Some(&DeliveryStatus::Sent));
     let from_ada = world.said().filter(|(from, ..)| *from == Who::Person(0));
     let (opens, appends) =
         from_ada.fold((0, 0), |(opens, appends), (.., frame)| match frame.body {
@@ -178,5 +178,5 @@ fn full_homes_are_asked_with_back_off_and_used_once_there_is_room() {
     world.repent(0);
     world.repent(1);
     world.pass(MINUTE);
-    assert!(world.marks(0).last() >= Some(&Mark::Stored));
+    assert!(world.marks(0).last() >= Some(&DeliveryStatus::Stored));
 }

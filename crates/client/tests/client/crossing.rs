@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use client::{Action, ContactState, InviteLink, Mark, Reply, view};
+use client::{Action, ContactState, DeliveryStatus, InviteLink, Reply, view};
 use proptest::prelude::*;
 use proto::Body;
 
@@ -18,7 +18,7 @@ fn each_device_talks_about_the_conversation_with_its_own_node_only() {
     for number in [0, 1] {
         let texts: BTreeSet<_> = world.texts(number).into_iter().collect();
         assert_eq!(texts, BTreeSet::from(["from Ada".to_owned(), "from Ben".to_owned()]));
-        assert!(world.marks(number).iter().all(|mark| *mark >= Mark::Delivered));
+        assert!(world.marks(number).iter().all(|mark| *mark >= DeliveryStatus::Delivered));
     }
     let log = world.log(0);
     let opened = world.said().filter_map(|(from, to, frame)| match &frame.body {
@@ -110,12 +110,15 @@ fn who_has_no_node_of_the_other_in_reach_hears_all_later() {
         world.pass(Duration::from_secs(60));
     }
     assert_eq!((world.texts(0).len(), world.texts(1).len()), (10, 10));
-    assert!(world.marks(0).iter().all(|mark| *mark == Mark::Sent), "one node is not enough");
+    assert!(
+        world.marks(0).iter().all(|mark| *mark == DeliveryStatus::Sent),
+        "one node is not enough"
+    );
     world.set_cut(Who::Node(0), Who::Node(1), false);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.texts(0).len(), 20);
     assert_eq!(world.texts(0), world.texts(1));
-    assert!(world.marks(0).iter().all(|mark| *mark >= Mark::Delivered));
+    assert!(world.marks(0).iter().all(|mark| *mark >= DeliveryStatus::Delivered));
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn a_home_that_has_lost_its_disk_gets_everything_from_the_other() {
     world.pass(Duration::from_secs(60));
     assert_eq!(world.texts(0).len(), 8);
     assert_eq!(world.texts(0), world.texts(1));
-    assert!(world.marks(0).iter().all(|mark| *mark >= Mark::Delivered));
+    assert!(world.marks(0).iter().all(|mark| *mark >= DeliveryStatus::Delivered));
 }
 
 #[test]
@@ -270,7 +273,7 @@ proptest! {
         prop_assert_eq!(texts.into_iter().collect::<BTreeSet<_>>(), said);
         for number in [0, 1] {
             let marks = world.marks(number);
-            prop_assert!(marks.iter().all(|mark| *mark >= Mark::Delivered), "{:?}", marks);
+            prop_assert!(marks.iter().all(|mark| *mark >= DeliveryStatus::Delivered), "{:?}", marks);
             prop_assert_eq!(view::contacts(world.rows(number))[0].outgoing, 0);
         }
         world.net.sent.clear();

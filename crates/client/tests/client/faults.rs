@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use client::{Action, Mark, view};
+use client::{Action, DeliveryStatus, view};
 use proptest::prelude::*;
 use proto::AccountId;
 
@@ -128,7 +128,7 @@ proptest! {
             let view = &view::contacts(world.rows(number))[0];
             prop_assert_eq!(view.outgoing, 0, "the outbox is empty");
             let marks = world.marks(number);
-            prop_assert!(marks.iter().all(|mark| *mark >= Mark::Delivered), "{:?}", marks);
+            prop_assert!(marks.iter().all(|mark| *mark >= DeliveryStatus::Delivered), "{:?}", marks);
             let by_author = |own: &String| own.starts_with(&number.to_string());
             let own: Vec<_> = world.texts(number).into_iter().filter(by_author).collect();
             let mut order = said[number].iter().map(|(text, _)| text);

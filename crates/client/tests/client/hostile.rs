@@ -205,14 +205,14 @@ fn entries_that_no_device_can_open_take_no_place_from_others() {
     world.send(0, "first");
     let delivered = |frame: &Frame| matches!(frame.body, Body::Deliver { .. });
     let honest = world.frames().into_iter().rev().find(delivered).unwrap();
-    let Body::Deliver { handle, entry } = honest.body else { panic!() };
+    let Body::Deliver { channel, entry } = honest.body else { panic!() };
     let flood = |world: &mut World, from: u32| {
         for number in from..from + 300 {
             let mut ciphertext = vec![0; 60_000];
             ciphertext[..4].copy_from_slice(&number.to_be_bytes());
             let write_key = Some(PublicKey([9; 32]));
             let entry = Entry { ciphertext, write_key, ..entry.clone() };
-            world.inject(1, Frame::new(Body::Deliver { handle, entry }));
+            world.inject(1, Frame::new(Body::Deliver { channel, entry }));
         }
     };
     flood(&mut world, 0);
@@ -273,9 +273,9 @@ fn invented() -> Vec<Frame> {
         write_key: Some(PublicKey([9; 32])),
     };
     let mut frames = Vec::new();
-    for handle in 0..6 {
-        frames.push(Frame::new(Body::Accepted { handle, sequence: u64::MAX }));
-        frames.push(Frame::new(Body::Signal { handle, ciphertext: vec![1; limits::SIGNAL_MAX] }));
+    for channel in 0..6 {
+        frames.push(Frame::new(Body::Accepted { channel, sequence: u64::MAX }));
+        frames.push(Frame::new(Body::Signal { channel, ciphertext: vec![1; limits::SIGNAL_MAX] }));
         for request in 0..40 {
             let newer = vec![3; 100];
             let page = Body::Page { entries: vec![entry(0, vec![])], more: true };

@@ -88,7 +88,7 @@ fn a_node_that_never_accepts_does_not_fill_the_outbox_with_receipts() {
         world.set_offline(number, false);
     }
     world.pass(Duration::from_secs(10));
-    assert!(world.marks(0).iter().all(|mark| *mark == client::Mark::Delivered));
+    assert!(world.marks(0).iter().all(|mark| *mark == client::DeliveryStatus::Delivered));
 }
 
 #[test]
@@ -135,15 +135,15 @@ fn what_waits_for_keys_that_no_device_has_is_limited() {
         }
     };
     let deferred = "deferred of a conversation";
-    let handle = (1..9).find(|handle| {
-        world.inject(1, Frame::new(Body::Deliver { handle: *handle, entry: entry(0) }));
+    let channel = (1..9).find(|channel| {
+        world.inject(1, Frame::new(Body::Deliver { channel: *channel, entry: entry(0) }));
         world.gauge(1, deferred) == 1
     });
-    let handle = handle.unwrap();
+    let channel = channel.unwrap();
     let dropped = |world: &World| world.client(1).counters().dropped;
     let before = dropped(&world);
     for i in 0..limits::DEFERRED_MAX + 5 {
-        world.inject(1, Frame::new(Body::Deliver { handle, entry: entry(i) }));
+        world.inject(1, Frame::new(Body::Deliver { channel, entry: entry(i) }));
     }
     assert_eq!(world.gauge(1, deferred), limits::DEFERRED_MAX as u64);
     assert_eq!(dropped(&world), before + 5);
@@ -172,14 +172,14 @@ fn a_node_that_invents_strangers_gets_a_fixed_number_in() {
     let most = limits::INVITES_MAX;
     for i in 0..most + 3 {
         let entry = request(&bundle, ada, &home, i);
-        world.inject(0, Frame::new(Body::Deliver { handle: 1, entry }));
+        world.inject(0, Frame::new(Body::Deliver { channel: 1, entry }));
     }
     let contacts = view::contacts(world.rows(0));
     assert_eq!(contacts.len(), most);
     assert_eq!(world.client(0).counters().dropped, 3);
     world.ask(0, Action::RemoveContact { contact: contacts[0].account }).unwrap();
     let entry = request(&bundle, ada, &home, most);
-    world.inject(0, Frame::new(Body::Deliver { handle: 1, entry }));
+    world.inject(0, Frame::new(Body::Deliver { channel: 1, entry }));
     assert_eq!(view::contacts(world.rows(0)).len(), most, "declining makes room");
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use client::{Action, Mark};
+use client::{Action, DeliveryStatus};
 use proto::{Body, Code, Frame};
 
 use crate::world::{Who, World};
@@ -75,7 +75,7 @@ fn what_one_home_will_never_take_the_other_is_asked_for_as_long_as_it_takes() {
         );
         world.queue(0, "is it true?");
         world.pass(60 * SECOND);
-        assert_eq!(world.marks(0), [Mark::Sent], "{code:?}: no other node has said so");
+        assert_eq!(world.marks(0), [DeliveryStatus::Sent], "{code:?}: no other node has said so");
         world.net.heal();
         world.pass(20 * SECOND);
         assert_eq!(world.texts(1), ["is it true?"], "{code:?}");
@@ -90,9 +90,9 @@ fn a_home_that_is_alone_for_long_is_believed_at_last() {
     world.refuse(0, |body| matches!(body, Body::Append { .. }).then_some(Code::Invalid));
     world.queue(0, "is it true?");
     world.pass(500 * SECOND);
-    assert_eq!(world.marks(0), [Mark::Sent]);
+    assert_eq!(world.marks(0), [DeliveryStatus::Sent]);
     world.pass(500 * SECOND);
-    assert_eq!(world.marks(0), [Mark::Refused]);
+    assert_eq!(world.marks(0), [DeliveryStatus::Refused]);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn what_a_home_has_signed_for_it_can_t_refuse_later() {
         world.queue(0, text);
         world.pass(5 * SECOND);
     }
-    assert_eq!(world.marks(0), [Mark::Sent; 2], "no other node has signed");
+    assert_eq!(world.marks(0), [DeliveryStatus::Sent; 2], "no other node has signed");
     world.refuse(0, |body| matches!(body, Body::Append { .. }).then_some(Code::Invalid));
     world.crash(Who::Person(0));
     world.start(Who::Person(0));
@@ -174,7 +174,7 @@ fn deliveries_in_any_order_end_up_in_the_right_one() {
         0,
         |_| None,
         move |frame| {
-            if matches!(frame.body, Body::Deliver { .. } | Body::Held { .. }) {
+            if matches!(frame.body, Body::Deliver { .. } | Body::NodeAck { .. }) {
                 held.push_front(frame);
                 return if held.len() > 3 { held.drain(..).collect() } else { Vec::new() };
             }
@@ -205,7 +205,7 @@ fn what_the_home_withholds_unannounced_is_fetched_from_the_secondary_home() {
             _ => vec![frame],
         },
     );
-    world.delay(Who::Node(1), Who::Person(0), |body| matches!(body, Body::Brief { .. }));
+    world.delay(Who::Node(1), Who::Person(0), |body| matches!(body, Body::Announce { .. }));
     world.queue(1, "withheld");
     world.pass(SECOND);
     world.queue(1, "depends on it");
@@ -221,7 +221,7 @@ fn a_request_is_kept_for_a_home_that_would_not_take_it_at_first() {
         let link = world.invite(0);
         world.pass(SECOND);
         let dropped = |frame: &Frame| match &frame.body {
-            Body::Append { handle, .. } => Some(Body::Accepted { handle: *handle, sequence: 0 }),
+            Body::Append { channel, .. } => Some(Body::Accepted { channel: *channel, sequence: 0 }),
             _ => None,
         };
         world.lie(0, dropped, |frame| vec![frame]);

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use client::{Action, ContactState, InviteLink, Mark, Reply, view};
+use client::{Action, ContactState, DeliveryStatus, InviteLink, Reply, view};
 use proptest::prelude::*;
 
 use crate::world::{Who, World};
@@ -46,7 +46,7 @@ fn agree(world: &World, count: usize) {
     assert_eq!(texts.len(), count, "once each");
     for person in [0, 1] {
         let marks = world.marks(person);
-        assert!(marks.iter().all(|mark| *mark >= Mark::Delivered), "{person}: {marks:?}");
+        assert!(marks.iter().all(|mark| *mark >= DeliveryStatus::Delivered), "{person}: {marks:?}");
         assert_eq!(view::contacts(world.rows(person))[0].outgoing, 0);
     }
 }
@@ -86,7 +86,7 @@ fn a_home_that_is_gone_can_be_left() {
     world.set_cut(Who::Node(0), Who::Node(1), true);
     world.queue(0, "two");
     world.pass(2 * SECOND);
-    assert_eq!(world.marks(0)[1], Mark::Sent, "two nodes must hold it");
+    assert_eq!(world.marks(0)[1], DeliveryStatus::Sent, "two nodes must hold it");
     world.crash(Who::Node(0));
     world.queue(1, "three");
     world.queue(0, "four");
@@ -350,7 +350,7 @@ proptest! {
         prop_assert_eq!(texts.len(), said, "nothing lost");
         for number in [0, 1] {
             let marks = world.marks(number);
-            prop_assert!(marks.iter().all(|mark| *mark >= Mark::Delivered), "{:?}", marks);
+            prop_assert!(marks.iter().all(|mark| *mark >= DeliveryStatus::Delivered), "{:?}", marks);
             prop_assert_eq!(view::contacts(world.rows(number))[0].outgoing, 0);
             prop_assert!(view::homes(world.rows(number)).unwrap().former.is_empty());
         }

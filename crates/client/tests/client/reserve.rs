@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::Mark;
+use client::DeliveryStatus;
 
 use crate::world::{Who, World};
 
@@ -35,7 +35,7 @@ fn talk(world: &mut World, before: usize) {
     }
     world.pass(5 * SECOND);
     agree(world, before + 6);
-    assert!(world.marks(0).iter().all(|mark| *mark >= Mark::Stored));
+    assert!(world.marks(0).iter().all(|mark| *mark >= DeliveryStatus::Stored));
 }
 
 #[test]

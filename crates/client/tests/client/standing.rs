@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Mark, view};
+use client::{DeliveryStatus, view};
 use proto::Body;
 
 use crate::world::{Who, World};
@@ -28,7 +28,7 @@ fn agree(world: &World, messages: usize) {
 #[test]
 fn two_homes_hold_all_and_one_of_them_only_names_it() {
     let mut world = world(1);
-    assert!(world.marks(0).iter().all(|mark| *mark == Mark::Delivered));
+    assert!(world.marks(0).iter().all(|mark| *mark == DeliveryStatus::Delivered));
     world.net.sent.clear();
     for number in 0..10 {
         world.queue(0, &format!("{number}"));
@@ -41,7 +41,7 @@ fn two_homes_hold_all_and_one_of_them_only_names_it() {
         world.said().filter(|(from, to, f)| (*from, *to) == way && kind(&f.body)).count()
     };
     let delivers = |body: &Body| matches!(body, Body::Deliver { .. });
-    let briefs = |body: &Body| matches!(body, Body::Brief { .. });
+    let briefs = |body: &Body| matches!(body, Body::Announce { .. });
     assert!(to_ben(2, delivers) >= 10);
     assert_eq!((to_ben(3, delivers), to_ben(2, briefs)), (0, 0));
     assert!(to_ben(3, briefs) >= 10, "the secondary announces all");
@@ -56,7 +56,7 @@ fn what_is_said_while_the_senders_home_dies_arrives_within_a_second() {
     world.pass(SECOND);
     agree(&world, 3);
     world.pass(5 * SECOND);
-    assert!(world.marks(0)[1] >= Mark::Delivered);
+    assert!(world.marks(0)[1] >= DeliveryStatus::Delivered);
     world.queue(1, "yes");
     world.pass(SECOND);
     agree(&world, 4);
@@ -106,10 +106,10 @@ fn a_message_is_stored_once_two_nodes_have_signed_for_it() {
     }
     world.queue(0, "alone");
     world.pass(60 * SECOND);
-    assert_eq!(world.marks(0)[1], Mark::Sent);
+    assert_eq!(world.marks(0)[1], DeliveryStatus::Sent);
     world.start(Who::Node(1));
     world.pass(60 * SECOND);
-    assert_eq!(world.marks(0)[1], Mark::Stored);
+    assert_eq!(world.marks(0)[1], DeliveryStatus::Stored);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn an_answer_to_what_the_other_home_has_taken_holds_up_nothing() {
     let mut world = world(12);
     let (home, ada) = (Who::Node(0), Who::Person(0));
     let answers =
-        |body: &Body| matches!(body, Body::Held { .. } | Body::Accepted { sequence: 1.., .. });
+        |body: &Body| matches!(body, Body::NodeAck { .. } | Body::Accepted { sequence: 1.., .. });
     world.delay(home, ada, answers);
     world.queue(0, "to one home, and then to the other");
     world.pass(10 * SECOND);
@@ -151,7 +151,7 @@ fn a_receipt_of_another_key_is_none() {
         world.pass(5 * SECOND);
         world.queue(0, "signed for?");
         world.pass(60 * SECOND);
-        let mark = if forge { Mark::Sent } else { Mark::Stored };
+        let mark = if forge { DeliveryStatus::Sent } else { DeliveryStatus::Stored };
         assert_eq!(world.marks(0)[1], mark, "forged: {forge}");
     }
 }
@@ -165,7 +165,7 @@ fn the_first_home_can_be_lost_permanently_at_any_time() {
         for _ in 0..frames {
             world.run_some(1);
         }
-        let stored = world.marks(0)[1] >= Mark::Stored;
+        let stored = world.marks(0)[1] >= DeliveryStatus::Stored;
         world.crash(Who::Node(0));
         if stored {
             // Nor is the device needed.

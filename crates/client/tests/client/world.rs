@@ -6,7 +6,8 @@ mod rules;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use client::{
-    Action, Client, Command, CommandError, Config, Event, InviteLink, Mark, Reply, transport_seed,
+    Action, Client, Command, CommandError, Config, DeliveryStatus, Event, InviteLink, Reply,
+    transport_seed,
     view::{self, Item, MessageView, Range},
 };
 use crypto::{Phrase, SigningKey};
@@ -429,7 +430,7 @@ impl World {
         self.messages(person).into_iter().filter_map(|message| message.text).collect()
     }
 
-    pub(crate) fn marks(&self, person: usize) -> Vec<Mark> {
+    pub(crate) fn marks(&self, person: usize) -> Vec<DeliveryStatus> {
         self.messages(person).into_iter().filter_map(|message| message.mark).collect()
     }
 
@@ -438,7 +439,7 @@ impl World {
         messages.find(|message| message.text.as_deref() == Some(text)).unwrap()
     }
 
-    pub(crate) fn mark(&self, person: usize, text: &str) -> Mark {
+    pub(crate) fn mark(&self, person: usize, text: &str) -> DeliveryStatus {
         self.message(person, text).mark.unwrap()
     }
 

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use proto::{AccountId, PublicKey, wire::CommitLink};
+use proto::{AccountId, PublicKey, wire::CommitRef};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -60,13 +60,13 @@ pub trait Cgka {
         &self,
         parent: &[u8],
         device: &SigningKey,
-        link: &CommitLink,
+        link: &CommitRef,
         allowed: &Allowed,
         rng: &mut impl CryptoRng,
     ) -> Result<Committed, CgkaError>;
 
     /// What a commit says of itself, before anything about it is checked.
-    fn link(&self, mls: &[u8]) -> Result<CommitLink, CgkaError>;
+    fn link(&self, mls: &[u8]) -> Result<CommitRef, CgkaError>;
 
     /// Follows another member's commit from the epoch of `parent`.
     fn process(
@@ -166,7 +166,7 @@ pub struct Processed {
     /// Its name.
     pub id: CommitId,
     /// What the committer signed about it.
-    pub link: CommitLink,
+    pub link: CommitRef,
     /// The leaf of the committer, in both epochs.
     pub committer: u32,
     /// The group's state after it.

@@ -30,7 +30,7 @@ use mls_rs::{
 };
 use mls_rs_core::group::GroupState;
 use prost::Message;
-use proto::{AccountId, PublicKey, limits, wire::CommitLink};
+use proto::{AccountId, PublicKey, limits, wire::CommitRef};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, SeedableRng};
 use zeroize::Zeroizing;
@@ -143,7 +143,7 @@ impl Cgka for Mls {
         &self,
         parent: &[u8],
         device: &SigningKey,
-        link: &CommitLink,
+        link: &CommitRef,
         allowed: &Allowed,
         rng: &mut impl CryptoRng,
     ) -> Result<Committed, CgkaError> {
@@ -161,7 +161,7 @@ impl Cgka for Mls {
         Ok(Committed { mls, id, snapshot, out })
     }
 
-    fn link(&self, mut mls: &[u8]) -> Result<CommitLink, CgkaError> {
+    fn link(&self, mut mls: &[u8]) -> Result<CommitRef, CgkaError> {
         let message = &mut mls;
         let (_version, format) = (u16::mls_decode(message)?, u16::mls_decode(message)?);
         if format != WireFormat::PrivateMessage as u16 {
@@ -343,8 +343,8 @@ fn read_key_package(bytes: &[u8]) -> Result<MlsMessage, CgkaError> {
     read(bytes, WireFormat::KeyPackage)
 }
 
-fn read_link(bytes: &[u8]) -> Result<CommitLink, CgkaError> {
-    CommitLink::decode(bytes).map_err(|_| CgkaError::Malformed)
+fn read_link(bytes: &[u8]) -> Result<CommitRef, CgkaError> {
+    CommitRef::decode(bytes).map_err(|_| CgkaError::Malformed)
 }
 
 /// Whether a commit does more than to renew its committer's own keys.

@@ -2,44 +2,37 @@
 //! together, which prove to anybody that the node has lost what it signed for. Specified in
 //! `spec/frames.md`, section 5.
 //!
-//! A receipt is for one copy of a log, named by its incarnation. A node that drops its copy, or
+//! A ack is for one copy of a log, named by its incarnation. A node that drops its copy, or
 //! restores an older one, has another incarnation from then on, and is not held to what it signed
 //! before.
 
 use std::fmt;
 
 use prost::Message;
-use proto::{
-    DecodeError, Envelope, EnvelopeId, Expiry, LogId, NodeId, NodeReceipt, PublicKey, wire,
-};
+use proto::{DecodeError, Envelope, EnvelopeId, Expiry, LogId, NodeAck, NodeId, PublicKey, wire};
 
 use crate::signing::{BadSignature, SigningKey, verify};
 
 /// A node signs that an entry is on its disk, in the copy of this incarnation.
-pub fn sign_held(key: &SigningKey, log: &LogId, id: &EnvelopeId, incarnation: u64) -> NodeReceipt {
-    let signature = key.sign(HELD_CONTEXT, &held_message(log, id, incarnation));
-    NodeReceipt { incarnation, signature }
+pub fn sign_ack(key: &SigningKey, log: &LogId, id: &EnvelopeId, incarnation: u64) -> NodeAck {
+    let signature = key.sign(ACK_CONTEXT, &ack_message(log, id, incarnation));
+    NodeAck { incarnation, signature }
 }
 
-/// Checks a node's receipt for an entry.
-pub fn verify_held(
+/// Checks a node's ack for an entry.
+pub fn verify_ack(
     node: &NodeId,
     log: &LogId,
     id: &EnvelopeId,
-    receipt: &NodeReceipt,
+    ack: &NodeAck,
 ) -> Result<(), BadSignature> {
-    let message = held_message(log, id, receipt.incarnation);
-    verify(&PublicKey(node.0), HELD_CONTEXT, &message, &receipt.signature)
+    let message = ack_message(log, id, ack.incarnation);
+    verify(&PublicKey(node.0), ACK_CONTEXT, &message, &ack.signature)
 }
 
-/// A node signs that it has not got an entry any more for which it gave this receipt.
-pub fn sign_lost(
-    key: &SigningKey,
-    log: &LogId,
-    id: &EnvelopeId,
-    receipt: &NodeReceipt,
-) -> [u8; 64] {
-    key.sign(LOST_CONTEXT, &lost_message(log, id, receipt))
+/// A node signs that it has not got an entry any more for which it gave this ack.
+pub fn sign_lost(key: &SigningKey, log: &LogId, id: &EnvelopeId, ack: &NodeAck) -> [u8; 64] {
+    key.sign(LOST_CONTEXT, &lost_message(log, id, ack))
 }
 
 /// Checks what a node has signed that has lost an entry.
@@ -47,22 +40,22 @@ pub fn verify_lost(
     node: &NodeId,
     log: &LogId,
     id: &EnvelopeId,
-    receipt: &NodeReceipt,
+    ack: &NodeAck,
     lost: &[u8; 64],
 ) -> Result<(), BadSignature> {
-    verify(&PublicKey(node.0), LOST_CONTEXT, &lost_message(log, id, receipt), lost)
+    verify(&PublicKey(node.0), LOST_CONTEXT, &lost_message(log, id, ack), lost)
 }
 
 /// The entry's log is part of what its id is the hash of, and is named as well so that no verifier
 /// needs the entry to know it.
-fn held_message(log: &LogId, id: &EnvelopeId, incarnation: u64) -> Vec<u8> {
+fn ack_message(log: &LogId, id: &EnvelopeId, incarnation: u64) -> Vec<u8> {
     [log.0.as_slice(), &id.0, &incarnation.to_be_bytes()].concat()
 }
 
 /// Names the ack too: what was signed before it says nothing.
-fn lost_message(log: &LogId, id: &EnvelopeId, receipt: &NodeReceipt) -> Vec<u8> {
-    let mut message = held_message(log, id, receipt.incarnation);
-    message.extend(receipt.signature);
+fn lost_message(log: &LogId, id: &EnvelopeId, ack: &NodeAck) -> Vec<u8> {
+    let mut message = ack_message(log, id, ack.incarnation);
+    message.extend(ack.signature);
     message
 }
 
@@ -74,7 +67,7 @@ pub struct LossProof {
     /// What is lost. It says nothing to those who can't open it.
     pub envelope: Envelope,
     /// What the node signed when it had it.
-    pub receipt: NodeReceipt,
+    pub ack: NodeAck,
     /// What it signed when it was asked for it later.
     pub lost: [u8; 64],
 }
@@ -89,7 +82,7 @@ pub enum NoProof {
     #[error("the entry expires, so the node may have swept it")]
     Expires,
     /// The node has not signed for the entry.
-    #[error("the receipt is not the node's")]
+    #[error("the ack is not the node's")]
     NotHeld,
     /// The node has not signed that it is lost.
     #[error("the node has not signed that it lost the entry")]
@@ -99,23 +92,23 @@ pub enum NoProof {
 impl LossProof {
     /// Checks everything that it rests on.
     pub fn verify(&self) -> Result<(), NoProof> {
-        let Self { node, envelope, receipt, lost } = self;
+        let Self { node, envelope, ack, lost } = self;
         if envelope.head.expiry != Expiry::Never {
             return Err(NoProof::Expires);
         }
         let (log, id) = (&envelope.head.log, envelope.id());
-        verify_held(node, log, &id, receipt).map_err(|_| NoProof::NotHeld)?;
-        verify_lost(node, log, &id, receipt, lost).map_err(|_| NoProof::NotLost)
+        verify_ack(node, log, &id, ack).map_err(|_| NoProof::NotHeld)?;
+        verify_lost(node, log, &id, ack, lost).map_err(|_| NoProof::NotLost)
     }
 
     /// An encoded `LossProof` of `spec/proto/records.proto`.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { node, envelope, receipt, lost } = self;
+        let Self { node, envelope, ack, lost } = self;
         let proof = wire::LossProof {
             node: node.0.to_vec(),
             envelope: envelope.encode(),
-            incarnation: receipt.incarnation,
-            held: receipt.signature.to_vec(),
+            incarnation: ack.incarnation,
+            held: ack.signature.to_vec(),
             lost: lost.to_vec(),
         };
         proof.encode_to_vec()
@@ -128,10 +121,7 @@ impl LossProof {
         let proof = Self {
             node: NodeId::try_from(wire.node.as_slice()).map_err(DecodeError::from)?,
             envelope: Envelope::decode(&wire.envelope)?,
-            receipt: NodeReceipt {
-                incarnation: wire.incarnation,
-                signature: signature(wire.held)?,
-            },
+            ack: NodeAck { incarnation: wire.incarnation, signature: signature(wire.held)? },
             lost: signature(wire.lost)?,
         };
         proof.verify()?;
@@ -146,7 +136,7 @@ impl fmt::Debug for LossProof {
     }
 }
 
-const HELD_CONTEXT: &[u8] = b"siskin1 held\x01";
+const ACK_CONTEXT: &[u8] = b"siskin1 held\x01";
 const LOST_CONTEXT: &[u8] = b"siskin1 lost\x01";
 
 #[cfg(test)]
@@ -174,9 +164,9 @@ mod tests {
     fn proof(expiry: Expiry) -> LossProof {
         let envelope = envelope(expiry);
         let (log, id) = (envelope.head.log, envelope.id());
-        let receipt = sign_held(&node(), &log, &id, 7);
-        let lost = sign_lost(&node(), &log, &id, &receipt);
-        LossProof { node: NodeId(node().public().0), envelope, receipt, lost }
+        let ack = sign_ack(&node(), &log, &id, 7);
+        let lost = sign_lost(&node(), &log, &id, &ack);
+        LossProof { node: NodeId(node().public().0), envelope, ack, lost }
     }
 
     #[test]
@@ -202,13 +192,13 @@ mod tests {
         of_another_entry.envelope.ciphertext.push(0);
         assert_eq!(of_another_entry.verify(), Err(NoProof::NotHeld));
         let mut of_another_copy = good.clone();
-        of_another_copy.receipt.incarnation = 8;
+        of_another_copy.ack.incarnation = 8;
         assert_eq!(of_another_copy.verify(), Err(NoProof::NotHeld));
-        // What it said of an older receipt, before it got the entry.
-        let older = sign_held(&node(), &log, &id, 6);
+        // What it said of an older ack, before it got the entry.
+        let older = sign_ack(&node(), &log, &id, 6);
         let lost = sign_lost(&node(), &log, &id, &older);
         assert_eq!(LossProof { lost, ..good.clone() }.verify(), Err(NoProof::NotLost));
-        let lost = good.receipt.signature;
+        let lost = good.ack.signature;
         assert_eq!(LossProof { lost, ..good.clone() }.verify(), Err(NoProof::NotLost));
         let bytes = good.encode();
         for end in 0..bytes.len() {

@@ -154,7 +154,7 @@ async fn a_peer_that_does_not_read_loses_its_connection_and_no_other_peer_notice
     let mut device = start(device(3), Memory::new()).await;
     device.connect(&mut node).await;
     for request in 0..1_000 {
-        node.say(key(2), 0, Body::Deliver { handle: 1, entry: entry(60_000) }).await;
+        node.say(key(2), 0, Body::Deliver { channel: 1, entry: entry(60_000) }).await;
         if request % 100 == 0 {
             device.say(node.key, request, Body::GetBundle(AccountId([3; 32]))).await;
             assert_eq!(device.frame().await.request, request);

@@ -17,7 +17,7 @@ async fn a_request_is_answered() {
     device.say(node.key, 9, append(300)).await;
     assert_eq!(node.frame().await.body, append(300));
     let answer = device.frame().await;
-    assert_eq!((answer.request, answer.body), (9, Body::Accepted { handle: 1, sequence: 1 }));
+    assert_eq!((answer.request, answer.body), (9, Body::Accepted { channel: 1, sequence: 1 }));
     assert_eq!(node.running.read(count).await, Ok(1));
 
     let (here, there) = (device.running.counters(), node.running.counters());
@@ -67,7 +67,7 @@ async fn what_was_accepted_survives_on_disk() {
         let mut device = start(device(2), Memory::new()).await;
         device.connect(&mut node).await;
         device.say(node.key, 1, append(300)).await;
-        assert_eq!(device.frame().await.body, Body::Accepted { handle: 1, sequence: round });
+        assert_eq!(device.frame().await.body, Body::Accepted { channel: 1, sequence: round });
         node.shutdown().await.unwrap();
         assert_eq!(device.frame().await.body, Body::Goodbye(Code::Done));
     }
@@ -204,7 +204,7 @@ async fn a_full_event_queue_stops_frames_but_nothing_else() {
 }
 
 fn read() -> Body {
-    Body::Read(Read { handle: 1, from: (0, EnvelopeId::default()), backward: false, limit: 9 })
+    Body::Read(Read { channel: 1, from: (0, EnvelopeId::default()), backward: false, limit: 9 })
 }
 
 /// Starts a node on a port that QUIC may still hold while its old connections drain.

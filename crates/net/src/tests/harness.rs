@@ -42,13 +42,13 @@ pub(super) enum Tell {
     Try(Peer, Vec<SocketAddr>),
 }
 
-/// Frames come in the order in which they were foreseen; those of a connection that was replaced
+/// Frames come in the order in which they were prefetched; those of a connection that was replaced
 /// meanwhile don't.
-fn check_foreseen(foreseen: &mut VecDeque<(Peer, Frame)>, peer: Peer, frame: &Frame) {
-    let was_told = !foreseen.is_empty();
-    let mut coming = std::iter::from_fn(|| foreseen.pop_front());
+fn check_prefetched(prefetched: &mut VecDeque<(Peer, Frame)>, peer: Peer, frame: &Frame) {
+    let was_told = !prefetched.is_empty();
+    let mut coming = std::iter::from_fn(|| prefetched.pop_front());
     let found = coming.any(|(next, next_frame)| (next, &next_frame) == (peer, frame));
-    assert!(found || !was_told, "another frame was foreseen");
+    assert!(found || !was_told, "another frame was prefetched");
 }
 
 pub(super) const COUNT: (Table, &[u8]) = (Table(1), b"count");
@@ -73,7 +73,7 @@ impl Machine for Echo {
         Ok(Self { outputs, count: count(rows), coming: Default::default() })
     }
 
-    fn foresee(&mut self, coming: &[(Peer, Frame)], _rows: &dyn Rows) {
+    fn prefetch(&mut self, coming: &[(Peer, Frame)], _rows: &dyn Rows) {
         assert!(coming.len() > 1, "nothing to do together");
         self.coming = coming.to_vec().into();
     }
@@ -103,15 +103,15 @@ impl Machine for Echo {
             }
             Input::Disconnected(peer) => outputs.push_back(Output::Event(Told::Disconnected(peer))),
             Input::Frame(peer, frame) => {
-                check_foreseen(&mut self.coming, peer, &frame);
+                check_prefetched(&mut self.coming, peer, &frame);
                 let request = frame.request;
                 let answer = match &frame.body {
-                    Body::Append { handle, .. } => {
+                    Body::Append { channel, .. } => {
                         self.count += 1;
                         let mut batch = WriteBatch::default();
                         batch.put(COUNT.0, COUNT.1, self.count.to_be_bytes());
                         outputs.push_back(Output::Commit(batch));
-                        Some(Body::Accepted { handle: *handle, sequence: self.count })
+                        Some(Body::Accepted { channel: *channel, sequence: self.count })
                     }
                     Body::Signal { .. } if request != 0 => Some(frame.body.clone()),
                     Body::GetBundle(account) => Some(Body::BundleIs(account.0.to_vec())),
@@ -268,7 +268,7 @@ pub(super) async fn until(mut is_so: impl FnMut() -> bool) {
 }
 
 pub(super) fn append(bytes: usize) -> Body {
-    Body::Append { handle: 1, entry: entry(bytes), signature: [7; 64] }
+    Body::Append { channel: 1, entry: entry(bytes), signature: [7; 64] }
 }
 
 pub(super) fn page(bytes: usize) -> Body {

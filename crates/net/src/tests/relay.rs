@@ -125,7 +125,7 @@ async fn many_clients_at_once_and_large_frames_pass() {
     }
     let from = (0, EnvelopeId::default());
     for device in &devices {
-        let read = Read { handle: 1, from, backward: false, limit: 9 };
+        let read = Read { channel: 1, from, backward: false, limit: 9 };
         device.say(world.hidden.key, 7, Body::Read(read)).await;
         device.say(world.hidden.key, 8, append(60_000)).await;
     }

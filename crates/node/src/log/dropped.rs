@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use proto::{Direction, Draft, Instant, Rows, Table};
+use proto::{Direction, Instant, Rows, Table, Transaction};
 
 use super::{
     Logs,
@@ -16,53 +16,58 @@ use crate::{
 
 impl Logs {
     /// Drops the copy of a conversation, whose ranking is gone already. No peer finds it any more.
-    pub(crate) fn drop_copy(&mut self, draft: &mut Draft<'_>, number: u64) {
-        let Some(log) = self.cache.get(number, || Log::load(draft, number)) else { return };
+    pub(crate) fn drop_copy(&mut self, tx: &mut Transaction<'_>, number: u64) {
+        let Some(log) = self.cache.get(number, || Log::load(tx, number)) else { return };
         // Without a fingerprint it is not compared any more.
         log.fingerprint = None;
-        draft.delete(FINGERPRINTS, layout::number_key(number));
-        draft.delete(NUMBERS, log.row.id.0);
-        draft.put(DROPS, layout::number_key(number), []);
+        tx.delete(FINGERPRINTS, layout::number_key(number));
+        tx.delete(NUMBERS, log.row.id.0);
+        tx.put(DROPS, layout::number_key(number), []);
         self.next_drop = Some(Instant::default());
     }
 
     /// Deletes some rows of dropped copies.
-    pub(crate) fn sweep_dropped(&mut self, draft: &mut Draft<'_>, quota: &mut Quota, now: Instant) {
+    pub(crate) fn sweep_dropped(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        quota: &mut Quota,
+        now: Instant,
+    ) {
         if self.next_drop.is_none_or(|due| now < due) {
             return;
         }
         self.next_drop = None;
-        let Some(number) = first_dropped(draft) else { return };
+        let Some(number) = first_dropped(tx) else { return };
         self.next_drop = Some(now.after(PAUSE));
-        let keys = some_of(draft, ENTRIES, number);
+        let keys = some_of(tx, ENTRIES, number);
         for key in &keys {
             let sequence = layout::last_u64(key).unwrap_or_default();
-            if self.remove(draft, quota, number, sequence).is_none() {
-                draft.delete(ENTRIES, key.clone());
+            if self.remove(tx, quota, number, sequence).is_none() {
+                tx.delete(ENTRIES, key.clone());
             }
         }
         if keys.is_empty() {
-            let write_keys = some_of(draft, KEYS, number);
-            write_keys.iter().for_each(|key| draft.delete(KEYS, key.clone()));
+            let write_keys = some_of(tx, KEYS, number);
+            write_keys.iter().for_each(|key| tx.delete(KEYS, key.clone()));
             if write_keys.is_empty() {
-                self.end(draft, quota, number);
+                self.end(tx, quota, number);
             }
         }
     }
 
     /// Deletes the last rows of a copy.
-    fn end(&mut self, draft: &mut Draft<'_>, quota: &mut Quota, number: u64) {
-        if let Some(log) = self.cache.get(number, || Log::load(draft, number)) {
+    fn end(&mut self, tx: &mut Transaction<'_>, quota: &mut Quota, number: u64) {
+        if let Some(log) = self.cache.get(number, || Log::load(tx, number)) {
             let rest = LOG_CHARGE.saturating_add(RANKING_CHARGE).saturating_add(log.state.bytes);
-            quota.free_log(draft, log.row.account, rest);
+            quota.free_log(tx, log.row.account, rest);
         }
         self.cache.remove(number);
         for table in [LOGS, STATES, GENESES, FINGERPRINTS, DROPS] {
-            draft.delete(table, layout::number_key(number));
+            tx.delete(table, layout::number_key(number));
         }
         // Rows of expiries may still name its number, so no other log gets it.
-        let last = number.max(last_used(draft));
-        draft.put(DROPS, layout::number_key(LAST_USED), layout::be(last));
+        let last = number.max(last_used(tx));
+        tx.put(DROPS, layout::number_key(LAST_USED), layout::be(last));
     }
 }
 

@@ -1,6 +1,8 @@
 //! One log: who holds it, which keys may write to it, and storing an entry.
 
-use proto::{Code, Draft, Envelope, EnvelopeId, Instant, Kind, Peer, PublicKey, Rows, limits};
+use proto::{
+    Code, Envelope, EnvelopeId, Instant, Kind, Peer, PublicKey, Rows, Transaction, limits,
+};
 
 use crate::{
     fingerprint::{Fingerprint, is_kept},
@@ -96,7 +98,7 @@ impl Log {
     /// key doesn't open again.
     pub(super) fn change_key(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         number: u64,
         signed_by: PublicKey,
         next_key: PublicKey,
@@ -106,13 +108,13 @@ impl Log {
         for known in self.row.keys.iter_mut().filter(|known| known.key == signed_by) {
             known.closes_s = known.closes_s.or(Some(closes_s));
         }
-        if !self.knows(draft, number, &next_key) {
-            draft.put(KEYS, layout::public_key_key(number, &next_key), []);
+        if !self.knows(tx, number, &next_key) {
+            tx.put(KEYS, layout::public_key_key(number, &next_key), []);
             self.row.keys.retain(|known| known.closes_s.is_none_or(|s| now.as_secs() < s));
             self.make_room_for_a_key();
             self.row.keys.push(WriteKey { key: next_key, closes_s: None });
         }
-        draft.put(LOGS, layout::number_key(number), self.row.encode());
+        tx.put(LOGS, layout::number_key(number), self.row.encode());
     }
 
     /// Removes the key that was closed first from those that may write.
@@ -129,7 +131,7 @@ impl Log {
 
     pub(super) fn store(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         number: u64,
         envelope: &Envelope,
         id: &EnvelopeId,
@@ -143,14 +145,14 @@ impl Log {
             highest_position: self.state.highest_position.max(position),
             bytes: self.state.bytes.saturating_add(charge),
         };
-        draft.put(ENTRIES, layout::entry_key(number, sequence), bytes);
-        draft.put(POSITIONS, layout::position_key(number, position, id), layout::be(sequence));
+        tx.put(ENTRIES, layout::entry_key(number, sequence), bytes);
+        tx.put(POSITIONS, layout::position_key(number, position, id), layout::be(sequence));
         let reference = layout::reference_key(number, id.reference());
-        draft.put(REFERENCES, reference, layout::be(sequence));
-        draft.put(STATES, layout::number_key(number), self.state.encode());
+        tx.put(REFERENCES, reference, layout::be(sequence));
+        tx.put(STATES, layout::number_key(number), self.state.encode());
         if let Some(fingerprint) = self.fingerprint.as_mut().filter(|_| is_kept(envelope)) {
             fingerprint.add(id);
-            draft.put(FINGERPRINTS, layout::number_key(number), fingerprint.0);
+            tx.put(FINGERPRINTS, layout::number_key(number), fingerprint.0);
         }
         sequence
     }
@@ -161,7 +163,7 @@ pub(super) fn holders_of(rows: &dyn Rows, number: u64) -> (Vec<Peer>, Vec<Peer>)
     let Some(ranking) = placement::ranking(rows, number) else { return Default::default() };
     let nodes = placement::holders(rows, number, &ranking);
     let nodes: Vec<Peer> = nodes.iter().map(peer_of).collect();
-    let reserve = ranking.standbys.iter().map(peer_of).filter(|peer| !nodes.contains(peer));
+    let reserve = ranking.reserve.iter().map(peer_of).filter(|peer| !nodes.contains(peer));
     let reserve = reserve.collect();
     (nodes, reserve)
 }

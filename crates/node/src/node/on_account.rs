@@ -1,6 +1,6 @@
 //! Requests of devices and guests about accounts: bundles, inboxes, key packages, invites.
 
-use proto::{AccountId, Body, Code, Draft, Instant, Peer, PublicKey, PutKeyPackages, Rows};
+use proto::{AccountId, Body, Code, Instant, Peer, PublicKey, PutKeyPackages, Rows, Transaction};
 
 use super::Node;
 use crate::{
@@ -14,33 +14,33 @@ use crate::{
 impl Node {
     pub(super) fn put_bundle(
         &mut self,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         bundle: &[u8],
         now: Instant,
     ) -> Result<Body, Refusal> {
         let incarnation = self.incarnation();
         let (logs, quota) = (&mut self.logs, &mut self.quota);
-        match account::put_bundle(draft, &self.config, logs, quota, bundle, incarnation)? {
+        match account::put_bundle(tx, &self.config, logs, quota, bundle, incarnation)? {
             Change::None => {}
             Change::Registered(account, home) => {
-                self.rank_inbox(home.inbox, &home.ranking, false, draft, now);
-                self.want_copies(&home, draft, now);
+                self.rank_inbox(home.inbox, &home.ranking, false, tx, now);
+                self.want_copies(&home, tx, now);
                 self.emit(NodeEvent::Registered(account));
-                self.publish(bundle, draft, now);
+                self.publish(bundle, tx, now);
             }
             Change::Devices(devices, home) => {
-                let before = Self::inbox_holders(home.inbox, draft);
-                self.rank_inbox(home.inbox, &home.ranking, false, draft, now);
-                self.pass_record_on(&home, &before, draft);
-                self.want_copies(&home, draft, now);
+                let before = Self::inbox_holders(home.inbox, tx);
+                self.rank_inbox(home.inbox, &home.ranking, false, tx, now);
+                self.pass_record_on(&home, &before, tx);
+                self.want_copies(&home, tx, now);
                 for channel in self.sessions.strangers(home.inbox, &devices) {
                     // The channel was just found, so closing it can't fail.
                     let _ = self.close(channel);
                 }
-                self.publish(bundle, draft, now);
+                self.publish(bundle, tx, now);
             }
         }
-        Ok(Body::Accepted { handle: 0, sequence: 0 })
+        Ok(Body::Accepted { channel: 0, sequence: 0 })
     }
 
     /// Answers with the bundle of an account of this node, or looks up that of any other account.
@@ -48,15 +48,15 @@ impl Node {
         &mut self,
         question: Question,
         account: AccountId,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Result<Option<Body>, Refusal> {
-        match (account::bundle(draft, account), &mut self.routes) {
+        match (account::bundle(tx, account), &mut self.routes) {
             (Ok(bundle), _) => Ok(Some(Body::BundleIs(bundle))),
             (Err(code), None) => Err(code.into()),
             (Err(_), Some(routes)) => {
-                routes.ask_bundle(question, account, now, draft)?;
-                self.carry_out(draft, now);
+                routes.ask_bundle(question, account, now, tx)?;
+                self.carry_out(tx, now);
                 Ok(None)
             }
         }
@@ -66,10 +66,10 @@ impl Node {
         &mut self,
         peer: Peer,
         put: &PutKeyPackages,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
     ) -> Result<Body, Code> {
-        let inbox = self.owned(Channel { peer, number: put.handle })?;
-        let left = key_package::put(draft, &mut self.logs, &mut self.quota, inbox, put)?;
+        let inbox = self.owned(Channel { peer, number: put.channel })?;
+        let left = key_package::put(tx, &mut self.logs, &mut self.quota, inbox, put)?;
         Ok(Body::KeyPackages { packages: Vec::new(), left })
     }
 
@@ -78,35 +78,35 @@ impl Node {
         channel: Channel,
         key: &PublicKey,
         terms: Terms,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Result<Body, Code> {
         let inbox = self.owned(channel)?;
-        invite::put(draft, inbox, key, terms, now)?;
-        Ok(Body::Accepted { handle: channel.number, sequence: 0 })
+        invite::put(tx, inbox, key, terms, now)?;
+        Ok(Body::Accepted { channel: channel.number, sequence: 0 })
     }
 
     pub(super) fn on_take_key_packages(
         &mut self,
         channel: Channel,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Result<Body, Refusal> {
-        self.check_host(channel, draft)?;
+        self.check_host(channel, tx)?;
         let access = self.sessions.access(channel)?;
         let invite = match access.role {
             Role::Owner => None,
             Role::Guest => {
-                let invite = invite::get(draft, access.log, &access.key, now);
+                let invite = invite::get(tx, access.log, &access.key, now);
                 Some(invite.filter(|invite| invite.uses > 0).ok_or(Code::Forbidden)?)
             }
             Role::Member | Role::Replica => return Err(Code::Forbidden.into()),
         };
         let one_time = invite.is_none_or(|invite| invite.takes > 0);
         let (logs, quota) = (&mut self.logs, &mut self.quota);
-        let packages = key_package::take(draft, logs, quota, access.log, one_time)?;
+        let packages = key_package::take(tx, logs, quota, access.log, one_time)?;
         if let Some(invite) = invite {
-            invite::take(draft, access.log, &access.key, invite);
+            invite::take(tx, access.log, &access.key, invite);
         }
         Ok(Body::KeyPackages { packages, left: 0 })
     }

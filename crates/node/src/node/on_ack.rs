@@ -1,9 +1,9 @@
 //! Node acks: a node's signature that an entry is on its disk, or no longer is, and passing on the
 //! acks of other nodes.
 
-use crypto::{sign_held, sign_lost, verify_held};
+use crypto::{sign_ack, sign_lost, verify_ack};
 use proto::{
-    Body, Code, Draft, Entry, Envelope, EnvelopeId, NodeId, NodeReceipt, Peer, Reference, Rows,
+    Body, Code, Entry, Envelope, EnvelopeId, NodeAck, NodeId, Peer, Reference, Rows, Transaction,
 };
 
 use super::Node;
@@ -22,10 +22,10 @@ impl Node {
             return;
         };
         let id = envelope.id();
-        let receipt = sign_held(key, &log.row.id, &id, log.row.incarnation);
+        let ack = sign_ack(key, &log.row.id, &id, log.row.incarnation);
         let Channel { peer, number } = at.channel;
         let reference = id.reference();
-        self.send(peer, Body::Held { handle: number, reference, node: None, receipt });
+        self.send(peer, Body::NodeAck { channel: number, reference, node: None, ack });
     }
 
     /// Answers a device that shows this node's ack for an entry that it did not get when it asked:
@@ -34,7 +34,7 @@ impl Node {
         &mut self,
         channel: Channel,
         id: &EnvelopeId,
-        receipt: &NodeReceipt,
+        ack: &NodeAck,
         rows: &dyn Rows,
     ) -> Result<Body, Code> {
         let access = self.reading(channel)?;
@@ -47,10 +47,10 @@ impl Node {
             return Ok(self.page(found));
         }
         // An ack for another incarnation of the copy promises nothing.
-        let key = self.config.key.as_ref().filter(|_| receipt.incarnation == incarnation);
+        let key = self.config.key.as_ref().filter(|_| ack.incarnation == incarnation);
         let key = key.ok_or(Code::NotFound)?;
-        verify_held(&self.config.node, &log, id, receipt).map_err(|_| Code::BadSignature)?;
-        Ok(Body::Lost { signature: sign_lost(key, &log, id, receipt) })
+        verify_ack(&self.config.node, &log, id, ack).map_err(|_| Code::BadSignature)?;
+        Ok(Body::Lost { signature: sign_lost(key, &log, id, ack) })
     }
 
     /// Awaits the acks of the other nodes of a log for the device that has appended an entry. If
@@ -61,16 +61,16 @@ impl Node {
         LogChannel { log: number, channel }: LogChannel,
         envelope: &Envelope,
         before: Option<u64>,
-        draft: &Draft<'_>,
+        tx: &Transaction<'_>,
     ) {
-        let Some(log) = self.logs.get(draft, number).filter(|log| !log.nodes.is_empty()) else {
+        let Some(log) = self.logs.get(tx, number).filter(|log| !log.nodes.is_empty()) else {
             return;
         };
         let own = self.config.node.0;
         let others: Vec<Peer> = log.nodes.iter().filter(|node| node.0 != own).copied().collect();
         if let Some(sequence) = before {
             let at = EntryAt { log: number, sequence };
-            self.replicas.push_again(&others, at, &mut self.logs, draft);
+            self.replicas.push_again(&others, at, &mut self.logs, tx);
         }
         let request = AckRequest { reference: envelope.id().reference(), channel };
         self.acks.expect(request, number, others);
@@ -82,7 +82,7 @@ impl Node {
         channel: Channel,
         reference: Reference,
         signer: Option<NodeId>,
-        receipt: NodeReceipt,
+        ack: NodeAck,
     ) {
         // Each node speaks for itself.
         if signer.is_some() {
@@ -97,7 +97,7 @@ impl Node {
         }
         let node = Some(NodeId(node.0));
         for Channel { peer, number } in told {
-            self.send(peer, Body::Held { handle: number, reference, node, receipt });
+            self.send(peer, Body::NodeAck { channel: number, reference, node, ack });
         }
     }
 }

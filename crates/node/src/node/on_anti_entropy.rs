@@ -1,19 +1,19 @@
 //! Anti-entropy frames and timers: comparing with other nodes, and scrubbing what is here.
 
-use proto::{Body, Code, Compare, Draft, Frame, Instant, LogId, Peer, Reference, Rows};
+use proto::{Body, Code, Compare, Frame, Instant, LogId, Peer, Reference, Rows, Transaction};
 
 use super::Node;
 use crate::{anti_entropy::Around, log::Logs, replica::Answered, session::Question};
 
 impl Node {
     /// A peer has said Hello. It may be a node that holds logs of this one.
-    pub(super) fn on_node_greeted(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
+    pub(super) fn on_node_greeted(&mut self, peer: Peer, tx: &mut Transaction<'_>, now: Instant) {
         if self.replicas.greeted(peer, now) {
             self.copies.restart_if_wanted(now);
         }
         if self.replicas.wants(&peer) {
             self.anti_entropy.greeted(peer, now);
-            self.pass_next_record_on(&peer, draft);
+            self.pass_next_record_on(&peer, tx);
         }
     }
 
@@ -35,13 +35,13 @@ impl Node {
         &mut self,
         peer: Peer,
         frame: &Frame,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> bool {
         let answered = self.anti_entropy.on_answer(peer, frame, now);
         if let Answered::NoCopy(number) = answered {
             // It may have dropped its copy while it was not connected to this node.
-            self.take_part(number, &peer, false, draft, now);
+            self.take_part(number, &peer, false, tx, now);
         }
         answered != Answered::Unasked
     }
@@ -59,15 +59,15 @@ impl Node {
         anti_entropy.on_lacking(peer, log, references, around)
     }
 
-    pub(super) fn on_anti_entropy_timeout(&mut self, draft: &mut Draft<'_>, now: Instant) {
+    pub(super) fn on_anti_entropy_timeout(&mut self, tx: &mut Transaction<'_>, now: Instant) {
         let Self { anti_entropy, scrub, logs, replicas, counting, .. } = self;
         let counters = &mut counting.counters;
-        let scrubbed = scrub.on_timeout(logs, draft, now);
+        let scrubbed = scrub.on_timeout(logs, tx, now);
         counters.rows_repaired = counters.rows_repaired.saturating_add(scrubbed.repaired);
         for number in scrubbed.changed {
-            anti_entropy.changed(nodes_of(logs, number, draft), now);
+            anti_entropy.changed(nodes_of(logs, number, tx), now);
         }
-        anti_entropy.on_timeout(&mut Around { rows: draft, logs, replicas, counters }, now);
+        anti_entropy.on_timeout(&mut Around { rows: tx, logs, replicas, counters }, now);
     }
 }
 

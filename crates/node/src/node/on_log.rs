@@ -1,8 +1,8 @@
 //! Requests of devices about logs: opening, appending, following and reading them.
 
 use proto::{
-    Body, Code, Cursor, Draft, Entry, Envelope, Frame, Instant, Kind, LogGenesis, Open, Output,
-    Peer, PublicKey, Read, Reference, Rows, limits,
+    Body, Code, Cursor, Entry, Envelope, Frame, Instant, Kind, LogGenesis, Open, Output, Peer,
+    PublicKey, Read, Reference, Rows, Transaction, limits,
 };
 
 use super::Node;
@@ -21,7 +21,7 @@ impl Node {
         &mut self,
         peer: Peer,
         open: &Open,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Result<Body, Refusal> {
         self.sessions.check_proof(peer, self.config.node, open)?;
@@ -31,22 +31,22 @@ impl Node {
             return Err(Code::Invalid.into());
         }
         self.check_ranking(open.ranking.as_deref())?;
-        let (number, role) = match (self.logs.find(draft, &open.log), genesis) {
+        let (number, role) = match (self.logs.find(tx, &open.log), genesis) {
             (Some((number, log)), _) => {
-                (number, role_of(log, number, &open.key, draft, now).ok_or(Code::Forbidden)?)
+                (number, role_of(log, number, &open.key, tx, now).ok_or(Code::Forbidden)?)
             }
             (None, Some(LogGenesis::Conversation { write_key, salt: _ })) => {
-                (self.create(peer, open, write_key, draft)?, Role::Member)
+                (self.create(peer, open, write_key, tx)?, Role::Member)
             }
             (None, Some(LogGenesis::Inbox(_)) | None) => return Err(Code::NotFound.into()),
         };
         if role == Role::Guest {
-            self.check_home(number, draft)?;
+            self.check_home(number, tx)?;
         }
         if open.tail.is_some() && !role.reads() {
             return Err(Code::Forbidden.into());
         }
-        let channel = Channel { peer, number: open.handle };
+        let channel = Channel { peer, number: open.channel };
         let replaces = self.sessions.access(channel);
         let replaces = replaces.is_ok_and(|old| old.log == number && old.role.reads());
         if role.reads() && !replaces && self.sessions.is_crowded(number) {
@@ -54,13 +54,13 @@ impl Node {
         }
         let access = Access { log: number, key: open.key, role };
         if open.ranking.is_some() && role == Role::Owner {
-            self.share_inbox(number, draft, now);
+            self.share_inbox(number, tx, now);
         } else if let Some(ranking) = &open.ranking {
-            self.take_ranking(access, ranking, draft, now)?;
+            self.take_ranking(access, ranking, tx, now)?;
         }
         let _ = self.close(channel);
         self.sessions.open(channel, access);
-        Ok(self.opened(channel, open, draft)?)
+        Ok(self.opened(channel, open, tx)?)
     }
 
     /// Returns the answer to an opened log, and follows the log if that was asked.
@@ -76,7 +76,7 @@ impl Node {
         if let Some(cursor) = open.tail {
             let is_known = cursor.incarnation == incarnation && cursor.sequence <= head;
             let after = if is_known { cursor.sequence } else { 0 };
-            self.tails.open(LogChannel { log: number, channel }, open.key, open.brief, after);
+            self.tails.open(LogChannel { log: number, channel }, open.key, open.announce, after);
         }
         Ok(Body::Opened { head: Cursor { incarnation, sequence: head }, position })
     }
@@ -86,7 +86,7 @@ impl Node {
         peer: Peer,
         open: &Open,
         write_key: PublicKey,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
     ) -> Result<u64, Code> {
         if open.key != write_key {
             return Err(Code::Forbidden);
@@ -96,19 +96,19 @@ impl Node {
         }
         let account = self.sessions.own_account(peer).ok_or(Code::Forbidden)?;
         let ranking = open.ranking.as_ref().map_or(0, |_| RANKING_CHARGE);
-        self.quota.admit_log(draft, account, LOG_CHARGE.saturating_add(ranking))?;
-        self.quota.charge_log(draft, account, LOG_CHARGE);
+        self.quota.admit_log(tx, account, LOG_CHARGE.saturating_add(ranking))?;
+        self.quota.charge_log(tx, account, LOG_CHARGE);
         let incarnation = self.incarnation();
         let genesis = open.genesis.as_deref().unwrap_or_default();
         let (logs, id) = (&mut self.logs, open.log);
-        Ok(logs.create_conversation(draft, id, write_key, genesis, account, incarnation))
+        Ok(logs.create_conversation(tx, id, write_key, genesis, account, incarnation))
     }
 
     pub(super) fn close(&mut self, channel: Channel) -> Result<Body, Code> {
         let closed = self.sessions.close(channel).ok_or(Code::Unexpected)?;
         self.tails.close(LogChannel { log: closed.log, channel });
         self.acks.close(channel);
-        Ok(Body::Accepted { handle: channel.number, sequence: 0 })
+        Ok(Body::Accepted { channel: channel.number, sequence: 0 })
     }
 
     pub(super) fn on_append(
@@ -116,48 +116,47 @@ impl Node {
         channel: Channel,
         entry: Entry,
         signature: [u8; 64],
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Result<Body, Refusal> {
-        self.check_host(channel, draft)?;
+        self.check_host(channel, tx)?;
         let access = self.sessions.access(channel)?;
         let origin = Origin { peer: channel.peer, sequence: entry.sequence };
-        let envelope = self.envelope(&access, entry, signature, draft)?;
+        let envelope = self.envelope(&access, entry, signature, tx)?;
         let invite = match access.role {
             Role::Guest => {
-                let invite = invite::get(draft, access.log, &access.key, now);
+                let invite = invite::get(tx, access.log, &access.key, now);
                 Some(invite.ok_or(Code::Forbidden)?)
             }
             Role::Owner | Role::Member => None,
             Role::Replica => {
-                return Ok(self.replicate(channel, origin, &envelope, draft, now)?);
+                return Ok(self.replicate(channel, origin, &envelope, tx, now)?);
             }
         };
         let writer = Writer::Device { may_write: invite.is_none_or(|invite| invite.uses > 0) };
         let (logs, quota) = (&mut self.logs, &mut self.quota);
-        let (sequence, before) =
-            match logs.append(draft, quota, access.log, &envelope, writer, now)? {
-                Appended::Before(sequence) => {
-                    increment(&mut self.counting.counters.duplicates);
-                    (sequence, Some(sequence))
+        let (sequence, before) = match logs.append(tx, quota, access.log, &envelope, writer, now)? {
+            Appended::Before(sequence) => {
+                increment(&mut self.counting.counters.duplicates);
+                (sequence, Some(sequence))
+            }
+            Appended::New(sequence) => {
+                if let Some(invite) = invite {
+                    invite::use_up(tx, access.log, &access.key, invite);
                 }
-                Appended::New(sequence) => {
-                    if let Some(invite) = invite {
-                        invite::use_up(draft, access.log, &access.key, invite);
-                    }
-                    let at = EntryAt { log: access.log, sequence };
-                    self.hand_on(at, &envelope, Source::Device(channel.peer), draft, now);
-                    (sequence, None)
-                }
-            };
+                let at = EntryAt { log: access.log, sequence };
+                self.hand_on(at, &envelope, Source::Device(channel.peer), tx, now);
+                (sequence, None)
+            }
+        };
         // A guest learns nothing about the content.
         if !access.role.reads() {
-            return Ok(Body::Accepted { handle: channel.number, sequence: 0 });
+            return Ok(Body::Accepted { channel: channel.number, sequence: 0 });
         }
         let at = LogChannel { log: access.log, channel };
-        self.ack(at, &envelope, draft);
-        self.await_acks(at, &envelope, before, draft);
-        Ok(Body::Accepted { handle: channel.number, sequence })
+        self.ack(at, &envelope, tx);
+        self.await_acks(at, &envelope, before, tx);
+        Ok(Body::Accepted { channel: channel.number, sequence })
     }
 
     /// Hands an entry that has just been stored to the readers that follow its log and to the other
@@ -167,7 +166,7 @@ impl Node {
         at: EntryAt,
         envelope: &Envelope,
         source: Source,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) {
         let Self { tails, logs, replicas, anti_entropy, counting, replies, .. } = self;
@@ -176,14 +175,14 @@ impl Node {
             counting.told_reader(&frame.body);
             replies.push_back(Output::Transmit(reader, frame));
         });
-        if let Some(log) = logs.get(draft, at.log).filter(|log| !log.nodes.is_empty()) {
+        if let Some(log) = logs.get(tx, at.log).filter(|log| !log.nodes.is_empty()) {
             let holders = Holders { log: at.log, nodes: &log.nodes };
             anti_entropy.changed(holders.nodes, now);
             match source {
-                Source::Device(_) => replicas.appended(draft, holders, now),
+                Source::Device(_) => replicas.appended(tx, holders, now),
                 Source::Node(origin) => {
                     let can_wait = envelope.head.kind == Kind::Entry;
-                    replicas.replicated(draft, holders, at.sequence, origin, can_wait, now);
+                    replicas.replicated(tx, holders, at.sequence, origin, can_wait, now);
                 }
             }
         }
@@ -211,7 +210,7 @@ impl Node {
         &mut self,
         channel: Channel,
         ciphertext: &[u8],
-        draft: &Draft<'_>,
+        tx: &Transaction<'_>,
         now: Instant,
     ) -> Result<(), Code> {
         let access = self.sessions.access(channel)?;
@@ -219,10 +218,10 @@ impl Node {
             return Err(Code::Malformed);
         }
         let peer = channel.peer;
-        let max = self.check_signal(peer, &access, draft, now)?;
+        let max = self.check_signal(peer, &access, tx, now)?;
         self.sessions.admit_signal(peer, now.as_secs(), max)?;
         if access.role != Role::Replica {
-            self.pass_signal_on(access.log, ciphertext, draft);
+            self.pass_signal_on(access.log, ciphertext, tx);
         }
         let mut last = peer;
         for reader in self.sessions.readers(access.log) {
@@ -232,7 +231,7 @@ impl Node {
             }
             last = reader.peer;
             increment(&mut self.counting.counters.signals);
-            let body = Body::Signal { handle: reader.number, ciphertext: ciphertext.to_vec() };
+            let body = Body::Signal { channel: reader.number, ciphertext: ciphertext.to_vec() };
             let frame = Frame::new(body);
             self.replies.push_back(Output::Transmit(reader.peer, frame));
         }
@@ -250,10 +249,10 @@ impl Node {
     }
 
     /// Delivers further entries to a connection that has room for them.
-    pub(super) fn pull(&mut self, peer: Peer, draft: &Draft<'_>) {
+    pub(super) fn pull(&mut self, peer: Peer, tx: &Transaction<'_>) {
         let Self { tails, logs, counting, replies, .. } = self;
-        let last_sequence = |log| logs.get(draft, log).map_or(0, |log| log.state.last_sequence);
-        tails.pull(peer, draft, last_sequence, |reader, frame| {
+        let last_sequence = |log| logs.get(tx, log).map_or(0, |log| log.state.last_sequence);
+        tails.pull(peer, tx, last_sequence, |reader, frame| {
             counting.told_reader(&frame.body);
             replies.push_back(Output::Transmit(reader, frame));
         });
@@ -265,7 +264,7 @@ impl Node {
         read: &Read,
         rows: &dyn Rows,
     ) -> Result<Body, Code> {
-        let access = self.reading(Channel { peer, number: read.handle })?;
+        let access = self.reading(Channel { peer, number: read.channel })?;
         Ok(self.page(self.logs.read(rows, access.log, access.key, read)))
     }
 

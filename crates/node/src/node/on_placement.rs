@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crypto::Bundle;
-use proto::{Draft, Instant, NodeAddress, Peer, PublicKey, Ranking, Recruit, Rows};
+use proto::{Instant, NodeAddress, Peer, PublicKey, Ranking, Recruit, Rows, Transaction};
 
 use super::Node;
 use crate::{
@@ -30,11 +30,11 @@ enum Asked {
 }
 
 impl Node {
-    pub(super) fn on_placement_timeout(&mut self, draft: &mut Draft<'_>, now: Instant) {
-        self.replace_unreachable(draft, now);
-        self.release_reserve(draft, now);
-        self.step_draining(draft, now);
-        self.step_copies(draft, now);
+    pub(super) fn on_placement_timeout(&mut self, tx: &mut Transaction<'_>, now: Instant) {
+        self.replace_unreachable(tx, now);
+        self.release_reserve(tx, now);
+        self.step_draining(tx, now);
+        self.step_copies(tx, now);
     }
 
     /// Asks for copies in place of those of unreachable nodes.
@@ -47,20 +47,20 @@ impl Node {
     }
 
     /// Drops copies of a reserve node that enough homes hold again.
-    fn release_reserve(&mut self, draft: &mut Draft<'_>, now: Instant) {
+    fn release_reserve(&mut self, tx: &mut Transaction<'_>, now: Instant) {
         if !self.reserve_timer.is_due(now) {
             return;
         }
-        let numbers = self.reserve_timer.take_due(draft, now);
+        let numbers = self.reserve_timer.take_due(tx, now);
         for number in &numbers {
-            let ranking = placement::ranking(draft, *number);
-            if let Some(ranking) = ranking.filter(|r| names(&r.standbys, &self.own()))
-                && self.release(*number, draft, now) == Wish::Drop
+            let ranking = placement::ranking(tx, *number);
+            if let Some(ranking) = ranking.filter(|r| names(&r.reserve, &self.own()))
+                && self.release(*number, tx, now) == Wish::Drop
             {
-                self.drop_copy(*number, &ranking, draft, now);
+                self.drop_copy(*number, &ranking, tx, now);
             }
         }
-        self.reserve_timer.end_step(&numbers, draft, self.config.reserve_kept, now);
+        self.reserve_timer.end_step(&numbers, tx, self.config.reserve_kept, now);
     }
 
     fn release(&mut self, number: u64, rows: &dyn Rows, now: Instant) -> Wish {
@@ -97,8 +97,8 @@ impl Node {
     }
 
     /// Takes the number of copies that an account wants which is at home here.
-    pub(super) fn want_copies(&mut self, home: &Home, draft: &mut Draft<'_>, now: Instant) {
-        self.copies.want(home.inbox, home.copies, draft, now);
+    pub(super) fn want_copies(&mut self, home: &Home, tx: &mut Transaction<'_>, now: Instant) {
+        self.copies.want(home.inbox, home.copies, tx, now);
     }
 
     fn copy(&mut self, number: u64, rows: &dyn Rows, now: Instant) -> Asked {
@@ -156,7 +156,7 @@ impl Node {
             let genesis = rows.get(GENESES, &layout::number_key(number))?;
             let ranking = placement::ranking(rows, number)?;
             // The other nodes don't let in a node that members have not named.
-            names(&ranking.standbys, &placement::peer_of(candidate)).then_some(())?;
+            names(&ranking.reserve, &placement::peer_of(candidate)).then_some(())?;
             Some((genesis, ranking))
         };
         Some(Recruit { bundle: bundle.as_bytes().to_vec(), conversation })
@@ -243,15 +243,15 @@ impl Node {
         &mut self,
         number: u64,
         ranking: &Ranking,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) {
         let key = layout::number_key(number);
-        if names(&ranking.standbys, &self.own()) {
-            draft.put(STANDING_IN, key, []);
+        if names(&ranking.reserve, &self.own()) {
+            tx.put(STANDING_IN, key, []);
             self.reserve_timer.plan(self.config.reserve_kept, now);
-        } else if draft.get(STANDING_IN, &key).is_some() {
-            draft.delete(STANDING_IN, key);
+        } else if tx.get(STANDING_IN, &key).is_some() {
+            tx.delete(STANDING_IN, key);
         }
     }
 }

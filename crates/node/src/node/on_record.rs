@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 
-use proto::{Direction, Draft, Instant, NodeAddress, Peer, Rows};
+use proto::{Direction, Instant, NodeAddress, Peer, Rows, Transaction};
 
 use super::Node;
 use crate::{
@@ -16,9 +16,9 @@ use crate::{
 
 impl Node {
     /// Returns the nodes that hold an inbox.
-    pub(super) fn inbox_holders(inbox: u64, draft: &Draft<'_>) -> Vec<NodeAddress> {
-        let ranking = placement::ranking(draft, inbox);
-        ranking.map(|ranking| placement::holders(draft, inbox, &ranking)).unwrap_or_default()
+    pub(super) fn inbox_holders(inbox: u64, tx: &Transaction<'_>) -> Vec<NodeAddress> {
+        let ranking = placement::ranking(tx, inbox);
+        ranking.map(|ranking| placement::holders(tx, inbox, &ranking)).unwrap_or_default()
     }
 
     /// Passes an account's new record on to the nodes that held its inbox `before` or hold it now,
@@ -27,34 +27,34 @@ impl Node {
         &mut self,
         home: &Home,
         before: &[NodeAddress],
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
     ) {
         let own = self.config.node;
-        let after = Self::inbox_holders(home.inbox, draft);
+        let after = Self::inbox_holders(home.inbox, tx);
         let is_told = |node: &NodeAddress| {
             node.node == own || home.ranking.nodes.iter().any(|home| home.node == node.node)
         };
         for node in before.iter().chain(&after).filter(|node| !is_told(node)) {
             let peer = peer_of(node);
-            draft.put(UNTOLD, layout::peer_key(&peer, home.inbox), home.record);
-            self.pass_next_record_on(&peer, draft);
+            tx.put(UNTOLD, layout::peer_key(&peer, home.inbox), home.record);
+            self.pass_next_record_on(&peer, tx);
         }
     }
 
     /// Sends a node the next record that it has yet to get.
-    pub(super) fn pass_next_record_on(&mut self, peer: &Peer, draft: &mut Draft<'_>) {
+    pub(super) fn pass_next_record_on(&mut self, peer: &Peer, tx: &mut Transaction<'_>) {
         let (from, to) = (layout::peer_key(peer, 0), layout::peer_key(peer, u64::MAX));
         let mut next = None;
-        draft.scan(UNTOLD, &from, &to, Direction::Forward, &mut |key, hash| {
+        tx.scan(UNTOLD, &from, &to, Direction::Forward, &mut |key, hash| {
             let hash = RecordHash::try_from(hash).ok();
             next = layout::last_u64(key).zip(hash).map(|(inbox, hash)| RecordOf { inbox, hash });
             ControlFlow::Break(())
         });
         let Some(RecordOf { inbox, hash }) = next else { return };
-        let account = self.logs.get(draft, inbox).and_then(|log| log.row.inbox_of);
-        match account.and_then(|account| account::bundle(draft, account).ok()) {
+        let account = self.logs.get(tx, inbox).and_then(|log| log.row.inbox_of);
+        match account.and_then(|account| account::bundle(tx, account).ok()) {
             Some(bytes) => self.replicas.pass_record_on(peer, RecordOf { inbox, hash }, bytes),
-            None => draft.delete(UNTOLD, layout::peer_key(peer, inbox)),
+            None => tx.delete(UNTOLD, layout::peer_key(peer, inbox)),
         }
     }
 
@@ -64,17 +64,17 @@ impl Node {
         peer: Peer,
         RecordOf { inbox, hash }: RecordOf,
         newer: &[u8],
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) {
         let key = layout::peer_key(&peer, inbox);
         // Unless there is yet another record since.
-        if draft.get(UNTOLD, &key).is_some_and(|untold| untold == hash) {
-            draft.delete(UNTOLD, key);
+        if tx.get(UNTOLD, &key).is_some_and(|untold| untold == hash) {
+            tx.delete(UNTOLD, key);
         }
         if !newer.is_empty() {
-            let _ = self.put_bundle(draft, newer, now);
+            let _ = self.put_bundle(tx, newer, now);
         }
-        self.pass_next_record_on(&peer, draft);
+        self.pass_next_record_on(&peer, tx);
     }
 }

@@ -12,7 +12,7 @@
 //! ```
 
 use crypto::Bundle;
-use proto::{Body, Code, Draft, Instant, LogGenesis, Peer, PublicKey, Ranking, Recruit};
+use proto::{Body, Code, Instant, LogGenesis, Peer, PublicKey, Ranking, Recruit, Transaction};
 
 use super::Node;
 use crate::{
@@ -29,7 +29,7 @@ impl Node {
         &mut self,
         peer: Peer,
         recruit: &Recruit,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Result<Body, Refusal> {
         let bundle = Bundle::verify(&recruit.bundle).map_err(|_| Code::Invalid)?;
@@ -37,29 +37,29 @@ impl Node {
         if peer == own || !names(bundle.homes(), &peer) || !names(bundle.homes(), &own) {
             return Err(Code::Forbidden.into());
         }
-        self.put_bundle(draft, &recruit.bundle, now)?;
+        self.put_bundle(tx, &recruit.bundle, now)?;
         let inbox = LogGenesis::Inbox(bundle.account()).id();
-        let (inbox, _) = self.logs.find(draft, &inbox).ok_or(Code::NotFound)?;
+        let (inbox, _) = self.logs.find(tx, &inbox).ok_or(Code::NotFound)?;
         match &recruit.conversation {
             None => {
-                self.share_inbox(inbox, draft, now);
-                self.recruiter_has_a_copy(inbox, &peer, draft, now);
+                self.share_inbox(inbox, tx, now);
+                self.recruiter_has_a_copy(inbox, &peer, tx, now);
             }
             Some((genesis, ranking)) => {
-                self.copy_conversation(inbox, peer, genesis, ranking, draft, now)?;
+                self.copy_conversation(inbox, peer, genesis, ranking, tx, now)?;
             }
         }
-        Ok(Body::Accepted { handle: 0, sequence: 0 })
+        Ok(Body::Accepted { channel: 0, sequence: 0 })
     }
 
     /// Makes a copy of an inbox at a reserve home. The bundle says which nodes hold the inbox.
-    pub(super) fn share_inbox(&mut self, inbox: u64, draft: &mut Draft<'_>, now: Instant) {
-        let account = self.logs.get(draft, inbox).and_then(|log| log.row.inbox_of);
-        let bytes = account.and_then(|account| account::bundle(draft, account).ok());
+    pub(super) fn share_inbox(&mut self, inbox: u64, tx: &mut Transaction<'_>, now: Instant) {
+        let account = self.logs.get(tx, inbox).and_then(|log| log.row.inbox_of);
+        let bytes = account.and_then(|account| account::bundle(tx, account).ok());
         let Some(bundle) = bytes.and_then(|bytes| Bundle::verify(&bytes).ok()) else { return };
         let ranking = account::inbox_ranking(&bundle, self.config.node);
         if !ranking.nodes.is_empty() {
-            self.rank_inbox(inbox, &ranking, true, draft, now);
+            self.rank_inbox(inbox, &ranking, true, tx, now);
         }
     }
 
@@ -69,7 +69,7 @@ impl Node {
         peer: Peer,
         genesis: &[u8],
         ranking: &Ranking,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Result<(), Code> {
         let decoded = LogGenesis::decode(genesis).map_err(|_| Code::Invalid)?;
@@ -78,26 +78,26 @@ impl Node {
         };
         let id = decoded.id();
         self.check_ranking(Some(ranking))?;
-        if !names(&ranking.nodes, &peer) && !names(&ranking.standbys, &peer) {
+        if !names(&ranking.nodes, &peer) && !names(&ranking.reserve, &peer) {
             return Err(Code::Forbidden);
         }
-        if let Some((number, log)) = self.logs.find(draft, &id) {
+        if let Some((number, log)) = self.logs.find(tx, &id) {
             // The peer may not know that this node has a copy.
             if log.nodes.contains(&peer) {
                 let holders = Holders { log: number, nodes: &[peer] };
-                self.replicas.appended(draft, holders, now);
+                self.replicas.appended(tx, holders, now);
             }
-            self.recruiter_has_a_copy(number, &peer, draft, now);
+            self.recruiter_has_a_copy(number, &peer, tx, now);
             return Ok(());
         }
         let charge = LOG_CHARGE.saturating_add(RANKING_CHARGE);
-        self.quota.admit_log(draft, account, charge)?;
-        self.quota.charge_log(draft, account, charge);
+        self.quota.admit_log(tx, account, charge)?;
+        self.quota.charge_log(tx, account, charge);
         let incarnation = self.incarnation();
         let logs = &mut self.logs;
-        let number = logs.create_conversation(draft, id, write_key, genesis, account, incarnation);
-        self.rank(number, None, ranking, draft, now);
-        self.recruiter_has_a_copy(number, &peer, draft, now);
+        let number = logs.create_conversation(tx, id, write_key, genesis, account, incarnation);
+        self.rank(number, None, ranking, tx, now);
+        self.recruiter_has_a_copy(number, &peer, tx, now);
         Ok(())
     }
 
@@ -107,12 +107,12 @@ impl Node {
         &mut self,
         number: u64,
         peer: &Peer,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) {
-        let log = self.logs.get(draft, number);
+        let log = self.logs.get(tx, number);
         if log.is_some_and(|log| log.reserve.contains(peer) && !log.nodes.contains(peer)) {
-            self.take_part(number, peer, true, draft, now);
+            self.take_part(number, peer, true, tx, now);
         }
     }
 
@@ -123,19 +123,19 @@ impl Node {
         number: u64,
         reserve: &Peer,
         has_copy: bool,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) {
-        let Some(ranking) = placement::ranking(draft, number) else { return };
-        let Some(address) = ranking.standbys.iter().find(|node| node.node.0 == reserve.0) else {
+        let Some(ranking) = placement::ranking(tx, number) else { return };
+        let Some(address) = ranking.reserve.iter().find(|node| node.node.0 == reserve.0) else {
             return;
         };
-        let before = placement::holders(draft, number, &ranking);
+        let before = placement::holders(tx, number, &ranking);
         let others = before.iter().filter(|node| node.node != address.node);
         let after: Vec<_> = others.chain(has_copy.then_some(address)).cloned().collect();
         let change = HoldersChange { before: &before, after: &after };
-        self.replicas.ranked(draft, number, change, now);
-        self.logs.ranked(draft, number);
+        self.replicas.ranked(tx, number, change, now);
+        self.logs.ranked(tx, number);
         if !has_copy {
             self.copies.check_soon(now);
         }
@@ -146,10 +146,10 @@ impl Node {
         &mut self,
         number: u64,
         ranking: &Ranking,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) {
-        let Some(log) = self.logs.get(draft, number) else { return };
+        let Some(log) = self.logs.get(tx, number) else { return };
         let is_inbox = log.row.inbox_of.is_some();
         let peers = log.nodes.clone();
         for peer in &peers {
@@ -157,13 +157,13 @@ impl Node {
                 let _ = self.close(channel);
             }
         }
-        let holders = placement::holders(draft, number, ranking);
+        let holders = placement::holders(tx, number, ranking);
         let change = HoldersChange { before: &holders, after: &[] };
-        self.replicas.ranked(draft, number, change, now);
+        self.replicas.ranked(tx, number, change, now);
         // The entries of an inbox stay: they are few, and its account may come here.
-        placement::delete_ranking(draft, number);
-        draft.delete(STANDING_IN, layout::number_key(number));
-        self.logs.ranked(draft, number);
+        placement::delete_ranking(tx, number);
+        tx.delete(STANDING_IN, layout::number_key(number));
+        self.logs.ranked(tx, number);
         if is_inbox {
             return;
         }
@@ -171,6 +171,6 @@ impl Node {
         for channel in readers {
             let _ = self.close(channel);
         }
-        self.logs.drop_copy(draft, number);
+        self.logs.drop_copy(tx, number);
     }
 }

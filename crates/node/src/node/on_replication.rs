@@ -1,8 +1,8 @@
 //! Frames of other nodes about logs that they hold as well, and rankings.
 
 use proto::{
-    Body, Code, Cursor, Draft, Envelope, Frame, Instant, NodeAddress, Peer, Ranking, Replicate,
-    Rows,
+    Body, Code, Cursor, Envelope, Frame, Instant, NodeAddress, Peer, Ranking, Replicate, Rows,
+    Transaction,
 };
 
 use super::{Node, on_log::Source};
@@ -22,23 +22,23 @@ impl Node {
         &mut self,
         peer: Peer,
         frame: &Frame,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> bool {
         let body = &frame.body;
-        let store = Store { draft, logs: &mut self.logs };
+        let store = Store { tx, logs: &mut self.logs };
         let counters = &mut self.counting.counters;
         match self.replicas.on_answer(peer, frame, store, now) {
             Answered::Unasked => return false,
             Answered::Fine => {}
             Answered::Stored => increment(&mut counters.replicated),
             Answered::Refused => increment(&mut counters.unreplicated),
-            Answered::NoCopy(number) => self.take_part(number, &peer, false, draft, now),
+            Answered::NoCopy(number) => self.take_part(number, &peer, false, tx, now),
             Answered::Unwilling(account) => self.replicas.unwilling(peer, account, now),
             Answered::PassedRecord(record) => {
                 let newer =
                     if let Body::Refused { newer, .. } = body { newer } else { &Vec::new() };
-                self.on_record_answer(peer, record, newer, draft, now);
+                self.on_record_answer(peer, record, newer, tx, now);
             }
         }
         true
@@ -46,8 +46,8 @@ impl Node {
 
     /// Checks that a ranking may be one of a log that is here.
     pub(super) fn check_ranking(&self, ranking: Option<&Ranking>) -> Result<(), Code> {
-        let Some(Ranking { nodes, standbys, .. }) = ranking else { return Ok(()) };
-        let named = || nodes.iter().chain(standbys);
+        let Some(Ranking { nodes, reserve, .. }) = ranking else { return Ok(()) };
+        let named = || nodes.iter().chain(reserve);
         let once = named().enumerate().all(|(at, node)| {
             named().skip(at.saturating_add(1)).all(|other| other.node != node.node)
         });
@@ -61,34 +61,34 @@ impl Node {
         &mut self,
         Access { log: number, key, role }: Access,
         ranking: &Ranking,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Result<(), Code> {
-        let log = self.logs.get(draft, number).ok_or(Code::NotFound)?;
+        let log = self.logs.get(tx, number).ok_or(Code::NotFound)?;
         // A key that may no longer write may not say either where entries go.
         if role != Role::Member || !log.admits(&key, now) {
             return Ok(());
         }
         let account = log.row.account;
-        let old = placement::ranking(draft, number);
+        let old = placement::ranking(tx, number);
         match &old {
             None => {
-                self.quota.admit(draft, account, RANKING_CHARGE)?;
-                self.quota.charge(draft, account, RANKING_CHARGE);
+                self.quota.admit(tx, account, RANKING_CHARGE)?;
+                self.quota.charge(tx, account, RANKING_CHARGE);
             }
             Some(old) => {
                 let text = |nodes: &[NodeAddress]| {
                     nodes.iter().map(ToString::to_string).collect::<Vec<_>>()
                 };
                 let age = |ranking: &Ranking| {
-                    (ranking.version, text(&ranking.nodes), text(&ranking.standbys))
+                    (ranking.version, text(&ranking.nodes), text(&ranking.reserve))
                 };
                 if age(old) >= age(ranking) {
                     return Ok(());
                 }
             }
         }
-        self.rank(number, old.as_ref(), ranking, draft, now);
+        self.rank(number, old.as_ref(), ranking, tx, now);
         Ok(())
     }
 
@@ -99,16 +99,16 @@ impl Node {
         inbox: u64,
         ranking: &Ranking,
         is_wanted: bool,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) {
-        let old = placement::ranking(draft, inbox).filter(|old| !old.nodes.is_empty());
+        let old = placement::ranking(tx, inbox).filter(|old| !old.nodes.is_empty());
         let is_active = ranking.nodes.iter().any(|home| home.node == self.config.node);
         let is_same = old
             .as_ref()
-            .is_some_and(|old| (&old.nodes, &old.standbys) == (&ranking.nodes, &ranking.standbys));
+            .is_some_and(|old| (&old.nodes, &old.reserve) == (&ranking.nodes, &ranking.reserve));
         if !is_same && (is_active || is_wanted || old.is_some()) {
-            self.rank(inbox, old.as_ref(), ranking, draft, now);
+            self.rank(inbox, old.as_ref(), ranking, tx, now);
         }
     }
 
@@ -117,22 +117,22 @@ impl Node {
         number: u64,
         old: Option<&Ranking>,
         ranking: &Ranking,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) {
-        let before = old.map(|old| placement::holders(draft, number, old)).unwrap_or_default();
-        let after = placement::holders(draft, number, ranking);
+        let before = old.map(|old| placement::holders(tx, number, old)).unwrap_or_default();
+        let after = placement::holders(tx, number, ranking);
         for gone in before.iter().filter(|old| after.iter().all(|new| new.node != old.node)) {
             for channel in self.sessions.replicated(peer_of(gone), number) {
                 let _ = self.close(channel);
             }
         }
-        placement::put_ranking(draft, number, ranking);
-        self.note_role(number, ranking, draft, now);
+        placement::put_ranking(tx, number, ranking);
+        self.note_role(number, ranking, tx, now);
         let change = HoldersChange { before: &before, after: &after };
-        self.replicas.ranked(draft, number, change, now);
-        self.logs.ranked(draft, number);
-        self.ensure_copies(number, draft, now);
+        self.replicas.ranked(tx, number, change, now);
+        self.logs.ranked(tx, number);
+        self.ensure_copies(number, tx, now);
     }
 
     /// Opens a log for another node, which appends the entries of its own copy.
@@ -140,12 +140,12 @@ impl Node {
         &mut self,
         peer: Peer,
         replicate: &Replicate,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Result<Body, Code> {
-        let Replicate { handle, log, head } = replicate;
-        let channel = Channel { peer, number: *handle };
-        let (number, log) = self.logs.find(draft, log).ok_or(Code::NotFound)?;
+        let Replicate { channel, log, head } = replicate;
+        let channel = Channel { peer, number: *channel };
+        let (number, log) = self.logs.find(tx, log).ok_or(Code::NotFound)?;
         let position = log.state.highest_position;
         let is_reserve = log.reserve.contains(&peer);
         if peer.0 == self.config.node.0 || !(is_reserve || log.nodes.contains(&peer)) {
@@ -155,21 +155,21 @@ impl Node {
             return Err(Code::Invalid);
         }
         if is_reserve {
-            self.take_part(number, &peer, true, draft, now);
+            self.take_part(number, &peer, true, tx, now);
         }
         self.sessions.check_room(channel)?;
         let _ = self.close(channel);
         self.sessions.open(channel, Access { log: number, key: peer, role: Role::Replica });
-        let got = placement::received(draft, &peer, number).unwrap_or_default();
+        let got = placement::received(tx, &peer, number).unwrap_or_default();
         let is_known = got.incarnation == head.incarnation;
         let sequence = if is_known && got.sequence <= head.sequence { got.sequence } else { 0 };
         let got_now = Cursor { sequence, ..*head };
         if got != got_now {
-            placement::put_received(draft, &peer, number, got_now);
+            placement::put_received(tx, &peer, number, got_now);
         }
         if !is_known {
             // A new copy lacks the entries that are here.
-            self.replicas.called(draft, peer, number, now);
+            self.replicas.called(tx, peer, number, now);
         }
         Ok(Body::Opened { head: got_now, position })
     }
@@ -180,18 +180,18 @@ impl Node {
         channel: Channel,
         origin: Origin,
         envelope: &Envelope,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Result<Body, Code> {
         let Origin { peer, sequence } = origin;
         let number = self.sessions.access(channel)?.log;
         let (logs, quota) = (&mut self.logs, &mut self.quota);
-        match logs.append(draft, quota, number, envelope, Writer::Replica, now) {
+        match logs.append(tx, quota, number, envelope, Writer::Replica, now) {
             Ok(Appended::Before(_)) => increment(&mut self.counting.counters.duplicates),
             Ok(Appended::New(here)) => {
-                self.use_up(number, envelope, draft, now);
+                self.use_up(number, envelope, tx, now);
                 let at = EntryAt { log: number, sequence: here };
-                self.hand_on(at, envelope, Source::Node(origin), draft, now);
+                self.hand_on(at, envelope, Source::Node(origin), tx, now);
             }
             Err(code) => {
                 if !replica::is_about_the_entry(code) {
@@ -200,21 +200,21 @@ impl Node {
                 return Err(code);
             }
         }
-        let got = placement::received(draft, &peer, number).ok_or(Code::Forbidden)?;
+        let got = placement::received(tx, &peer, number).ok_or(Code::Forbidden)?;
         if sequence > got.sequence {
-            placement::put_received(draft, &peer, number, Cursor { sequence, ..got });
+            placement::put_received(tx, &peer, number, Cursor { sequence, ..got });
         }
-        self.ack(LogChannel { log: number, channel }, envelope, draft);
-        Ok(Body::Accepted { handle: channel.number, sequence })
+        self.ack(LogChannel { log: number, channel }, envelope, tx);
+        Ok(Body::Accepted { channel: channel.number, sequence })
     }
 
     /// Uses up an invite by which an entry has come to an inbox at another home. The invite may be
     /// unknown here: a home that admits a writer admits it for all homes.
-    fn use_up(&mut self, number: u64, envelope: &Envelope, draft: &mut Draft<'_>, now: Instant) {
+    fn use_up(&mut self, number: u64, envelope: &Envelope, tx: &mut Transaction<'_>, now: Instant) {
         let key = &envelope.head.write_key;
-        let is_inbox = self.logs.get(draft, number).is_some_and(|log| log.row.inbox_of.is_some());
-        if is_inbox && let Some(invite) = invite::get(draft, number, key, now) {
-            invite::use_up(draft, number, key, invite);
+        let is_inbox = self.logs.get(tx, number).is_some_and(|log| log.row.inbox_of.is_some());
+        if is_inbox && let Some(invite) = invite::get(tx, number, key, now) {
+            invite::use_up(tx, number, key, invite);
         }
     }
 
@@ -224,16 +224,16 @@ impl Node {
         &mut self,
         channel: Channel,
         sequence: u64,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) {
         let access = self.sessions.access(channel).ok();
         let access = access.filter(|access| access.role == Role::Replica);
-        let log = access.and_then(|access| Some((access.log, self.logs.get(draft, access.log)?)));
+        let log = access.and_then(|access| Some((access.log, self.logs.get(tx, access.log)?)));
         let Some((number, log)) = log else { return self.counting.dropped(Dropped::Unasked) };
         let holders = Holders { log: number, nodes: &log.nodes };
         let up_to = Origin { peer: channel.peer, sequence };
-        self.replicas.on_settled(draft, holders, up_to, now);
+        self.replicas.on_settled(tx, holders, up_to, now);
     }
 
     /// Returns how many signals a second a connection may send, or refuses one on this channel.

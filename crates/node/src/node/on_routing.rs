@@ -1,6 +1,6 @@
 //! The node and its router: what each tells the other, and what the node does for the router.
 
-use proto::{Body, Code, Draft, Frame, Instant, Key, Output, Peer, Query, Reached, Rows};
+use proto::{Body, Code, Frame, Instant, Key, Output, Peer, Query, Reached, Rows, Transaction};
 use routing::{LookedUp, RouterCommand, RouterEvent};
 
 use super::{Durability, Node};
@@ -18,37 +18,42 @@ use crate::{
 impl Node {
     /// Does what the router wants before the first input.
     pub(super) fn begin(&mut self, rows: &dyn Rows, now: Instant) {
-        let mut draft = Draft::new(rows);
-        self.carry_out(&mut draft, now);
-        self.finish_step(draft, Durability::Needed, now);
+        let mut tx = Transaction::new(rows);
+        self.carry_out(&mut tx, now);
+        self.finish_step(tx, Durability::Needed, now);
     }
 
     /// Does what the application asks.
-    pub(super) fn on_command(&mut self, command: NodeCommand, draft: &mut Draft<'_>, now: Instant) {
+    pub(super) fn on_command(
+        &mut self,
+        command: NodeCommand,
+        tx: &mut Transaction<'_>,
+        now: Instant,
+    ) {
         match command {
             NodeCommand::DiskUsed(bytes) => {
                 self.quota.report_disk(bytes);
                 let left = self.config.disk_cap_bytes.saturating_sub(self.quota.used());
                 if let Some(routes) = &mut self.routes {
-                    routes.capacity(left, now, draft);
+                    routes.capacity(left, now, tx);
                 }
             }
             NodeCommand::Join(address) => {
-                self.tell_router(RouterCommand::Join(address), draft, now);
+                self.tell_router(RouterCommand::Join(address), tx, now);
             }
             NodeCommand::Addresses(addresses) => {
-                self.tell_router(RouterCommand::Addresses(addresses), draft, now);
+                self.tell_router(RouterCommand::Addresses(addresses), tx, now);
             }
             NodeCommand::Leave => match &mut self.routes {
-                Some(routes) => routes.command(RouterCommand::Leave, now, draft),
+                Some(routes) => routes.command(RouterCommand::Leave, now, tx),
                 None => self.emit(NodeEvent::Left),
             },
             NodeCommand::Lookup { ticket, target, insist } => {
-                self.look_up(ticket, target, insist, draft, now);
+                self.look_up(ticket, target, insist, tx, now);
             }
-            NodeCommand::Sample(ticket) => self.sample(ticket, draft, now),
+            NodeCommand::Sample(ticket) => self.sample(ticket, tx, now),
             NodeCommand::Status(ticket) => {
-                let status = Box::new(self.status(draft));
+                let status = Box::new(self.status(tx));
                 self.emit(NodeEvent::Status { ticket, status });
             }
             NodeCommand::Drain(ticket) => {
@@ -60,7 +65,7 @@ impl Node {
                 self.emit(NodeEvent::Peers { ticket, peers });
             }
         }
-        self.carry_out(draft, now);
+        self.carry_out(tx, now);
     }
 
     /// Takes a routing frame from a peer that has said Hello.
@@ -68,7 +73,7 @@ impl Node {
         &mut self,
         Question { peer, request }: Question,
         body: Body,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> Result<(), Refusal> {
         let routes = self.routes.as_mut().ok_or(Code::Unexpected)?;
@@ -78,10 +83,10 @@ impl Node {
             self.sessions.admit_question(peer, now.as_secs())?;
         }
         if introduces {
-            routes.introduces(peer, self.sessions.met_at(peer), now, draft);
+            routes.introduces(peer, self.sessions.met_at(peer), now, tx);
         }
-        routes.on_frame(peer, Frame { request, body }, now, draft);
-        self.carry_out(draft, now);
+        routes.on_frame(peer, Frame { request, body }, now, tx);
+        self.carry_out(tx, now);
         Ok(())
     }
 
@@ -91,7 +96,7 @@ impl Node {
         &mut self,
         peer: Peer,
         frame: &Frame,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) -> bool {
         let Some(routes) = self.routes.as_mut() else { return false };
@@ -99,16 +104,21 @@ impl Node {
         if !answers || frame.request == 0 || !routes.is_node(&peer) {
             return false;
         }
-        routes.on_frame(peer, frame.clone(), now, draft);
-        self.carry_out(draft, now);
+        routes.on_frame(peer, frame.clone(), now, tx);
+        self.carry_out(tx, now);
         true
     }
 
     /// Both sides of a connection have said Hello.
-    pub(super) fn on_routing_greeted(&mut self, peer: Peer, draft: &mut Draft<'_>, now: Instant) {
+    pub(super) fn on_routing_greeted(
+        &mut self,
+        peer: Peer,
+        tx: &mut Transaction<'_>,
+        now: Instant,
+    ) {
         if let Some(routes) = &mut self.routes {
-            routes.greeted(peer, self.sessions.met_at(peer), now, draft);
-            self.carry_out(draft, now);
+            routes.greeted(peer, self.sessions.met_at(peer), now, tx);
+            self.carry_out(tx, now);
         }
     }
 
@@ -116,41 +126,41 @@ impl Node {
     pub(super) fn on_routing_disconnected(
         &mut self,
         peer: Peer,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
         now: Instant,
     ) {
         if let Some(routes) = &mut self.routes {
-            routes.disconnected(peer, now, draft);
-            self.carry_out(draft, now);
+            routes.disconnected(peer, now, tx);
+            self.carry_out(tx, now);
         }
     }
 
-    pub(super) fn on_routing_timeout(&mut self, draft: &mut Draft<'_>, now: Instant) {
+    pub(super) fn on_routing_timeout(&mut self, tx: &mut Transaction<'_>, now: Instant) {
         if let Some(routes) = &mut self.routes {
-            routes.timeout(now, draft);
-            routes.publish_due(self.quota.accounts(), now, draft);
-            self.carry_out(draft, now);
+            routes.timeout(now, tx);
+            routes.publish_due(self.quota.accounts(), now, tx);
+            self.carry_out(tx, now);
         }
     }
 
     /// Publishes a bundle that is new or was changed.
-    pub(super) fn publish(&mut self, bundle: &[u8], draft: &mut Draft<'_>, now: Instant) {
+    pub(super) fn publish(&mut self, bundle: &[u8], tx: &mut Transaction<'_>, now: Instant) {
         if let Some(routes) = &mut self.routes {
-            routes.publish(bundle.to_vec(), now, draft);
-            self.carry_out(draft, now);
+            routes.publish(bundle.to_vec(), now, tx);
+            self.carry_out(tx, now);
         }
     }
 
     /// Hands the driver's answer to the router.
-    pub(super) fn on_reached(&mut self, reached: Reached, draft: &mut Draft<'_>, now: Instant) {
+    pub(super) fn on_reached(&mut self, reached: Reached, tx: &mut Transaction<'_>, now: Instant) {
         if let Some(routes) = &mut self.routes {
-            routes.on_reached(reached, now, draft);
-            self.carry_out(draft, now);
+            routes.on_reached(reached, now, tx);
+            self.carry_out(tx, now);
         }
     }
 
     /// Does what the router wants, until it wants nothing more.
-    pub(super) fn carry_out(&mut self, draft: &mut Draft<'_>, now: Instant) {
+    pub(super) fn carry_out(&mut self, tx: &mut Transaction<'_>, now: Instant) {
         while let Some(output) = self.routes.as_mut().and_then(Routes::poll_output) {
             match output {
                 // Notes wait for nothing, so they stay apart from the commit.
@@ -158,8 +168,8 @@ impl Node {
                 Output::Commit(batch) => {
                     for (table, key, value) in batch.iter() {
                         match value {
-                            Some(value) => draft.put(table, key, value),
-                            None => draft.delete(table, key),
+                            Some(value) => tx.put(table, key, value),
+                            None => tx.delete(table, key),
                         }
                     }
                 }
@@ -170,25 +180,25 @@ impl Node {
                     if let (Ok(()), Some(routes)) =
                         (self.sessions.check_greeted(peer), &mut self.routes)
                     {
-                        routes.greeted(peer, self.sessions.met_at(peer), now, draft);
+                        routes.greeted(peer, self.sessions.met_at(peer), now, tx);
                     }
                 }
                 Output::Disconnect(peer) => {
                     // The connection has ended for the router even if other parts keep it.
                     if let Some(routes) = &mut self.routes {
-                        routes.disconnected(peer, now, draft);
+                        routes.disconnected(peer, now, tx);
                     }
                     if !self.sessions.has_channels(peer) && !self.replicas.wants(&peer) {
-                        self.hang_up(peer, draft, now);
+                        self.hang_up(peer, tx, now);
                     }
                 }
                 Output::Reach(reach) => self.replies.push_back(Output::Reach(reach)),
-                Output::Event(event) => self.on_router_event(event, draft, now),
+                Output::Event(event) => self.on_router_event(event, tx, now),
             }
         }
     }
 
-    fn on_router_event(&mut self, event: RouterEvent, draft: &Draft<'_>, now: Instant) {
+    fn on_router_event(&mut self, event: RouterEvent, tx: &Transaction<'_>, now: Instant) {
         match event {
             RouterEvent::Joined => {
                 if let Some(routes) = &mut self.routes {
@@ -203,7 +213,7 @@ impl Node {
                     self.emit(NodeEvent::Sampled { ticket, nodes });
                 }
             }
-            RouterEvent::Asked(query) => self.on_query(query, draft, now),
+            RouterEvent::Asked(query) => self.on_query(query, tx, now),
             RouterEvent::Unreachable => self.emit(NodeEvent::Unreachable),
             RouterEvent::Addresses(addresses) => self.emit(NodeEvent::Addresses(addresses)),
             RouterEvent::Dead(node) => self.emit(NodeEvent::Dead(node)),
@@ -232,35 +242,40 @@ impl Node {
         }
     }
 
-    fn on_query(&mut self, query: Query, draft: &Draft<'_>, now: Instant) {
-        if let (Ok(bundle), Some(routes)) =
-            (account::bundle(draft, query.account), &mut self.routes)
-        {
-            routes.command(RouterCommand::Answer { query, bundle }, now, draft);
+    fn on_query(&mut self, query: Query, tx: &Transaction<'_>, now: Instant) {
+        if let (Ok(bundle), Some(routes)) = (account::bundle(tx, query.account), &mut self.routes) {
+            routes.command(RouterCommand::Answer { query, bundle }, now, tx);
         }
     }
 
-    fn look_up(&mut self, ticket: u64, target: Key, insist: bool, draft: &Draft<'_>, now: Instant) {
+    fn look_up(
+        &mut self,
+        ticket: u64,
+        target: Key,
+        insist: bool,
+        tx: &Transaction<'_>,
+        now: Instant,
+    ) {
         let Some(routes) = &mut self.routes else {
             let result = Box::default();
             return self.emit(NodeEvent::LookedUp { ticket, result });
         };
         let ticket = routes.ticket(Requester::Application(ticket));
-        routes.command(RouterCommand::Lookup { ticket, target, insist }, now, draft);
+        routes.command(RouterCommand::Lookup { ticket, target, insist }, now, tx);
     }
 
-    fn sample(&mut self, ticket: u64, draft: &Draft<'_>, now: Instant) {
+    fn sample(&mut self, ticket: u64, tx: &Transaction<'_>, now: Instant) {
         let Some(routes) = &mut self.routes else {
             let nodes = Vec::new();
             return self.emit(NodeEvent::Sampled { ticket, nodes });
         };
         let ticket = routes.ticket(Requester::Application(ticket));
-        routes.command(RouterCommand::Sample { ticket }, now, draft);
+        routes.command(RouterCommand::Sample { ticket }, now, tx);
     }
 
-    fn tell_router(&mut self, command: RouterCommand, draft: &Draft<'_>, now: Instant) {
+    fn tell_router(&mut self, command: RouterCommand, tx: &Transaction<'_>, now: Instant) {
         if let Some(routes) = &mut self.routes {
-            routes.command(command, now, draft);
+            routes.command(command, now, tx);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 
-use proto::{Direction, Draft, Gauge, Instant, Rows, Table, limits};
+use proto::{Direction, Gauge, Instant, Rows, Table, Transaction, limits};
 
 use crate::{
     layout::{self, LOGS, MORE_COPIES, STANDING_IN},
@@ -124,16 +124,22 @@ impl CopyRounds {
     }
 
     /// Takes the number of copies that an account wants.
-    pub(crate) fn want(&mut self, inbox: u64, copies: usize, draft: &mut Draft<'_>, now: Instant) {
+    pub(crate) fn want(
+        &mut self,
+        inbox: u64,
+        copies: usize,
+        tx: &mut Transaction<'_>,
+        now: Instant,
+    ) {
         let key = layout::number_key(inbox);
         if copies > limits::COPIES_MIN as usize {
             if self.accounts.insert(inbox) {
-                draft.put(MORE_COPIES, key, []);
+                tx.put(MORE_COPIES, key, []);
             }
             // Its homes may be others than before.
             self.restart(now);
         } else if self.accounts.remove(&inbox) {
-            draft.delete(MORE_COPIES, key);
+            tx.delete(MORE_COPIES, key);
         }
     }
 

@@ -192,7 +192,7 @@ pub(super) fn addresses_of(rows: &dyn Rows, peer: &Peer) -> Vec<SocketAddr> {
         }
     });
     let rankings = numbers.into_iter().filter_map(|number| placement::ranking(rows, number));
-    let nodes = rankings.flat_map(|ranking| ranking.nodes.into_iter().chain(ranking.standbys));
+    let nodes = rankings.flat_map(|ranking| ranking.nodes.into_iter().chain(ranking.reserve));
     let of_peer: Vec<_> =
         nodes.filter(|node| node.node.0 == peer.0).flat_map(|node| node.addresses).collect();
     joined(&of_peer)

@@ -15,8 +15,8 @@ use std::{
 };
 
 use proto::{
-    AccountId, Body, Code, Cursor, Draft, Frame, Instant, LogId, Peer, Recruit, Replicate, Rows,
-    limits,
+    AccountId, Body, Code, Cursor, Frame, Instant, LogId, Peer, Recruit, Replicate, Rows,
+    Transaction, limits,
 };
 
 use super::{
@@ -118,7 +118,7 @@ pub(crate) enum Answered {
 pub(super) struct Around<'a, 'rows> {
     /// The other node.
     pub(super) peer: Peer,
-    pub(super) draft: &'a mut Draft<'rows>,
+    pub(super) tx: &'a mut Transaction<'rows>,
     pub(super) logs: &'a mut Logs,
     pub(super) deferred: &'a DeferredPushes,
 }
@@ -260,8 +260,8 @@ impl ReplicationPeer {
     /// await word of that.
     pub(super) fn tell(&mut self, number: u64, sequence: u64) -> Option<Frame> {
         let push = self.pushes.get_mut(&number).filter(|push| push.is_open())?;
-        let (handle, sequence) = (push.channel, push.tell(sequence)?);
-        Some(Frame::new(Body::Settled { handle, sequence }))
+        let (channel, sequence) = (push.channel, push.tell(sequence)?);
+        Some(Frame::new(Body::Settled { channel, sequence }))
     }
 
     /// Returns the log that an answer is about.
@@ -320,7 +320,7 @@ impl ReplicationPeer {
         if let State::Paused(due) = push.state {
             self.timers.remove(&(due, Timer::Log(number)));
         }
-        (push.channel > 0).then(|| Frame::new(Body::Close { handle: push.channel }))
+        (push.channel > 0).then(|| Frame::new(Body::Close { channel: push.channel }))
     }
 
     /// Tries to open a log again after a pause.
@@ -397,7 +397,7 @@ impl ReplicationPeer {
         self.behind.remove(&number);
         self.requests.insert(channel, Request::Open(number));
         self.opening = self.opening.saturating_add(1);
-        let body = Body::Replicate(Replicate { handle: channel, log, head });
+        let body = Body::Replicate(Replicate { channel, log, head });
         Some(Frame { request: channel, body })
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use proto::{Direction, Draft, Peer, PublicKey, Rows, Table};
+use proto::{Direction, Peer, PublicKey, Rows, Table, Transaction};
 
 use crate::{
     layout::{self, DIRTY, REPLICAS},
@@ -15,19 +15,19 @@ pub(crate) fn is_marked(rows: &dyn Rows, peer: &Peer, number: u64) -> bool {
 }
 
 /// Notes that another node may lack entries of a log.
-pub(crate) fn mark(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
-    draft.put(DIRTY, layout::peer_key(peer, number), []);
+pub(crate) fn mark(tx: &mut Transaction<'_>, peer: &Peer, number: u64) {
+    tx.put(DIRTY, layout::peer_key(peer, number), []);
 }
 
 /// Notes that it lacks none.
-pub(crate) fn unmark(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
-    draft.delete(DIRTY, layout::peer_key(peer, number));
+pub(crate) fn unmark(tx: &mut Transaction<'_>, peer: &Peer, number: u64) {
+    tx.delete(DIRTY, layout::peer_key(peer, number));
 }
 
 /// Forgets a node that the ranking of a log no longer names.
-pub(crate) fn forget(draft: &mut Draft<'_>, peer: &Peer, number: u64) {
-    placement::delete_received(draft, peer, number);
-    unmark(draft, peer, number);
+pub(crate) fn forget(tx: &mut Transaction<'_>, peer: &Peer, number: u64) {
+    placement::delete_received(tx, peer, number);
+    unmark(tx, peer, number);
 }
 
 /// Visits the logs of a node in a table of peers, from number `from` on, until told to stop.

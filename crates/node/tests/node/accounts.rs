@@ -25,7 +25,7 @@ fn is_accepted(answer: &Body) -> bool {
 fn packages(device: PublicKey, one_time: &[u8], last_resort: &[u8]) -> Body {
     let one_time = one_time.iter().map(|byte| vec![*byte; 300]).collect();
     Body::PutKeyPackages(PutKeyPackages {
-        handle: 1,
+        channel: 1,
         device,
         one_time,
         last_resort: last_resort.to_vec(),
@@ -48,8 +48,8 @@ fn a_bundle_is_found_by_anyone() {
 fn a_device_that_is_gone_loses_its_handles_and_packages() {
     let (mut world, thief, account) = start();
     world.ask(&thief, packages(account.device.public(), &[1, 2], b"last"));
-    let handle = 1;
-    assert!(is_accepted(&world.ask(&thief, append(handle, &to_inbox(&account.device, &account)))));
+    let channel = 1;
+    assert!(is_accepted(&world.ask(&thief, append(channel, &to_inbox(&account.device, &account)))));
 
     let fresh = SigningKey::from_seed([44; 32]);
     let mut rng = ChaCha20Rng::from_seed([45; 32]);
@@ -74,7 +74,7 @@ fn a_device_that_is_gone_loses_its_handles_and_packages() {
     assert!(matches!(opened, Body::Opened { position: 1, .. }));
     assert_eq!(world.delivered(&other).len(), 1, "the inbox is what it was");
     let none = refused(Code::NotFound);
-    assert_eq!(world.ask(&other, Body::TakeKeyPackages { handle: 1 }), none);
+    assert_eq!(world.ask(&other, Body::TakeKeyPackages { channel: 1 }), none);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn guests_of_an_account_that_has_moved_are_told_where_to() {
     let [guest, late] = [2, 3].map(|peer| world.connect(peer));
     let invite = SigningKey::from_seed([33; 32]);
     let key = invite.public();
-    let put = Body::PutInvite { handle: 1, key, expires_s: START.as_secs() + 60, uses: 9 };
+    let put = Body::PutInvite { channel: 1, key, expires_s: START.as_secs() + 60, uses: 9 };
     assert!(is_accepted(&world.ask(&owner, put)));
     world.open(&guest, 1, account.inbox(), &invite, None, None);
     assert!(is_accepted(&world.ask(&guest, append(1, &to_inbox(&invite, &account)))));
@@ -95,7 +95,7 @@ fn guests_of_an_account_that_has_moved_are_told_where_to() {
     let moved = Body::Refused { code: Code::Stale, newer };
     let before = world.dump();
     assert_eq!(world.ask(&guest, append(1, &to_inbox(&invite, &account))), moved);
-    assert_eq!(world.ask(&guest, Body::TakeKeyPackages { handle: 1 }), moved);
+    assert_eq!(world.ask(&guest, Body::TakeKeyPackages { channel: 1 }), moved);
     assert_eq!(world.open(&late, 1, account.inbox(), &invite, None, None), moved);
     assert_eq!(world.dump(), before);
     let tail = Some(Cursor::default());
@@ -134,12 +134,12 @@ fn key_packages_go_once_and_then_the_last_resort() {
         world.reopen();
         let owner = world.connect(1);
         world.open(&owner, 1, account.inbox(), &account.device, None, None);
-        assert_eq!(world.ask(&owner, Body::TakeKeyPackages { handle: 1 }), taken(&[byte; 300]));
+        assert_eq!(world.ask(&owner, Body::TakeKeyPackages { channel: 1 }), taken(&[byte; 300]));
     }
     let owner = world.connect(1);
     world.open(&owner, 1, account.inbox(), &account.device, None, None);
     for _ in 0..2 {
-        assert_eq!(world.ask(&owner, Body::TakeKeyPackages { handle: 1 }), taken(b"last"));
+        assert_eq!(world.ask(&owner, Body::TakeKeyPackages { channel: 1 }), taken(b"last"));
     }
 }
 
@@ -154,7 +154,7 @@ fn an_invite_takes_one_time_packages_as_often_as_it_may_write() {
     for package in expected {
         let packages = vec![package.to_vec()];
         assert_eq!(
-            world.ask(&guest, Body::TakeKeyPackages { handle: 1 }),
+            world.ask(&guest, Body::TakeKeyPackages { channel: 1 }),
             Body::KeyPackages { packages, left: 0 }
         );
     }
@@ -172,7 +172,7 @@ fn an_invite_brings_a_request_to_an_inbox_whose_owner_is_away() {
     assert_eq!(opened, Body::Opened { head: Cursor::default(), position: 0 }, "nothing shows");
     let request = to_inbox(&invite, &account);
     let answer = world.ask(&guest, append(7, &request));
-    assert_eq!(answer, Body::Accepted { handle: 7, sequence: 0 });
+    assert_eq!(answer, Body::Accepted { channel: 7, sequence: 0 });
     // The answer is lost, and the guest starts again.
     world.reopen();
     let guest = world.connect(2);
@@ -193,7 +193,7 @@ fn invites_that_are_over_make_room() {
     let put = |n: usize, expires_s| {
         let mut key = PublicKey([1; 32]);
         key.0[..8].copy_from_slice(&n.to_be_bytes());
-        Body::PutInvite { handle: 1, key, expires_s, uses: 1 }
+        Body::PutInvite { channel: 1, key, expires_s, uses: 1 }
     };
     let soon = START.as_secs() + 10;
     let rows = world.dump().len();
@@ -210,7 +210,7 @@ fn invites_that_are_over_make_room() {
 fn invite(world: &mut World, owner: &Client, uses: u32) -> SigningKey {
     let invite = SigningKey::from_seed([77; 32]);
     let key = invite.public();
-    let put = Body::PutInvite { handle: 1, key, expires_s: u64::MAX, uses };
+    let put = Body::PutInvite { channel: 1, key, expires_s: u64::MAX, uses };
     assert!(is_accepted(&world.ask(owner, put)));
     invite
 }

@@ -2,7 +2,7 @@
 
 use node::{Dropped, NodeConfig};
 use proto::{
-    Body, Code, Cursor, Envelope, Expiry, Frame, Hello, Input, NodeReceipt, Replicate, VERSIONS,
+    Body, Code, Cursor, Envelope, Expiry, Frame, Hello, Input, NodeAck, Replicate, VERSIONS,
 };
 
 use crate::{
@@ -12,22 +12,22 @@ use crate::{
 };
 
 fn is_held(body: &Body) -> bool {
-    matches!(body, Body::Held { .. })
+    matches!(body, Body::NodeAck { .. })
 }
 
-/// The nodes whose good receipts for an envelope a node's device has got, those of the node itself
+/// The nodes whose good acks for an envelope a node's device has got, those of the node itself
 /// first.
 fn signers(city: &mut City, n: usize, envelope: &Envelope) -> Vec<usize> {
     let device = city.devices[n];
     let mut signers = Vec::new();
     for frame in city.worlds[n].take(device.peer) {
-        let Body::Held { handle, reference, node, receipt } = frame.body else { continue };
-        assert_eq!((handle, reference), (2, envelope.id().reference()));
+        let Body::NodeAck { channel, reference, node, ack } = frame.body else { continue };
+        assert_eq!((channel, reference), (2, envelope.id().reference()));
         let signer =
             (0..city.worlds.len()).find(|m| node.unwrap_or_else(|| name(n)) == name(*m)).unwrap();
         assert_eq!(node.is_none(), signer == n);
         let (log, id) = (envelope.head.log, envelope.id());
-        crypto::verify_held(&name(signer), &log, &id, &receipt).unwrap();
+        crypto::verify_ack(&name(signer), &log, &id, &ack).unwrap();
         signers.push(signer);
     }
     signers
@@ -66,7 +66,7 @@ fn a_receipt_comes_before_the_answer_and_after_the_disk() {
     assert!(world.take(device.peer).is_empty());
     world.sync();
     let bodies: Vec<Body> = world.take(device.peer).into_iter().map(|frame| frame.body).collect();
-    let [Body::Held { node: None, .. }, Body::Accepted { .. }] = &bodies[..] else {
+    let [Body::NodeAck { node: None, .. }, Body::Accepted { .. }] = &bodies[..] else {
         panic!("{bodies:?}")
     };
 }
@@ -140,7 +140,7 @@ fn a_closed_channel_gets_no_acks() {
     let (mut city, talk) = City::sharing(2);
     let (device, envelope) = (city.devices[0], talk.envelope(1, b"gone"));
     send(&mut city, 0, &envelope);
-    city.worlds[0].tell(&device, Body::Close { handle: 2 });
+    city.worlds[0].tell(&device, Body::Close { channel: 2 });
     city.worlds[0].take(device.peer);
     city.carry();
     assert!(!city.worlds[0].take(device.peer).iter().any(|frame| is_held(&frame.body)));
@@ -156,24 +156,24 @@ fn a_receipt_of_one_that_is_not_pushed_to_is_dropped() {
     city.worlds[0].take(device.peer);
     let world = &mut city.worlds[0];
     let stranger = world.connect(9);
-    let forged = |handle, node| {
+    let forged = |channel, node| {
         let reference = envelope.id().reference();
-        let receipt = NodeReceipt { incarnation: 1, signature: [7; 64] };
-        Body::Held { handle, reference, node, receipt }
+        let ack = NodeAck { incarnation: 1, signature: [7; 64] };
+        Body::NodeAck { channel, reference, node, ack }
     };
-    for handle in 0..10 {
-        world.tell(&stranger, forged(handle, None));
+    for channel in 0..10 {
+        world.tell(&stranger, forged(channel, None));
     }
     // The other node, on a handle on which it pushes itself, and in a third one's name.
     world.input(Input::Connected(peer(1), None));
     let hello = Hello { versions: VERSIONS, nonce: [1; 16] };
     world.input(Input::Frame(peer(1), Frame::new(Body::Hello(hello))));
     let head = Cursor { incarnation: 5, sequence: 1 };
-    let replicate = Body::Replicate(Replicate { handle: 99, log: talk.log, head });
+    let replicate = Body::Replicate(Replicate { channel: 99, log: talk.log, head });
     world.input(Input::Frame(peer(1), Frame { request: 1, body: replicate }));
     world.input(Input::Frame(peer(1), Frame::new(forged(99, None))));
-    for handle in 0..10 {
-        let third = Frame::new(forged(handle, Some(name(7))));
+    for channel in 0..10 {
+        let third = Frame::new(forged(channel, Some(name(7))));
         world.input(Input::Frame(peer(1), third));
     }
     assert_eq!(world.machine().counters().dropped[&Dropped::Unasked], 21);
@@ -190,7 +190,7 @@ fn an_inbox_gives_its_owner_receipts_and_guests_none() {
     }
     city.pass(10);
     let invite = crypto::SigningKey::from_seed([77; 32]);
-    let put = Body::PutInvite { handle: 1, key: invite.public(), expires_s: u64::MAX, uses: 1 };
+    let put = Body::PutInvite { channel: 1, key: invite.public(), expires_s: u64::MAX, uses: 1 };
     let device = city.devices[0];
     city.worlds[0].ask(&device, put);
     let guest = city.worlds[0].connect(9);
@@ -226,28 +226,28 @@ fn a_node_hands_over_what_it_has_signed_for_or_signs_that_it_has_lost_it() {
     let (device, envelope) = (city.devices[0], talk.envelope(1, b"still there?"));
     send(&mut city, 0, &envelope);
     let frames = city.worlds[0].take(device.peer);
-    let receipt = frames.iter().find_map(|frame| match &frame.body {
-        Body::Held { node: None, receipt, .. } => Some(*receipt),
+    let ack = frames.iter().find_map(|frame| match &frame.body {
+        Body::NodeAck { node: None, ack, .. } => Some(*ack),
         _ => None,
     });
-    let (receipt, id) = (receipt.unwrap(), envelope.id());
-    let challenge = |id, receipt| Body::Challenge { handle: 2, id, receipt };
+    let (ack, id) = (ack.unwrap(), envelope.id());
+    let challenge = |id, ack| Body::Challenge { channel: 2, id, ack };
     let world = &mut city.worlds[0];
-    let Body::Page { entries, .. } = world.ask(&device, challenge(id, receipt)) else { panic!() };
+    let Body::Page { entries, .. } = world.ask(&device, challenge(id, ack)) else { panic!() };
     assert_eq!(entries[0].ciphertext, b"still there?");
     // It says nothing of what it has not signed itself, nor of another copy.
     let never = talk.envelope(9, b"never sent").id();
-    assert_eq!(world.ask(&device, challenge(never, receipt)), refused(Code::BadSignature));
-    let of_another = crypto::sign_held(&key(1), &talk.log, &never, receipt.incarnation);
+    assert_eq!(world.ask(&device, challenge(never, ack)), refused(Code::BadSignature));
+    let of_another = crypto::sign_ack(&key(1), &talk.log, &never, ack.incarnation);
     assert_eq!(world.ask(&device, challenge(never, of_another)), refused(Code::BadSignature));
-    let of_old = crypto::sign_held(&key(0), &talk.log, &never, receipt.incarnation ^ 1);
+    let of_old = crypto::sign_ack(&key(0), &talk.log, &never, ack.incarnation ^ 1);
     assert_eq!(world.ask(&device, challenge(never, of_old)), refused(Code::NotFound));
     let stranger = world.connect(9);
-    assert_eq!(world.ask(&stranger, challenge(id, receipt)), refused(Code::Unexpected));
+    assert_eq!(world.ask(&stranger, challenge(id, ack)), refused(Code::Unexpected));
 
     crate::anti_entropy::lose(world, &crate::anti_entropy::ALL, |_| true);
-    let Body::Lost { signature } = world.ask(&device, challenge(id, receipt)) else { panic!() };
+    let Body::Lost { signature } = world.ask(&device, challenge(id, ack)) else { panic!() };
     let node = name(0);
-    let proof = crypto::LossProof { node, envelope, receipt, lost: signature };
+    let proof = crypto::LossProof { node, envelope, ack, lost: signature };
     assert_eq!(proof.verify(), Ok(()));
 }

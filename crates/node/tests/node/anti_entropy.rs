@@ -272,7 +272,7 @@ impl Stage {
         stage.say(0, Body::Hello(Hello { versions: VERSIONS, nonce: [9; 16] }));
         let head = Cursor { incarnation: 5, sequence: 0 };
         let log = stage.talk.log;
-        stage.say(1, Body::Replicate(Replicate { handle: 1, log, head }));
+        stage.say(1, Body::Replicate(Replicate { channel: 1, log, head }));
         stage.accept_all();
         stage
     }
@@ -295,10 +295,10 @@ impl Stage {
                         let head = Cursor { sequence: 0, ..head };
                         self.say(request, Body::Opened { head, position: 0 });
                     }
-                    Body::Append { handle, entry, .. } => {
+                    Body::Append { channel, entry, .. } => {
                         pushed += 1;
                         let sequence = entry.sequence;
-                        self.say(request, Body::Accepted { handle, sequence });
+                        self.say(request, Body::Accepted { channel, sequence });
                     }
                     _ => {}
                 }
@@ -348,7 +348,7 @@ fn a_node_that_answers_with_nonsense_gets_nothing() {
     stage.say(request, refused(Code::Busy));
     stage.world.pass(2);
     let (request, _) = stage.asked();
-    stage.say(request, Body::Accepted { handle: 0, sequence: 0 });
+    stage.say(request, Body::Accepted { channel: 0, sequence: 0 });
     stage.world.pass(2);
     assert_eq!(stage.gauge("comparisons begun"), 0);
     stage.asked();
@@ -376,9 +376,9 @@ fn a_node_that_makes_up_differences_gets_what_it_is_told_and_no_more() {
                     looked_at.push(log);
                     stage.say(request, empty(symbols));
                 }
-                Body::Append { handle, entry, .. } => {
+                Body::Append { channel, entry, .. } => {
                     pushed += 1;
-                    stage.say(request, Body::Accepted { handle, sequence: entry.sequence });
+                    stage.say(request, Body::Accepted { channel, sequence: entry.sequence });
                 }
                 _ => {}
             }
@@ -396,7 +396,7 @@ fn a_node_that_makes_up_differences_gets_what_it_is_told_and_no_more() {
     let answer = stage.answer(10, compare(Some(log), (0, 8)));
     assert!(matches!(&answer, Some(Body::Symbols(_))), "{answer:?}");
     assert_eq!(stage.answer(11, lacking(9)), Some(refused(Code::Unexpected)), "nine of eight");
-    let accepted = Some(Body::Accepted { handle: 0, sequence: 0 });
+    let accepted = Some(Body::Accepted { channel: 0, sequence: 0 });
     assert_eq!(stage.answer(12, lacking(8)), accepted);
     assert_eq!(stage.answer(13, lacking(1)), Some(refused(Code::Unexpected)));
     assert_eq!(stage.accept_all(), 0, "there are no such entries");

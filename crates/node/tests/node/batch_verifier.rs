@@ -66,7 +66,7 @@ fn weak_keys_enter_no_log() {
     };
     let change = crypto::sign_envelope(&talk.key, head, b"commit".to_vec());
     assert_eq!(world.ask(&clients[0], append(2, &change)), refused(Code::Invalid));
-    let invite = Body::PutInvite { handle: 1, key: WEAK, expires_s: u64::MAX, uses: 1 };
+    let invite = Body::PutInvite { channel: 1, key: WEAK, expires_s: u64::MAX, uses: 1 };
     assert_eq!(world.ask(&clients[0], invite), refused(Code::Invalid));
 
     // The first key of a log must sign at its opening, strictly, which a weak one can't.
@@ -74,13 +74,13 @@ fn weak_keys_enter_no_log() {
     let mut proof = [0; 64];
     proof[0] = 1;
     let open = Open {
-        handle: 9,
+        channel: 9,
         log: genesis.id(),
         key: WEAK,
         proof,
         genesis: Some(genesis.encode()),
         tail: None,
-        brief: false,
+        announce: false,
         ranking: None,
     };
     assert_eq!(world.ask(&clients[0], Body::Open(open)), refused(Code::Forbidden));

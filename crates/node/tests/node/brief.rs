@@ -16,7 +16,7 @@ fn start() -> (World, Client, Conversation) {
 
 fn follow(world: &mut World, client: &Client, talk: &Conversation, tail: Option<Cursor>) -> Cursor {
     let open = open_frame(client, 1, talk.log, &talk.key, None, tail);
-    let opened = world.ask(client, Body::Open(Open { brief: true, ..open }));
+    let opened = world.ask(client, Body::Open(Open { announce: true, ..open }));
     let Body::Opened { head, .. } = opened else { panic!("{opened:?}") };
     head
 }
@@ -25,7 +25,7 @@ fn follow(world: &mut World, client: &Client, talk: &Conversation, tail: Option<
 fn named(world: &mut World, client: &Client) -> Vec<(u64, Reference)> {
     let frames = world.take(client.peer).into_iter();
     let named = frames.map(|frame| match frame.body {
-        Body::Brief { handle: 1, sequence, reference } => (sequence, reference),
+        Body::Announce { channel: 1, sequence, reference } => (sequence, reference),
         other => panic!("{other:?}"),
     });
     named.collect()
@@ -80,9 +80,9 @@ fn a_window_holds_as_many_names_however_large_the_entries() {
     let reader = world.connect(2);
     follow(&mut world, &reader, &talk, Some(Cursor::default()));
     assert_eq!(named(&mut world, &reader).len() as u64, limits::DELIVER_WINDOW);
-    world.tell(&reader, Body::Accepted { handle: 1, sequence: limits::DELIVER_WINDOW });
+    world.tell(&reader, Body::Accepted { channel: 1, sequence: limits::DELIVER_WINDOW });
     assert_eq!(named(&mut world, &reader).len(), 44);
-    world.tell(&reader, Body::Accepted { handle: 1, sequence: count + 1 });
+    world.tell(&reader, Body::Accepted { channel: 1, sequence: count + 1 });
     assert_eq!(world.machine().counters().dropped[&Dropped::AcceptedAhead], 1);
 }
 
@@ -103,10 +103,10 @@ fn an_inbox_is_followed_in_the_same_way() {
     world.register(&owner, &account);
     let open =
         open_frame(&second, 1, account.inbox(), &account.device, None, Some(Cursor::default()));
-    world.ask(&second, Body::Open(Open { brief: true, ..open }));
+    world.ask(&second, Body::Open(Open { announce: true, ..open }));
     let invite = SigningKey::from_seed([77; 32]);
     let (key, expires_s) = (invite.public(), u64::MAX);
-    world.ask(&owner, Body::PutInvite { handle: 1, key, expires_s, uses: 1 });
+    world.ask(&owner, Body::PutInvite { channel: 1, key, expires_s, uses: 1 });
     let guest = world.connect(3);
     world.open(&guest, 7, account.inbox(), &invite, None, None);
     let request = crate::world::envelope(&invite, account.inbox(), 1, b"request");

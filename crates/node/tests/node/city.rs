@@ -164,7 +164,7 @@ impl City {
         let (reader, mut from, mut texts) = (self.worlds[n].connect(8), Default::default(), vec![]);
         self.worlds[n].open(&reader, 1, talk.log, &talk.key, None, None);
         loop {
-            let read = Read { handle: 1, from, backward: false, limit: 256 };
+            let read = Read { channel: 1, from, backward: false, limit: 256 };
             let page = self.worlds[n].ask(&reader, Body::Read(read));
             let Body::Page { entries, more } = page else { panic!("{page:?}") };
             for entry in entries {

@@ -19,7 +19,7 @@ const MINUTE: u64 = 60;
 const DAY: u64 = 24 * 3600;
 
 fn told() -> Ranking {
-    Ranking { standbys: ranking(1, &[2, 3]).nodes, ..ranking(1, &[0, 4, 1]) }
+    Ranking { reserve: ranking(1, &[2, 3]).nodes, ..ranking(1, &[0, 4, 1]) }
 }
 
 impl Pair {
@@ -44,9 +44,9 @@ impl Pair {
         let seed = 60 + u8::try_from(self.talks.len()).unwrap();
         let talk = Conversation::new(seed);
         for n in [0, 1, 4] {
-            let (device, handle) = (self.city.devices[n], u32::from(seed));
+            let (device, channel) = (self.city.devices[n], u32::from(seed));
             let tail = Some(Cursor::default());
-            let open = open_frame(&device, handle, talk.log, &talk.key, Some(talk.genesis), tail);
+            let open = open_frame(&device, channel, talk.log, &talk.key, Some(talk.genesis), tail);
             let open = Open { ranking: Some(Box::new(told())), ..open };
             let opened = self.city.worlds[n].ask(&device, Body::Open(open));
             assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");

@@ -16,8 +16,8 @@ fn start() -> (World, Client, Conversation) {
     (world, owner, talk)
 }
 
-fn follow(world: &mut World, client: &Client, handle: u32, talk: &Conversation) {
-    let opened = world.open(client, handle, talk.log, &talk.key, None, Some(Cursor::default()));
+fn follow(world: &mut World, client: &Client, channel: u32, talk: &Conversation) {
+    let opened = world.open(client, channel, talk.log, &talk.key, None, Some(Cursor::default()));
     assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
 }
 
@@ -33,9 +33,9 @@ fn what_is_not_accepted_stops_at_the_window() {
     loop {
         let delivered = world.delivered(&reader);
         assert!(delivered.len() as u64 <= limits::DELIVER_WINDOW);
-        let Some((handle, entry)) = delivered.last() else { break };
+        let Some((channel, entry)) = delivered.last() else { break };
         seen += delivered.len();
-        world.tell(&reader, Body::Accepted { handle: *handle, sequence: entry.sequence });
+        world.tell(&reader, Body::Accepted { channel: *channel, sequence: entry.sequence });
     }
     assert_eq!(seen, 600);
 }
@@ -47,8 +47,8 @@ fn what_waits_for_one_connection_stays_below_its_queue() {
         world.ask(&owner, append(2, &talk.envelope(1 + n, &[0; 60_000])));
     }
     let reader = world.connect(2);
-    for handle in 1..20 {
-        follow(&mut world, &reader, handle, &talk);
+    for channel in 1..20 {
+        follow(&mut world, &reader, channel, &talk);
     }
     let bytes = |delivered: &[(u32, proto::Entry)]| -> usize {
         delivered.iter().map(|(_, entry)| entry.ciphertext.len()).sum()
@@ -60,13 +60,13 @@ fn what_waits_for_one_connection_stays_below_its_queue() {
         if delivered.is_empty() {
             break;
         }
-        for (handle, entry) in delivered {
-            let last = seen.insert(handle, entry.sequence).unwrap_or_default();
+        for (channel, entry) in delivered {
+            let last = seen.insert(channel, entry.sequence).unwrap_or_default();
             assert_eq!(entry.sequence, last + 1);
-            world.tell(&reader, Body::Accepted { handle, sequence: entry.sequence });
+            world.tell(&reader, Body::Accepted { channel, sequence: entry.sequence });
         }
     }
-    assert_eq!(seen, (1..20).map(|handle| (handle, 30)).collect());
+    assert_eq!(seen, (1..20).map(|channel| (channel, 30)).collect());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_reader_that_accepts_nothing_holds_up_no_other() {
         world.ask(&owner, append(2, &talk.envelope(1 + n, b"x")));
         let delivered = world.delivered(&eager);
         assert_eq!(delivered.len(), 1);
-        world.tell(&eager, Body::Accepted { handle: 1, sequence: delivered[0].1.sequence });
+        world.tell(&eager, Body::Accepted { channel: 1, sequence: delivered[0].1.sequence });
     }
 }
 
@@ -94,10 +94,10 @@ fn closing_a_handle_gives_its_window_to_others() {
     assert_eq!(world.delivered(&reader).len() as u64, limits::DELIVER_WINDOW);
     follow(&mut world, &reader, 2, &talk);
     assert!(world.delivered(&reader).is_empty());
-    world.tell(&reader, Body::Close { handle: 1 });
+    world.tell(&reader, Body::Close { channel: 1 });
     let delivered = world.delivered(&reader);
     assert_eq!(delivered.len() as u64, limits::DELIVER_WINDOW);
-    assert!(delivered.iter().all(|(handle, _)| *handle == 2));
+    assert!(delivered.iter().all(|(channel, _)| *channel == 2));
 }
 
 #[test]
@@ -107,14 +107,14 @@ fn signals_reach_the_other_readers_and_no_disk() {
     follow(&mut world, &reader, 5, &talk);
     follow(&mut world, &reader, 6, &talk);
     let before = world.dump();
-    world.tell(&owner, Body::Signal { handle: 2, ciphertext: b"typing".to_vec() });
-    let signal = Body::Signal { handle: 5, ciphertext: b"typing".to_vec() };
+    world.tell(&owner, Body::Signal { channel: 2, ciphertext: b"typing".to_vec() });
+    let signal = Body::Signal { channel: 5, ciphertext: b"typing".to_vec() };
     assert_eq!(world.take(reader.peer), vec![Frame::new(signal)], "once to a connection");
     assert!(world.take(owner.peer).is_empty() && world.take(elsewhere.peer).is_empty());
     assert_eq!(world.dump(), before);
 
     world.input(Input::Disconnected(reader.peer));
-    world.tell(&owner, Body::Signal { handle: 2, ciphertext: b"typing".to_vec() });
+    world.tell(&owner, Body::Signal { channel: 2, ciphertext: b"typing".to_vec() });
     assert!(world.take(reader.peer).is_empty(), "gone");
 }
 
@@ -208,7 +208,7 @@ impl Room {
         let envelope = self.talk.envelope(1 + self.appended % 7, &self.appended.to_be_bytes());
         let client = self.members[n].client;
         let answer = self.world.ask(&client, append(1, &envelope));
-        assert_eq!(answer, Body::Accepted { handle: 1, sequence: self.appended });
+        assert_eq!(answer, Body::Accepted { channel: 1, sequence: self.appended });
         self.members[n].own.insert(self.appended);
         self.take_delivered();
     }
@@ -222,7 +222,7 @@ impl Room {
         }
         let (client, sequence) = (member.client, member.cursor.sequence);
         if count > 0 {
-            self.world.tell(&client, Body::Accepted { handle: 1, sequence });
+            self.world.tell(&client, Body::Accepted { channel: 1, sequence });
         }
     }
 
@@ -243,8 +243,8 @@ impl Room {
     /// Takes in what was delivered.
     fn take_delivered(&mut self) {
         for member in &mut self.members {
-            for (handle, entry) in self.world.delivered(&member.client) {
-                assert_eq!(handle, 1);
+            for (channel, entry) in self.world.delivered(&member.client) {
+                assert_eq!(channel, 1);
                 assert!(entry.sequence > member.last, "out of order, or twice");
                 assert!(!member.own.contains(&entry.sequence), "back to its writer");
                 assert_eq!(entry.ciphertext, entry.sequence.to_be_bytes(), "not what was sent");

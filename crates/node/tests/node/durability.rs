@@ -90,7 +90,7 @@ proptest! {
                     world.sync();
                     for (id, sequence) in &accepted {
                         let references = vec![id.reference()];
-                        let page = world.ask(&a, Body::Fetch { handle: 2, references });
+                        let page = world.ask(&a, Body::Fetch { channel: 2, references });
                         let Body::Page { entries, .. } = page else { panic!("{page:?}") };
                         prop_assert_eq!(entries.len(), 1, "accepted and lost");
                         prop_assert_eq!(entries[0].sequence, *sequence);
@@ -202,25 +202,25 @@ impl Stage {
             }
             Play::Read { backward, position, limit } => {
                 let from = (position, EnvelopeId([0x80; 32]));
-                (owner, Body::Read(Read { handle: 2, from, backward, limit }))
+                (owner, Body::Read(Read { channel: 2, from, backward, limit }))
             }
             Play::Fetch(byte) => {
                 let name = self.talk.envelope(3, &[byte]).id().reference();
                 let references = vec![name, Reference([1; 16])];
-                (member, Body::Fetch { handle: 2, references })
+                (member, Body::Fetch { channel: 2, references })
             }
             Play::Packages(count) => {
                 let device: PublicKey = self.account.device.public();
                 let one_time = vec![vec![count; 9]; usize::from(count)];
                 let last_resort = vec![9; usize::from(count)];
-                let put = PutKeyPackages { handle: 1, device, one_time, last_resort };
+                let put = PutKeyPackages { channel: 1, device, one_time, last_resort };
                 (owner, Body::PutKeyPackages(put))
             }
-            Play::Take => (member, Body::TakeKeyPackages { handle: 1 }),
+            Play::Take => (member, Body::TakeKeyPackages { channel: 1 }),
             Play::Invite(uses) => {
                 let (key, expires_s) = (invite().public(), self.world.now.as_secs() + 90_000);
                 let uses = u32::from(uses);
-                (owner, Body::PutInvite { handle: 1, key, expires_s, uses })
+                (owner, Body::PutInvite { channel: 1, key, expires_s, uses })
             }
             Play::Request(byte) => {
                 (member, append(1, &envelope(&invite(), self.account.inbox(), 1, &[byte])))
@@ -256,8 +256,8 @@ proptest! {
     }
 }
 
-fn open(world: &mut World, client: &Client, handle: u32, talk: &Conversation) -> Body {
-    world.open(client, handle, talk.log, &talk.key, None, Some(Cursor::default()))
+fn open(world: &mut World, client: &Client, channel: u32, talk: &Conversation) -> Body {
+    world.open(client, channel, talk.log, &talk.key, None, Some(Cursor::default()))
 }
 
 fn invite() -> SigningKey {

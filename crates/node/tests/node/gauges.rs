@@ -34,16 +34,16 @@ fn a_connection_opens_only_so_many_handles() {
     world.register(&owner, &Account::new(1));
     // Several logs, so that none is crowded.
     let talks = [60, 61, 62, 63, 64].map(Conversation::new);
-    let open = |world: &mut World, handle: u32| {
-        let Conversation { genesis, log, key } = &talks[handle as usize % talks.len()];
-        world.open(&owner, handle, *log, key, Some(*genesis), None)
+    let open = |world: &mut World, channel: u32| {
+        let Conversation { genesis, log, key } = &talks[channel as usize % talks.len()];
+        world.open(&owner, channel, *log, key, Some(*genesis), None)
     };
-    for handle in 2..=limits::HANDLES_MAX as u32 {
-        assert!(matches!(open(&mut world, handle), Body::Opened { .. }), "{handle}");
+    for channel in 2..=limits::CHANNELS_MAX as u32 {
+        assert!(matches!(open(&mut world, channel), Body::Opened { .. }), "{channel}");
     }
-    assert_eq!(gauge(&world, "handles of a connection"), limits::HANDLES_MAX as u64);
+    assert_eq!(gauge(&world, "handles of a connection"), limits::CHANNELS_MAX as u64);
     assert_eq!(open(&mut world, 5000), refused(Code::Busy));
-    world.tell(&owner, Body::Close { handle: 2 });
+    world.tell(&owner, Body::Close { channel: 2 });
     assert!(matches!(open(&mut world, 5000), Body::Opened { .. }));
 }
 
@@ -54,9 +54,9 @@ fn a_crowded_log_takes_no_more_readers() {
     world.register(&owner, &Account::new(1));
     let talk = world.create(&owner, 2, 9);
     let tail = Some(Cursor::default());
-    for handle in 1..limits::READERS_MAX as u32 {
-        let opened = world.open(&member, handle, talk.log, &talk.key, None, tail);
-        assert!(matches!(opened, Body::Opened { .. }), "{handle}: {opened:?}");
+    for channel in 1..limits::READERS_MAX as u32 {
+        let opened = world.open(&member, channel, talk.log, &talk.key, None, tail);
+        assert!(matches!(opened, Body::Opened { .. }), "{channel}: {opened:?}");
     }
     assert_eq!(gauge(&world, "readers of a log"), limits::READERS_MAX as u64);
     let more = world.open(&member, 5000, talk.log, &talk.key, None, tail);
@@ -74,8 +74,8 @@ fn a_reader_that_accepts_nothing_fills_its_window_and_no_more() {
     let (owner, greedy) = (world.connect(1), world.connect(2));
     world.register(&owner, &Account::new(1));
     let talk = world.create(&owner, 2, 9);
-    for handle in 1..4 {
-        world.open(&greedy, handle, talk.log, &talk.key, None, Some(Cursor::default()));
+    for channel in 1..4 {
+        world.open(&greedy, channel, talk.log, &talk.key, None, Some(Cursor::default()));
     }
     for i in 0..200_u16 {
         world.ask(&owner, append(2, &talk.envelope(1, &i.to_be_bytes())));
@@ -83,8 +83,8 @@ fn a_reader_that_accepts_nothing_fills_its_window_and_no_more() {
     let unaccepted = "entries a connection has not accepted";
     assert_eq!(gauge(&world, unaccepted), limits::DELIVER_WINDOW);
     assert_eq!(gauge(&world, "handles behind of a connection"), 3);
-    for handle in 1..4 {
-        world.tell(&greedy, Body::Close { handle });
+    for channel in 1..4 {
+        world.tell(&greedy, Body::Close { channel });
     }
     assert_eq!(gauge(&world, unaccepted), 0);
     assert_eq!(gauge(&world, "handles behind of a connection"), 0);
@@ -96,6 +96,6 @@ fn a_reader_that_accepts_nothing_fills_its_window_and_no_more() {
     }
     let bytes = "bytes a connection has not accepted";
     assert!(gauge(&world, bytes) > 512 * 1024, "the last one still fits");
-    world.tell(&greedy, Body::Accepted { handle: 1, sequence: 300 });
+    world.tell(&greedy, Body::Accepted { channel: 1, sequence: 300 });
     assert!(gauge(&world, bytes) < 512 * 1024, "the rest follows");
 }

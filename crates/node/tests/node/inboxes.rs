@@ -18,7 +18,7 @@ struct Home {
 }
 
 fn put_invite(invite: &SigningKey, uses: u32) -> Body {
-    Body::PutInvite { handle: 1, key: invite.public(), expires_s: u64::MAX, uses }
+    Body::PutInvite { channel: 1, key: invite.public(), expires_s: u64::MAX, uses }
 }
 
 fn is_accepted(answer: &Body) -> bool {
@@ -158,11 +158,11 @@ fn who_is_none_of_the_two_is_refused() {
     };
     // An inbox that is unknown, and one that is not at home here.
     for stranger in [proto::PublicKey([0xCC; 32]), peer(3)] {
-        let body = Body::Replicate(Replicate { handle: 1, log: inbox, head });
+        let body = Body::Replicate(Replicate { channel: 1, log: inbox, head });
         assert_eq!(ask(stranger, body), refused(Code::Forbidden));
     }
     let unknown = LogGenesis::Inbox(Account::new(5).id()).id();
-    let body = Body::Replicate(Replicate { handle: 1, log: unknown, head });
+    let body = Body::Replicate(Replicate { channel: 1, log: unknown, head });
     assert_eq!(ask(peer(1), body), refused(Code::NotFound));
 }
 
@@ -180,12 +180,12 @@ fn what_the_other_home_brings_is_checked() {
         let mut answers = answers.filter(|frame| frame.request == 4_000_000);
         answers.next().unwrap().body
     };
-    ask(Body::Replicate(Replicate { handle: 1, log: inbox, head }));
+    ask(Body::Replicate(Replicate { channel: 1, log: inbox, head }));
     let mut push = |sequence, envelope: &proto::Envelope| {
         let key = envelope.head.write_key;
         let entry = proto::Entry::from_envelope(envelope, sequence, key);
         let entry = proto::Entry { write_key: Some(key), ..entry };
-        ask(Body::Append { handle: 1, entry, signature: envelope.signature })
+        ask(Body::Append { channel: 1, entry, signature: envelope.signature })
     };
     let unknown = SigningKey::from_seed([99; 32]);
     let good = envelope(&unknown, inbox, 1, b"let in over there");
@@ -195,7 +195,7 @@ fn what_the_other_home_brings_is_checked() {
     let mut weak = good.clone();
     weak.head.write_key.0 = [0; 32];
     assert_eq!(push(1, &weak), refused(Code::Forbidden), "nearly any signature would do");
-    assert_eq!(push(1, &good), Body::Accepted { handle: 1, sequence: 1 });
+    assert_eq!(push(1, &good), Body::Accepted { channel: 1, sequence: 1 });
 }
 
 #[test]

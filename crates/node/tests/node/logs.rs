@@ -43,8 +43,11 @@ fn a_message_travels_between_two_members() {
     assert_eq!(accepted(&world.ask(&a, append(2, &talk.envelope(1, b"hello")))), 1);
     let delivered = world.delivered(&b);
     assert_eq!(delivered.len(), 1);
-    let (handle, entry) = &delivered[0];
-    assert_eq!((*handle, entry.sequence, entry.ciphertext.as_slice()), (5, 1, b"hello".as_slice()));
+    let (channel, entry) = &delivered[0];
+    assert_eq!(
+        (*channel, entry.sequence, entry.ciphertext.as_slice()),
+        (5, 1, b"hello".as_slice())
+    );
     assert_eq!(entry.write_key, None);
     assert!(world.delivered(&a).is_empty(), "not to its writer");
 
@@ -79,7 +82,7 @@ fn a_new_copy_takes_entries_wherever_they_belong() {
         accepted(&world.ask(&a, append(2, &talk.envelope(position, b"goes on"))));
     }
     let end = (u64::MAX, EnvelopeId([0xFF; 32]));
-    let read = Read { handle: 2, from: end, backward: true, limit: 9 };
+    let read = Read { channel: 2, from: end, backward: true, limit: 9 };
     let (entries, more) = page(world.ask(&a, Body::Read(read)));
     let positions: Vec<_> = entries.into_iter().map(|(position, _)| position).collect();
     assert_eq!((positions, more), (vec![1 << 40, 70_001, 70_000, 3], false));
@@ -95,7 +98,7 @@ fn pages_and_names_lead_to_entries() {
     for envelope in &envelopes {
         accepted(&world.ask(&a, append(2, envelope)));
     }
-    let read = |from, backward, limit| Body::Read(Read { handle: 2, from, backward, limit });
+    let read = |from, backward, limit| Body::Read(Read { channel: 2, from, backward, limit });
     let end = (u64::MAX, EnvelopeId([0xFF; 32]));
     let (entries, more) = page(world.ask(&a, read(end, true, 2)));
     assert_eq!((entries, more), (vec![(5, vec![5]), (4, vec![4])], true));
@@ -106,7 +109,7 @@ fn pages_and_names_lead_to_entries() {
 
     let references =
         vec![envelopes[3].id().reference(), Reference([7; 16]), envelopes[0].id().reference()];
-    let (entries, more) = page(world.ask(&a, Body::Fetch { handle: 2, references }));
+    let (entries, more) = page(world.ask(&a, Body::Fetch { channel: 2, references }));
     assert_eq!((entries, more), (vec![(4, vec![4]), (1, vec![1])], false));
 }
 
@@ -122,7 +125,7 @@ fn a_page_is_no_larger_than_a_frame_may_be() {
     let mut from = (0, EnvelopeId([0; 32]));
     let mut seen = 0;
     loop {
-        let read = Read { handle: 2, from, backward: false, limit: u32::MAX };
+        let read = Read { channel: 2, from, backward: false, limit: u32::MAX };
         let (entries, more) = page(world.ask(&a, Body::Read(read)));
         assert!(entries.len() <= limits::PAGE_BYTES_MAX / 60_000);
         seen += entries.len();
@@ -147,7 +150,7 @@ fn a_key_writes_until_a_day_after_its_epoch_and_always_reads() {
     assert!(matches!(opened, Body::Opened { position: 1, .. }));
     accepted(&world.ask(&b, append(2, &envelope(&next, talk.log, 2, b"new epoch"))));
     let (_, entry) = world.delivered(&a).remove(0);
-    assert_eq!(entry.write_key, Some(next.public()), "not the key of the handle");
+    assert_eq!(entry.write_key, Some(next.public()), "not the key of the channel");
 
     world.pass(limits::WRITE_KEY_GRACE_S - 1);
     accepted(&world.ask(&a, append(2, &talk.envelope(3, b"late"))));
@@ -185,7 +188,7 @@ fn a_closed_key_gets_no_second_day_and_does_not_open_again() {
     // Also once it is no longer among the keys that may write.
     accepted(&world.ask(&a, append(3, &key_change(&theirs, talk.log, 6, &talk.key))));
     assert_eq!(world.ask(&a, append(2, &talk.envelope(7, b"late"))), refused(Code::Forbidden));
-    let signal = Body::Signal { handle: 2, ciphertext: vec![1] };
+    let signal = Body::Signal { channel: 2, ciphertext: vec![1] };
     assert_eq!(world.ask(&a, signal), refused(Code::Forbidden));
 }
 
@@ -296,7 +299,7 @@ proptest! {
                 model.iter().filter(|(p, id, _)| (*p, *id) > from).collect()
             };
             let limit_len = limit as usize;
-            let read = Body::Read(Read { handle: 2, from, backward, limit });
+            let read = Body::Read(Read { channel: 2, from, backward, limit });
             let (entries, more) = page(world.ask(&a, read));
             prop_assert_eq!(more, wanted.len() > limit_len);
             let wanted: Vec<_> = wanted.into_iter().take(limit_len)

@@ -158,23 +158,23 @@ proptest! {
                     // Four people with five conversations each, more than they may have.
                     let seed = 100 + 5 * n as u8 + log;
                     let talk = Conversation::new(seed);
-                    let handle = 2 + u32::from(log);
+                    let channel = 2 + u32::from(log);
                     let genesis = Some(talk.genesis);
-                    world.open(&clients[n], handle, talk.log, &talk.key, genesis, None);
+                    world.open(&clients[n], channel, talk.log, &talk.key, genesis, None);
                     let expiry = if expires { Expiry::Day } else { Expiry::Never };
                     let text = vec![bytes as u8; bytes];
                     let envelope = expiring(&talk.key, talk.log, &text, expiry);
-                    world.ask(&clients[n], append(handle, &envelope));
+                    world.ask(&clients[n], append(channel, &envelope));
                 }
                 Step::Packages(n, count, bytes) => {
                     let device: PublicKey = accounts[n].device.public();
                     let package = vec![1; bytes];
                     let one_time = vec![package.clone(); count];
-                    let put = PutKeyPackages { handle: 1, device, one_time, last_resort: package };
+                    let put = PutKeyPackages { channel: 1, device, one_time, last_resort: package };
                     world.ask(&clients[n], Body::PutKeyPackages(put));
                 }
                 Step::Take(n) => {
-                    world.ask(&clients[n], Body::TakeKeyPackages { handle: 1 });
+                    world.ask(&clients[n], Body::TakeKeyPackages { channel: 1 });
                 }
                 Step::Pass(seconds) => world.pass(seconds),
                 Step::Reopen => {

@@ -154,7 +154,7 @@ fn fields_of_the_future_survive_in_what_is_signed() {
     let envelope = sign_envelope(&talk.key, head, vec![1]);
     assert!(matches!(world.ask(&a, append(2, &envelope)), Body::Accepted { .. }));
     let references = vec![envelope.id().reference()];
-    let Body::Page { entries, .. } = world.ask(&a, Body::Fetch { handle: 2, references }) else {
+    let Body::Page { entries, .. } = world.ask(&a, Body::Fetch { channel: 2, references }) else {
         panic!("no page")
     };
     assert_eq!(entries[0].extension, extension);
@@ -179,7 +179,7 @@ impl Scene {
         let [invite, used_up, over] = [20, 21, 22].map(|seed| SigningKey::from_seed([seed; 32]));
         for (key, seconds) in [(&invite, 3 << 30), (&used_up, 3 << 30), (&over, 1)] {
             let (key, expires_s) = (key.public(), START.as_secs() + seconds);
-            world.ask(&owner, Body::PutInvite { handle: 1, key, expires_s, uses: 1 });
+            world.ask(&owner, Body::PutInvite { channel: 1, key, expires_s, uses: 1 });
         }
         world.pass(1);
         world.open(&guest, 1, account.inbox(), &used_up, None, None);

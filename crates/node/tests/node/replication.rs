@@ -170,7 +170,7 @@ fn a_closed_key_still_counts_for_what_another_node_has_taken() {
 fn push(town: &mut Town, sequence: u64, envelope: &proto::Envelope) -> Body {
     let b = town.name(1);
     let head = Cursor { incarnation: 5, sequence };
-    let replicate = Replicate { handle: 99, log: envelope.head.log, head };
+    let replicate = Replicate { channel: 99, log: envelope.head.log, head };
     let ask = |town: &mut Town, body| {
         town.worlds[0].input(Input::Frame(b, Frame { request: 4_000_000, body }));
         let answers = town.worlds[0].take(b);
@@ -182,7 +182,7 @@ fn push(town: &mut Town, sequence: u64, envelope: &proto::Envelope) -> Body {
     let key = envelope.head.write_key;
     let entry = Entry::from_envelope(envelope, sequence, key);
     let entry = Entry { write_key: Some(key), ..entry };
-    ask(town, Body::Append { handle: 99, entry, signature: envelope.signature }).unwrap()
+    ask(town, Body::Append { channel: 99, entry, signature: envelope.signature }).unwrap()
 }
 
 #[test]
@@ -195,11 +195,11 @@ fn replicated_entries_are_checked_as_others_are() {
     assert_eq!(push(&mut town, 1, &talk.envelope(0, b"nowhere")), refused(Code::Position));
     let change = key_change(&talk.key, talk.log, 1, &talk.key);
     assert_eq!(push(&mut town, 1, &change), refused(Code::Invalid));
-    assert_eq!(push(&mut town, 1, &good), Body::Accepted { handle: 99, sequence: 1 });
-    assert_eq!(push(&mut town, 2, &good), Body::Accepted { handle: 99, sequence: 2 }, "again");
+    assert_eq!(push(&mut town, 1, &good), Body::Accepted { channel: 99, sequence: 1 });
+    assert_eq!(push(&mut town, 2, &good), Body::Accepted { channel: 99, sequence: 2 }, "again");
     // What lies between may have expired there.
     let far = talk.envelope(1_000_000, b"far");
-    assert_eq!(push(&mut town, 3, &far), Body::Accepted { handle: 99, sequence: 3 });
+    assert_eq!(push(&mut town, 3, &far), Body::Accepted { channel: 99, sequence: 3 });
     assert_eq!(town.texts(0, 2, &talk), ["good", "far"]);
 }
 
@@ -234,11 +234,11 @@ fn a_full_node_is_tried_again_and_loses_nothing_in_between() {
 fn signals_go_to_the_other_node_and_no_further() {
     let (mut town, _) = Town::acquainted();
     let device = town.devices[0];
-    town.worlds[0].tell(&device, Body::Signal { handle: 2, ciphertext: b"typing".to_vec() });
+    town.worlds[0].tell(&device, Body::Signal { channel: 2, ciphertext: b"typing".to_vec() });
     town.carry();
     let there = town.devices[1].peer;
     let frames = town.worlds[1].take(there);
-    let expected = Body::Signal { handle: 2, ciphertext: b"typing".to_vec() };
+    let expected = Body::Signal { channel: 2, ciphertext: b"typing".to_vec() };
     assert_eq!(frames.into_iter().map(|frame| frame.body).collect::<Vec<_>>(), [expected]);
     assert_eq!(town.count(1, |body| matches!(body, Body::Signal { .. })), 0, "no echo");
     assert!(town.worlds[0].take(device.peer).is_empty());
@@ -336,7 +336,7 @@ fn an_inbox_is_not_ranked_by_who_opens_it() {
     let hello = proto::Hello { versions: proto::VERSIONS, nonce: [1; 16] };
     town.worlds[0].input(Input::Frame(b, Frame::new(Body::Hello(hello))));
     let head = Cursor { incarnation: 5, sequence: 1 };
-    let body = Body::Replicate(Replicate { handle: 1, log: inbox, head });
+    let body = Body::Replicate(Replicate { channel: 1, log: inbox, head });
     town.worlds[0].input(Input::Frame(b, Frame { request: 8, body }));
     let answers = town.worlds[0].take(b);
     assert_eq!(answers.last().unwrap().body, refused(Code::Forbidden));

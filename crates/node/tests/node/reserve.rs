@@ -22,7 +22,7 @@ const MINUTE: u64 = 60;
 const DAY: u64 = 24 * 3600;
 
 fn told() -> Ranking {
-    Ranking { standbys: ranking(1, &[2, 3]).nodes, ..ranking(1, &[0, 4, 1]) }
+    Ranking { reserve: ranking(1, &[2, 3]).nodes, ..ranking(1, &[0, 4, 1]) }
 }
 
 fn is_recruit(body: &Body) -> bool {
@@ -262,7 +262,7 @@ fn the_inbox_moves_too() {
     let invite = crypto::SigningKey::from_seed([77; 32]);
     let device = pair.city.devices[1];
     let key = invite.public();
-    let put = Body::PutInvite { handle: 1, key, expires_s: u64::MAX, uses: 9 };
+    let put = Body::PutInvite { channel: 1, key, expires_s: u64::MAX, uses: 9 };
     pair.city.worlds[1].ask(&device, put);
     pair.city.kill(0);
     pair.city.pass(12 * MINUTE);
@@ -321,7 +321,7 @@ fn only_homes_of_the_account_are_heard_and_what_is_wrong_costs_nothing() {
     };
     let genesis = pair.talk.genesis.encode();
     let inbox = LogGenesis::Inbox(pair.ann.id()).encode();
-    let twice = Ranking { standbys: told().nodes, ..told() };
+    let twice = Ranking { reserve: told().nodes, ..told() };
     for (wrong, code) in [
         (with(b"nonsense".to_vec(), told()), Code::Invalid),
         (with(inbox, told()), Code::Invalid),

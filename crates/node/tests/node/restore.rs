@@ -54,7 +54,7 @@ fn one_time_packages_go_and_what_they_took_is_free() {
     let put = |one_time: &[u8]| {
         let one_time = one_time.iter().map(|byte| vec![*byte; 300]).collect();
         Body::PutKeyPackages(PutKeyPackages {
-            handle: 1,
+            channel: 1,
             device,
             one_time,
             last_resort: b"last".to_vec(),
@@ -68,5 +68,5 @@ fn one_time_packages_go_and_what_they_took_is_free() {
     let owner = world.connect(1);
     world.open(&owner, 1, account.inbox(), &account.device, None, None);
     let last = Body::KeyPackages { packages: vec![b"last".to_vec()], left: 0 };
-    assert_eq!(world.ask(&owner, Body::TakeKeyPackages { handle: 1 }), last);
+    assert_eq!(world.ask(&owner, Body::TakeKeyPackages { channel: 1 }), last);
 }

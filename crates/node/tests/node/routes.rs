@@ -172,9 +172,9 @@ fn answers_without_a_question_are_dropped() {
     let mut network = Network::new(2);
     let device = network.connect(0, 9);
     network.take(device);
-    network.say(0, device, 5, Body::Accepted { handle: 0, sequence: 0 });
+    network.say(0, device, 5, Body::Accepted { channel: 0, sequence: 0 });
     network.say(0, device, 5, refused(Code::Full));
-    network.say(0, network.peer(1), 4_000_000, Body::Accepted { handle: 0, sequence: 0 });
+    network.say(0, network.peer(1), 4_000_000, Body::Accepted { channel: 0, sequence: 0 });
     network.say(0, network.peer(1), 4_000_000, refused(Code::Stale));
     network.pass(1);
     assert!(network.take(device).is_empty());

@@ -279,10 +279,10 @@ fn a_word_of_one_that_pushes_nothing_here_is_dropped() {
     let (mut city, _) = City::sharing(3);
     let device = city.devices[0];
     let world = &mut city.worlds[0];
-    for handle in [0, 2, 99] {
-        world.tell(&device, Body::Settled { handle, sequence: 1 });
+    for channel in [0, 2, 99] {
+        world.tell(&device, Body::Settled { channel, sequence: 1 });
     }
-    world.input(Input::Frame(peer(1), Frame::new(Body::Settled { handle: 99, sequence: 1 })));
+    world.input(Input::Frame(peer(1), Frame::new(Body::Settled { channel: 99, sequence: 1 })));
     assert_eq!(world.machine().counters().dropped[&Dropped::Unasked], 4);
     assert!(!world.take(device.peer).iter().any(|f| f.body == refused(Code::Unexpected)));
 }

@@ -35,7 +35,7 @@ pub(crate) fn ask(world: &mut World, peer: Peer, body: Body) -> Option<Body> {
 
 fn replicate(talk: &Conversation) -> Body {
     let head = Cursor { incarnation: 5, sequence: 1 };
-    Body::Replicate(Replicate { handle: 1, log: talk.log, head })
+    Body::Replicate(Replicate { channel: 1, log: talk.log, head })
 }
 
 /// The request and handle with which a node opens a log.
@@ -66,11 +66,11 @@ fn another_node_may_append_and_nothing_else() {
     let world = &mut town.worlds[0];
     greet(world, other);
     assert!(matches!(ask(world, other, replicate(&talk)), Some(Body::Opened { .. })));
-    let read = proto::Read { handle: 1, from: Default::default(), backward: false, limit: 9 };
+    let read = proto::Read { channel: 1, from: Default::default(), backward: false, limit: 9 };
     assert_eq!(ask(world, other, Body::Read(read)), Some(refused(Code::Forbidden)));
-    let fetch = Body::Fetch { handle: 1, references: Vec::new() };
+    let fetch = Body::Fetch { channel: 1, references: Vec::new() };
     assert_eq!(ask(world, other, fetch), Some(refused(Code::Forbidden)));
-    let take = Body::TakeKeyPackages { handle: 1 };
+    let take = Body::TakeKeyPackages { channel: 1 };
     assert_eq!(ask(world, other, take), Some(refused(Code::Forbidden)));
     // Without the key an entry is none.
     let append = crate::world::append(1, &talk.envelope(1, b"whose?"));
@@ -114,7 +114,7 @@ fn nonsense_in_answer_is_dropped_or_put_off() {
     // An answer of the wrong kind.
     world.input(Input::Frame(
         other,
-        Frame { request, body: Body::Accepted { handle: 9, sequence: 9 } },
+        Frame { request, body: Body::Accepted { channel: 9, sequence: 9 } },
     ));
     assert!(world.take(other).is_empty());
     world.pass(6);
@@ -144,8 +144,8 @@ fn one_that_always_calls_and_never_opens_costs_no_more() {
             }
         }
         let head = Cursor { incarnation: round + 1, sequence: round };
-        let handle = round as u32;
-        let body = Body::Replicate(Replicate { handle, log: talk.log, head });
+        let channel = round as u32;
+        let body = Body::Replicate(Replicate { channel, log: talk.log, head });
         world.input(Input::Frame(other, Frame { request: 1, body }));
     }
 }
@@ -158,7 +158,7 @@ fn a_flood_of_signals_is_stopped() {
     ask(world, other, replicate(&talk));
     let mut busy = false;
     for _ in 0..10_000 {
-        let signal = Body::Signal { handle: 1, ciphertext: b"x".to_vec() };
+        let signal = Body::Signal { channel: 1, ciphertext: b"x".to_vec() };
         busy |= ask(world, other, signal) == Some(refused(Code::Busy));
     }
     assert!(busy);

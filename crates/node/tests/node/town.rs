@@ -57,25 +57,25 @@ impl Town {
     }
 
     /// A member opens the conversation at its node, and follows it.
-    pub(crate) fn open(&mut self, side: usize, handle: u32, talk: &Conversation) {
-        self.open_as(side, handle, talk, &ranking(1, &[NODE, OTHER]));
+    pub(crate) fn open(&mut self, side: usize, channel: u32, talk: &Conversation) {
+        self.open_as(side, channel, talk, &ranking(1, &[NODE, OTHER]));
     }
 
     pub(crate) fn open_as(
         &mut self,
         side: usize,
-        handle: u32,
+        channel: u32,
         talk: &Conversation,
         ranking: &Ranking,
     ) {
-        let opened = self.try_open(side, handle, talk, ranking);
+        let opened = self.try_open(side, channel, talk, ranking);
         assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
     }
 
     pub(crate) fn try_open(
         &mut self,
         side: usize,
-        handle: u32,
+        channel: u32,
         talk: &Conversation,
         ranking: &Ranking,
     ) -> Body {
@@ -83,7 +83,7 @@ impl Town {
         let device = self.devices[side];
         let open = Open {
             ranking: Some(Box::new(ranking.clone())),
-            ..open_frame(&device, handle, *log, key, Some(*genesis), Some(Cursor::default()))
+            ..open_frame(&device, channel, *log, key, Some(*genesis), Some(Cursor::default()))
         };
         self.worlds[side].ask(&device, Body::Open(open))
     }
@@ -166,16 +166,16 @@ impl Town {
         self.worlds.iter_mut().for_each(|world| world.now = end);
     }
 
-    pub(crate) fn append(&mut self, side: usize, handle: u32, envelope: &Envelope) -> Body {
+    pub(crate) fn append(&mut self, side: usize, channel: u32, envelope: &Envelope) -> Body {
         let device = self.devices[side];
-        self.worlds[side].ask(&device, append(handle, envelope))
+        self.worlds[side].ask(&device, append(channel, envelope))
     }
 
     /// Everything that a node has of a log that is open there, in timeline order.
-    pub(crate) fn entries(&mut self, side: usize, handle: u32, talk: &Conversation) -> Vec<Entry> {
+    pub(crate) fn entries(&mut self, side: usize, channel: u32, talk: &Conversation) -> Vec<Entry> {
         let (device, mut from, mut all) = (self.devices[side], Default::default(), Vec::new());
         loop {
-            let read = Read { handle, from, backward: false, limit: 256 };
+            let read = Read { channel, from, backward: false, limit: 256 };
             let page = self.worlds[side].ask(&device, Body::Read(read));
             let Body::Page { entries, more } = page else { panic!("{page:?}") };
             if let Some(last) = entries.last() {
@@ -190,8 +190,8 @@ impl Town {
     }
 
     /// The ciphertexts of a log at a node, as texts.
-    pub(crate) fn texts(&mut self, side: usize, handle: u32, talk: &Conversation) -> Vec<String> {
-        let entries = self.entries(side, handle, talk).into_iter();
+    pub(crate) fn texts(&mut self, side: usize, channel: u32, talk: &Conversation) -> Vec<String> {
+        let entries = self.entries(side, channel, talk).into_iter();
         entries.map(|entry| String::from_utf8(entry.ciphertext).unwrap()).collect()
     }
 
@@ -211,7 +211,7 @@ pub(crate) fn ranking(version: u64, nodes: &[NodeId]) -> Ranking {
         node: *node,
         addresses: vec![([192, 0, 2, node.0[0]], 4440).into()],
     });
-    Ranking { version, nodes: nodes.collect(), standbys: Vec::new() }
+    Ranking { version, nodes: nodes.collect(), reserve: Vec::new() }
 }
 
 pub(crate) fn is_append(body: &Body) -> bool {

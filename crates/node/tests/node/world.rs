@@ -76,7 +76,7 @@ impl World {
     /// Tells the node which frames come next.
     pub(crate) fn prefetch(&mut self, coming: &[(Peer, Frame)]) {
         let node = self.host.machine.as_mut().unwrap();
-        node.foresee(coming, &self.host.store);
+        node.prefetch(coming, &self.host.store);
     }
 
     pub(crate) fn pass(&mut self, seconds: u64) {
@@ -137,7 +137,7 @@ impl World {
     pub(crate) fn delivered(&mut self, client: &Client) -> Vec<(u32, Entry)> {
         let frames = self.take(client.peer).into_iter();
         let delivered = frames.filter_map(|frame| match frame.body {
-            Body::Deliver { handle, entry } => Some((handle, entry)),
+            Body::Deliver { channel, entry } => Some((channel, entry)),
             _ => None,
         });
         delivered.collect()
@@ -147,13 +147,13 @@ impl World {
     pub(crate) fn open(
         &mut self,
         client: &Client,
-        handle: u32,
+        channel: u32,
         log: LogId,
         key: &SigningKey,
         genesis: Option<LogGenesis>,
         tail: Option<Cursor>,
     ) -> Body {
-        self.ask(client, Body::Open(open_frame(client, handle, log, key, genesis, tail)))
+        self.ask(client, Body::Open(open_frame(client, channel, log, key, genesis, tail)))
     }
 
     /// Registers an account and opens its inbox as handle 1.
@@ -164,12 +164,12 @@ impl World {
         assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
     }
 
-    /// Creates a conversation as `handle`, followed.
-    pub(crate) fn create(&mut self, client: &Client, handle: u32, seed: u8) -> Conversation {
+    /// Creates a conversation as `channel`, followed.
+    pub(crate) fn create(&mut self, client: &Client, channel: u32, seed: u8) -> Conversation {
         let conversation = Conversation::new(seed);
         let Conversation { genesis, log, key } = &conversation;
         let tail = Some(Cursor::default());
-        let opened = self.open(client, handle, *log, key, Some(*genesis), tail);
+        let opened = self.open(client, channel, *log, key, Some(*genesis), tail);
         assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
         conversation
     }
@@ -276,24 +276,24 @@ pub(crate) fn key_change(
     sign_envelope(key, head, b"commit".to_vec())
 }
 
-pub(crate) fn append(handle: u32, envelope: &Envelope) -> Body {
+pub(crate) fn append(channel: u32, envelope: &Envelope) -> Body {
     let entry = Entry::from_envelope(envelope, 0, envelope.head.write_key);
-    Body::Append { handle, entry, signature: envelope.signature }
+    Body::Append { channel, entry, signature: envelope.signature }
 }
 
 pub(crate) fn open_frame(
     client: &Client,
-    handle: u32,
+    channel: u32,
     log: LogId,
     key: &SigningKey,
     genesis: Option<LogGenesis>,
     tail: Option<Cursor>,
 ) -> Open {
     let Client { peer, node, node_nonce, nonce } = client;
-    let message = crypto::open_proof_message(node_nonce, nonce, peer, node, &log, handle);
+    let message = crypto::open_proof_message(node_nonce, nonce, peer, node, &log, channel);
     let proof = key.sign(crypto::OPEN_CONTEXT, &message);
     let genesis = genesis.map(|genesis| genesis.encode());
-    Open { handle, log, key: key.public(), proof, genesis, tail, brief: false, ranking: None }
+    Open { channel, log, key: key.public(), proof, genesis, tail, announce: false, ranking: None }
 }
 
 pub(crate) fn refused(code: Code) -> Body {

@@ -3,7 +3,7 @@
 use super::parts::{key_from_wire, key_package, key_to_wire, signature_from_wire};
 use crate::{
     AccountId, Body, Code, Cursor, DecodeError, Entry, EnvelopeId, Expiry, Extension, Frame, Kind,
-    LogId, NodeId, NodeReceipt, PublicKey, Reference,
+    LogId, NodeAck, NodeId, PublicKey, Reference,
     decode::{at_most, each},
     limits, wire,
 };
@@ -20,8 +20,8 @@ impl From<&Body> for Wire {
         match body {
             Body::Hello(hello) => Self::Hello(hello.into()),
             Body::Goodbye(code) => Self::Goodbye(wire::Goodbye { code: *code as u32 }),
-            Body::Accepted { handle, sequence } => {
-                Self::Accepted(wire::Accepted { handle: *handle, sequence: *sequence })
+            Body::Accepted { channel, sequence } => {
+                Self::Accepted(wire::Accepted { channel: *channel, sequence: *sequence })
             }
             Body::Refused { code, newer } => {
                 Self::Refused(wire::Refused { code: *code as u32, newer: newer.clone() })
@@ -34,34 +34,34 @@ impl From<&Body> for Wire {
             }),
             Body::Replicate(replicate) => Self::Replicate(replicate.into()),
             Body::Recruit(recruit) => Self::Recruit((&**recruit).into()),
-            Body::Close { handle } => Self::Close(wire::Close { handle: *handle }),
-            Body::Append { handle, entry, signature } => {
-                Self::Append(append_to_wire(*handle, entry, signature))
+            Body::Close { channel } => Self::Close(wire::Close { channel: *channel }),
+            Body::Append { channel, entry, signature } => {
+                Self::Append(append_to_wire(*channel, entry, signature))
             }
-            Body::Deliver { handle, entry } => {
-                Self::Deliver(wire::Deliver { handle: *handle, entry: Some(entry.into()) })
+            Body::Deliver { channel, entry } => {
+                Self::Deliver(wire::Deliver { channel: *channel, entry: Some(entry.into()) })
             }
-            Body::Brief { handle, sequence, reference } => {
-                Self::Brief(brief_to_wire(*handle, *sequence, reference))
+            Body::Announce { channel, sequence, reference } => {
+                Self::Announce(announce_to_wire(*channel, *sequence, reference))
             }
-            Body::Held { handle, reference, node, receipt } => {
-                Self::Held(held_to_wire(*handle, reference, node.as_ref(), receipt))
+            Body::NodeAck { channel, reference, node, ack } => {
+                Self::NodeAck(node_ack_to_wire(*channel, reference, node.as_ref(), ack))
             }
-            Body::Challenge { handle, id, receipt } => {
-                Self::Challenge(challenge_to_wire(*handle, id, receipt))
+            Body::Challenge { channel, id, ack } => {
+                Self::Challenge(challenge_to_wire(*channel, id, ack))
             }
             Body::Lost { signature } => Self::Lost(wire::Lost { signature: signature.to_vec() }),
-            Body::Settled { handle, sequence } => {
-                Self::Settled(wire::Settled { handle: *handle, sequence: *sequence })
+            Body::Settled { channel, sequence } => {
+                Self::Settled(wire::Settled { channel: *channel, sequence: *sequence })
             }
             Body::Compare(compare) => Self::Compare(compare.into()),
             Body::Symbols(portion) => Self::Symbols(wire::Symbols { portion: portion.clone() }),
             Body::Lacking { log, references } => Self::Lacking(lacking_to_wire(log, references)),
-            Body::Signal { handle, ciphertext } => {
-                Self::Signal(wire::Signal { handle: *handle, ciphertext: ciphertext.clone() })
+            Body::Signal { channel, ciphertext } => {
+                Self::Signal(wire::Signal { channel: *channel, ciphertext: ciphertext.clone() })
             }
             Body::Read(read) => Self::Read(read.into()),
-            Body::Fetch { handle, references } => Self::Fetch(fetch_to_wire(*handle, references)),
+            Body::Fetch { channel, references } => Self::Fetch(fetch_to_wire(*channel, references)),
             Body::Page { entries, more } => Self::Page(wire::Page {
                 entries: entries.iter().map(Into::into).collect(),
                 more: *more,
@@ -72,15 +72,15 @@ impl From<&Body> for Wire {
             }
             Body::BundleIs(bundle) => Self::BundleIs(wire::BundleIs { bundle: bundle.clone() }),
             Body::PutKeyPackages(put) => Self::PutKeyPackages(put.into()),
-            Body::TakeKeyPackages { handle } => {
-                Self::TakeKeyPackages(wire::TakeKeyPackages { handle: *handle })
+            Body::TakeKeyPackages { channel } => {
+                Self::TakeKeyPackages(wire::TakeKeyPackages { channel: *channel })
             }
             Body::KeyPackages { packages, left } => {
                 Self::KeyPackages(wire::KeyPackages { packages: packages.clone(), left: *left })
             }
             Body::Routing(routing) => Self::Routing(routing.into()),
-            Body::PutInvite { handle, key, expires_s, uses } => {
-                Self::PutInvite(invite_to_wire(*handle, key, *expires_s, *uses))
+            Body::PutInvite { channel, key, expires_s, uses } => {
+                Self::PutInvite(invite_to_wire(*channel, key, *expires_s, *uses))
             }
         }
     }
@@ -93,8 +93,8 @@ impl TryFrom<Wire> for Body {
         Ok(match wire {
             Wire::Hello(hello) => Self::Hello(hello.try_into()?),
             Wire::Goodbye(goodbye) => Self::Goodbye(Code::from_number(goodbye.code)),
-            Wire::Accepted(wire::Accepted { handle, sequence }) => {
-                Self::Accepted { handle, sequence }
+            Wire::Accepted(accepted) => {
+                Self::Accepted { channel: accepted.channel, sequence: accepted.sequence }
             }
             Wire::Refused(refused) => Self::Refused {
                 code: Code::from_number(refused.code),
@@ -106,21 +106,19 @@ impl TryFrom<Wire> for Body {
             }
             Wire::Replicate(replicate) => Self::Replicate(replicate.try_into()?),
             Wire::Recruit(recruit) => Self::Recruit(Box::new(recruit.try_into()?)),
-            Wire::Close(close) => Self::Close { handle: close.handle },
+            Wire::Close(close) => Self::Close { channel: close.channel },
             Wire::Append(append) => append_from_wire(append)?,
             Wire::Deliver(deliver) => Self::Deliver {
-                handle: deliver.handle,
+                channel: deliver.channel,
                 entry: deliver.entry.ok_or(DecodeError::Truncated)?.try_into()?,
             },
-            Wire::Brief(brief) => Self::Brief {
-                handle: brief.handle,
-                sequence: brief.sequence,
-                reference: Reference::try_from(brief.reference.as_slice())?,
-            },
-            Wire::Held(held) => held_from_wire(held)?,
+            Wire::Announce(announce) => announce_from_wire(&announce)?,
+            Wire::NodeAck(ack) => node_ack_from_wire(ack)?,
             Wire::Challenge(challenge) => challenge_from_wire(challenge)?,
             Wire::Lost(lost) => Self::Lost { signature: signature_from_wire(lost.signature)? },
-            Wire::Settled(wire::Settled { handle, sequence }) => Self::Settled { handle, sequence },
+            Wire::Settled(wire::Settled { channel, sequence }) => {
+                Self::Settled { channel, sequence }
+            }
             Wire::Compare(compare) => Self::Compare(compare.try_into()?),
             Wire::Symbols(wire::Symbols { portion }) => {
                 Self::Symbols(at_most(portion, limits::PORTION_BYTES_MAX)?)
@@ -130,12 +128,12 @@ impl TryFrom<Wire> for Body {
                 references: references(lacking.references)?,
             },
             Wire::Signal(signal) => Self::Signal {
-                handle: signal.handle,
+                channel: signal.channel,
                 ciphertext: at_most(signal.ciphertext, limits::SIGNAL_MAX)?,
             },
             Wire::Read(read) => Self::Read(read.try_into()?),
             Wire::Fetch(fetch) => {
-                Self::Fetch { handle: fetch.handle, references: references(fetch.references)? }
+                Self::Fetch { channel: fetch.channel, references: references(fetch.references)? }
             }
             Wire::Page(page) => Self::Page {
                 entries: each(page.entries, limits::PAGE_MAX, Entry::try_from)?,
@@ -145,14 +143,14 @@ impl TryFrom<Wire> for Body {
             Wire::GetBundle(get) => Self::GetBundle(AccountId::try_from(get.account.as_slice())?),
             Wire::BundleIs(is) => Self::BundleIs(at_most(is.bundle, limits::BUNDLE_MAX)?),
             Wire::PutKeyPackages(put) => Self::PutKeyPackages(put.try_into()?),
-            Wire::TakeKeyPackages(take) => Self::TakeKeyPackages { handle: take.handle },
+            Wire::TakeKeyPackages(take) => Self::TakeKeyPackages { channel: take.channel },
             Wire::KeyPackages(packages) => Self::KeyPackages {
                 packages: each(packages.packages, limits::DEVICES_MAX, key_package)?,
                 left: packages.left,
             },
             Wire::Routing(routing) => Self::Routing(routing.try_into()?),
             Wire::PutInvite(put) => Self::PutInvite {
-                handle: put.handle,
+                channel: put.channel,
                 key: PublicKey::try_from(put.key.as_slice())?,
                 expires_s: put.expires_s,
                 uses: put.uses,
@@ -161,9 +159,9 @@ impl TryFrom<Wire> for Body {
     }
 }
 
-fn append_to_wire(handle: u32, entry: &Entry, signature: &[u8; 64]) -> wire::Append {
+fn append_to_wire(channel: u32, entry: &Entry, signature: &[u8; 64]) -> wire::Append {
     wire::Append {
-        handle,
+        channel,
         kind: entry.kind as u32,
         expiry: entry.expiry as u32,
         position: entry.position,
@@ -186,15 +184,15 @@ fn append_from_wire(wire: wire::Append) -> Result<Body, DecodeError> {
         ciphertext: at_most(wire.ciphertext, limits::ENVELOPE_MAX)?,
         write_key: key_from_wire(&wire.write_key)?,
     };
-    Ok(Body::Append { handle: wire.handle, entry, signature })
+    Ok(Body::Append { channel: wire.channel, entry, signature })
 }
 
-fn invite_to_wire(handle: u32, key: &PublicKey, expires_s: u64, uses: u32) -> wire::PutInvite {
-    wire::PutInvite { handle, key: key.0.to_vec(), expires_s, uses }
+fn invite_to_wire(channel: u32, key: &PublicKey, expires_s: u64, uses: u32) -> wire::PutInvite {
+    wire::PutInvite { channel, key: key.0.to_vec(), expires_s, uses }
 }
 
-fn fetch_to_wire(handle: u32, references: &[Reference]) -> wire::Fetch {
-    wire::Fetch { handle, references: references.iter().map(|r| r.0.to_vec()).collect() }
+fn fetch_to_wire(channel: u32, references: &[Reference]) -> wire::Fetch {
+    wire::Fetch { channel, references: references.iter().map(|r| r.0.to_vec()).collect() }
 }
 
 fn lacking_to_wire(log: &LogId, references: &[Reference]) -> wire::Lacking {
@@ -202,52 +200,57 @@ fn lacking_to_wire(log: &LogId, references: &[Reference]) -> wire::Lacking {
     wire::Lacking { log: log.0.to_vec(), references }
 }
 
-fn brief_to_wire(handle: u32, sequence: u64, reference: &Reference) -> wire::Brief {
-    wire::Brief { handle, sequence, reference: reference.0.to_vec() }
+fn announce_to_wire(channel: u32, sequence: u64, reference: &Reference) -> wire::Announce {
+    wire::Announce { channel, sequence, reference: reference.0.to_vec() }
 }
 
-fn held_to_wire(
-    handle: u32,
+fn node_ack_to_wire(
+    channel: u32,
     reference: &Reference,
     node: Option<&NodeId>,
-    receipt: &NodeReceipt,
-) -> wire::Held {
-    wire::Held {
-        handle,
+    ack: &NodeAck,
+) -> wire::NodeAck {
+    wire::NodeAck {
+        channel,
         reference: reference.0.to_vec(),
         node: node.map(|node| node.0.to_vec()).unwrap_or_default(),
-        signature: receipt.signature.to_vec(),
-        incarnation: receipt.incarnation,
+        signature: ack.signature.to_vec(),
+        incarnation: ack.incarnation,
     }
 }
 
-fn challenge_to_wire(handle: u32, id: &EnvelopeId, receipt: &NodeReceipt) -> wire::Challenge {
+fn challenge_to_wire(channel: u32, id: &EnvelopeId, ack: &NodeAck) -> wire::Challenge {
     wire::Challenge {
-        handle,
+        channel,
         id: id.0.to_vec(),
-        incarnation: receipt.incarnation,
-        signature: receipt.signature.to_vec(),
+        incarnation: ack.incarnation,
+        signature: ack.signature.to_vec(),
     }
 }
 
 fn challenge_from_wire(wire: wire::Challenge) -> Result<Body, DecodeError> {
     let id = EnvelopeId::try_from(wire.id.as_slice())?;
-    let receipt = receipt_from_wire(wire.incarnation, wire.signature)?;
-    Ok(Body::Challenge { handle: wire.handle, id, receipt })
+    let ack = receipt_from_wire(wire.incarnation, wire.signature)?;
+    Ok(Body::Challenge { channel: wire.channel, id, ack })
 }
 
-fn held_from_wire(wire: wire::Held) -> Result<Body, DecodeError> {
+fn announce_from_wire(wire: &wire::Announce) -> Result<Body, DecodeError> {
+    let reference = Reference::try_from(wire.reference.as_slice())?;
+    Ok(Body::Announce { channel: wire.channel, sequence: wire.sequence, reference })
+}
+
+fn node_ack_from_wire(wire: wire::NodeAck) -> Result<Body, DecodeError> {
     let node = match wire.node.as_slice() {
         [] => None,
         node => Some(NodeId::try_from(node)?),
     };
-    let receipt = receipt_from_wire(wire.incarnation, wire.signature)?;
+    let ack = receipt_from_wire(wire.incarnation, wire.signature)?;
     let reference = Reference::try_from(wire.reference.as_slice())?;
-    Ok(Body::Held { handle: wire.handle, reference, node, receipt })
+    Ok(Body::NodeAck { channel: wire.channel, reference, node, ack })
 }
 
-fn receipt_from_wire(incarnation: u64, signature: Vec<u8>) -> Result<NodeReceipt, DecodeError> {
-    Ok(NodeReceipt { incarnation, signature: signature_from_wire(signature)? })
+fn receipt_from_wire(incarnation: u64, signature: Vec<u8>) -> Result<NodeAck, DecodeError> {
+    Ok(NodeAck { incarnation, signature: signature_from_wire(signature)? })
 }
 
 fn references(references: Vec<Vec<u8>>) -> Result<Vec<Reference>, DecodeError> {

@@ -27,7 +27,7 @@ impl From<&Open> for wire::Open {
     fn from(open: &Open) -> Self {
         let cursor = open.tail.unwrap_or_default();
         Self {
-            handle: open.handle,
+            channel: open.channel,
             log: open.log.0.to_vec(),
             key: open.key.0.to_vec(),
             proof: open.proof.to_vec(),
@@ -36,7 +36,7 @@ impl From<&Open> for wire::Open {
             incarnation: cursor.incarnation,
             sequence: cursor.sequence,
             ranking: open.ranking.as_deref().map(Into::into),
-            brief: open.brief,
+            announce: open.announce,
         }
     }
 }
@@ -48,13 +48,13 @@ impl TryFrom<wire::Open> for Open {
         let cursor = Cursor { incarnation: wire.incarnation, sequence: wire.sequence };
         let genesis = at_most(wire.genesis, limits::EXTENSION_MAX)?;
         Ok(Self {
-            handle: wire.handle,
+            channel: wire.channel,
             log: LogId::try_from(wire.log.as_slice())?,
             key: PublicKey::try_from(wire.key.as_slice())?,
             proof: signature_from_wire(wire.proof)?,
             genesis: (!genesis.is_empty()).then_some(genesis),
             tail: wire.tail.then_some(cursor),
-            brief: wire.brief,
+            announce: wire.announce,
             ranking: wire.ranking.map(|wire| wire.try_into().map(Box::new)).transpose()?,
         })
     }
@@ -62,9 +62,9 @@ impl TryFrom<wire::Open> for Open {
 
 impl From<&Ranking> for wire::Ranking {
     fn from(ranking: &Ranking) -> Self {
-        let Ranking { version, nodes, standbys } = ranking;
+        let Ranking { version, nodes, reserve } = ranking;
         let each = |nodes: &[NodeAddress]| nodes.iter().map(Into::into).collect();
-        Self { version: *version, nodes: each(nodes), standbys: each(standbys) }
+        Self { version: *version, nodes: each(nodes), reserve: each(reserve) }
     }
 }
 
@@ -78,8 +78,8 @@ impl TryFrom<wire::Ranking> for Ranking {
         let address = |node: wire::NodeAddress| Ok(NodeAddress::try_from(&node)?);
         let nodes = each(wire.nodes, limits::RANKING_MAX, address)?;
         let rest = limits::RANKING_MAX.saturating_sub(nodes.len());
-        let standbys = each(wire.standbys, rest, address)?;
-        Ok(Self { version: wire.version, nodes, standbys })
+        let reserve = each(wire.reserve, rest, address)?;
+        Ok(Self { version: wire.version, nodes, reserve })
     }
 }
 
@@ -111,7 +111,7 @@ impl TryFrom<wire::Recruit> for Recruit {
 impl From<&Replicate> for wire::Replicate {
     fn from(replicate: &Replicate) -> Self {
         Self {
-            handle: replicate.handle,
+            channel: replicate.channel,
             log: replicate.log.0.to_vec(),
             incarnation: replicate.head.incarnation,
             sequence: replicate.head.sequence,
@@ -124,7 +124,7 @@ impl TryFrom<wire::Replicate> for Replicate {
 
     fn try_from(wire: wire::Replicate) -> Result<Self, DecodeError> {
         let head = Cursor { incarnation: wire.incarnation, sequence: wire.sequence };
-        Ok(Self { handle: wire.handle, log: LogId::try_from(wire.log.as_slice())?, head })
+        Ok(Self { channel: wire.channel, log: LogId::try_from(wire.log.as_slice())?, head })
     }
 }
 
@@ -159,7 +159,7 @@ impl TryFrom<wire::Compare> for Compare {
 impl From<&Read> for wire::Read {
     fn from(read: &Read) -> Self {
         Self {
-            handle: read.handle,
+            channel: read.channel,
             position: read.from.0,
             id: read.from.1.0.to_vec(),
             backward: read.backward,
@@ -173,14 +173,14 @@ impl TryFrom<wire::Read> for Read {
 
     fn try_from(wire: wire::Read) -> Result<Self, DecodeError> {
         let from = (wire.position, EnvelopeId::try_from(wire.id.as_slice())?);
-        Ok(Self { handle: wire.handle, from, backward: wire.backward, limit: wire.limit })
+        Ok(Self { channel: wire.channel, from, backward: wire.backward, limit: wire.limit })
     }
 }
 
 impl From<&PutKeyPackages> for wire::PutKeyPackages {
     fn from(put: &PutKeyPackages) -> Self {
         Self {
-            handle: put.handle,
+            channel: put.channel,
             device: put.device.0.to_vec(),
             one_time: put.one_time.clone(),
             last_resort: put.last_resort.clone(),
@@ -193,7 +193,7 @@ impl TryFrom<wire::PutKeyPackages> for PutKeyPackages {
 
     fn try_from(wire: wire::PutKeyPackages) -> Result<Self, DecodeError> {
         Ok(Self {
-            handle: wire.handle,
+            channel: wire.channel,
             device: PublicKey::try_from(wire.device.as_slice())?,
             one_time: each(wire.one_time, limits::KEY_PACKAGES_MAX, key_package)?,
             last_resort: key_package(wire.last_resort)?,

@@ -3,9 +3,9 @@
 use proptest::{collection::vec, option, prelude::*};
 use proto::{
     AccountId, Body, Code, Compare, Content, ContentBody, Cursor, Entry, Envelope, EnvelopeId,
-    Expiry, Extension, Frame, Head, Hello, Kind, LogGenesis, LogId, NodeAddress, NodeId,
-    NodeReceipt, Open, Part, PublicKey, PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference,
-    Replicate, limits,
+    Expiry, Extension, Frame, Head, Hello, Kind, LogGenesis, LogId, NodeAck, NodeAddress, NodeId,
+    Open, Part, PublicKey, PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference, Replicate,
+    limits,
 };
 
 use crate::words::word;
@@ -26,40 +26,42 @@ fn body() -> impl Strategy<Value = Body> {
 }
 
 fn messages() -> impl Strategy<Value = Body> {
-    let handle = any::<u32>;
+    let channel = any::<u32>;
     prop_oneof![
-        (handle(), any::<u64>()).prop_map(|(handle, sequence)| Body::Accepted { handle, sequence }),
+        (channel(), any::<u64>())
+            .prop_map(|(channel, sequence)| Body::Accepted { channel, sequence }),
         (code(), bytes(64)).prop_map(|(code, newer)| Body::Refused { code, newer }),
-        (handle(), entry(), any::<[u8; 64]>())
-            .prop_map(|(handle, entry, signature)| { Body::Append { handle, entry, signature } }),
-        (handle(), entry()).prop_map(|(handle, entry)| Body::Deliver { handle, entry }),
+        (channel(), entry(), any::<[u8; 64]>())
+            .prop_map(|(channel, entry, signature)| { Body::Append { channel, entry, signature } }),
+        (channel(), entry()).prop_map(|(channel, entry)| Body::Deliver { channel, entry }),
         told(),
-        (handle(), bytes(limits::SIGNAL_MAX))
-            .prop_map(|(handle, ciphertext)| Body::Signal { handle, ciphertext }),
+        (channel(), bytes(limits::SIGNAL_MAX))
+            .prop_map(|(channel, ciphertext)| Body::Signal { channel, ciphertext }),
     ]
 }
 
 /// What a node says of entries without handing them over.
 fn told() -> impl Strategy<Value = Body> {
-    let (handle, reference) = (any::<u32>, || any::<[u8; 16]>().prop_map(Reference));
+    let (channel, reference) = (any::<u32>, || any::<[u8; 16]>().prop_map(Reference));
     let node = option::of(any::<[u8; 32]>().prop_map(NodeId));
     prop_oneof![
-        (handle(), any::<u64>(), reference())
-            .prop_map(|(handle, sequence, reference)| Body::Brief { handle, sequence, reference }),
-        (handle(), reference(), node, receipt()).prop_map(|(handle, reference, node, receipt)| {
-            Body::Held { handle, reference, node, receipt }
+        (channel(), any::<u64>(), reference()).prop_map(|(channel, sequence, reference)| {
+            Body::Announce { channel, sequence, reference }
         }),
-        (handle(), any::<[u8; 32]>(), receipt()).prop_map(|(handle, id, receipt)| {
-            Body::Challenge { handle, id: EnvelopeId(id), receipt }
+        (channel(), reference(), node, ack()).prop_map(|(channel, reference, node, ack)| {
+            Body::NodeAck { channel, reference, node, ack }
+        }),
+        (channel(), any::<[u8; 32]>(), ack()).prop_map(|(channel, id, ack)| {
+            Body::Challenge { channel, id: EnvelopeId(id), ack }
         }),
         any::<[u8; 64]>().prop_map(|signature| Body::Lost { signature }),
-        (handle(), any::<u64>()).prop_map(|(handle, sequence)| Body::Settled { handle, sequence }),
+        (channel(), any::<u64>())
+            .prop_map(|(channel, sequence)| Body::Settled { channel, sequence }),
     ]
 }
 
-fn receipt() -> impl Strategy<Value = NodeReceipt> {
-    any::<(u64, [u8; 64])>()
-        .prop_map(|(incarnation, signature)| NodeReceipt { incarnation, signature })
+fn ack() -> impl Strategy<Value = NodeAck> {
+    any::<(u64, [u8; 64])>().prop_map(|(incarnation, signature)| NodeAck { incarnation, signature })
 }
 
 /// What nodes say when they compare what they hold.
@@ -85,9 +87,9 @@ fn connections() -> impl Strategy<Value = Body> {
         code().prop_map(Body::Goodbye),
         open().prop_map(Body::Open),
         (cursor(), any::<u64>()).prop_map(|(head, position)| Body::Opened { head, position }),
-        any::<u32>().prop_map(|handle| Body::Close { handle }),
-        (any::<u32>(), any::<[u8; 32]>(), cursor()).prop_map(|(handle, log, head)| {
-            Body::Replicate(Replicate { handle, log: LogId(log), head })
+        any::<u32>().prop_map(|channel| Body::Close { channel }),
+        (any::<u32>(), any::<[u8; 32]>(), cursor()).prop_map(|(channel, log, head)| {
+            Body::Replicate(Replicate { channel, log: LogId(log), head })
         }),
         (bytes(300), option::of((vec(any::<u8>(), 1..100), ranking()))).prop_map(
             |(bundle, conversation)| { Body::Recruit(Box::new(Recruit { bundle, conversation })) }
@@ -102,15 +104,15 @@ fn accounts() -> impl Strategy<Value = Body> {
         any::<[u8; 32]>().prop_map(|account| Body::GetBundle(AccountId(account))),
         bytes(limits::BUNDLE_MAX).prop_map(Body::BundleIs),
         (any::<u32>(), key(), packages(), bytes(300)).prop_map(
-            |(handle, device, one_time, last_resort)| {
-                Body::PutKeyPackages(PutKeyPackages { handle, device, one_time, last_resort })
+            |(channel, device, one_time, last_resort)| {
+                Body::PutKeyPackages(PutKeyPackages { channel, device, one_time, last_resort })
             }
         ),
-        any::<u32>().prop_map(|handle| Body::TakeKeyPackages { handle }),
+        any::<u32>().prop_map(|channel| Body::TakeKeyPackages { channel }),
         (packages(), any::<u32>())
             .prop_map(|(packages, left)| Body::KeyPackages { packages, left }),
         (any::<u32>(), key(), any::<u64>(), any::<u32>()).prop_map(
-            |(handle, key, expires_s, uses)| Body::PutInvite { handle, key, expires_s, uses }
+            |(channel, key, expires_s, uses)| Body::PutInvite { channel, key, expires_s, uses }
         ),
     ]
 }
@@ -118,12 +120,12 @@ fn accounts() -> impl Strategy<Value = Body> {
 fn reads() -> impl Strategy<Value = Body> {
     prop_oneof![
         (any::<(u32, u64, bool, u32)>(), any::<[u8; 32]>()).prop_map(
-            |((handle, position, backward, limit), id)| {
-                Body::Read(Read { handle, from: (position, EnvelopeId(id)), backward, limit })
+            |((channel, position, backward, limit), id)| {
+                Body::Read(Read { channel, from: (position, EnvelopeId(id)), backward, limit })
             }
         ),
         (any::<u32>(), references(limits::FETCH_MAX))
-            .prop_map(|(handle, references)| Body::Fetch { handle, references }),
+            .prop_map(|(channel, references)| Body::Fetch { channel, references }),
         (vec(entry(), 0..5), any::<bool>())
             .prop_map(|(entries, more)| Body::Page { entries, more }),
     ]
@@ -133,14 +135,14 @@ fn open() -> impl Strategy<Value = Open> {
     let ids = (any::<u32>(), any::<[u8; 32]>(), key(), any::<[u8; 64]>());
     let genesis = option::of(vec(any::<u8>(), 1..100));
     (ids, genesis, option::of(cursor()), any::<bool>(), option::of(ranking())).prop_map(
-        |((handle, log, key, proof), genesis, tail, brief, ranking)| Open {
-            handle,
+        |((channel, log, key, proof), genesis, tail, announce, ranking)| Open {
+            channel,
             log: LogId(log),
             key,
             proof,
             genesis,
             tail,
-            brief,
+            announce,
             ranking: ranking.map(Box::new),
         },
     )
@@ -149,8 +151,8 @@ fn open() -> impl Strategy<Value = Open> {
 fn ranking() -> impl Strategy<Value = Ranking> {
     (any::<u64>(), vec(node_address(), 1..=limits::RANKING_MAX), any::<prop::sample::Index>())
         .prop_map(|(version, mut nodes, at)| {
-            let standbys = nodes.split_off(at.index(nodes.len()) + 1);
-            Ranking { version, nodes, standbys }
+            let reserve = nodes.split_off(at.index(nodes.len()) + 1);
+            Ranking { version, nodes, reserve }
         })
 }
 

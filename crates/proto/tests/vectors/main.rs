@@ -9,9 +9,8 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use proto::{
     AccountId, Body, Code, Compare, Content, ContentBody, Cursor, Entry, EnvelopeId, Expiry,
-    Extension, Frame, FrameReader, Hello, Kind, LogId, NodeAddress, NodeId, NodeReceipt, Open,
-    Part, PublicKey, PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference, Replicate,
-    write_frame,
+    Extension, Frame, FrameReader, Hello, Kind, LogId, NodeAck, NodeAddress, NodeId, Open, Part,
+    PublicKey, PutKeyPackages, Ranking, Read, Receipt, Recruit, Reference, Replicate, write_frame,
 };
 
 use crate::words::words;
@@ -109,7 +108,7 @@ fn ranking() -> Ranking {
         addresses: vec![([192, 0, 2, 1], port).into()],
     };
     let nodes = vec![node(0xb1, 4440), node(0xb2, 4441)];
-    Ranking { version: 2, nodes, standbys: vec![node(0xb3, 4442)] }
+    Ranking { version: 2, nodes, reserve: vec![node(0xb3, 4442)] }
 }
 
 /// What nodes say when they compare what they hold.
@@ -127,21 +126,21 @@ fn compared() -> [(&'static str, Body); 4] {
 
 /// What a node says of entries without handing them over.
 fn told() -> [(&'static str, Body); 6] {
-    let (handle, sequence, reference) = (3, 42, Reference([0x88; 16]));
-    let receipt = NodeReceipt { incarnation: 0x1234_5678, signature: [0x66; 64] };
-    let held = |node| Body::Held { handle, reference, node, receipt };
+    let (channel, sequence, reference) = (3, 42, Reference([0x88; 16]));
+    let ack = NodeAck { incarnation: 0x1234_5678, signature: [0x66; 64] };
+    let held = |node| Body::NodeAck { channel, reference, node, ack };
     [
-        ("brief", Body::Brief { handle, sequence, reference }),
-        ("held", held(None)),
-        ("held", held(Some(NodeId([0xb1; 32])))),
-        ("settled", Body::Settled { handle, sequence }),
-        ("challenge", Body::Challenge { handle, id: EnvelopeId([0x88; 32]), receipt }),
+        ("announce", Body::Announce { channel, sequence, reference }),
+        ("node-ack", held(None)),
+        ("node-ack", held(Some(NodeId([0xb1; 32])))),
+        ("settled", Body::Settled { channel, sequence }),
+        ("challenge", Body::Challenge { channel, id: EnvelopeId([0x88; 32]), ack }),
         ("lost", Body::Lost { signature: [0x66; 64] }),
     ]
 }
 
 fn frames() -> [(&'static str, Body); 24] {
-    let handle = 3;
+    let channel = 3;
     let (key, log) = (PublicKey([0x11; 32]), LogId([0x22; 32]));
     let head = Cursor { incarnation: 0x1234_5678, sequence: 41 };
     let entry = Entry {
@@ -162,49 +161,49 @@ fn frames() -> [(&'static str, Body); 24] {
     };
     let appended = Entry { sequence: 0, ..entry.clone() };
     let open = Open {
-        handle,
+        channel,
         log,
         key,
         proof: [0x44; 64],
         genesis: Some(b"genesis".to_vec()),
         tail: Some(head),
-        brief: false,
+        announce: false,
         ranking: None,
     };
-    let brief = Open { brief: true, ..open.clone() };
+    let announce = Open { announce: true, ..open.clone() };
     let ranked = Open { ranking: Some(Box::new(ranking())), ..open.clone() };
     let put = PutKeyPackages {
-        handle,
+        channel,
         device: key,
         one_time: vec![b"one".to_vec(), b"two".to_vec()],
         last_resort: b"last".to_vec(),
     };
     let from = (8, EnvelopeId([0x55; 32]));
     [
-        ("accepted", Body::Accepted { handle, sequence: 42 }),
+        ("accepted", Body::Accepted { channel, sequence: 42 }),
         ("refused", Body::Refused { code: Code::Stale, newer: b"newer".to_vec() }),
-        ("append", Body::Append { handle, entry: appended, signature: [0x66; 64] }),
-        ("append", Body::Append { handle, entry: change.clone(), signature: [0x66; 64] }),
-        ("deliver", Body::Deliver { handle, entry: change.clone() }),
-        ("signal", Body::Signal { handle, ciphertext: b"signal".to_vec() }),
+        ("append", Body::Append { channel, entry: appended, signature: [0x66; 64] }),
+        ("append", Body::Append { channel, entry: change.clone(), signature: [0x66; 64] }),
+        ("deliver", Body::Deliver { channel, entry: change.clone() }),
+        ("signal", Body::Signal { channel, ciphertext: b"signal".to_vec() }),
         ("hello", Body::Hello(Hello { versions: (1, 2), nonce: [0x77; 16] })),
         ("goodbye", Body::Goodbye(Code::Version)),
         ("open", Body::Open(open)),
         ("open", Body::Open(ranked)),
-        ("open", Body::Open(brief)),
+        ("open", Body::Open(announce)),
         ("opened", Body::Opened { head, position: 9 }),
-        ("close", Body::Close { handle }),
-        ("read", Body::Read(Read { handle, from, backward: true, limit: 50 })),
-        ("fetch", Body::Fetch { handle, references: vec![Reference([0x88; 16])] }),
+        ("close", Body::Close { channel }),
+        ("read", Body::Read(Read { channel, from, backward: true, limit: 50 })),
+        ("fetch", Body::Fetch { channel, references: vec![Reference([0x88; 16])] }),
         ("page", Body::Page { entries: vec![entry, change], more: true }),
         ("put_bundle", Body::PutBundle(b"bundle".to_vec())),
         ("get_bundle", Body::GetBundle(AccountId([0x99; 32]))),
         ("bundle_is", Body::BundleIs(b"bundle".to_vec())),
         ("put_key_packages", Body::PutKeyPackages(put)),
-        ("take_key_packages", Body::TakeKeyPackages { handle }),
+        ("take_key_packages", Body::TakeKeyPackages { channel }),
         ("key_packages", Body::KeyPackages { packages: vec![b"one".to_vec()], left: 99 }),
-        ("put_invite", Body::PutInvite { handle, key, expires_s: 1_900_000_000, uses: 1 }),
-        ("replicate", Body::Replicate(Replicate { handle, log, head })),
+        ("put_invite", Body::PutInvite { channel, key, expires_s: 1_900_000_000, uses: 1 }),
+        ("replicate", Body::Replicate(Replicate { channel, log, head })),
     ]
 }
 
@@ -212,15 +211,14 @@ fn contents() -> [(&'static str, ContentBody); 9] {
     let target = Reference([0xaa; 16]);
     let instead_of = Some(LogId([0x22; 32]));
     let accept = ContentBody::Accept { bundle: b"bundle".to_vec(), instead_of };
-    let receipt =
-        Receipt { delivered: vec![Reference([0xd1; 16])], read: vec![Reference([0xd2; 16])] };
+    let ack = Receipt { delivered: vec![Reference([0xd1; 16])], read: vec![Reference([0xd2; 16])] };
     [
         ("text", ContentBody::Text { text: "Grüezi".to_owned(), reply_to: None }),
         ("reply", ContentBody::Text { text: "你好".to_owned(), reply_to: Some(target) }),
         ("edit", ContentBody::Edit { target, text: "edited".to_owned() }),
         ("delete", ContentBody::Delete { target }),
         ("reaction", ContentBody::Reaction { target, emoji: "👍".to_owned() }),
-        ("receipt", ContentBody::Receipt(receipt)),
+        ("ack", ContentBody::Receipt(ack)),
         ("accept", ContentBody::Accept { bundle: b"bundle".to_vec(), instead_of: None }),
         ("accept", accept),
         ("unknown", ContentBody::Unknown),

@@ -90,7 +90,7 @@ impl Router {
         };
         match kept {
             Ok(key) => {
-                self.reply(from, request, Body::Accepted { handle: 0, sequence: 0 });
+                self.reply(from, request, Body::Accepted { channel: 0, sequence: 0 });
                 self.query_answered(&key, now, rows);
             }
             Err(refusal) => {

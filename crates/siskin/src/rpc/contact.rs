@@ -60,7 +60,7 @@ impl Call for ContactAdd {
     type Returns = Contact;
 
     async fn run(self, engine: &Engine) -> Result<Contact, Failure> {
-        let link: InviteLink = self.link.parse().map_err(|error: client::LinkError| {
+        let link: InviteLink = self.link.parse().map_err(|error: client::InviteLinkError| {
             Failure::user(error.to_string()).hint("quote the whole link, which contains a #")
         })?;
         let account = link.account;

@@ -1,7 +1,7 @@
 //! Methods of messages.
 
 use client::{
-    Action, Mark, Reply,
+    Action, Reply,
     view::{self, ContactView, Range},
 };
 use proto::{EnvelopeId, Instant, LogId, Rows};
@@ -234,9 +234,11 @@ async fn say(
         }
     };
     let log = resolve::conversation(contact)?;
-    let stored = move |rows: &dyn Rows| mark(rows, &log, &id).filter(|mark| *mark > Mark::Sent);
-    let mark = engine.until(wait_s, stored).await?.unwrap_or(Mark::Sent);
-    if mark == Mark::Refused {
+    let stored = move |rows: &dyn Rows| {
+        mark(rows, &log, &id).filter(|mark| *mark > client::DeliveryStatus::Sent)
+    };
+    let mark = engine.until(wait_s, stored).await?.unwrap_or(client::DeliveryStatus::Sent);
+    if mark == client::DeliveryStatus::Refused {
         return Err(Failure::user("the node refuses the message")
             .hint("`siskin read WHO` shows it with its status"));
     }
@@ -253,7 +255,7 @@ async fn target(
     Ok((contact, message.place.id))
 }
 
-fn mark(rows: &dyn Rows, log: &LogId, id: &EnvelopeId) -> Option<Mark> {
+fn mark(rows: &dyn Rows, log: &LogId, id: &EnvelopeId) -> Option<client::DeliveryStatus> {
     view::mark(rows, log, &id.reference())
 }
 

@@ -90,7 +90,7 @@ impl Subscription {
             Notice::Account => Event::Account,
             Notice::Contacts => Event::Contacts,
             Notice::Typing(account) => Event::Typing { contact: account.to_string() },
-            Notice::Link(node, up) => Event::Link { node: node.to_string(), up },
+            Notice::LinkChanged(node, up) => Event::Link { node: node.to_string(), up },
             Notice::Sent(log) => match self.contact(log).await? {
                 Some(contact) => Event::Sent { contact: contact.account.to_string() },
                 None => return Ok(()),

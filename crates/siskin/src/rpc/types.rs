@@ -168,14 +168,14 @@ pub(crate) enum DeliveryStatus {
     Refused,
 }
 
-impl From<client::Mark> for DeliveryStatus {
-    fn from(mark: client::Mark) -> Self {
+impl From<client::DeliveryStatus> for DeliveryStatus {
+    fn from(mark: client::DeliveryStatus) -> Self {
         match mark {
-            client::Mark::Sent => Self::Sent,
-            client::Mark::Stored => Self::Stored,
-            client::Mark::Delivered => Self::Delivered,
-            client::Mark::Read => Self::Read,
-            client::Mark::Refused => Self::Refused,
+            client::DeliveryStatus::Sent => Self::Sent,
+            client::DeliveryStatus::Stored => Self::Stored,
+            client::DeliveryStatus::Delivered => Self::Delivered,
+            client::DeliveryStatus::Read => Self::Read,
+            client::DeliveryStatus::Refused => Self::Refused,
         }
     }
 }

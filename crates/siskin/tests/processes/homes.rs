@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crypto::{LossProof, SigningKey, sign_held, sign_lost};
+use crypto::{LossProof, SigningKey, sign_ack, sign_lost};
 use proto::{Envelope, Expiry, Extension, Head, Kind, LogId, NodeId, PublicKey};
 use serde_json::Value;
 
@@ -68,9 +68,9 @@ fn a_proof_that_a_node_has_lost_an_entry_can_be_checked_by_others() {
     };
     let envelope = Envelope { head, ciphertext: b"lost".to_vec(), signature: [4; 64] };
     let (log, id) = (envelope.head.log, envelope.id());
-    let receipt = sign_held(&key, &log, &id, 7);
-    let lost = sign_lost(&key, &log, &id, &receipt);
-    let proof = LossProof { node, envelope, receipt, lost }.encode();
+    let ack = sign_ack(&key, &log, &id, 7);
+    let lost = sign_lost(&key, &log, &id, &ack);
+    let proof = LossProof { node, envelope, ack, lost }.encode();
     let place = tempfile::tempdir().unwrap();
     let (good, bad) = (place.path().join("good"), place.path().join("bad"));
     fs::write(&good, &proof).unwrap();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use client::{
-    Action, Client, Command, Config, Event, Mark, Reply, transport_seed,
+    Action, Client, Command, Config, DeliveryStatus, Event, Reply, transport_seed,
     view::{self, Item, MessageView, Range},
 };
 use crypto::{Phrase, SigningKey};
@@ -325,7 +325,7 @@ impl World {
         self.messages(number).into_iter().filter_map(|message| message.text).collect()
     }
 
-    pub(super) fn marks(&self, number: usize) -> Vec<Mark> {
+    pub(super) fn marks(&self, number: usize) -> Vec<DeliveryStatus> {
         self.messages(number).into_iter().filter_map(|message| message.mark).collect()
     }
 

@@ -39,10 +39,10 @@ fn in_the_end_every_message_is_delivered() {
     let mut model = model();
     let hello = says(&mut model, ADA, BEN);
     let (ada, ben) = (sent(view(&model, hello, ADA)), view(&model, hello, BEN));
-    let refused = MessageView { mark: Some(Mark::Refused), ..ada.clone() };
+    let refused = MessageView { mark: Some(DeliveryStatus::Refused), ..ada.clone() };
     for mark in [ada, refused] {
         let found = rules(&model.compare((ADA, BEN), [&[mark], std::slice::from_ref(&ben)], at(9)));
-        assert_eq!(found, [Rule::Mark]);
+        assert_eq!(found, [Rule::DeliveryStatus]);
     }
 }
 

@@ -119,7 +119,7 @@ fn nothing_depends_on_what_its_node_will_never_take() {
     assert_eq!(shows(&mut model, BEN, ADA, &[answer]), [Rule::Dependency], "it may yet come");
 
     let last = says(&mut model, ADA, BEN);
-    let view = MessageView { mark: Some(Mark::Refused), ..view(&model, answer, ADA) };
+    let view = MessageView { mark: Some(DeliveryStatus::Refused), ..view(&model, answer, ADA) };
     assert_eq!(rules(&model.marks(ADA, BEN, &[view], at(5))), []);
     shows(&mut model, BEN, ADA, &[question]);
     assert_eq!(shows(&mut model, BEN, ADA, &[last]), []);
@@ -127,7 +127,9 @@ fn nothing_depends_on_what_its_node_will_never_take() {
 
 #[test]
 fn after_a_restart_nothing_depends_on_what_its_node_will_never_take() {
-    for (mark, demanded) in [(Mark::Refused, None), (Mark::Sent, Some(Rule::Dependency))] {
+    for (mark, demanded) in
+        [(DeliveryStatus::Refused, None), (DeliveryStatus::Sent, Some(Rule::Dependency))]
+    {
         let mut model = model();
         let question = says(&mut model, BEN, ADA);
         shows(&mut model, ADA, BEN, &[question]);
@@ -147,7 +149,7 @@ fn after_a_restart_nothing_depends_on_what_its_node_will_never_take() {
 
 #[test]
 fn what_its_node_will_never_take_may_stand_behind_what_follows() {
-    for (mark, is_wrong) in [(Mark::Refused, false), (Mark::Stored, true)] {
+    for (mark, is_wrong) in [(DeliveryStatus::Refused, false), (DeliveryStatus::Stored, true)] {
         let mut model = model();
         let refused = says(&mut model, ADA, BEN);
         let next = says(&mut model, ADA, BEN);
@@ -229,7 +231,7 @@ fn what_waited_may_be_sealed_anew_after_a_crash() {
     assert_eq!(model.own_recent(ADA, BEN), [], "it has no name yet");
     assert_eq!(shows(&mut model, ADA, BEN, &[waits]), []);
     assert_eq!(restarted(&mut model, ADA, BEN, &[]), []);
-    let place = Place { position: 4, id: EnvelopeId([44; 32]) };
+    let place = TimelineKey { position: 4, id: EnvelopeId([44; 32]) };
     let anew = |person| MessageView { place, ..view(&model, waits, person) };
     let (ada, ben) = (anew(ADA), anew(BEN));
     assert_eq!(model.shows(ADA, BEN, &[sent(ada.clone())], at(1)), []);
@@ -246,7 +248,7 @@ fn delivered_messages_last() {
     let delivered = [view(&model, hello, ADA), sent(view(&model, second, ADA))];
     assert_eq!(model.marks(ADA, BEN, &delivered, at(3)), []);
     assert_eq!(restarted(&mut model, BEN, ADA, &[hello]), [], "the second may be gone");
-    assert_eq!(restarted(&mut model, BEN, ADA, &[]), [Rule::Mark], "the first may not");
+    assert_eq!(restarted(&mut model, BEN, ADA, &[]), [Rule::DeliveryStatus], "the first may not");
 
     shows(&mut model, BEN, ADA, &[hello, second]);
     unsure(&mut model, BEN, ADA, Act::Say);
@@ -262,12 +264,20 @@ fn marks_rise_and_say_what_is_so() {
         let view = marked(model, mark);
         rules(&model.marks(ADA, BEN, &[view], at(1)))
     };
-    assert_eq!(marks(&mut model, Some(Mark::Stored)), []);
-    assert_eq!(marks(&mut model, Some(Mark::Delivered)), [Rule::Mark], "Ben never saw it");
+    assert_eq!(marks(&mut model, Some(DeliveryStatus::Stored)), []);
+    assert_eq!(
+        marks(&mut model, Some(DeliveryStatus::Delivered)),
+        [Rule::DeliveryStatus],
+        "Ben never saw it"
+    );
     shows(&mut model, BEN, ADA, &[hello]);
-    assert_eq!(marks(&mut model, Some(Mark::Read)), []);
-    assert_eq!(marks(&mut model, Some(Mark::Delivered)), [Rule::Mark], "it was read");
-    assert_eq!(marks(&mut model, None), [Rule::Mark]);
-    assert_eq!(marks(&mut model, Some(Mark::Read)), []);
+    assert_eq!(marks(&mut model, Some(DeliveryStatus::Read)), []);
+    assert_eq!(
+        marks(&mut model, Some(DeliveryStatus::Delivered)),
+        [Rule::DeliveryStatus],
+        "it was read"
+    );
+    assert_eq!(marks(&mut model, None), [Rule::DeliveryStatus]);
+    assert_eq!(marks(&mut model, Some(DeliveryStatus::Read)), []);
     assert_eq!(restarted(&mut model, ADA, BEN, &[hello]), [], "a crash may take marks back");
 }

@@ -58,8 +58,8 @@ fn allowed(devices: &[&Device]) -> Allowed {
     devices.iter().map(|device| (device.account, device.key.public())).collect()
 }
 
-fn link(parent: &[u8]) -> CommitLink {
-    CommitLink {
+fn link(parent: &[u8]) -> CommitRef {
+    CommitRef {
         parent: parent[..32].to_vec(),
         intents: Vec::new(),
         dependencies: vec![vec![7; 16]],

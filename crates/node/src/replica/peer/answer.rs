@@ -1,6 +1,6 @@
 //! Answers of the other node.
 
-use proto::{Body, Code, Cursor, Draft, Frame, Instant, Peer};
+use proto::{Body, Code, Cursor, Frame, Instant, Peer, Transaction};
 
 use super::{
     Answered, Around, PAUSE_MAX, PAUSE_MIN, ReplicationPeer, Request, Timer, head_of,
@@ -59,7 +59,7 @@ impl ReplicationPeer {
                     // It takes entries again: the next ones may follow.
                     self.behind.insert(number);
                 }
-                self.check_drained(&around.peer, number, around.deferred, around.draft);
+                self.check_drained(&around.peer, number, around.deferred, around.tx);
                 if refused.is_some() { Answered::Refused } else { Answered::Stored }
             }
         }
@@ -77,8 +77,8 @@ impl ReplicationPeer {
 
     /// The other node's copy is open up to the cursor `got`.
     fn opened(&mut self, number: u64, got: Cursor, around: Around<'_, '_>) {
-        let Around { peer, draft, logs, deferred } = around;
-        let Some((_, head)) = head_of(number, logs, draft) else { return };
+        let Around { peer, tx, logs, deferred } = around;
+        let Some((_, head)) = head_of(number, logs, tx) else { return };
         let Some(push) = self.pushes.get_mut(&number) else { return };
         let fits = got.incarnation == head.incarnation && got.sequence <= head.sequence;
         push.state = State::Open;
@@ -86,7 +86,7 @@ impl ReplicationPeer {
         self.behind.insert(number);
         if push.next > head.sequence {
             self.behind.remove(&number);
-            self.check_drained(&peer, number, deferred, draft);
+            self.check_drained(&peer, number, deferred, tx);
         }
     }
 
@@ -94,7 +94,7 @@ impl ReplicationPeer {
     /// holds the log, it will call when that changes: a node that creates a copy, or gets a new
     /// ranking, opens the log at all other nodes.
     fn open_refused(&mut self, number: u64, code: Code, around: Around<'_, '_>, now: Instant) {
-        let Around { peer, draft, .. } = around;
+        let Around { peer, tx, .. } = around;
         if !matches!(code, Code::NotFound | Code::Forbidden) {
             return self.back_off(number, now);
         }
@@ -103,8 +103,8 @@ impl ReplicationPeer {
             self.unseen = Some(0);
             return;
         }
-        placement::put_received(draft, &peer, number, Cursor::default());
-        rows::unmark(draft, &peer, number);
+        placement::put_received(tx, &peer, number, Cursor::default());
+        rows::unmark(tx, &peer, number);
     }
 
     /// Tries a log again later. The other node has closed it, if it was open.
@@ -127,7 +127,7 @@ impl ReplicationPeer {
         peer: &Peer,
         number: u64,
         deferred: &DeferredPushes,
-        draft: &mut Draft<'_>,
+        tx: &mut Transaction<'_>,
     ) {
         if self.behind.contains(&number) {
             return;
@@ -138,7 +138,7 @@ impl ReplicationPeer {
             && deferred.first(number, peer).is_none()
             && std::mem::take(&mut push.marked)
         {
-            rows::unmark(draft, peer, number);
+            rows::unmark(tx, peer, number);
         }
     }
 }

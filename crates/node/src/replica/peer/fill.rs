@@ -2,7 +2,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use proto::{Body, Draft, Entry, Envelope, Frame, Instant, Peer, Rows};
+use proto::{Body, Entry, Envelope, Frame, Instant, Peer, Rows, Transaction};
 
 use super::{
     Around, ENTRY_BYTES_MIN, OPENING_MAX, PUSHES_MAX, ReplicationPeer, Request, TURN_ENTRIES,
@@ -26,20 +26,20 @@ impl ReplicationPeer {
         now: Instant,
         transmit: &mut dyn FnMut(Frame),
     ) {
-        let Around { peer, draft, logs, deferred } = around;
+        let Around { peer, tx, logs, deferred } = around;
         if !self.is_up {
             return;
         }
-        self.open_dirty(&peer, draft, logs, transmit);
+        self.open_dirty(&peer, tx, logs, transmit);
         if self.entries > WINDOW_ENTRIES / 2 || self.bytes > WINDOW_BYTES / 2 {
             return;
         }
-        self.fill_again(&peer, deferred, draft, transmit);
+        self.fill_again(&peer, deferred, tx, transmit);
         while self.has_room()
             && let Some(number) = self.next_turn()
         {
-            let head = head_of(number, logs, draft);
-            let Some(entries) = self.pull(number, &peer, deferred, draft) else { continue };
+            let head = head_of(number, logs, tx);
+            let Some(entries) = self.pull(number, &peer, deferred, tx) else { continue };
             self.used = now;
             let first_owed = deferred.first(number, &peer);
             for (sequence, envelope) in entries.envelopes {
@@ -58,7 +58,7 @@ impl ReplicationPeer {
                     push.next = push.next.max(head.sequence.saturating_add(1));
                     push.own.clear();
                 }
-                self.check_drained(&peer, number, deferred, draft);
+                self.check_drained(&peer, number, deferred, tx);
             }
         }
     }
@@ -133,7 +133,7 @@ impl ReplicationPeer {
         self.requests.insert(request, Request::Append { at, channel, bytes });
         self.entries = self.entries.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
-        let body = Body::Append { handle: channel, entry, signature: envelope.signature };
+        let body = Body::Append { channel, entry, signature: envelope.signature };
         Some(Frame { request, body })
     }
 
@@ -141,7 +141,7 @@ impl ReplicationPeer {
     fn open_dirty(
         &mut self,
         peer: &Peer,
-        draft: &Draft<'_>,
+        tx: &Transaction<'_>,
         logs: &mut Logs,
         transmit: &mut dyn FnMut(Frame),
     ) {
@@ -149,7 +149,7 @@ impl ReplicationPeer {
         let room = OPENING_MAX.saturating_sub(self.opening);
         let mut dirty = Vec::new();
         self.unseen = None;
-        rows::logs_of(draft, DIRTY, peer, from, |number| {
+        rows::logs_of(tx, DIRTY, peer, from, |number| {
             if dirty.len() >= room {
                 self.unseen = Some(number);
                 return ControlFlow::Break(());
@@ -164,7 +164,7 @@ impl ReplicationPeer {
                 self.unseen = Some(number);
                 return;
             }
-            if let Some(frame) = self.ask_to_open(number, 0, true, logs, draft) {
+            if let Some(frame) = self.ask_to_open(number, 0, true, logs, tx) {
                 transmit(frame);
             }
         }

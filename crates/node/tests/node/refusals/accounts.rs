@@ -53,7 +53,7 @@ pub(super) fn packages_and_invites() -> Vec<Case> {
             Sent::Frame(s.owner, Body::PutKeyPackages(packages(PublicKey([1; 32]), 1)))
         }),
         ("packages on a conversation", Refused(Code::Forbidden), |s| {
-            let put = PutKeyPackages { handle: 2, ..packages(s.account.device.public(), 1) };
+            let put = PutKeyPackages { channel: 2, ..packages(s.account.device.public(), 1) };
             Sent::Frame(s.owner, Body::PutKeyPackages(put))
         }),
         ("too many packages", Refused(Code::Quota), |s| {
@@ -73,25 +73,25 @@ pub(super) fn packages_and_invites() -> Vec<Case> {
             Sent::Frame(s.owner, Body::PutKeyPackages(put))
         }),
         ("taking packages where there are none", Refused(Code::NotFound), |s| {
-            Sent::Frame(s.guest, Body::TakeKeyPackages { handle: 1 })
+            Sent::Frame(s.guest, Body::TakeKeyPackages { channel: 1 })
         }),
         ("taking packages in a conversation", Refused(Code::Forbidden), |s| {
-            Sent::Frame(s.owner, Body::TakeKeyPackages { handle: 2 })
+            Sent::Frame(s.owner, Body::TakeKeyPackages { channel: 2 })
         }),
         ("an invite by a guest", Refused(Code::Forbidden), |s| {
             let key = PublicKey([1; 32]);
-            Sent::Frame(s.guest, Body::PutInvite { handle: 1, key, expires_s: u64::MAX, uses: 1 })
+            Sent::Frame(s.guest, Body::PutInvite { channel: 1, key, expires_s: u64::MAX, uses: 1 })
         }),
         ("an invite of the past", Refused(Code::Invalid), |s| {
             let (key, expires_s) = (PublicKey([1; 32]), s.world.now.as_secs());
-            Sent::Frame(s.owner, Body::PutInvite { handle: 1, key, expires_s, uses: 1 })
+            Sent::Frame(s.owner, Body::PutInvite { channel: 1, key, expires_s, uses: 1 })
         }),
         ("too many invites", Refused(Code::Quota), |s| {
             let owner = s.owner;
             let put = |n: u32| {
                 let mut key = PublicKey([1; 32]);
                 key.0[..4].copy_from_slice(&n.to_be_bytes());
-                Body::PutInvite { handle: 1, key, expires_s: u64::MAX, uses: 1 }
+                Body::PutInvite { channel: 1, key, expires_s: u64::MAX, uses: 1 }
             };
             for n in 0..=limits::INVITES_MAX as u32 {
                 s.world.ask(&owner, put(n));
@@ -102,5 +102,5 @@ pub(super) fn packages_and_invites() -> Vec<Case> {
 }
 
 fn packages(device: PublicKey, count: usize) -> PutKeyPackages {
-    PutKeyPackages { handle: 1, device, one_time: vec![vec![1; 8]; count], last_resort: vec![] }
+    PutKeyPackages { channel: 1, device, one_time: vec![vec![1; 8]; count], last_resort: vec![] }
 }

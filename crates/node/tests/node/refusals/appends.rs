@@ -45,7 +45,7 @@ pub(super) fn forged() -> Vec<Case> {
             let entry = Entry::from_envelope(&envelope, 0, s.talk.key.public());
             assert!(entry.write_key.is_some());
             let signature = envelope.signature;
-            Sent::Frame(s.owner, Body::Append { handle: 2, entry, signature })
+            Sent::Frame(s.owner, Body::Append { channel: 2, entry, signature })
         }),
         ("a replayed append", Again, |s| {
             Sent::Frame(s.owner, append(2, &s.talk.envelope(1, b"first")))
@@ -118,7 +118,7 @@ pub(super) fn exhausted() -> Vec<Case> {
         }),
         ("an append by an invite taken back meanwhile", Refused(Code::Forbidden), |s| {
             let (owner, key) = (s.owner, s.invite.public());
-            s.world.ask(&owner, Body::PutInvite { handle: 1, key, expires_s: 0, uses: 0 });
+            s.world.ask(&owner, Body::PutInvite { channel: 1, key, expires_s: 0, uses: 0 });
             let envelope = envelope(&s.invite, s.account.inbox(), 1, b"x");
             Sent::Frame(s.guest, append(1, &envelope))
         }),
@@ -142,28 +142,28 @@ pub(super) fn reads() -> Vec<Case> {
     vec![
         ("a read of what isn't open", Refused(Code::Unexpected), |s| {
             let from = Default::default();
-            Sent::Frame(s.owner, Body::Read(Read { handle: 9, from, backward: false, limit: 1 }))
+            Sent::Frame(s.owner, Body::Read(Read { channel: 9, from, backward: false, limit: 1 }))
         }),
         ("a read by a guest", Refused(Code::Forbidden), |s| {
             let from = Default::default();
-            Sent::Frame(s.guest, Body::Read(Read { handle: 1, from, backward: false, limit: 1 }))
+            Sent::Frame(s.guest, Body::Read(Read { channel: 1, from, backward: false, limit: 1 }))
         }),
         ("a fetch by a guest", Refused(Code::Forbidden), |s| {
-            Sent::Frame(s.guest, Body::Fetch { handle: 1, references: vec![] })
+            Sent::Frame(s.guest, Body::Fetch { channel: 1, references: vec![] })
         }),
         ("a signal by a guest", Refused(Code::Forbidden), |s| {
-            Sent::Frame(s.guest, Body::Signal { handle: 1, ciphertext: vec![1] })
+            Sent::Frame(s.guest, Body::Signal { channel: 1, ciphertext: vec![1] })
         }),
         ("a signal that is too large", Refused(Code::Malformed), |s| {
             let ciphertext = vec![1; limits::SIGNAL_MAX + 1];
-            Sent::Frame(s.owner, Body::Signal { handle: 2, ciphertext })
+            Sent::Frame(s.owner, Body::Signal { channel: 2, ciphertext })
         }),
         ("signals without end", Refused(Code::Busy), |s| {
             let owner = s.owner;
             for _ in 0..s.world.config.signals_per_s_max {
-                s.world.tell(&owner, Body::Signal { handle: 2, ciphertext: vec![1] });
+                s.world.tell(&owner, Body::Signal { channel: 2, ciphertext: vec![1] });
             }
-            Sent::Frame(owner, Body::Signal { handle: 2, ciphertext: vec![1] })
+            Sent::Frame(owner, Body::Signal { channel: 2, ciphertext: vec![1] })
         }),
     ]
 }

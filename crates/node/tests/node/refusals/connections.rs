@@ -44,7 +44,7 @@ pub(super) fn sessions() -> Vec<Case> {
         }),
         ("a Deliver", Refused(Code::Unexpected), |s| {
             let entry = Entry::from_envelope(&s.talk.envelope(1, b"x"), 1, s.talk.key.public());
-            Sent::Frame(s.owner, Body::Deliver { handle: 2, entry })
+            Sent::Frame(s.owner, Body::Deliver { channel: 2, entry })
         }),
         ("a Page", Refused(Code::Unexpected), |s| {
             Sent::Frame(s.owner, Body::Page { entries: vec![], more: false })
@@ -59,16 +59,16 @@ pub(super) fn sessions() -> Vec<Case> {
             Sent::Frame(s.owner, refused(Code::Busy))
         }),
         ("closing what isn't open", Refused(Code::Unexpected), |s| {
-            Sent::Frame(s.owner, Body::Close { handle: 99 })
+            Sent::Frame(s.owner, Body::Close { channel: 99 })
         }),
         ("accepting what isn't followed", Outcome::Dropped(Dropped::NotFollowing), |s| {
-            Sent::Frame(s.owner, Body::Accepted { handle: 1, sequence: 1 })
+            Sent::Frame(s.owner, Body::Accepted { channel: 1, sequence: 1 })
         }),
-        ("accepting on a handle that isn't open", Outcome::Dropped(Dropped::NotFollowing), |s| {
-            Sent::Frame(s.owner, Body::Accepted { handle: 99, sequence: 1 })
+        ("accepting on a channel that isn't open", Outcome::Dropped(Dropped::NotFollowing), |s| {
+            Sent::Frame(s.owner, Body::Accepted { channel: 99, sequence: 1 })
         }),
         ("accepting the future", Outcome::Dropped(Dropped::AcceptedAhead), |s| {
-            Sent::Frame(s.owner, Body::Accepted { handle: 2, sequence: u64::MAX })
+            Sent::Frame(s.owner, Body::Accepted { channel: 2, sequence: u64::MAX })
         }),
     ]
 }
@@ -92,9 +92,9 @@ pub(super) fn proofs() -> Vec<Case> {
             assert_eq!(again.peer, s.stranger.peer);
             Sent::Frame(again, Body::Open(open))
         }),
-        ("a proof for another handle", Refused(Code::Forbidden), |s| {
+        ("a proof for another channel", Refused(Code::Forbidden), |s| {
             let mut open = open_frame(&s.stranger, 1, s.talk.log, &s.talk.key, None, None);
-            open.handle = 2;
+            open.channel = 2;
             Sent::Frame(s.stranger, Body::Open(open))
         }),
         ("a proof for another log", Refused(Code::Forbidden), |s| {

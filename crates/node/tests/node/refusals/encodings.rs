@@ -73,7 +73,7 @@ pub(super) fn fields() -> Vec<Case> {
         }),
         ("more names than allowed", Undecodable(DecodeError::TooLarge), |s| {
             let references = vec![s.talk.envelope(1, b"x").id().reference(); limits::FETCH_MAX + 1];
-            framed(&wire_bytes(Body::Fetch { handle: 2, references }))
+            framed(&wire_bytes(Body::Fetch { channel: 2, references }))
         }),
         ("a bundle that is too large", Undecodable(DecodeError::TooLarge), |_| {
             framed(&wire_bytes(Body::PutBundle(vec![0; limits::BUNDLE_MAX + 1])))
@@ -107,8 +107,8 @@ fn framed(bytes: &[u8]) -> Sent {
 #[test]
 fn frames_are_cut_as_they_are_written() {
     let mut written = Vec::new();
-    write_frame(&Frame { request: REQUEST, body: Body::Close { handle: 1 } }, &mut written);
-    match framed(&wire_bytes(Body::Close { handle: 1 })) {
+    write_frame(&Frame { request: REQUEST, body: Body::Close { channel: 1 } }, &mut written);
+    match framed(&wire_bytes(Body::Close { channel: 1 })) {
         Sent::Bytes(bytes) => assert_eq!(bytes, written),
         Sent::Frame(..) => panic!(),
     }

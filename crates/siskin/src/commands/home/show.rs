@@ -1,6 +1,6 @@
 //! How home nodes, their cost and a migration are shown.
 
-use client::HOMES_SERVED;
+use client::ACTIVE_HOMES;
 use proto::NodeAddress;
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ impl Plan {
 pub(super) fn show_plan(plan: &Plan) -> String {
     let Plan { from, to, conversations, entries, bytes, sent_again } = plan;
     let mut lines = vec![format!("from  {}", from.as_deref().unwrap_or("-"))];
-    let role = |at: usize| if at < HOMES_SERVED { "active" } else { "in reserve" };
+    let role = |at: usize| if at < ACTIVE_HOMES { "active" } else { "in reserve" };
     lines.extend(to.iter().enumerate().map(|(at, node)| format!("to    {node}  {}", role(at))));
     lines.push(format!(
         "copied: {conversations} conversations with {entries} entries, about {}, from the \
