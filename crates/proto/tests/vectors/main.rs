@@ -131,8 +131,8 @@ fn told() -> [(&'static str, Body); 6] {
     let held = |node| Body::NodeAck { channel, reference, node, ack };
     [
         ("announce", Body::Announce { channel, sequence, reference }),
-        ("node-ack", held(None)),
-        ("node-ack", held(Some(NodeId([0xb1; 32])))),
+        ("node_ack", held(None)),
+        ("node_ack", held(Some(NodeId([0xb1; 32])))),
         ("settled", Body::Settled { channel, sequence }),
         ("challenge", Body::Challenge { channel, id: EnvelopeId([0x88; 32]), ack }),
         ("lost", Body::Lost { signature: [0x66; 64] }),
@@ -218,7 +218,7 @@ fn contents() -> [(&'static str, ContentBody); 9] {
         ("edit", ContentBody::Edit { target, text: "edited".to_owned() }),
         ("delete", ContentBody::Delete { target }),
         ("reaction", ContentBody::Reaction { target, emoji: "👍".to_owned() }),
-        ("ack", ContentBody::Receipt(ack)),
+        ("receipt", ContentBody::Receipt(ack)),
         ("accept", ContentBody::Accept { bundle: b"bundle".to_vec(), instead_of: None }),
         ("accept", accept),
         ("unknown", ContentBody::Unknown),
