@@ -8,8 +8,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use crypto::{
-    CommitId, Epoch, KeyTree, SealedBy, SigningKey, derive_key, open, seal_message, sign_envelope,
-    verify, verify_envelope,
+    SigningKey, derive_key,
+    group::{CommitId, Epoch, KeyTree, SealedBy, open, seal_message},
+    sign_envelope, verify, verify_envelope,
 };
 use proto::{Content, ContentBody, Envelope, Expiry, Extension, Head, Kind, LogId, Reference};
 use rand_chacha::ChaCha20Rng;

@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use crypto::{Authority, Bundle, Device, InboxKey, Phrase, RecordDraft, SigningKey};
+use crypto::{
+    SigningKey,
+    identity::{Authority, Bundle, Device, InboxKey, Phrase, UnsignedRecord},
+};
 use proto::{AccountId, Body, NodeAddress};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -202,7 +205,7 @@ impl Network {
         let authority = Authority::create(&Phrase::generate(&mut self.dice), &mut self.dice);
         let mut seed = [0; 32];
         self.dice.fill_bytes(&mut seed);
-        let draft = RecordDraft {
+        let draft = UnsignedRecord {
             version: 1,
             devices: vec![Device { key: SigningKey::from_seed(seed).public(), added_s: 1 }],
             homes: vec![home.clone()],

@@ -14,7 +14,7 @@ use client::{
     Action, Client, Command, Config, ContactState, Event, LAYOUT, Reply, transport_seed,
     view::{self, MessageView},
 };
-use crypto::Phrase;
+use crypto::identity::Phrase;
 use net::{Counters, Driver, Events, Keys, Running, Settings};
 use proto::{AccountId, LogId, NodeAddress, Rows};
 use rand_chacha::ChaCha20Rng;

@@ -10,8 +10,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use crypto::{
-    Authority, Device, InboxKey, OPEN_CONTEXT, Phrase, RecordDraft, SigningKey, open_proof_message,
-    sign_envelope,
+    OPEN_CONTEXT, SigningKey,
+    identity::{Authority, Device, InboxKey, Phrase, UnsignedRecord},
+    open_proof_message, sign_envelope,
 };
 use node::{Node, NodeConfig};
 use proto::{
@@ -204,7 +205,7 @@ impl Host {
         let mut rng = ChaCha20Rng::from_seed([seed; 32]);
         let device = SigningKey::from_seed([seed; 32]);
         let authority = Authority::create(&Phrase::generate(&mut rng), &mut rng);
-        let record = RecordDraft {
+        let record = UnsignedRecord {
             version: 1,
             devices: vec![Device { key: device.public(), added_s: 1 }],
             homes: vec![address(self.name)?],

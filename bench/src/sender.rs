@@ -10,8 +10,10 @@ use std::{
 };
 
 use crypto::{
-    Authority, CommitId, Device, Epoch, InboxKey, OPEN_CONTEXT, Phrase, RecordDraft, SealedBy,
-    SigningKey, open_proof_message, seal_message, sign_envelope,
+    OPEN_CONTEXT, SigningKey,
+    group::{CommitId, Epoch, SealedBy, seal_message},
+    identity::{Authority, Device, InboxKey, Phrase, UnsignedRecord},
+    open_proof_message, sign_envelope,
 };
 use proto::{
     Body, Content, ContentBody, Cursor, Entry, Expiry, Extension, Frame, Head, Hello, Input,
@@ -56,7 +58,7 @@ impl Author {
         let mut rng = ChaCha20Rng::from_seed(seed);
         let phrase = Phrase::generate(&mut rng);
         let device = SigningKey::from_seed(seed);
-        let bundle = Authority::create(&phrase, &mut rng).sign_record(RecordDraft {
+        let bundle = Authority::create(&phrase, &mut rng).sign_record(UnsignedRecord {
             version: 1,
             devices: vec![Device { key: device.public(), added_s: 1 }],
             homes,

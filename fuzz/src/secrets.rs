@@ -9,8 +9,11 @@ use chacha20poly1305::{
     aead::{Aead, Payload},
 };
 use crypto::{
-    Authority, Bundle, CommitId, Device, Epoch, InboxKey, KeyTree, Opened, Phrase, RecordDraft,
-    SealedBy, SigningKey, derive_key, open, open_request, open_signal, seal_message, seal_to_inbox,
+    SigningKey, derive_key,
+    group::{CommitId, Epoch, KeyTree, Opened, SealedBy, open, open_signal, seal_message},
+    identity::{
+        Authority, Bundle, Device, InboxKey, Phrase, UnsignedRecord, open_request, seal_to_inbox,
+    },
 };
 use prost::Message;
 use proto::{AccountId, Expiry, Extension, Head, Kind, LogId, NodeAddress, NodeId, wire};
@@ -145,7 +148,7 @@ impl Person {
         let device = SigningKey::from_seed([seed; 32]);
         let inbox = InboxKey::from_seed([seed; 32]);
         let addresses = vec!["127.0.0.1:4440".parse().unwrap()];
-        let draft = RecordDraft {
+        let draft = UnsignedRecord {
             version: 1,
             devices: vec![Device { key: device.public(), added_s: 1 }],
             homes: vec![NodeAddress { node: NODE, addresses }],

@@ -10,7 +10,7 @@ use client::{
     Action, Client, Command, Config, Event, InviteLink, Reply, transport_seed,
     view::{self, Item, Range},
 };
-use crypto::{Phrase, SigningKey};
+use crypto::{SigningKey, identity::Phrase};
 use node::{Node, NodeCommand, NodeConfig};
 use proto::{
     AccountId, Frame, Input, Instant, LogId, Machine, NodeAddress, Output, Peer, PublicKey, Seed,

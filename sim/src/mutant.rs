@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crypto::{SigningKey, sign_ack};
+use crypto::{SigningKey, node::sign_ack};
 use proto::{
     Body, Direction, EnvelopeId, Frame, Input, LogId, NodeId, Output, Peer, PublicKey, Rows, Table,
     Visit,

@@ -6,7 +6,7 @@ use client::{
     Action, Command, CommandError, ContactState, DeliveryStatus, Event, Reply,
     view::{self, MessageView},
 };
-use crypto::Phrase;
+use crypto::identity::Phrase;
 use proto::{AccountId, LogId, NodeId, limits};
 
 use crate::{

@@ -21,7 +21,10 @@ pub(crate) mod row;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crypto::{Authority, Bundle, InboxKey, RecordDraft, SigningKey};
+use crypto::{
+    SigningKey,
+    identity::{Authority, Bundle, InboxKey, UnsignedRecord},
+};
 use proto::{AccountId, Body, Code, Cursor, Gauge, LogGenesis, LogId, NodeAddress, NodeId, Rows};
 use rand_core::Rng;
 
@@ -127,9 +130,12 @@ impl Account {
         let (device, inbox) = (SigningKey::from_seed(device_seed), InboxKey::from_seed(inbox_seed));
         let too_large = CommandError::BadRequest("its record would be too large");
         let bundle = authority
-            .sign_record(RecordDraft {
+            .sign_record(UnsignedRecord {
                 version,
-                devices: vec![crypto::Device { key: device.public(), added_s: step.now.as_secs() }],
+                devices: vec![crypto::identity::Device {
+                    key: device.public(),
+                    added_s: step.now.as_secs(),
+                }],
                 homes,
                 copies,
                 inbox_key: inbox.public(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crypto::Phrase;
+use crypto::identity::Phrase;
 use proto::{AccountId, ConversationId, EnvelopeId, LogId, NodeAddress, NodeId, Reference};
 use zeroize::Zeroizing;
 

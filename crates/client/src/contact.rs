@@ -15,7 +15,10 @@ mod request;
 
 use std::collections::BTreeMap;
 
-use crypto::{Bundle, EpochOut, Standing};
+use crypto::{
+    group::EpochOut,
+    identity::{Bundle, Precedence},
+};
 use prost::Message;
 use proto::{
     AccountId, LogGenesis, LogId, NodeAddress, NodeId, PublicKey, Ranking, Rows, Table, wire,
@@ -257,7 +260,7 @@ impl ContactRow {
             return false;
         }
         let pinned = self.bundle();
-        self.forked |= pinned.as_ref().is_some_and(|p| p.compare(&seen) == Standing::Forked);
+        self.forked |= pinned.as_ref().is_some_and(|p| p.compare(&seen) == Precedence::Forked);
         if pinned.is_none_or(|pinned| seen.replaces(&pinned)) {
             self.bundle = bytes.to_vec();
         }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
-use crypto::NodeRecord;
+use crypto::node::NodeRecord;
 use proto::{Network, NodeAddress, NodeId, PublicKey, networks};
 use sha2::{Digest, Sha256};
 

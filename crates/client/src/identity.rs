@@ -1,6 +1,9 @@
 //! The own account as the modules below it see it.
 
-use crypto::{Bundle, InboxKey, SigningKey};
+use crypto::{
+    SigningKey,
+    identity::{Bundle, InboxKey},
+};
 use proto::{AccountId, NodeId};
 
 /// What contacts and conversations have to know of the own account.

@@ -944,7 +944,7 @@ impl Client {
     fn create_account(
         &mut self,
         step: &mut Step<'_>,
-        phrase: &crypto::Phrase,
+        phrase: &crypto::identity::Phrase,
         name: String,
         homes: Vec<proto::NodeAddress>,
     ) -> Result<Reply, CommandError> {
@@ -1046,7 +1046,7 @@ impl Client {
         &mut self,
         step: &mut Step<'_>,
         ticket: u64,
-        phrase: crypto::Phrase,
+        phrase: crypto::identity::Phrase,
         name: String,
         homes: Vec<proto::NodeAddress>,
     ) -> Result<(), CommandError> {

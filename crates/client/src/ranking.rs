@@ -1,7 +1,7 @@
 //! Rankings: which nodes hold the log between two accounts, as their records say. Specified in
 //! `spec/delivery.md`, section 2.
 
-use crypto::Bundle;
+use crypto::identity::Bundle;
 use proto::{NodeAddress, NodeId, Ranking, limits};
 
 /// Homes of an account that its devices talk with. If it wants more copies than these have, nodes
@@ -63,7 +63,10 @@ const VERSION_BITS: u32 = 32;
 
 #[cfg(test)]
 mod tests {
-    use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey};
+    use crypto::{
+        SigningKey,
+        identity::{Authority, Device, InboxKey, Phrase, UnsignedRecord},
+    };
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
 
@@ -77,7 +80,7 @@ mod tests {
             node: NodeId([*node; 32]),
             addresses: vec![([192, 0, 2, *node], 4440).into()],
         };
-        let record = RecordDraft {
+        let record = UnsignedRecord {
             version,
             devices: vec![Device { key, added_s: 1 }],
             homes: homes.iter().map(home).collect(),

@@ -25,11 +25,3 @@ pub use envelope::{sign_envelope, verify_envelope, verify_envelopes};
 pub use signing::{
     BadSignature, OPEN_CONTEXT, SigningKey, derive_key, is_weak, open_proof_message, verify,
 };
-
-// Former paths, until every user names the modules.
-#[doc(hidden)]
-pub use identity::{Precedence as Standing, UnsignedRecord as RecordDraft};
-#[doc(hidden)]
-pub use node::UnsignedNodeRecord as NodeDraft;
-#[doc(hidden)]
-pub use {group::*, identity::*, node::*};

@@ -1,7 +1,7 @@
 //! Accounts: the bundles of this node's own users. An account is here once its bundle is; with the
 //! bundle comes the inbox, and who else holds it.
 
-use crypto::Bundle;
+use crypto::identity::Bundle;
 use proto::{AccountId, Code, LogGenesis, NodeId, PublicKey, Ranking, Rows, Transaction, limits};
 
 use crate::{

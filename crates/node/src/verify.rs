@@ -237,7 +237,7 @@ impl Look<'_> {
     fn bundles(&mut self) {
         each(self.rows, BUNDLES, |key, bytes| {
             self.seen.bundles = self.seen.bundles.saturating_add(1);
-            let bundle = crypto::Bundle::verify(bytes);
+            let bundle = crypto::identity::Bundle::verify(bytes);
             if !bundle.is_ok_and(|bundle| bundle.account().0 == *key) {
                 self.blame(None, None, Wrong::Bundle);
             }

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use crypto::{SigningKey, Verifier};
+use crypto::{SigningKey, node::Verifier};
 use proto::{AccountId, Contact, Hop, Key, NodeAddress, NodeId, PublicKey, Query, Record, limits};
 
 use crate::{NodeRecord, lookup::LookupRules};

@@ -27,7 +27,7 @@ mod view;
 
 use std::{collections::VecDeque, time::Duration};
 
-use crypto::{SigningKey, Verifier};
+use crypto::{SigningKey, node::Verifier};
 use proto::{AccountId, Contact, Fact, FactId, Gauge, Instant, NodeId, Query, RateLimiter};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};

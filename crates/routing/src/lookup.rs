@@ -289,7 +289,8 @@ impl Lookup {
 
     /// Adds a contact that was named on a path.
     fn consider(&mut self, contact: Contact, path: u32, round: u32) {
-        let Some(place) = crypto::place(&contact.node, contact.nonce, self.rules.work_bits) else {
+        let Some(place) = crypto::node::place(&contact.node, contact.nonce, self.rules.work_bits)
+        else {
             return;
         };
         if contact.addresses.is_empty() {
@@ -375,7 +376,7 @@ impl Lookup {
         if self.hops.len() >= limits::HOPS_MAX {
             return;
         }
-        let place = crypto::place(&contact.node, contact.nonce, 0).unwrap_or_default();
+        let place = crypto::node::place(&contact.node, contact.nonce, 0).unwrap_or_default();
         self.hops.push(Hop {
             node: contact.node,
             address: contact.addresses.first().copied(),

@@ -3,11 +3,14 @@
 
 use std::cmp::Ordering;
 
-use crypto::{Bundle, Standing, Verifier};
+use crypto::{
+    identity::{Bundle, Precedence},
+    node::Verifier,
+};
 use proto::{Key, Record};
 use sha2::{Digest, Sha256};
 
-pub(crate) use crypto::{NodeDraft, NodeRecord, RecordError, Suspicion};
+pub(crate) use crypto::node::{NodeRecord, RecordError, Suspicion, UnsignedNodeRecord};
 
 /// A verified record.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,9 +50,9 @@ impl Verified {
     pub(crate) fn compare(&self, held: &Self) -> Ordering {
         match (self, held) {
             (Self::Account(new), Self::Account(held)) => match new.compare(held) {
-                Standing::Same => Ordering::Equal,
+                Precedence::Same => Ordering::Equal,
                 _ if new.replaces(held) => Ordering::Greater,
-                Standing::Newer | Standing::Older | Standing::Forked => Ordering::Less,
+                Precedence::Newer | Precedence::Older | Precedence::Forked => Ordering::Less,
             },
             (Self::Node(new), Self::Node(held)) => {
                 if new == held {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crypto::Verifier;
+use crypto::node::Verifier;
 use prost::Message;
 use proto::{
     Body, Code, Direction, Gauge, Instant, Key, Record, Rows, Table, WriteBatch, limits, wire,

@@ -67,7 +67,7 @@ impl Machine for Router {
     ) -> Result<Self, OpenError> {
         let mut rng = ChaCha20Rng::from_seed(seed.0);
         let node = NodeId(config.key.public().0);
-        let nonce = crypto::prove_work(&node, config.verifier.work_bits());
+        let nonce = crypto::node::prove_work(&node, config.verifier.work_bits());
         let mut batch = WriteBatch::default();
         let (maintenance, own) = Maintenance::open(&config, nonce, now, rows, &mut batch)
             .ok_or(OpenError::Damaged("what this node says of itself is too long"))?;

@@ -36,7 +36,7 @@ pub(crate) fn is_at(met_at: &IpAddr, addresses: &[SocketAddr]) -> bool {
 
 /// Returns how many leading bits two keys share: the number of one key's bucket for the other.
 pub(crate) fn shared_bits(a: &Key, b: &Key) -> u32 {
-    crypto::leading_zeros(&Distance::between(a, b).0)
+    crypto::node::leading_zeros(&Distance::between(a, b).0)
 }
 
 /// Returns a key made of `random` that shares exactly `bits` leading bits with `own`.

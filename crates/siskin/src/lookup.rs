@@ -6,7 +6,7 @@ mod show;
 
 use std::time::Duration;
 
-use crypto::NodeRecord;
+use crypto::node::NodeRecord;
 use net::{Driver, Identity, Keys, Settings};
 use proto::{Code, NodeAddress, limits};
 use store::Memory;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crypto::{SigningKey, sign_ack};
+use crypto::{SigningKey, node::sign_ack};
 use proto::{Body, Code, Entry, Frame, LogId, Peer, PublicKey};
 
 use super::{Behave, output::Output};

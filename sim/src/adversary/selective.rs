@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crypto::Bundle;
+use crypto::identity::Bundle;
 use proto::{AccountId, Body, Cursor, Entry, Frame, Peer};
 use sha2::{Digest, Sha256};
 

@@ -9,7 +9,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use client::DeliveryStatus;
-use crypto::Bundle;
+use crypto::identity::Bundle;
 use proto::{Body, Frame, Input, Rows, Table};
 use world::World;
 

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crypto::{NodeDraft, NodeRecord, SigningKey, Suspicion};
+use crypto::{
+    SigningKey,
+    node::{NodeRecord, Suspicion, UnsignedNodeRecord},
+};
 use proto::{
     Body, Contact, Fact, Frame, Gossip, Input, Instant, Key, Machine, NodeId, Output, Peer, Record,
     Routing, Rows, limits,
@@ -194,10 +197,11 @@ impl Adversary {
     fn make_up(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let draft = |number: u32| {
             let key = SigningKey::from_seed(self.rng.bytes());
-            let nonce = crypto::prove_work(&NodeId(key.public().0), WORK_BITS);
+            let nonce = crypto::node::prove_work(&NodeId(key.public().0), WORK_BITS);
             let serial = now.as_secs() + u64::from(number);
             let addresses = vec![([160, 0, 0, 1], 4440).into()];
-            let says = NodeDraft { nonce, serial, addresses, ..NodeDraft::default() };
+            let says =
+                UnsignedNodeRecord { nonce, serial, addresses, ..UnsignedNodeRecord::default() };
             NodeRecord::sign(&key, &says, WORK_BITS)
         };
         let records = (0..FLOOD / 5).filter_map(draft);

@@ -3,7 +3,10 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use crypto::{NodeDraft, NodeRecord, SigningKey, place};
+use crypto::{
+    SigningKey,
+    node::{NodeRecord, UnsignedNodeRecord, place},
+};
 use proto::{Body, Contact, Frame, Input, Instant, Key, Output, Routing, Rows, limits};
 use routing::{RouterCommand, RouterEvent};
 
@@ -28,13 +31,13 @@ impl Attacker {
         through: &[Contact],
         now: Instant,
     ) -> Option<Self> {
-        let says = NodeDraft {
+        let says = UnsignedNodeRecord {
             nonce: own.nonce,
             serial: now.as_secs(),
             addresses: own.addresses.clone(),
             // As much as anybody believes.
             capacity_bytes: u64::MAX,
-            ..NodeDraft::default()
+            ..UnsignedNodeRecord::default()
         };
         let own = NodeRecord::sign(key, &says, WORK_BITS)?;
         let outputs = through.iter().map(|contact| {
@@ -112,7 +115,7 @@ pub(super) fn grind(target: &Key, bits: u32, mut seed: [u8; 32]) -> (SigningKey,
             tries += 1;
             let Some(place) = place(&node, nonce, WORK_BITS) else { continue };
             let shared = place.0.iter().zip(target.0).map(|(a, b)| a ^ b).collect::<Vec<u8>>();
-            if crypto::leading_zeros(&shared) >= bits {
+            if crypto::node::leading_zeros(&shared) >= bits {
                 return (key, nonce, tries);
             }
         }

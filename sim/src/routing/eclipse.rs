@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use client::choose_homes;
-use crypto::NodeRecord;
+use crypto::node::NodeRecord;
 use proto::{Contact, Key, NodeId};
 use routing::{Defences, RouterCommand, RouterEvent};
 use sha2::{Digest, Sha256};
@@ -176,13 +176,14 @@ fn invade(mesh: &mut Mesh, attackers: u32, aims: impl Fn(u32) -> Option<(Key, u3
         ));
         let node = NodeId(key.public().0);
         let contact = Contact { node, nonce, addresses: vec![address] };
-        let place = crypto::place(&node, nonce, WORK_BITS).unwrap_or_default();
+        let place = crypto::node::place(&node, nonce, WORK_BITS).unwrap_or_default();
         gang.push((place, contact.clone()));
         hosts.push((mesh.place(key, address), contact));
     }
     let gang = Rc::new(gang);
     for (host, contact) in hosts {
-        let place = crypto::place(&contact.node, contact.nonce, WORK_BITS).unwrap_or_default();
+        let place =
+            crypto::node::place(&contact.node, contact.nonce, WORK_BITS).unwrap_or_default();
         let through = acquaintances(mesh, honest, &place);
         let key = mesh.key(host).clone();
         if let Some(attacker) =

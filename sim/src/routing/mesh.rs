@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crypto::{SigningKey, Verifier};
+use crypto::{SigningKey, node::Verifier};
 use proto::{
     Input, Instant, Key, Machine, NodeAddress, NodeId, OpenError, Output, Rows, Seed, Table,
 };

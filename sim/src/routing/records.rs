@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey};
+use crypto::{
+    SigningKey,
+    identity::{Authority, Device, InboxKey, Phrase, UnsignedRecord},
+};
 use proto::{Instant, Key, NodeAddress, NodeId, Record};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use routing::{RouterCommand, RouterEvent};
@@ -37,7 +40,7 @@ impl Account {
         let node = NodeId([1; 32]);
         let homes = vec![NodeAddress { node, addresses: vec![([192, 0, 2, 1], 4440).into()] }];
         let key = SigningKey::from_seed(self.key.0).public();
-        let draft = RecordDraft {
+        let draft = UnsignedRecord {
             version: self.bundles.len() as u64 + 1,
             devices: vec![Device { key, added_s: 0 }],
             homes,

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey};
+use crypto::{
+    SigningKey,
+    identity::{Authority, Device, InboxKey, Phrase, UnsignedRecord},
+};
 use proto::{
     Body, Code, Cursor, Entry, Expiry, Extension, Frame, Hello, Kind, NodeAddress, NodeId, Open,
     PublicKey, write_frame,
@@ -81,7 +84,7 @@ fn bundle() -> (AccountId, PublicKey, Vec<u8>) {
     let mut rng = ChaCha20Rng::from_seed([1; 32]);
     let authority = Authority::create(&Phrase::generate(&mut rng), &mut rng);
     let key = SigningKey::from_seed([2; 32]).public();
-    let draft = RecordDraft {
+    let draft = UnsignedRecord {
         version: 1,
         devices: vec![Device { key, added_s: 0 }],
         homes: vec![NodeAddress {

@@ -119,7 +119,7 @@ impl Transcript {
 
     /// Devices are called after their accounts.
     fn name_devices(&mut self, bytes: &[u8]) {
-        let Ok(bundle) = crypto::Bundle::verify(bytes) else { return };
+        let Ok(bundle) = crypto::identity::Bundle::verify(bytes) else { return };
         let account = self.names.shown(&bundle.account());
         for device in bundle.devices() {
             self.names.name_id(&device.key, &format!("{account}'s device"));

@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey};
+use crypto::{
+    SigningKey,
+    identity::{Authority, Device, InboxKey, Phrase, UnsignedRecord},
+};
 use net::{Driver, Events, Identity, Keys, Running, Settings};
 use proto::{Key, NodeAddress, NodeId, Record, Table};
 use rand_chacha::ChaCha20Rng;
@@ -44,7 +47,7 @@ impl Subject for Siskin {
         let mut rng = ChaCha20Rng::from_seed(seed(b"account", number));
         let authority = Authority::create(&Phrase::generate(&mut rng), &mut rng);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 4440));
-        let draft = RecordDraft {
+        let draft = UnsignedRecord {
             version: 1,
             devices: vec![Device {
                 key: SigningKey::from_seed(seed(b"device", number)).public(),

@@ -12,7 +12,7 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 
-use crypto::LossProof;
+use crypto::node::LossProof;
 use prost::Message;
 use proto::{Body, Code, Entry, EnvelopeId, Expiry, LogId, NodeId, PublicKey, Rows, Table, limits};
 use rand_core::Rng;

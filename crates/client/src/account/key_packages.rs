@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use crypto::{Cgka, Mls};
+use crypto::group::{Cgka, Mls};
 use prost::Message;
 use proto::{Body, Instant, NodeId, PutKeyPackages, Rows, Table, limits};
 use sha2::{Digest, Sha256};

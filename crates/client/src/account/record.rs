@@ -1,7 +1,7 @@
 //! The account's record: signing the next one, handing it to homes, and noticing that another
 //! device has signed a newer one.
 
-use crypto::{Authority, Bundle, Phrase, RecordDraft, Standing};
+use crypto::identity::{Authority, Bundle, Phrase, Precedence, UnsignedRecord};
 use proto::{Body, Code, NodeAddress, NodeId, limits};
 
 use super::{Account, NewDevice, RefusalRow};
@@ -98,7 +98,7 @@ impl Account {
     fn sign_next(
         &mut self,
         step: &Step<'_>,
-        change: impl FnOnce(&mut RecordDraft),
+        change: impl FnOnce(&mut UnsignedRecord),
     ) -> Result<(), CommandError> {
         let authority = Authority::decode(&self.row.authority)
             .map_err(|_| CommandError::BadRequest("its authority can't be read"))?;
@@ -198,7 +198,7 @@ impl Account {
         let Ok(newer) = Bundle::verify(newer) else { return };
         // What lists this device only this device has signed: it is about to move.
         let ours = newer.account() == self.id && !newer.has_device(&self.device.public());
-        if ours && self.bundle.compare(&newer) == Standing::Older {
+        if ours && self.bundle.compare(&newer) == Precedence::Older {
             self.row.superseded_by = newer.as_bytes().to_vec();
             self.row.save(step);
         }

@@ -1,6 +1,6 @@
 //! Recovery: an account is brought back from its phrase on an empty machine.
 
-use crypto::{Authority, Bundle, Phrase};
+use crypto::identity::{Authority, Bundle, Phrase};
 use proto::{AccountId, Body, Code, NodeAddress, NodeId};
 
 use super::{Account, NewDevice, record::check_new};

@@ -1,6 +1,6 @@
 //! The row of the own account.
 
-use crypto::Bundle;
+use crypto::identity::Bundle;
 use prost::Message;
 use proto::{AccountId, NodeAddress, NodeId, Rows, Table, wire};
 

@@ -1,6 +1,9 @@
 //! Being asked: requests in the own inbox, accepting them, and what a contact then says of itself.
 
-use crypto::{Allowed, Cgka, Mls, open_request};
+use crypto::{
+    group::{Allowed, Cgka, Mls},
+    identity::open_request,
+};
 use proto::{AccountId, ContentBody, Envelope, LogGenesis, LogId, NodeAddress, Ranking, wire};
 use zeroize::Zeroizing;
 

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crypto::{Allowed, Cgka, Mls, seal_request, sign_envelope};
+use crypto::{
+    group::{Allowed, Cgka, Mls},
+    identity::seal_request,
+    sign_envelope,
+};
 use prost::Message;
 use proto::{
     AccountId, Body, Code, Entry, Envelope, Expiry, Extension, Head, Instant, Kind, LogGenesis,

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crypto::{CommitId, EpochOut, SigningKey};
+use crypto::{
+    SigningKey,
+    group::{CommitId, EpochOut},
+};
 use prost::Message;
 use proto::{AccountId, LogId, PublicKey};
 
@@ -31,7 +34,7 @@ struct Member {
 }
 
 pub(super) struct LiveEpoch {
-    pub(super) secrets: crypto::Epoch,
+    pub(super) secrets: crypto::group::Epoch,
     pub(super) write_key: SigningKey,
     pub(super) parent: CommitId,
     pub(super) own_leaf: u32,
@@ -73,7 +76,7 @@ impl LiveEpoch {
     }
 
     pub(super) fn from_row(row: &EpochRow, counter: Option<&[u8]>) -> Option<Self> {
-        let secrets = crypto::Epoch::decode(&row.secrets).ok()?;
+        let secrets = crypto::group::Epoch::decode(&row.secrets).ok()?;
         let set_aside = counter.map_or(Some(0), |c| c.try_into().ok().map(u32::from_be_bytes))?;
         let member = |member: &Member| Some((member.leaf, (member.account()?, member.device()?)));
         Some(Self {

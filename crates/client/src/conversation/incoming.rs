@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crypto::Allowed;
+use crypto::group::Allowed;
 use proto::{ContentBody, Entry, Envelope, EnvelopeId, PublicKey, Receipt, Reference};
 
 use super::{

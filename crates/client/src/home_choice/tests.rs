@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use crypto::{NodeDraft, SigningKey};
+use crypto::{SigningKey, node::UnsignedNodeRecord};
 
 use super::*;
 
 const NOW_S: u64 = 1_800_000_000;
 const NEAR: Duration = Duration::from_millis(10);
 
-fn node(number: u8, address: &str, change: impl Fn(&mut NodeDraft)) -> NodeRecord {
-    let mut says = NodeDraft {
+fn node(number: u8, address: &str, change: impl Fn(&mut UnsignedNodeRecord)) -> NodeRecord {
+    let mut says = UnsignedNodeRecord {
         serial: NOW_S,
         addresses: vec![address.parse().unwrap()],
         capacity_bytes: 8 << 30,
         since_s: NOW_S - 7 * 24 * 3600,
-        ..NodeDraft::default()
+        ..UnsignedNodeRecord::default()
     };
     change(&mut says);
     NodeRecord::sign(&SigningKey::from_seed([number; 32]), &says, 0).unwrap()
@@ -28,7 +28,7 @@ fn apart(count: u8) -> Vec<(NodeRecord, Duration)> {
 
 #[test]
 fn homes_are_in_different_networks_and_of_different_operators() {
-    let operator = |says: &mut NodeDraft| says.operator = Some(PublicKey([5; 32]));
+    let operator = |says: &mut UnsignedNodeRecord| says.operator = Some(PublicKey([5; 32]));
     let mut sample = vec![
         (node(1, "11.0.1.1:4440", |_| {}), NEAR),
         (node(2, "11.0.1.2:4440", |_| {}), NEAR),

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
-use crypto::verify_ack;
+use crypto::node::verify_ack;
 use proto::{
     Body, Direction, Entry, LogId, NodeAck, NodeId, PublicKey, Reference, Rows, Table, limits,
 };

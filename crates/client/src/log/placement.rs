@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crypto::Bundle;
+use crypto::identity::Bundle;
 use proto::{Code, NodeAddress, NodeId, Ranking};
 
 use super::{Log, Refill, WriteKeys, outbox};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
-use crypto::{Bundle, LossProof, sealed_len};
+use crypto::{group::sealed_len, identity::Bundle, node::LossProof};
 use proto::{Direction, NodeAddress, NodeId, Rows};
 
 use crate::{

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use client::{Action, view};
-use crypto::LossProof;
+use crypto::node::LossProof;
 use proto::{Body, Code, Frame, NodeId};
 
 use crate::world::{Who, World};

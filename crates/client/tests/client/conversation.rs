@@ -6,7 +6,7 @@ use client::{
     Action, CommandError, ContactState, DeliveryStatus, Event, Reply,
     view::{self, Item, Range},
 };
-use crypto::Bundle;
+use crypto::identity::Bundle;
 use proto::{AccountId, Body, Frame, write_frame};
 
 use crate::world::{Who, World};
@@ -245,7 +245,7 @@ fn a_recovered_account_locks_the_lost_device_out() {
     let homes = vec![world.address(0)];
     let create = Action::CreateAccount { phrase, name: "Ada".into(), homes: homes.clone() };
     let Reply::Account(ada) = world.ask(0, create).unwrap() else { panic!() };
-    let phrase = crypto::Phrase::parse(&words).unwrap();
+    let phrase = crypto::identity::Phrase::parse(&words).unwrap();
     let recover = Action::RecoverAccount { phrase, name: "Ada".into(), homes };
     assert_eq!(world.ask(1, recover), Ok(Reply::Account(ada)));
     world.crash(Who::Node(0));

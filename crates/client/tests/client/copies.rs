@@ -51,7 +51,7 @@ fn who_has_signed_is_shown_until_the_contact_has_it_and_outlasts_a_crash() {
     // Anybody can check them.
     let message = world.messages(0).pop().unwrap();
     for Acked { node, ack } in &message.holders {
-        crypto::verify_ack(node, &world.log(0), &message.place.id, ack).unwrap();
+        crypto::node::verify_ack(node, &world.log(0), &message.place.id, ack).unwrap();
     }
     world.start(Who::Person(1));
     world.pass(MINUTE);

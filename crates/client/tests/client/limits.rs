@@ -7,7 +7,10 @@ use client::{
     Action,
     view::{self, Range},
 };
-use crypto::{Authority, Bundle, Device, InboxKey, Phrase, RecordDraft, SigningKey, seal_request};
+use crypto::{
+    SigningKey,
+    identity::{Authority, Bundle, Device, InboxKey, Phrase, UnsignedRecord, seal_request},
+};
 use proto::{
     AccountId, Body, Entry, Expiry, Extension, Frame, Head, Kind, LogGenesis, PublicKey, Table,
     limits, wire,
@@ -190,7 +193,7 @@ fn request(to: &Bundle, recipient: AccountId, home: &proto::NodeAddress, number:
     let mut rng = ChaCha20Rng::from_seed(seed);
     let authority = Authority::create(&Phrase::generate(&mut rng), &mut rng);
     let device = SigningKey::from_seed(seed);
-    let record = RecordDraft {
+    let record = UnsignedRecord {
         version: 1,
         devices: vec![Device { key: device.public(), added_s: 1 }],
         homes: vec![home.clone()],

@@ -70,7 +70,7 @@ fn an_account_is_brought_back_from_a_busy_node() {
     let create = Action::CreateAccount { phrase, name: "Ada".into(), homes: homes.clone() };
     let Reply::Account(account) = world.ask(0, create).unwrap() else { panic!() };
     world.refuse(0, |body| matches!(body, Body::GetBundle(_)).then_some(Code::Busy));
-    let phrase = crypto::Phrase::parse(&words).unwrap();
+    let phrase = crypto::identity::Phrase::parse(&words).unwrap();
     world.command(1, Action::RecoverAccount { phrase, name: "Ada".into(), homes });
     world.pass(Duration::from_secs(60));
     world.repent(0);

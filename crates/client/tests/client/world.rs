@@ -10,7 +10,7 @@ use client::{
     transport_seed,
     view::{self, Item, MessageView, Range},
 };
-use crypto::{Phrase, SigningKey};
+use crypto::{SigningKey, identity::Phrase};
 use node::{Node, NodeConfig, Registration};
 use proto::{
     AccountId, Body, Code, Frame, Input, Instant, LogId, NodeAddress, NodeId, PublicKey, Reference,

@@ -9,7 +9,7 @@ use proto::{NodeAddress, NodeId};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
 use super::*;
-use crate::{InboxKey, SigningKey};
+use crate::SigningKey;
 
 pub(crate) fn rng(seed: u8) -> ChaCha20Rng {
     ChaCha20Rng::from_seed([seed; 32])

@@ -107,7 +107,10 @@ fn name(bytes: &[u8]) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{SigningKey, UnsignedNodeRecord, prove_work};
+    use crate::{
+        SigningKey,
+        node::{UnsignedNodeRecord, prove_work},
+    };
 
     fn record(seed: u8) -> Vec<u8> {
         let key = SigningKey::from_seed([seed; 32]);

@@ -1,7 +1,7 @@
 //! Node acks: a node's signature that an entry is on its disk, or no longer is, and passing on the
 //! acks of other nodes.
 
-use crypto::{sign_ack, sign_lost, verify_ack};
+use crypto::node::{sign_ack, sign_lost, verify_ack};
 use proto::{
     Body, Code, Entry, Envelope, EnvelopeId, NodeAck, NodeId, Peer, Reference, Rows, Transaction,
 };

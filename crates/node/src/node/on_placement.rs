@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crypto::Bundle;
+use crypto::identity::Bundle;
 use proto::{Instant, NodeAddress, Peer, PublicKey, Ranking, Recruit, Rows, Transaction};
 
 use super::Node;

@@ -11,7 +11,7 @@
 //!                                                drops its copy a day later
 //! ```
 
-use crypto::Bundle;
+use crypto::identity::Bundle;
 use proto::{Body, Code, Instant, LogGenesis, Peer, PublicKey, Ranking, Recruit, Transaction};
 
 use super::Node;

@@ -1,7 +1,7 @@
 //! Policy: which homes of an account should hold a log. Decides from what it is given and changes
 //! nothing.
 
-use crypto::Bundle;
+use crypto::identity::Bundle;
 use proto::{NodeAddress, NodeId, Peer};
 
 use super::peer_of;

@@ -3,7 +3,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use crypto::Bundle;
+use crypto::identity::Bundle;
 use proto::{Direction, Instant, NodeId, Rows};
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;

@@ -1,6 +1,6 @@
 //! Bundles, key packages and invites.
 
-use crypto::{Authority, SigningKey};
+use crypto::{SigningKey, identity::Authority};
 use node::{NodeConfig, NodeEvent};
 use proto::{Body, Code, Cursor, NodeId, PublicKey, PutKeyPackages, limits};
 use rand_chacha::ChaCha20Rng;

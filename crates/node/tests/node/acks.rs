@@ -27,7 +27,7 @@ fn signers(city: &mut City, n: usize, envelope: &Envelope) -> Vec<usize> {
             (0..city.worlds.len()).find(|m| node.unwrap_or_else(|| name(n)) == name(*m)).unwrap();
         assert_eq!(node.is_none(), signer == n);
         let (log, id) = (envelope.head.log, envelope.id());
-        crypto::verify_ack(&name(signer), &log, &id, &ack).unwrap();
+        crypto::node::verify_ack(&name(signer), &log, &id, &ack).unwrap();
         signers.push(signer);
     }
     signers
@@ -238,9 +238,9 @@ fn a_node_hands_over_what_it_has_signed_for_or_signs_that_it_has_lost_it() {
     // It says nothing of what it has not signed itself, nor of another copy.
     let never = talk.envelope(9, b"never sent").id();
     assert_eq!(world.ask(&device, challenge(never, ack)), refused(Code::BadSignature));
-    let of_another = crypto::sign_ack(&key(1), &talk.log, &never, ack.incarnation);
+    let of_another = crypto::node::sign_ack(&key(1), &talk.log, &never, ack.incarnation);
     assert_eq!(world.ask(&device, challenge(never, of_another)), refused(Code::BadSignature));
-    let of_old = crypto::sign_ack(&key(0), &talk.log, &never, ack.incarnation ^ 1);
+    let of_old = crypto::node::sign_ack(&key(0), &talk.log, &never, ack.incarnation ^ 1);
     assert_eq!(world.ask(&device, challenge(never, of_old)), refused(Code::NotFound));
     let stranger = world.connect(9);
     assert_eq!(world.ask(&stranger, challenge(id, ack)), refused(Code::Unexpected));
@@ -248,6 +248,6 @@ fn a_node_hands_over_what_it_has_signed_for_or_signs_that_it_has_lost_it() {
     crate::anti_entropy::lose(world, &crate::anti_entropy::ALL, |_| true);
     let Body::Lost { signature } = world.ask(&device, challenge(id, ack)) else { panic!() };
     let node = name(0);
-    let proof = crypto::LossProof { node, envelope, ack, lost: signature };
+    let proof = crypto::node::LossProof { node, envelope, ack, lost: signature };
     assert_eq!(proof.verify(), Ok(()));
 }

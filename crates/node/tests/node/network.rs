@@ -147,7 +147,7 @@ fn config(number: usize, through: &[usize]) -> NodeConfig {
     let routing = RouterConfig {
         addresses,
         join: through.iter().filter(|n| **n != number).map(|n| address(*n)).collect(),
-        verifier: crypto::Verifier::new(WORK_BITS),
+        verifier: crypto::node::Verifier::new(WORK_BITS),
         ..RouterConfig::new(key(number))
     };
     NodeConfig { routing: Some(routing), ..NodeConfig::new(node) }

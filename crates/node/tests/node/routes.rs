@@ -1,6 +1,9 @@
 //! Nodes find each other, publish their accounts and look up those of others.
 
-use crypto::{NodeDraft, NodeRecord, SigningKey, prove_work};
+use crypto::{
+    SigningKey,
+    node::{NodeRecord, UnsignedNodeRecord, prove_work},
+};
 use node::{NodeCommand, NodeEvent};
 use proto::{AccountId, Body, Code, Hello, Input, Key, NodeId, Record, Routing, VERSIONS};
 
@@ -293,6 +296,6 @@ fn an_answer_to_the_router_is_no_answer_to_replication() {
 fn record_of(key: &SigningKey) -> NodeRecord {
     let nonce = prove_work(&NodeId(key.public().0), WORK_BITS);
     let addresses = vec!["127.0.0.1:4999".parse().unwrap()];
-    let says = NodeDraft { nonce, serial: 1, addresses, ..NodeDraft::default() };
+    let says = UnsignedNodeRecord { nonce, serial: 1, addresses, ..UnsignedNodeRecord::default() };
     NodeRecord::sign(key, &says, WORK_BITS).unwrap()
 }

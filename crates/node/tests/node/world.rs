@@ -2,7 +2,11 @@
 
 use std::ops::{Deref, DerefMut};
 
-use crypto::{Authority, Bundle, Device, InboxKey, Phrase, RecordDraft, SigningKey, sign_envelope};
+use crypto::{
+    SigningKey,
+    identity::{Authority, Bundle, Device, InboxKey, Phrase, UnsignedRecord},
+    sign_envelope,
+};
 use node::{Node, NodeConfig};
 use proto::{
     AccountId, Body, Code, Cursor, Entry, Envelope, Expiry, Extension, Frame, Head, Hello, Input,
@@ -210,11 +214,11 @@ impl Account {
     }
 }
 
-pub(crate) fn draft(version: u64, devices: &[PublicKey], home: NodeId) -> RecordDraft {
+pub(crate) fn draft(version: u64, devices: &[PublicKey], home: NodeId) -> UnsignedRecord {
     draft_at(version, devices, &[home])
 }
 
-pub(crate) fn draft_at(version: u64, devices: &[PublicKey], homes: &[NodeId]) -> RecordDraft {
+pub(crate) fn draft_at(version: u64, devices: &[PublicKey], homes: &[NodeId]) -> UnsignedRecord {
     let home = |node: &NodeId| {
         let addresses = vec!["127.0.0.1:4440".parse().unwrap()];
         NodeAddress { node: *node, addresses }
@@ -222,7 +226,7 @@ pub(crate) fn draft_at(version: u64, devices: &[PublicKey], homes: &[NodeId]) ->
     let homes = homes.iter().map(home).collect();
     let devices = devices.iter().map(|key| Device { key: *key, added_s: 1 }).collect();
     let inbox_key = InboxKey::from_seed([3; 32]).public();
-    RecordDraft { version, devices, homes, copies: 2, inbox_key }
+    UnsignedRecord { version, devices, homes, copies: 2, inbox_key }
 }
 
 /// A conversation in its first epoch.

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crypto::Verifier;
+use crypto::node::Verifier;
 use proto::{
     Contact, Fact, FactId, Gauge, Instant, Network, NodeId, Query, RateLimiter, limits, networks,
 };
@@ -171,7 +171,7 @@ impl Networks {
 pub(super) fn is_sound(contact: &Contact, work_bits: u32) -> bool {
     !contact.addresses.is_empty()
         && contact.addresses.len() <= limits::NODE_ADDRESSES_MAX
-        && crypto::place(&contact.node, contact.nonce, work_bits).is_some()
+        && crypto::node::place(&contact.node, contact.nonce, work_bits).is_some()
 }
 
 fn subject(of: Of, node: &NodeId) -> u64 {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crypto::SigningKey;
 
 use super::*;
-use crate::{NodeDraft, NodeRecord, record::Verified};
+use crate::{NodeRecord, UnsignedNodeRecord, record::Verified};
 
 const NOW: Instant = Instant::from_secs(1_800_000_000);
 const TARGET: Key = Key([0x33; 32]);
@@ -22,14 +22,15 @@ fn contact(number: u32) -> Contact {
 /// Contacts in the order of their distance from the target.
 fn sorted(count: u32) -> Vec<Contact> {
     let mut contacts: Vec<Contact> = (0..count).map(contact).collect();
-    contacts.sort_by_key(|c| Distance::between(&crypto::place(&c.node, 0, 0).unwrap(), &TARGET));
+    contacts
+        .sort_by_key(|c| Distance::between(&crypto::node::place(&c.node, 0, 0).unwrap(), &TARGET));
     contacts
 }
 
 /// A record of some node, said so often.
 fn record(serial: u64) -> Answer {
     let key = SigningKey::from_seed([5; 32]);
-    let says = NodeDraft { serial, ..NodeDraft::default() };
+    let says = UnsignedNodeRecord { serial, ..UnsignedNodeRecord::default() };
     let record = NodeRecord::sign(&key, &says, 0).unwrap();
     Answer::Record(Box::new(Verified::Node(Box::new(record))))
 }
@@ -128,7 +129,7 @@ fn contacts_that_were_not_paid_for_are_not_asked() {
     let paid: Vec<Contact> = (0..20)
         .map(|number| {
             let contact = contact(number);
-            Contact { nonce: crypto::prove_work(&contact.node, 8), ..contact }
+            Contact { nonce: crypto::node::prove_work(&contact.node, 8), ..contact }
         })
         .collect();
     let unpaid = paid.iter().map(|c| Contact { nonce: c.nonce.wrapping_add(1 << 40), ..c.clone() });

@@ -6,7 +6,7 @@ use crypto::SigningKey;
 use proto::Visit;
 
 use super::*;
-use crate::{NodeDraft, NodeRecord};
+use crate::{NodeRecord, UnsignedNodeRecord};
 
 const NOW: Instant = Instant::from_secs(1_800_000_000);
 
@@ -72,7 +72,7 @@ impl Shelf {
 }
 
 fn record(number: u8, serial: u64) -> Record {
-    let says = NodeDraft { serial, ..NodeDraft::default() };
+    let says = UnsignedNodeRecord { serial, ..UnsignedNodeRecord::default() };
     let record = NodeRecord::sign(&SigningKey::from_seed([number; 32]), &says, 0).unwrap();
     Record::Node(record.as_bytes().to_vec())
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     RouterCommand, RouterConfig, RouterEvent,
-    record::{NodeDraft, NodeRecord},
+    record::{NodeRecord, UnsignedNodeRecord},
     record_store::Due,
     space,
 };
@@ -48,7 +48,7 @@ impl Maintenance {
         batch: &mut WriteBatch,
     ) -> Option<(Self, NodeRecord)> {
         let remembered = rows.get(SELF, REMEMBERED).and_then(|bytes| decode_contacts(&bytes));
-        let says = NodeDraft {
+        let says = UnsignedNodeRecord {
             nonce,
             serial: next_serial(now, rows, batch),
             addresses: config.addresses.clone(),
@@ -174,7 +174,7 @@ impl Router {
         let mut batch = WriteBatch::default();
         let serial =
             next_serial(now, rows, &mut batch).max(self.own.says().serial.saturating_add(1));
-        let says = NodeDraft {
+        let says = UnsignedNodeRecord {
             serial,
             addresses: self.relayed_at.as_ref().unwrap_or(&self.config.addresses).clone(),
             capacity_bytes: self.config.capacity_bytes,

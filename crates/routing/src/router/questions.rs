@@ -125,7 +125,9 @@ impl Router {
         anew: bool,
         now: Instant,
     ) -> Result<(), Code> {
-        if crypto::place(&contact.node, contact.nonce, self.config.verifier.work_bits()).is_none() {
+        if crypto::node::place(&contact.node, contact.nonce, self.config.verifier.work_bits())
+            .is_none()
+        {
             return Err(Code::Invalid);
         }
         if !self.probes.take(now) {
@@ -159,7 +161,9 @@ impl Router {
     /// Returns whether this node is nearer to a key than the farthest of the nearest nodes.
     pub(super) fn is_nearer_than(&self, farthest: Option<&Contact>, target: &Key) -> bool {
         let Some(farthest) = farthest else { return true };
-        let Some(place) = crypto::place(&farthest.node, farthest.nonce, 0) else { return true };
+        let Some(place) = crypto::node::place(&farthest.node, farthest.nonce, 0) else {
+            return true;
+        };
         let own = Distance::between(&self.own.place(), target);
         own.cmp(&Distance::between(&place, target)) == Ordering::Less
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crypto::SigningKey;
 
 use super::*;
-use crate::{NodeDraft, record::NodeRecord};
+use crate::{UnsignedNodeRecord, record::NodeRecord};
 
 const START: Instant = Instant::from_secs(1_800_000_000);
 
@@ -14,7 +14,7 @@ fn node(number: u32, address: &str) -> NodeRecord {
     let mut seed = [9; 32];
     seed[..4].copy_from_slice(&number.to_be_bytes());
     let addresses: Vec<SocketAddr> = vec![address.parse().unwrap()];
-    let says = NodeDraft { serial: 1, addresses, ..NodeDraft::default() };
+    let says = UnsignedNodeRecord { serial: 1, addresses, ..UnsignedNodeRecord::default() };
     NodeRecord::sign(&SigningKey::from_seed(seed), &says, 0).unwrap()
 }
 
@@ -96,10 +96,10 @@ fn who_leaves_is_gone() {
     let mut table = table();
     let key = SigningKey::from_seed([3; 32]);
     let addresses: Vec<SocketAddr> = vec!["192.0.2.7:4440".parse().unwrap()];
-    let mut says = NodeDraft { serial: 1, addresses, ..NodeDraft::default() };
+    let mut says = UnsignedNodeRecord { serial: 1, addresses, ..UnsignedNodeRecord::default() };
     table.heard(&NodeRecord::sign(&key, &says, 0).unwrap(), true, START);
     assert_eq!(table.len(), 1);
-    says = NodeDraft { serial: 2, leaving: true, ..says };
+    says = UnsignedNodeRecord { serial: 2, leaving: true, ..says };
     table.heard(&NodeRecord::sign(&key, &says, 0).unwrap(), true, START);
     assert_eq!(table.len(), 0);
 }

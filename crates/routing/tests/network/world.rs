@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crypto::{Authority, Device, InboxKey, Phrase, RecordDraft, SigningKey, Verifier};
+use crypto::{
+    SigningKey,
+    identity::{Authority, Device, InboxKey, Phrase, UnsignedRecord},
+    node::Verifier,
+};
 use proto::{Key, NodeAddress, NodeId, Record};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use routing::{LookedUp, Router, RouterCommand, RouterConfig, RouterEvent};
@@ -121,7 +125,7 @@ pub(crate) fn bundle(number: u64, version: u64) -> (Key, Vec<u8>) {
     let authority = Authority::create(&Phrase::generate(&mut rng), &mut rng);
     let home =
         NodeAddress { node: NodeId([1; 32]), addresses: vec!["192.0.2.1:4440".parse().unwrap()] };
-    let draft = RecordDraft {
+    let draft = UnsignedRecord {
         version,
         devices: vec![Device { key: SigningKey::from_seed(seed).public(), added_s: 0 }],
         homes: vec![home],

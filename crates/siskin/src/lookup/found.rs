@@ -1,6 +1,6 @@
 //! Records that were verified.
 
-use crypto::{Bundle, NodeRecord};
+use crypto::{identity::Bundle, node::NodeRecord};
 use proto::{Record, limits};
 
 use crate::{

@@ -94,7 +94,7 @@ impl FoundRecord {
             Found::Account(bundle) => {
                 let (rotations, serial, version) = bundle.rank();
                 let devices = bundle.devices().iter();
-                let device = |device: &crypto::Device| Device {
+                let device = |device: &crypto::identity::Device| Device {
                     key: device.key.to_string(),
                     added_s: device.added_s,
                 };

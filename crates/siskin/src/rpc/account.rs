@@ -6,7 +6,7 @@ use client::{
     Action, Reply,
     view::{self, AccountView},
 };
-use crypto::Phrase;
+use crypto::identity::Phrase;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};

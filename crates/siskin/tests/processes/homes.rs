@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crypto::{LossProof, SigningKey, sign_ack, sign_lost};
+use crypto::{
+    SigningKey,
+    node::{LossProof, sign_ack, sign_lost},
+};
 use proto::{Envelope, Expiry, Extension, Head, Kind, LogId, NodeId, PublicKey};
 use serde_json::Value;
 

@@ -9,7 +9,7 @@ use client::{
     Action, Client, Command, Config, DeliveryStatus, Event, Reply, transport_seed,
     view::{self, Item, MessageView, Range},
 };
-use crypto::{Phrase, SigningKey};
+use crypto::{SigningKey, identity::Phrase};
 use node::{NodeCommand, NodeConfig};
 use proto::{
     AccountId, Body, Frame, FrameReader, Input, Instant, LogId, Machine, NodeAddress, NodeId,

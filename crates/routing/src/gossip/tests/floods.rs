@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crypto::{NodeDraft, SigningKey, Suspicion, Verifier, prove_work};
+use crypto::{
+    SigningKey,
+    node::{Suspicion, UnsignedNodeRecord, Verifier, prove_work},
+};
 use proptest::prelude::*;
 use proto::{AccountId, Contact, Fact, Instant, NodeId, Query};
 use rand_chacha::ChaCha20Rng;
@@ -24,10 +27,10 @@ fn key(number: u8) -> SigningKey {
     SigningKey::from_seed([number; 32])
 }
 
-fn says(number: u8, serial: u64) -> NodeDraft {
+fn says(number: u8, serial: u64) -> UnsignedNodeRecord {
     let nonce = prove_work(&NodeId(key(number).public().0), BITS);
     let addresses = vec![address(number.into())];
-    NodeDraft { nonce, serial, addresses, ..NodeDraft::default() }
+    UnsignedNodeRecord { nonce, serial, addresses, ..UnsignedNodeRecord::default() }
 }
 
 fn record(number: u8, serial: u64) -> NodeRecord {
@@ -157,7 +160,7 @@ fn who_says_something_forged_is_parted_from() {
     let origin = Contact { node: id(9), nonce: u64::MAX, addresses: vec![address(9)] };
     let unpaid = (0..).map(|nonce| Contact { nonce, ..origin.clone() });
     let unpaid = { unpaid }
-        .find(|contact| crypto::place(&contact.node, contact.nonce, BITS).is_none())
+        .find(|contact| crypto::node::place(&contact.node, contact.nonce, BITS).is_none())
         .unwrap();
     let query = Query { account: AccountId([1; 32]), origin: unpaid, number: 1 };
     let own = record(9, 50).contact();
@@ -277,7 +280,7 @@ fn a_node_is_suspected_if_two_of_three_dont_reach_it_and_the_third_does_not_eith
 fn the_passive_view_is_not_filled_with_contacts_of_one_network() {
     let mut node = Alone::with_neighbours(5);
     let contact = |number: u8, address: String| {
-        let NodeDraft { nonce, .. } = says(number, 1);
+        let UnsignedNodeRecord { nonce, .. } = says(number, 1);
         Contact { node: id(number), nonce, addresses: vec![address.parse().unwrap()] }
     };
     let shuffle = |from: u8, contacts: Vec<Contact>| {
@@ -320,7 +323,7 @@ fn a_leaving_node_says_so_to_all() {
     let mut node = Alone::with_neighbours(3);
     // One of them is beside the tree.
     node.say(3, proto::Gossip::Prune);
-    let leaving = NodeDraft { leaving: true, ..says(0, START.as_secs() + 1) };
+    let leaving = UnsignedNodeRecord { leaving: true, ..says(0, START.as_secs() + 1) };
     node.gossip.set_own(NodeRecord::sign(&key(0), &leaving, BITS).unwrap(), node.now);
     node.gossip.leave(node.now);
     let outputs = node.outputs();
@@ -342,7 +345,7 @@ fn contacts() -> impl Strategy<Value = Contact> {
 fn facts() -> impl Strategy<Value = Fact> {
     prop_oneof![
         (0..60_u8, 0..6_u64, any::<bool>()).prop_map(|(number, ahead, leaving)| {
-            let says = NodeDraft { leaving, ..says(number, START.as_secs() + ahead) };
+            let says = UnsignedNodeRecord { leaving, ..says(number, START.as_secs() + ahead) };
             Fact::Node(NodeRecord::sign(&key(number), &says, BITS).unwrap().as_bytes().to_vec())
         }),
         (0..60_u8, 0..60_u8, (0..2000_u64, 0..1500_u64)).prop_map(|(observer, node, (a, b))| {

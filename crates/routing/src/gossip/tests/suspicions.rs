@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crypto::Suspicion;
+use crypto::node::Suspicion;
 use proto::Fact;
 
 use super::world::World;

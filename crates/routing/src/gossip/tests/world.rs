@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crypto::{NodeDraft, SigningKey, Verifier, prove_work};
+use crypto::{
+    SigningKey,
+    node::{UnsignedNodeRecord, Verifier, prove_work},
+};
 use proto::{Contact, Instant, NodeId, Query};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -121,14 +124,14 @@ impl World {
         let (key, rng) = (SigningKey::from_seed(seed), ChaCha20Rng::from_rng(&mut self.rng));
         let id = NodeId(key.public().0);
         let nonce = prove_work(&id, BITS);
-        let says = NodeDraft {
+        let says = UnsignedNodeRecord {
             nonce,
             addresses,
             serial: self.now.as_secs(),
             capacity_bytes: 1 << 40,
             region: "eu".to_owned(),
             version: "1.0.0".to_owned(),
-            ..NodeDraft::default()
+            ..UnsignedNodeRecord::default()
         };
         let record = NodeRecord::sign(&key, &says, BITS).unwrap();
         let config = GossipConfig { key: key.clone(), nonce, verifier: Verifier::new(BITS) };
@@ -163,7 +166,11 @@ impl World {
     }
 
     /// Changes a record, which is a fact. Returns its serial.
-    pub(super) fn change(&mut self, node: usize, change: impl FnOnce(&mut NodeDraft)) -> u64 {
+    pub(super) fn change(
+        &mut self,
+        node: usize,
+        change: impl FnOnce(&mut UnsignedNodeRecord),
+    ) -> u64 {
         let mut says = self.nodes[node].record.says().clone();
         says.serial = self.now.as_secs().max(says.serial + 1);
         change(&mut says);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crypto::LossProof;
+use crypto::node::LossProof;
 use serde::Serialize;
 
 use crate::{

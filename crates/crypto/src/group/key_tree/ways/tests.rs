@@ -144,7 +144,7 @@ fn a_tree_whose_memory_is_in_use_answers_too() {
 fn a_tree_goes_to_other_threads() {
     fn goes<T: Send + Sync>() {}
     goes::<KeyTree>();
-    goes::<crate::Epoch>();
+    goes::<crate::group::Epoch>();
 }
 
 fn tree() -> KeyTree {
