@@ -21,8 +21,8 @@ pub enum Routing {
     Found { record: Option<Record>, contacts: Vec<Contact> },
     /// Stores a record that was published `age_s` ago. Answered with `Accepted` or `Refused`.
     Store { record: Record, age_s: u32 },
-    /// Asks whether this node can be reached; with `anew`, over a new connection.
-    Probe { contact: Contact, anew: bool },
+    /// Asks whether this node can be reached; with `dial`, over a new connection.
+    Probe { contact: Contact, dial: bool },
     /// Whether it was reached; nothing if that could not be tried.
     Probed(Option<bool>),
     /// Asks for some nodes drawn at random.

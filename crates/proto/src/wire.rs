@@ -290,13 +290,13 @@ pub struct Store {
     #[prost(uint32, tag = "2")]
     pub age_s: u32,
 }
-/// "Can you reach this node?" With `anew`: asks a node without a connection to it.
+/// Asks whether this node can be reached; with `dial`, over a new connection.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Probe {
     #[prost(message, optional, tag = "1")]
     pub contact: ::core::option::Option<Contact>,
     #[prost(bool, tag = "2")]
-    pub anew: bool,
+    pub dial: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Probed {

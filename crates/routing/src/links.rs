@@ -115,8 +115,8 @@ impl<P: Clone> Links<P> {
         now: Instant,
     ) -> bool {
         // A probe takes as long as a dial may take, at each node that forwards it.
-        let timeout = if let Routing::Probe { anew, .. } = word {
-            LOST_AFTER.saturating_mul(if anew { 3 } else { 2 })
+        let timeout = if let Routing::Probe { dial, .. } = word {
+            LOST_AFTER.saturating_mul(if dial { 3 } else { 2 })
         } else {
             LOST_AFTER
         };

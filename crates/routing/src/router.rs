@@ -288,7 +288,7 @@ impl Router {
             GossipOutput::Probe { of, through } => {
                 let purpose = Purpose::ProbeThrough(of.node);
                 let node = of.node;
-                let word = Routing::Probe { contact: of, anew: false };
+                let word = Routing::Probe { contact: of, dial: false };
                 if !self.links.ask(through, &[], purpose, word, now) {
                     self.gossip.probed(node, through, None, now);
                 }

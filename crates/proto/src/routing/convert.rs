@@ -26,8 +26,8 @@ impl From<&Routing> for wire::Routing {
             Routing::Store { record, age_s } => {
                 Word::Store(wire::Store { record: record.encode(), age_s: *age_s })
             }
-            Routing::Probe { contact, anew } => {
-                Word::Probe(wire::Probe { contact: Some(contact.into()), anew: *anew })
+            Routing::Probe { contact, dial } => {
+                Word::Probe(wire::Probe { contact: Some(contact.into()), dial: *dial })
             }
             Routing::Probed(outcome) => Word::Probed(wire::Probed {
                 outcome: outcome.map_or(0, |reached| if reached { 1 } else { 2 }),
@@ -77,7 +77,7 @@ impl TryFrom<wire::Routing> for Routing {
                 Self::Store { record: Record::decode(&store.record)?, age_s: store.age_s }
             }
             Word::Probe(probe) => {
-                Self::Probe { contact: contact(probe.contact)?, anew: probe.anew }
+                Self::Probe { contact: contact(probe.contact)?, dial: probe.dial }
             }
             Word::Probed(probed) => Self::Probed(match probed.outcome {
                 1 => Some(true),

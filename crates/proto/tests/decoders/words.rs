@@ -16,7 +16,7 @@ fn questions() -> impl Strategy<Value = Routing> {
         bytes(limits::NODE_RECORD_MAX).prop_map(Routing::Introduce),
         (target(), any::<bool>()).prop_map(|(target, record)| Routing::Find { target, record }),
         (record(), any::<u32>()).prop_map(|(record, age_s)| Routing::Store { record, age_s }),
-        (contact(), any::<bool>()).prop_map(|(contact, anew)| Routing::Probe { contact, anew }),
+        (contact(), any::<bool>()).prop_map(|(contact, dial)| Routing::Probe { contact, dial }),
         Just(Routing::Sample),
         (target(), any::<bool>()).prop_map(|(target, trace)| Routing::Lookup { target, trace }),
         Just(Routing::AskRelay),

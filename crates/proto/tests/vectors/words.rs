@@ -23,7 +23,7 @@ pub(crate) fn words() -> Vec<(&'static str, Routing)> {
         ("find", Routing::Find { target, record: true }),
         ("found", Routing::Found { record: Some(bundle()), contacts: vec![contact()] }),
         ("store", Routing::Store { record, age_s: 60 }),
-        ("probe", Routing::Probe { contact: contact(), anew: true }),
+        ("probe", Routing::Probe { contact: contact(), dial: true }),
         ("probed", Routing::Probed(Some(false))),
         ("sample", Routing::Sample),
         ("sampled", Routing::Sampled(vec![(b"record".to_vec(), 20)])),

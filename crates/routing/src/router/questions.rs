@@ -33,7 +33,7 @@ impl Router {
                 self.store(from, request, &record, age_s, now, rows);
                 Ok(())
             }
-            Routing::Probe { contact, anew } => self.probe(from, request, contact, anew, now),
+            Routing::Probe { contact, dial } => self.probe(from, request, contact, dial, now),
             Routing::Lookup { target, trace } => {
                 if !self.operations.has_room_for(&from) {
                     return Err(Code::Busy);
@@ -122,7 +122,7 @@ impl Router {
         from: NodeId,
         request: u32,
         contact: Contact,
-        anew: bool,
+        dial: bool,
         now: Instant,
     ) -> Result<(), Code> {
         if crypto::node::place(&contact.node, contact.nonce, self.config.verifier.work_bits())
@@ -139,7 +139,7 @@ impl Router {
             let drawn = usize::try_from(self.rng.next_u32()).unwrap_or_default();
             let drawn = drawn.checked_rem(others.len()).and_then(|drawn| others.get(drawn));
             let asked = drawn.is_some_and(|other| {
-                let word = Routing::Probe { contact, anew };
+                let word = Routing::Probe { contact, dial };
                 self.links.ask(*other, &[], Purpose::PassedOn(from, request), word, now)
             });
             if !asked {
@@ -147,7 +147,7 @@ impl Router {
             }
             return Ok(());
         }
-        if anew {
+        if dial {
             // A connection that the node may have made itself proves nothing.
             return self.try_to_dial(contact, (from, request));
         }

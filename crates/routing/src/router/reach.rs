@@ -88,7 +88,7 @@ impl Router {
                 // With only two nodes there is no third to probe reachability.
                 let Some(node) = self.drawn(&nodes).filter(|_| nodes.len() > 1) else { return };
                 self.reach.state = State::Asking { failed, at: now.after(AGAIN) };
-                let word = Routing::Probe { contact: self.own.contact(), anew: true };
+                let word = Routing::Probe { contact: self.own.contact(), dial: true };
                 self.links.ask(node, &[], Purpose::Reach, word, now);
             }
             State::Unreachable { at } if now >= at && self.reach.through.is_none() => {
