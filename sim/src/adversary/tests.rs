@@ -1,4 +1,4 @@
-//! Each behaviour has its effect, and no device believes one.
+//! Each behaviour has its effect, and no device is deceived by one.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
@@ -10,7 +10,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use client::DeliveryStatus;
 use crypto::identity::Bundle;
-use proto::{Body, Frame, Input, Rows, Table};
+use proto::{Body, Frame, Table};
+use testnet::Sent;
 use world::World;
 
 use crate::{Behaviour, Mutant};
@@ -23,7 +24,7 @@ fn an_honest_server_is_its_node() {
     world.chat(10);
     assert_eq!([world.texts(0), world.texts(1)], [said(10), said(10)]);
     assert!(world.marks(0).iter().all(|mark| *mark >= DeliveryStatus::Delivered));
-    assert_eq!(world.server.as_ref().unwrap().counters().duplicates, 0);
+    assert_eq!(world.server().counters().duplicates, 0);
 }
 
 #[test]
@@ -34,20 +35,15 @@ fn adversaries_that_lose_nothing_only_annoy() {
         let mut world = World::new(2, 2, Some(behaviour));
         world.befriend();
         world.chat(6);
-        world.hang_up(0);
-        world.dial(0);
+        world.reconnect(0);
         world.pass(Duration::from_secs(60));
         for number in 0..2 {
             let texts: BTreeSet<_> = world.texts(number).into_iter().collect();
             assert_eq!(texts, said(6).into_iter().collect(), "{behaviour:?}");
         }
-        let (before, asked) = (world.said.len(), world.asked.len());
+        let before = world.sent();
         world.pass(Duration::from_secs(60));
-        assert_eq!(
-            (world.said.len(), world.asked.len()),
-            (before, asked),
-            "{behaviour:?} grows quiet"
-        );
+        assert_eq!(world.sent(), before, "{behaviour:?} grows quiet");
     }
 }
 
@@ -64,8 +60,7 @@ fn adversaries_that_lose_things_show_nothing_that_was_not_said() {
         stranger.befriend();
         for mut world in [stranger, World::acquainted(4, Some(behaviour))] {
             world.chat(5);
-            world.hang_up(0);
-            world.dial(0);
+            world.reconnect(0);
             world.chat(5);
             for number in 0..2 {
                 let texts = world.texts(number);
@@ -79,7 +74,7 @@ fn adversaries_that_lose_things_show_nothing_that_was_not_said() {
 }
 
 #[test]
-fn what_is_dropped_was_accepted() {
+fn dropped_entries_were_accepted() {
     let mut world = World::acquainted(6, Some(Behaviour::DropsAccepted));
     let stored = entries(&world);
     (0..20).for_each(|_| world.say(0, "hello"));
@@ -90,24 +85,23 @@ fn what_is_dropped_was_accepted() {
 }
 
 #[test]
-fn what_is_withheld_is_shown_to_nobody() {
+fn withheld_entries_are_shown_to_no_device() {
     let mut world = World::acquainted(7, Some(Behaviour::Withholds));
     for _ in 0..20 {
         world.say(0, "hello");
         world.pass(Duration::from_millis(100));
     }
     let withheld = |world: &World| {
-        let asked = world.asked.iter().filter_map(|(_, _, frame)| match &frame.body {
+        let asked = world.asked(0).filter_map(|sent| match &sent.frame.body {
             Body::Append { entry, .. } => Some(entry.ciphertext.clone()),
             _ => None,
         });
-        let seen: BTreeSet<_> = world.said.iter().flat_map(|(.., frame)| shown(frame)).collect();
+        let seen: BTreeSet<_> = world.said(0).flat_map(|sent| shown(&sent.frame)).collect();
         asked.filter(|ciphertext| !seen.contains(ciphertext)).collect::<BTreeSet<_>>()
     };
     let before = withheld(&world);
     assert!((1..=6).contains(&before.len()), "{}", before.len());
-    world.hang_up(1);
-    world.dial(1);
+    world.reconnect(1);
     world.pass(Duration::from_secs(2));
     // Whatever is said at the reconnection may be withheld as well.
     assert!(withheld(&world).is_superset(&before), "not by any way");
@@ -118,8 +112,8 @@ fn what_is_withheld_is_shown_to_nobody() {
 fn the_first_bundle_stays_and_old_entries_come_again() {
     let mut world = World::acquainted(8, Some(Behaviour::Replays));
     world.chat(20);
-    let sequences = world.said.iter().filter_map(|(_, to, frame)| match &frame.body {
-        Body::Deliver { channel, entry } => Some((*to, *channel, entry.sequence)),
+    let sequences = world.said(0).filter_map(|sent| match &sent.frame.body {
+        Body::Deliver { channel, entry } => Some((sent.to, *channel, entry.sequence)),
         _ => None,
     });
     let (mut all, mut again) = (BTreeSet::new(), 0);
@@ -128,9 +122,9 @@ fn the_first_bundle_stays_and_old_entries_come_again() {
 
     // A new device takes the account over. The next who asks is told of the old one.
     world.join(Some(0));
-    assert_eq!(world.devices[2].account, world.devices[0].account);
+    assert_eq!(world.account(2), world.account(0));
     let bundles = |world: &World| -> Vec<_> {
-        let asked = world.asked.iter().filter_map(|(_, _, frame)| match &frame.body {
+        let asked = world.asked(0).filter_map(|sent| match &sent.frame.body {
             Body::PutBundle(bundle) => Bundle::verify(bundle).ok(),
             _ => None,
         });
@@ -139,7 +133,7 @@ fn the_first_bundle_stays_and_old_entries_come_again() {
     let (first, last) = (bundles(&world)[0].clone(), bundles(&world).pop().unwrap());
     assert!(last.replaces(&first));
     world.join(Some(0));
-    let told = world.said.iter().rev().find_map(|(_, _, frame)| match &frame.body {
+    let told = world.said(0).rev().find_map(|sent| match &sent.frame.body {
         Body::BundleIs(bundle) => Some(bundle.clone()),
         _ => None,
     });
@@ -147,28 +141,28 @@ fn the_first_bundle_stays_and_old_entries_come_again() {
 }
 
 #[test]
-fn what_is_forged_is_dropped() {
+fn forged_entries_are_dropped() {
     let mut world = World::acquainted(9, Some(Behaviour::Forges));
     world.chat(20);
-    assert!(world.devices.iter().all(|device| device.client.counters().dropped > 0));
+    assert!((0..2).all(|number| world.client(number).counters().dropped > 0));
 }
 
 #[test]
-fn two_groups_are_told_two_stories() {
+fn two_groups_are_shown_two_versions() {
     let mut world = World::acquainted(10, None);
     let log = world.log(0).unwrap();
     let mut same = BTreeSet::new();
     for _ in 0..12 {
-        let (asked, said) = (world.asked.len(), world.said.len());
+        let since = world.sent();
         world.restart(Some(Behaviour::Equivocates), None);
         world.pass(Duration::from_secs(1));
         let told = |number| {
             let opens = |body: &Body| matches!(body, Body::Open(open) if open.log == log);
-            let mut asked = world.asked[asked..].iter().filter(|(_, by, _)| *by == number);
-            let (.., Frame { request, .. }) = asked.find(|(.., f)| opens(&f.body)).unwrap();
-            let mut said = world.said[said..].iter().filter(|(_, to, _)| *to == number);
-            let opened = said.find(|(.., frame)| frame.request == *request);
-            opened.map(|(.., frame)| frame.body.clone())
+            let mut asked = world.asked_by(number, since);
+            let open = asked.find(|sent| opens(&sent.frame.body)).unwrap();
+            let mut said = world.said_to(number, since);
+            let opened = said.find(|sent| sent.frame.request == open.frame.request);
+            opened.map(|sent| sent.frame.body.clone())
         };
         same.insert(told(0) == told(1));
     }
@@ -179,26 +173,26 @@ fn two_groups_are_told_two_stories() {
 fn a_dawdler_answers_after_seconds() {
     let mut world = World::acquainted(11, Some(Behaviour::Dawdles));
     world.pass(Duration::from_secs(60));
-    let (start, since) = (world.said.len(), world.asked.len());
+    let since = world.sent();
     world.say(0, "hello");
     world.pass(Duration::from_secs(11));
-    let asked = world.asked[since..].iter().find(|(_, _, f)| matches!(f.body, Body::Append { .. }));
-    let (asked, _, Frame { request, .. }) = asked.unwrap();
-    let answered = world.said[start..].iter().find(|(_, to, f)| *to == 0 && f.request == *request);
-    let late = answered.unwrap().0.since(*asked);
+    let asked = world.asked(since).find(|sent| matches!(sent.frame.body, Body::Append { .. }));
+    let asked = asked.unwrap();
+    let mut said = world.said_to(0, since);
+    let answered = said.find(|sent| sent.frame.request == asked.frame.request);
+    let late = answered.unwrap().at.since(asked.at);
     assert!((Duration::from_secs(1)..Duration::from_secs(11)).contains(&late), "{late:?}");
 }
 
 #[test]
-fn a_flood_has_a_measure() {
+fn a_flood_has_a_limit() {
     let mut world = World::acquainted(12, Some(Behaviour::Floods));
-    let start = world.said.len();
+    let start = world.sent();
     (0..100).for_each(|_| world.say(0, "hello"));
     world.pass(Duration::from_secs(3));
-    let answers = world.said[start..].iter().filter(|(_, to, _)| *to == 0);
-    let second = |(at, _, _): &&(proto::Instant, usize, Frame)| at.as_secs();
-    let first = answers.clone().map(|said| second(&said)).min().unwrap();
-    let count = answers.filter(|said| second(said) == first).count();
+    let answers = world.said_to(0, start).map(|sent| sent.at.as_secs());
+    let first = answers.clone().min().unwrap();
+    let count = answers.filter(|second| *second == first).count();
     let each = "each answer and each receipt, and no more than 200 besides";
     assert!((350..=450).contains(&count), "{count}: {each}");
 }
@@ -207,11 +201,11 @@ fn a_flood_has_a_measure() {
 fn a_shuffler_answers_in_another_order() {
     let mut world = World::acquainted(13, Some(Behaviour::Shuffles));
     world.pass(Duration::from_secs(20));
-    let start = world.said.len();
+    let start = world.sent();
     (0..20).for_each(|_| world.say(0, "hello"));
     world.pass(Duration::from_secs(3));
-    let answers = world.said[start..].iter().filter(|(_, to, f)| *to == 0 && f.request != 0);
-    let answers: Vec<u32> = answers.map(|(_, _, frame)| frame.request).collect();
+    let answers = world.said_to(0, start).map(|sent| sent.frame.request);
+    let answers: Vec<u32> = answers.filter(|request| *request != 0).collect();
     assert!(answers.len() >= 20 && !answers.is_sorted(), "{answers:?}");
 }
 
@@ -227,12 +221,12 @@ fn a_refuser_does_not_ask_its_node() {
 }
 
 #[test]
-fn the_same_rng_tells_the_same_lies() {
+fn the_same_rng_gives_the_same_frames() {
     for behaviour in [Behaviour::Forges, Behaviour::Floods, Behaviour::Shuffles] {
         let frames = || {
             let mut world = World::acquainted(15, Some(behaviour));
             world.chat(4);
-            world.said
+            world.net.sent
         };
         assert_eq!(frames(), frames());
     }
@@ -246,19 +240,17 @@ fn only_the_mutant_stores_twice() {
         world.pass(Duration::from_secs(1));
         world.say(0, "hello");
         world.pass(Duration::from_millis(100));
-        let append = |(_, by, frame): &(_, usize, Frame)| {
-            (*by == 0 && matches!(frame.body, Body::Append { .. })).then(|| frame.clone())
-        };
-        let append = world.asked.iter().rev().find_map(append).unwrap();
-        let (before, start) = (entries(&world), world.said.len());
-        world.give_server(Input::Frame(world.peer(0), append.clone()));
-        let is_answer = |said: &&(_, usize, Frame)| said.2.request == append.request;
-        let sequence = |said: &(_, usize, Frame)| match said.2.body {
+        let is_append = |sent: &&Sent| matches!(sent.frame.body, Body::Append { .. });
+        let append = world.asked_by(0, 0).rfind(is_append).unwrap().frame.clone();
+        let is_answer = |sent: &&Sent| sent.frame.request == append.request;
+        let sequence = |sent: &Sent| match sent.frame.body {
             Body::Accepted { sequence, .. } => sequence,
-            _ => panic!("{said:?}"),
+            _ => panic!("{sent:?}"),
         };
-        let first = sequence(world.said[..start].iter().rfind(is_answer).unwrap());
-        let second = sequence(world.said[start..].iter().find(is_answer).unwrap());
+        let first = sequence(world.said_to(0, 0).rfind(is_answer).unwrap());
+        let (before, start) = (entries(&world), world.sent());
+        world.give_server(0, append.clone());
+        let second = sequence(world.said_to(0, start).find(is_answer).unwrap());
         assert_eq!(second - first + 1, times, "{mutant:?}");
         assert_eq!((entries(&world) - before) as u64 + 1, times);
         assert_eq!(world.texts(1), ["hello"], "reading still works");
@@ -280,11 +272,5 @@ fn shown(frame: &Frame) -> Vec<Vec<u8>> {
 
 /// How many entries the node has stored.
 fn entries(world: &World) -> usize {
-    let mut count = 0;
-    let direction = proto::Direction::Forward;
-    world.rows.scan(Table(4), &[], &[0xFF; 17], direction, &mut |_, _| {
-        count += 1;
-        std::ops::ControlFlow::Continue(())
-    });
-    count
+    world.server_host().rows(Table(4)).len()
 }

@@ -1,123 +1,96 @@
-//! Real devices around one server, joined by frames that are written and read on the way.
+//! Real devices around one server.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::time::Duration;
 
 use client::{
     Action, Client, Command, Config, DeliveryStatus, Event, Reply, transport_seed,
     view::{self, Item, MessageView, Range},
 };
 use crypto::{SigningKey, identity::Phrase};
-use node::{NodeCommand, NodeConfig};
-use proto::{
-    AccountId, Body, Frame, FrameReader, Input, Instant, LogId, Machine, NodeAddress, NodeId,
-    Output, Peer, PublicKey, Seed, limits, write_frame,
-};
-use store::{Memory, Store};
+use node::NodeConfig;
+use proto::{AccountId, Body, Input, LogId, NodeAddress, NodeId, Peer, PublicKey};
+use testnet::{Either, Host, Keys, Net, Sent};
 
 use super::super::{Server, ServerConfig};
 use crate::{Behaviour, Mutant, rng::Rng};
 
+type Machine = Either<Server, Client>;
+
+/// A server, which is host 0, and devices, the first of which is host 1.
 pub(super) struct World {
-    pub(super) now: Instant,
-    pub(super) server: Option<Server>,
-    pub(super) rows: Memory,
-    pub(super) devices: Vec<Device>,
-    /// What the server has said, to whom and when.
-    pub(super) said: Vec<(Instant, usize, Frame)>,
-    /// What devices have said.
-    pub(super) asked: Vec<(Instant, usize, Frame)>,
-    /// What is on its way, and when it arrives.
-    network: VecDeque<(Instant, Toward, Vec<u8>)>,
-    connected: BTreeSet<usize>,
-    address: NodeAddress,
+    pub(super) net: Net<Machine>,
+    accounts: Vec<Option<AccountId>>,
+    tickets: u64,
     rng: Rng,
 }
 
-pub(super) struct Device {
-    pub(super) client: Client,
-    pub(super) store: Memory,
-    pub(super) events: Vec<Event>,
-    pub(super) account: Option<AccountId>,
-    transport: [u8; 32],
-    tickets: u64,
-}
-
-enum Toward {
-    Server(usize),
-    Device(usize),
-}
-
 impl World {
-    /// A server and devices that have accounts there.
+    /// Creates a server and devices that have accounts there.
     pub(super) fn new(seed: u64, devices: usize, behaviour: Option<Behaviour>) -> Self {
-        Self::with(seed, devices, behaviour, None)
-    }
-
-    pub(super) fn with(
-        seed: u64,
-        count: usize,
-        behaviour: Option<Behaviour>,
-        mutant: Option<Mutant>,
-    ) -> Self {
-        let node = NodeId(SigningKey::from_seed(NODE_SEED).public().0);
-        let mut world = Self {
-            now: Instant::from_secs(1_800_000_000),
-            server: None,
-            rows: Memory::new(),
-            devices: Vec::new(),
-            said: Vec::new(),
-            asked: Vec::new(),
-            network: VecDeque::new(),
-            connected: BTreeSet::new(),
-            address: NodeAddress { node, addresses: vec!["127.0.0.1:4440".parse().unwrap()] },
-            rng: Rng::new(seed, "adversary's world", 0),
-        };
-        world.start(behaviour, mutant);
-        for _ in 0..count {
+        let rng = Rng::new(seed, "adversary's world", 0);
+        let mut world = Self { net: Net::new(seed), accounts: Vec::new(), tickets: 0, rng };
+        world.net.latency = Duration::from_millis(20);
+        let config = world.server_config(behaviour, None);
+        let gauges = |machine: &Machine| machine.left_ref().gauges();
+        world.net.add(Keys::One(PublicKey(node().0)), None, config, gauges);
+        world.net.start(SERVER);
+        for _ in 0..devices {
             world.join(None);
         }
         world.pass(Duration::from_secs(60));
         world
     }
 
-    /// A new device, of a new account or of the one that a device has made.
-    pub(super) fn join(&mut self, of: Option<usize>) {
-        let number = self.devices.len();
-        let (transport, store) = (self.rng.bytes(), Memory::new());
-        let (config, seed) = (Config { transport: transport.into() }, Seed(self.rng.bytes()));
-        let client = Client::open(config, seed, self.now, store.as_rows()).unwrap();
-        let whose = of.unwrap_or(number) as u64;
-        let phrase = Phrase::generate(Rng::new(whose, "phrase", 0).generator());
-        let device =
-            Device { client, store, events: Vec::new(), account: None, transport, tickets: 0 };
-        self.devices.push(device);
-        self.dial(number);
-        let (name, homes) = (number.to_string(), vec![self.address.clone()]);
-        self.ask(
-            number,
-            if of.is_some() {
-                Action::RecoverAccount { phrase, name, homes }
-            } else {
-                Action::CreateAccount { phrase, name, homes }
-            },
-        );
-        self.pass(Duration::from_secs(60));
-        let account = self.devices[number].events.iter().find_map(|event| match event {
-            Event::Done { result: Ok(Reply::Account(account)), .. } => Some(*account),
-            _ => None,
-        });
-        self.devices[number].account = account;
-    }
-
-    /// Two people who have accepted each other at an honest server, which then begins to lie.
+    /// Creates two people who have accepted each other at an honest server, which then turns
+    /// malicious.
     pub(super) fn acquainted(seed: u64, behaviour: Option<Behaviour>) -> Self {
         let mut world = Self::new(seed, 2, None);
         world.befriend();
         world.restart(behaviour, None);
         world
+    }
+
+    fn server_config(
+        &mut self,
+        behaviour: Option<Behaviour>,
+        mutant: Option<Mutant>,
+    ) -> impl Fn() -> Either<ServerConfig, Config> + 'static {
+        let key = Some(SigningKey::from_seed(NODE_SEED));
+        let node = NodeConfig { key, ..NodeConfig::new(node()) };
+        let rng = Rng::new(self.rng.below(u64::MAX), "adversary", 0);
+        let config = ServerConfig { node, behaviour, mutant, keys: Vec::new(), rng };
+        move || Either::Left(config.clone())
+    }
+
+    /// Adds a device, of a new account or of the one that another device has made.
+    pub(super) fn join(&mut self, of: Option<usize>) {
+        let number = self.accounts.len();
+        let transport: [u8; 32] = self.rng.bytes();
+        let config = move || Either::Right(Config { transport: transport.into() });
+        let key =
+            move |node: &Peer| SigningKey::from_seed(*transport_seed(&transport, node)).public();
+        let gauges = |machine: &Machine| machine.right_ref().gauges();
+        let host = self.net.add(Keys::PerPeer(Box::new(key)), None, config, gauges);
+        self.net.start(host);
+        self.accounts.push(None);
+        let whose = of.unwrap_or(number) as u64;
+        let phrase = Phrase::generate(Rng::new(whose, "phrase", 0).generator());
+        let address = "127.0.0.1:4440".parse().unwrap();
+        let homes = vec![NodeAddress { node: node(), addresses: vec![address] }];
+        let name = number.to_string();
+        self.ask(
+            number,
+            match of {
+                Some(_) => Action::RecoverAccount { phrase, name, homes },
+                None => Action::CreateAccount { phrase, name, homes },
+            },
+        );
+        self.pass(Duration::from_secs(60));
+        let account = self.events(number).find_map(|event| match event {
+            Event::Done { result: Ok(Reply::Account(account)), .. } => Some(*account),
+            _ => None,
+        });
+        self.accounts[number] = account;
     }
 
     /// Tries to make contacts of the first two.
@@ -133,161 +106,104 @@ impl World {
         self.pass(Duration::from_secs(120));
     }
 
-    // What can happen to machines.
-
     pub(super) fn restart(&mut self, behaviour: Option<Behaviour>, mutant: Option<Mutant>) {
-        self.network.clear();
-        for number in 0..self.devices.len() {
-            self.hang_up(number);
-        }
-        self.start(behaviour, mutant);
-        for number in 0..self.devices.len() {
-            self.dial(number);
-        }
+        let config = self.server_config(behaviour, mutant);
+        self.net.hosts[SERVER].set_config(config);
+        self.net.kill(SERVER);
+        self.net.start(SERVER);
+        self.pass(CONNECTED_WITHIN);
     }
 
-    fn start(&mut self, behaviour: Option<Behaviour>, mutant: Option<Mutant>) {
-        let key = Some(SigningKey::from_seed(NODE_SEED));
-        let node = NodeConfig { key, ..NodeConfig::new(self.address.node) };
-        let rng = Rng::new(self.rng.below(u64::MAX), "adversary", 0);
-        let config = ServerConfig { node, behaviour, mutant, keys: Vec::new(), rng };
-        let seed = Seed(self.rng.bytes());
-        self.server = Some(Server::open(config, seed, self.now, self.rows.as_rows()).unwrap());
+    /// Ends the connection of a device, which dials again.
+    pub(super) fn reconnect(&mut self, number: usize) {
+        self.net.disconnect(SERVER, host(number));
+        self.pass(CONNECTED_WITHIN);
     }
 
-    pub(super) fn dial(&mut self, number: usize) {
-        if self.connected.insert(number) {
-            self.give_server(Input::Connected(self.peer(number), None));
-            self.give_device(number, Input::Connected(PublicKey(self.address.node.0), None));
-        }
-    }
-
-    pub(super) fn hang_up(&mut self, number: usize) {
-        self.network.retain(|(_, toward, _)| match toward {
-            Toward::Server(n) | Toward::Device(n) => *n != number,
-        });
-        if self.connected.remove(&number) {
-            self.give_server(Input::Disconnected(self.peer(number)));
-            self.give_device(number, Input::Disconnected(PublicKey(self.address.node.0)));
-        }
-    }
-
-    pub(super) fn peer(&self, number: usize) -> Peer {
-        let node = PublicKey(self.address.node.0);
-        SigningKey::from_seed(*transport_seed(&self.devices[number].transport, &node)).public()
-    }
-
-    pub(super) fn give_server(&mut self, input: Input<NodeCommand>) {
-        let server = self.server.as_mut().unwrap();
-        server.handle(input, self.now, self.rows.as_rows());
-        while let Some(output) = self.server.as_mut().unwrap().poll_output() {
-            match output {
-                Output::Commit(batch) => self.rows.apply(&batch).unwrap(),
-                Output::Transmit(peer, frame) => {
-                    let number = (0..self.devices.len()).find(|n| self.peer(*n) == peer).unwrap();
-                    self.said.push((self.now, number, frame.clone()));
-                    if self.connected.contains(&number) {
-                        let due = self.now.after(LATENCY);
-                        self.network.push_back((due, Toward::Device(number), written(&frame)));
-                    }
-                }
-                Output::Note(_) => panic!("a node notes nothing"),
-                Output::Reach(_) => {
-                    panic!("a node relays nothing")
-                }
-                Output::Event(_) | Output::Connect(..) | Output::Disconnect(_) => {}
-            }
-        }
-    }
-
-    fn give_device(&mut self, number: usize, input: Input<Command>) {
-        let device = &mut self.devices[number];
-        device.client.handle(input, self.now, device.store.as_rows());
-        let mut wants_link = false;
-        while let Some(output) = self.devices[number].client.poll_output() {
-            let device = &mut self.devices[number];
-            match output {
-                Output::Commit(batch) | Output::Note(batch) => device.store.apply(&batch).unwrap(),
-                Output::Transmit(_, frame) => {
-                    self.asked.push((self.now, number, frame.clone()));
-                    if self.connected.contains(&number) {
-                        let due = self.now.after(LATENCY);
-                        self.network.push_back((due, Toward::Server(number), written(&frame)));
-                    }
-                }
-                Output::Event(event) => device.events.push(event),
-                Output::Connect(..) => wants_link = true,
-                Output::Disconnect(_) => {}
-                Output::Reach(_) => {
-                    panic!("a device relays nothing")
-                }
-            }
-        }
-        if wants_link {
-            self.hang_up(number);
-            self.dial(number);
-        }
-    }
-
-    /// Carries the frames that are due.
-    fn carry(&mut self) {
-        while let Some((_, toward, bytes)) = self.network.pop_front_if(|(due, ..)| *due <= self.now)
-        {
-            let mut reader = FrameReader::default();
-            reader.push(&bytes);
-            let (frame, _) = reader.next_frame().unwrap().unwrap();
-            match toward {
-                Toward::Server(from) => self.give_server(Input::Frame(self.peer(from), frame)),
-                Toward::Device(to) => {
-                    let node = PublicKey(self.address.node.0);
-                    self.give_device(to, Input::Frame(node, frame));
-                }
-            }
-        }
-    }
-
-    /// Lets time pass, with everything that falls due in it.
     pub(super) fn pass(&mut self, time: Duration) {
-        let end = self.now.after(time);
-        loop {
-            self.carry();
-            let server = self.server.as_ref().and_then(Machine::poll_timeout);
-            let devices = self.devices.iter().filter_map(|device| device.client.poll_timeout());
-            let arrives = self.network.front().map(|(due, ..)| *due);
-            let due = devices.chain(server).chain(arrives).min();
-            let Some(due) = due.filter(|due| *due <= end) else { break };
-            self.now = self.now.max(due);
-            if server.is_some_and(|server| server <= self.now) {
-                self.give_server(Input::Timeout);
-            }
-            for number in 0..self.devices.len() {
-                if self.devices[number].client.poll_timeout().is_some_and(|due| due <= self.now) {
-                    self.give_device(number, Input::Timeout);
-                }
-            }
-        }
-        self.now = end;
+        self.net.pass(time);
     }
 
-    // What people do and see.
+    /// Hands the server a frame of a device.
+    pub(super) fn give_server(&mut self, from: usize, frame: proto::Frame) {
+        let peer = self.net.key(host(from), &PublicKey(node().0));
+        self.net.input(SERVER, Input::Frame(peer, frame));
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        self.net.hosts[SERVER].machine().left_ref()
+    }
+
+    pub(super) fn server_host(&self) -> &Host<Machine> {
+        &self.net.hosts[SERVER]
+    }
+
+    pub(super) fn client(&self, number: usize) -> &Client {
+        self.device(number).machine().right_ref()
+    }
+
+    fn device(&self, number: usize) -> &Host<Machine> {
+        &self.net.hosts[host(number)]
+    }
+
+    fn events(&self, number: usize) -> impl DoubleEndedIterator<Item = &Event> {
+        self.device(number).events.iter().map(Either::right_ref)
+    }
+
+    /// How many frames were sent so far.
+    pub(super) fn sent(&self) -> usize {
+        self.net.sent.len()
+    }
+
+    /// The frames that the server has sent since so many were sent.
+    pub(super) fn said(&self, since: usize) -> impl DoubleEndedIterator<Item = &Sent> + Clone {
+        self.net.sent[since..].iter().filter(|sent| sent.from == SERVER)
+    }
+
+    /// The frames that the server has sent to a device since so many were sent.
+    pub(super) fn said_to(
+        &self,
+        number: usize,
+        since: usize,
+    ) -> impl DoubleEndedIterator<Item = &Sent> + Clone {
+        self.said(since).filter(move |sent| sent.to == host(number))
+    }
+
+    /// The frames that devices have sent since so many were sent.
+    pub(super) fn asked(&self, since: usize) -> impl DoubleEndedIterator<Item = &Sent> {
+        self.net.sent[since..].iter().filter(|sent| sent.to == SERVER)
+    }
+
+    /// The frames that a device has sent since so many were sent.
+    pub(super) fn asked_by(
+        &self,
+        number: usize,
+        since: usize,
+    ) -> impl DoubleEndedIterator<Item = &Sent> {
+        self.asked(since).filter(move |sent| sent.from == host(number))
+    }
+
+    /// How often the server has said something of this kind.
+    pub(super) fn count(&self, of: impl Fn(&Body) -> bool) -> usize {
+        self.said(0).filter(|sent| of(&sent.frame.body)).count()
+    }
 
     pub(super) fn account(&self, number: usize) -> AccountId {
-        self.devices[number].account.unwrap()
+        self.accounts[number].unwrap()
     }
 
     /// Has a device do something; returns its answer, if that is no error.
-    pub(super) fn ask(&mut self, number: usize, action: Action) -> Option<Reply> {
-        let device = &mut self.devices[number];
-        device.tickets += 1;
-        let ticket = device.tickets;
-        self.give_device(number, Input::Command(Command { ticket, action }));
-        self.devices[number].events.iter().rev().find_map(|event| match event {
+    fn ask(&mut self, number: usize, action: Action) -> Option<Reply> {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.net.command(host(number), Either::Right(Command { ticket, action }));
+        self.events(number).rev().find_map(|event| match event {
             Event::Done { ticket: of, result } if *of == ticket => result.clone().ok(),
             _ => None,
         })
     }
 
-    /// The first two say something to each other.
+    /// One of the first two says something to the other.
     pub(super) fn say(&mut self, number: usize, text: &str) {
         let (contact, text) = (self.account(1 - number), text.to_owned().into());
         self.ask(number, Action::Send { conversation: contact.into(), text, reply_to: None });
@@ -303,50 +219,40 @@ impl World {
 
     /// The log of what the first two say to each other.
     pub(super) fn log(&self, number: usize) -> Option<LogId> {
-        let contacts = view::contacts(&self.devices[number].store).into_iter();
+        let contacts = view::contacts(&self.device(number).store).into_iter();
         let contact = self.account(1 - number);
         contacts.filter(|view| view.account == contact).find_map(|view| view.conversation)
     }
 
-    pub(super) fn messages(&self, number: usize) -> Vec<MessageView> {
-        let rows = &self.devices[number].store;
-        let Some(log) = self.log(number) else { return Vec::new() };
-        let items = view::timeline(rows, &log, Range::Latest, usize::MAX, self.now);
-        items
-            .into_iter()
-            .filter_map(|item| match item {
-                Item::Message(message) => Some(message),
-                Item::Gap { .. } => None,
-            })
-            .collect()
+    fn messages(&self, number: usize) -> impl Iterator<Item = MessageView> {
+        let rows = &self.device(number).store;
+        let items = self
+            .log(number)
+            .map(|log| view::timeline(rows, &log, Range::Latest, usize::MAX, self.net.now));
+        items.into_iter().flatten().filter_map(|item| match item {
+            Item::Message(message) => Some(message),
+            Item::Gap { .. } => None,
+        })
     }
 
     pub(super) fn texts(&self, number: usize) -> Vec<String> {
-        self.messages(number).into_iter().filter_map(|message| message.text).collect()
+        self.messages(number).filter_map(|message| message.text).collect()
     }
 
     pub(super) fn marks(&self, number: usize) -> Vec<DeliveryStatus> {
-        self.messages(number).into_iter().filter_map(|message| message.mark).collect()
-    }
-
-    /// How often the server has said something of this kind.
-    pub(super) fn count(&self, of: impl Fn(&Body) -> bool) -> usize {
-        self.said.iter().filter(|(_, _, frame)| of(&frame.body)).count()
+        self.messages(number).filter_map(|message| message.mark).collect()
     }
 }
 
-/// A frame as it goes over the wire, where whoever gets it can read it.
-fn written(frame: &Frame) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    write_frame(frame, &mut bytes);
-    assert!(bytes.len() <= limits::FRAME_MAX, "too large a frame");
-    let mut reader = FrameReader::default();
-    reader.push(&bytes);
-    assert_eq!(reader.next_frame().unwrap().unwrap().0, *frame);
-    bytes
+fn host(device: usize) -> usize {
+    device + 1
 }
 
-/// One way.
-const LATENCY: Duration = Duration::from_millis(20);
+fn node() -> NodeId {
+    NodeId(SigningKey::from_seed(NODE_SEED).public().0)
+}
 
+const SERVER: usize = 0;
 const NODE_SEED: [u8; 32] = [200; 32];
+/// A dial and the first frame.
+const CONNECTED_WITHIN: Duration = Duration::from_millis(100);
