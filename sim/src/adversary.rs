@@ -11,7 +11,7 @@
 //! behaviour that marks entries does so by their ciphertexts and its rng: opened with the same rng
 //! it marks the same entries. Each behaviour is described in `spec/faults.md`, section 3.
 
-use std::{collections::VecDeque, fmt};
+use std::collections::VecDeque;
 
 use crypto::SigningKey;
 use node::{Node, NodeCommand, NodeConfig, NodeEvent};
@@ -22,9 +22,11 @@ use crate::{
     mutant::{Coordinator, Forgetful},
     rng::Rng,
 };
+use behave::Behave;
 use output::Output;
 
 mod answer;
+mod behave;
 mod forge;
 mod late;
 mod output;
@@ -159,22 +161,6 @@ impl Machine for Server {
 struct Adversary {
     behaviour: Box<dyn Behave>,
     output: Output,
-}
-
-/// A way to deviate from the protocol. All else is honest.
-trait Behave: fmt::Debug {
-    /// Takes what a peer says; returns what the node gets to hear of it.
-    fn hear(&mut self, _peer: Peer, frame: Frame, _output: &mut Output) -> Option<Frame> {
-        Some(frame)
-    }
-
-    /// Takes what the node wants to say; says that, or something else.
-    fn say(&mut self, peer: Peer, frame: Frame, output: &mut Output) {
-        output.say(peer, frame);
-    }
-
-    /// The connection of a peer has ended.
-    fn forget(&mut self, _peer: Peer) {}
 }
 
 impl Adversary {

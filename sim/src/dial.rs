@@ -167,7 +167,7 @@ impl Wanted {
     }
 }
 
-/// A connection that lasted this long starts the pauses anew when it ends.
+/// A connection that lasted this long resets the back-off when it ends.
 const STABLE: Duration = Duration::from_secs(10);
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);

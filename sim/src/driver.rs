@@ -15,9 +15,9 @@ use crate::{
     dial::Dials,
     disk::{Disk, Full},
     env::{Env, Happening},
-    network::{HostId, LinkId, Notice, Side},
+    network::{HostId, LinkEnd, Notice},
 };
-use process::{carry_on, frame, parse, transmit};
+use process::{Link, Process, Waiting, carry_on, frame, parse, transmit};
 
 mod process;
 
@@ -37,46 +37,12 @@ pub(crate) struct Driver<M: Machine> {
     wake_at: Option<Instant>,
 }
 
-/// What is gone when the process ends.
-struct Process<M: Machine> {
-    machine: M,
-    waiting: VecDeque<Waiting<M::Command>>,
-    /// What waits for the sync that runs.
-    held: Vec<Output<M::Event>>,
-    uncommitted: bool,
-    syncing: Option<u64>,
-    stalled: bool,
-    links: BTreeMap<Peer, Link>,
-    /// Peers whose connection is another one, or gone, and the machine has yet to hear of it so
-    /// often.
-    unheard: BTreeMap<Peer, u32>,
-    peers: BTreeMap<LinkId, Peer>,
-    dials: Dials,
-}
-
-/// An input on its way to the machine.
-enum Waiting<C> {
-    Input(Input<C>),
-    /// Parsed when its turn comes.
-    Bytes(Peer, Vec<u8>),
-}
-
-/// The connection to a peer.
-#[derive(Clone, Copy, Debug)]
-struct Link {
-    id: LinkId,
-    side: Side,
-    /// The host at the other end.
-    other: HostId,
-    since: Instant,
-}
-
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// The power fails.
     Crash,
-    /// It is killed; the machine it runs on goes on.
+    /// It is killed; the host keeps running.
     Kill,
     /// It is asked to stop.
     Stop,
@@ -90,7 +56,7 @@ pub(crate) trait Host {
     fn end(&mut self, ending: Ending, env: &mut Env);
     /// The power fails when the next sync would end, or no longer does.
     fn dies_in_sync(&mut self, dies: bool);
-    /// The process hangs, or goes on.
+    /// The process hangs, or continues.
     fn stall(&mut self, stalled: bool, env: &mut Env);
     /// Something happened on the network.
     fn notice(&mut self, notice: Notice, env: &mut Env);
@@ -98,11 +64,11 @@ pub(crate) trait Host {
     fn redial(&mut self, peer: Peer, number: u64, env: &mut Env);
     /// It turns out whether a peer can be dialled.
     fn tried(&mut self, peer: Peer, is_there: bool, env: &mut Env);
-    /// The sync of this number ends: what it made durable may be spoken of, and `go_on` is due.
-    /// Says whether the power has failed instead.
+    /// The sync of this number ends: outputs that waited for it leave, and `resume` is due. Returns
+    /// true if the power has failed instead.
     fn synced(&mut self, number: u64, env: &mut Env) -> bool;
-    /// Takes up what has waited for a sync.
-    fn go_on(&mut self, env: &mut Env);
+    /// Continues with the inputs that waited for a sync.
+    fn resume(&mut self, env: &mut Env);
     /// The machine's time may have come.
     fn wake(&mut self, env: &mut Env);
 }
@@ -177,7 +143,7 @@ impl<M: Machine> Driver<M> {
         env.network.rise(self.host, env.now, &mut env.queue);
         // A machine may have something to say from the start.
         match self.drain(env) {
-            Ok(()) => self.settle(env),
+            Ok(()) => self.finish_step(env),
             Err(Full) => self.stop_for_lack_of_space(env),
         }
         Ok(())
@@ -203,9 +169,9 @@ impl<M: Machine> Driver<M> {
             if self.take_batch(now, env).is_err() {
                 return self.stop_for_lack_of_space(env);
             }
-            self.settle(env);
-            // A machine whose time has come again at once is asked again a moment later: time
-            // passes for whoever does something.
+            self.finish_step(env);
+            // If its next timeout is due at once, the machine gets it `MOMENT` later: handling an
+            // input takes time.
             if due {
                 break;
             }
@@ -213,7 +179,8 @@ impl<M: Machine> Driver<M> {
         self.plan_wake(env);
     }
 
-    /// The real driver ends when its store fails; whatever watches over the process starts it anew.
+    /// Ends the process and schedules its restart. The real driver exits when its store fails, and
+    /// a supervisor restarts it.
     fn stop_for_lack_of_space(&mut self, env: &mut Env) {
         env.note(self.host, "stops, for its disk is full");
         self.end(Ending::Kill, env);
@@ -275,7 +242,7 @@ impl<M: Machine> Driver<M> {
     }
 
     /// Ends a batch: one sync for all its commits.
-    fn settle(&mut self, env: &mut Env) {
+    fn finish_step(&mut self, env: &mut Env) {
         let Some(process) = &mut self.process else { return };
         if std::mem::take(&mut process.uncommitted) {
             self.syncs = self.syncs.saturating_add(1);
@@ -347,7 +314,7 @@ impl<M: Machine> Host for Driver<M> {
             for link in process.links.values() {
                 let goodbye = Frame::new(Body::Goodbye(Code::Done));
                 transmit(self.host, *link, &goodbye, env);
-                env.network.hang_up((link.id, link.side), env.now, &mut env.queue);
+                env.network.hang_up(link.end, env.now, &mut env.queue);
             }
             env.network.stop(self.host, env.now, &mut env.queue);
         } else {
@@ -374,9 +341,10 @@ impl<M: Machine> Host for Driver<M> {
     fn notice(&mut self, notice: Notice, env: &mut Env) {
         let Some(process) = &mut self.process else { return };
         match notice {
-            Notice::Connected { link: id, side, peer, .. } => {
-                let Some(other) = env.network.other(id, side) else { return };
-                let link = Link { id, side, other, since: env.now };
+            Notice::Connected { link, side, peer, .. } => {
+                let end = LinkEnd { link, side };
+                let Some(other) = env.network.other(end) else { return };
+                let link = Link { end, other, since: env.now };
                 process.connected(self.host, peer, link, env);
             }
             Notice::NotConnected { peer, .. } => {
@@ -430,7 +398,7 @@ impl<M: Machine> Host for Driver<M> {
         false
     }
 
-    fn go_on(&mut self, env: &mut Env) {
+    fn resume(&mut self, env: &mut Env) {
         self.run(env);
     }
 
@@ -444,7 +412,7 @@ impl<M: Machine> Host for Driver<M> {
 
 /// Inputs that share a sync.
 const BATCH_MAX: usize = 1024;
-/// When whatever watches over a process starts it anew.
+/// The delay after which a supervisor restarts a process.
 pub(crate) const RESTART_AFTER: Duration = Duration::from_secs(5);
 /// The least time until a machine is asked again.
 const MOMENT: Duration = Duration::from_micros(1);

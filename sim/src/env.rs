@@ -49,7 +49,7 @@ pub(crate) enum Happening {
     Begin(usize),
     /// It ends.
     End(usize),
-    /// A person has a moment.
+    /// A person looks at the device.
     Moment(u32),
 }
 
@@ -72,7 +72,7 @@ impl Env {
     pub(crate) fn note(&mut self, host: HostId, what: &'static str) {
         let Self { trace, names, now, .. } = self;
         trace.note(*now, what, &[host.0.into()], || {
-            let name = names.get(host.0 as usize).map_or("somebody", String::as_str);
+            let name = names.get(host.0 as usize).map_or("unnamed", String::as_str);
             format!("{name} {what}")
         });
     }
@@ -81,7 +81,7 @@ impl Env {
     pub(crate) fn note_between(&mut self, from: HostId, what: &'static str, to: HostId) {
         let Self { trace, names, now, .. } = self;
         trace.note(*now, what, &[from.0.into(), to.0.into()], || {
-            let name = |host: HostId| names.get(host.0 as usize).map_or("somebody", String::as_str);
+            let name = |host: HostId| names.get(host.0 as usize).map_or("unnamed", String::as_str);
             format!("{} {what} {}", name(from), name(to))
         });
     }

@@ -20,7 +20,7 @@ impl World<'_> {
             .any(|person| self.is_gone(Who::Person(person)) || !self.is_served_throughout(person))
     }
 
-    /// Whether a host has left for ever.
+    /// Returns whether a host has left permanently.
     pub(crate) fn is_gone(&self, who: Who) -> bool {
         self.gone.contains_key(&self.host_of(who))
     }
@@ -74,11 +74,11 @@ impl World<'_> {
             .filter(|fault| fault.who.iter().any(|who| matches!(who, Who::Node(_))));
         self.scenario.churn.is_none()
             && self.scenario.network.loss <= 0.0
-            && of_nodes.into_iter().all(|fault| fault.for_ever() && leaves(fault.what))
+            && of_nodes.into_iter().all(|fault| fault.is_permanent() && leaves(fault.what))
     }
 }
 
-/// A home is taken to be gone for good after ten minutes; then another one makes copies.
+/// A home counts as permanently lost after ten minutes; then a reserve home copies its logs.
 const COPIED_AFTER: Duration = Duration::from_secs(12 * 60);
 
 #[cfg(test)]

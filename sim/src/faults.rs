@@ -32,10 +32,10 @@ impl World<'_> {
         }
     }
 
-    /// Ends all faults; whoever is away comes back, unless it left for ever.
+    /// Ends all faults. Hosts that are down start again, unless they left permanently.
     pub(crate) fn quiesce(&mut self) {
         for number in self.active.clone() {
-            if self.faults.get(number).is_some_and(|fault| !fault.for_ever()) {
+            if self.faults.get(number).is_some_and(|fault| !fault.is_permanent()) {
                 self.finish(number);
             }
         }
@@ -55,7 +55,7 @@ impl World<'_> {
 
     pub(crate) fn begin(&mut self, number: usize) {
         let Some(fault) = self.faults.get(number).cloned() else { return };
-        let forever = fault.for_ever();
+        let forever = fault.is_permanent();
         self.active.insert(number);
         match fault.what {
             What::Crash => self.end_all(&fault, Ending::Crash),
@@ -161,7 +161,7 @@ impl World<'_> {
         self.dark.insert(host);
         let active = self.active.iter().filter_map(|number| self.faults.get(*number));
         let mut ours = active.filter(|f| f.what == What::CrashInSync && f.who.contains(&who));
-        if ours.clone().any(Fault::for_ever) {
+        if ours.clone().any(Fault::is_permanent) {
             self.gone.entry(host).or_insert(self.env.now);
         } else if let Some(lasts) = ours.next().and_then(|fault| fault.lasts) {
             self.env.queue.enter(self.env.now.after(lasts.0), Happening::PowerReturns(host));
@@ -175,7 +175,7 @@ impl World<'_> {
     }
 
     fn end_all(&mut self, fault: &Fault, ending: Ending) {
-        let forever = fault.for_ever();
+        let forever = fault.is_permanent();
         self.each(fault, |world, who| world.end(who, ending, forever));
     }
 

@@ -52,8 +52,8 @@ pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Report {
     run_watched(scenario, seed, options, &mut |_, _| {})
 }
 
-/// As [`run()`]; says when the run comes to a milestone and what was counted until then (latencies
-/// are told in the end), so that somebody with a clock can tell how long its parts take.
+/// As [`run()`]; reports each milestone and the counts until then, so that a caller with a clock
+/// can time the parts of a run. Latencies are reported at the end.
 pub fn run_watched(
     scenario: &Scenario,
     seed: u64,

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // Whoever read this has seen enough.
+        // The reader has closed the pipe: it has seen enough.
         Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("sim: {error}");

@@ -1,13 +1,14 @@
 //! The reference: what people have said, and so what must be shown, when and where. It knows
 //! nothing of logs, keys or nodes.
 //!
-//! Whoever drives the world tells it of every operation before the device is told, of every answer,
-//! and of everything a device shows, no later than anything that the device says after showing it.
+//! The world tells the model of every operation before it tells the device, of every answer, and of
+//! everything a device shows, no later than anything that the device sends after showing it.
 //! What is right follows `spec/content.md`. An operation whose device crashed before it answered is
 //! **unsure**: it may appear or not, but whichever it is must be so on both devices. A command that
 //! is given once more is another operation.
 
 mod finish;
+mod operation;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use client::{DeliveryStatus, TimelineKey};
 use proto::{AccountId, EnvelopeId, Instant, Reference};
 
+pub(crate) use finish::Timeline;
+pub(crate) use operation::{Act, Operation};
 pub(crate) use words::{MARKER, holds_marker};
 
 /// What is right.
@@ -38,22 +41,6 @@ pub(crate) struct Model {
     shown: u64,
     /// Texts that are stored, as their authors were told, and how many of them are lost.
     acknowledged: (u64, u64),
-}
-
-/// One thing that a person has done in a conversation, numbered from 0 within the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Operation(pub(crate) u32);
-
-/// What it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
-    Say,
-    /// Replaces the text of that own message.
-    Edit(Operation),
-    /// Takes that own message back.
-    Delete(Operation),
-    /// Reacts to that message with this; with nothing takes the reaction back.
-    React(Operation, String),
 }
 
 /// An operation and what became of it.
@@ -131,7 +118,7 @@ impl Model {
         }
     }
 
-    /// Tells which account is a person's; nobody else's reactions are right.
+    /// Records which account is a person's; reactions of other accounts are wrong.
     pub(crate) fn names(&mut self, person: u32, account: AccountId) {
         self.people.insert(account, person);
     }
@@ -196,8 +183,8 @@ impl Model {
         self.refused = self.refused.saturating_add(1);
     }
 
-    /// Of these two's conversation is no longer demanded that what is said arrives: its node lies,
-    /// or somebody is gone for ever. What is shown must still be right.
+    /// Excuses the conversation of two people: its messages need not arrive any more, because its
+    /// node is malicious or one of the two has left permanently. What is shown must still be right.
     pub(crate) fn excuse(&mut self, a: u32, b: u32) {
         self.excused.insert((a.min(b), a.max(b)));
     }
@@ -248,7 +235,7 @@ impl Model {
         (self.records.len() as u64).saturating_sub(self.refused)
     }
 
-    /// Times that a message of somebody else was shown.
+    /// Returns how often a message of another person was shown.
     pub(crate) fn shown_count(&self) -> u64 {
         self.shown
     }
@@ -354,8 +341,8 @@ impl Showing {
 }
 
 impl Record {
-    /// It is a message, and its author was told that it is safe, and not that the node will never
-    /// take it: what follows was sealed anew then, without it.
+    /// Returns whether it is a message whose author was told that it is safe, and was not told that
+    /// the node refused it permanently: in that case what follows was sealed again without it.
     fn must_be_shown(&self) -> bool {
         self.act == Act::Say && self.is_bound() && !self.is_refused()
     }

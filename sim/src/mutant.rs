@@ -1,4 +1,4 @@
-//! Deliberate breaks: whoever looks after the checkers breaks the product and sees them fire.
+//! Deliberate bugs in the product, to see the checks fire.
 
 use std::collections::BTreeMap;
 
@@ -36,12 +36,12 @@ impl Rows for Forgetful<'_> {
 }
 
 /// A node whose word is taken for that of all others: with each acceptance devices get the acks
-/// of the rest of the ranking, be they true or not.
+/// of the rest of the ranking, whether true or not.
 #[derive(Debug, Default)]
 pub(crate) struct Coordinator {
     keys: BTreeMap<NodeId, SigningKey>,
-    /// What each handle is open for.
-    handles: BTreeMap<(Peer, u32), Opened>,
+    /// What each channel is open for.
+    channels: BTreeMap<(Peer, u32), Opened>,
     /// What was appended and is not answered, by its request.
     appended: BTreeMap<(Peer, u32), (u32, EnvelopeId)>,
     /// Of the copies of others.
@@ -65,7 +65,7 @@ impl Coordinator {
     /// Listens to what a device asks of the node.
     pub(crate) fn hear<C>(&mut self, input: &Input<C>) {
         if let Input::Disconnected(peer) = input {
-            self.handles.retain(|(of, _), _| of != peer);
+            self.channels.retain(|(of, _), _| of != peer);
             self.appended.retain(|(of, _), _| of != peer);
         }
         let Input::Frame(peer, Frame { request, body }) = input else { return };
@@ -77,10 +77,10 @@ impl Coordinator {
             let ranking = open.ranking.iter().flat_map(|ranking| &ranking.nodes);
             let others = ranking.map(|address| address.node).collect();
             let opened = Opened { log: open.log, key: open.key, others };
-            self.handles.insert((*peer, open.channel), opened);
+            self.channels.insert((*peer, open.channel), opened);
         }
         if let Body::Append { channel, entry, signature } = body
-            && let Some(Opened { log, key, .. }) = self.handles.get(&(*peer, *channel))
+            && let Some(Opened { log, key, .. }) = self.channels.get(&(*peer, *channel))
         {
             let id = entry.clone().into_envelope(*log, *key, *signature).id();
             self.appended.insert((*peer, *request), (*channel, id));
@@ -95,7 +95,7 @@ impl Coordinator {
         let Some((channel, id)) = self.appended.remove(&(*peer, *request)) else {
             return Vec::new();
         };
-        let Some(Opened { log, others, .. }) = self.handles.get(&(*peer, channel)) else {
+        let Some(Opened { log, others, .. }) = self.channels.get(&(*peer, channel)) else {
             return Vec::new();
         };
         let acks = others.iter().filter_map(|node| {

@@ -6,6 +6,7 @@
 mod handshake;
 mod lanes;
 mod link;
+mod packet;
 mod paths;
 mod silence;
 mod stream;
@@ -20,114 +21,11 @@ use crate::{event_queue::EventQueue, rng::Rng, scenario::Weather};
 
 use self::{
     link::{Link, State},
+    packet::Way,
     paths::Paths,
-    stream::Flying,
 };
 
-/// A host: a machine on the network. Numbered from 0 as they were added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct HostId(pub(crate) u32);
-
-/// One connection. Never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LinkId(pub(crate) u64);
-
-/// Which end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Side {
-    Dialler,
-    Listener,
-}
-
-/// What a driver must be told.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    /// The connection stands, as this side sees it; frames may be sent. `peer` has proved its key.
-    Connected { host: HostId, link: LinkId, side: Side, peer: Peer },
-    /// A dial failed: nobody answered, or somebody else.
-    NotConnected { host: HostId, peer: Peer },
-    /// A frame has arrived, as its bytes.
-    Arrived { host: HostId, link: LinkId, bytes: Vec<u8> },
-    /// The connection is over for this side.
-    Ended { host: HostId, link: LinkId },
-}
-
-impl Notice {
-    /// Who must be told.
-    pub(crate) fn host(&self) -> HostId {
-        match self {
-            Self::Connected { host, .. }
-            | Self::NotConnected { host, .. }
-            | Self::Arrived { host, .. }
-            | Self::Ended { host, .. } => *host,
-        }
-    }
-}
-
-/// What is on its way; only the network knows what it means.
-#[derive(Debug)]
-pub(crate) struct Packet(Way);
-
-#[derive(Debug)]
-enum Way {
-    /// A dial has failed, as far as this life of the host can tell.
-    Nobody { host: HostId, life: u32, peer: Peer },
-    /// Something on a link; nothing if that is over. `side` has said it, or it is for `side`.
-    On { link: LinkId, side: Side, what: What },
-}
-
-/// What is on its way on a link.
-#[derive(Debug)]
-enum What {
-    /// The dialler's first packet.
-    Hello,
-    /// What the listener says to it.
-    Answer {
-        departs: Instant,
-    },
-    /// What the dialler says to that, and with which the listener is connected.
-    Finish {
-        departs: Instant,
-    },
-    Frame(Flying),
-    /// The side has ended the connection: after all it had sent, if `flushed`.
-    Bye {
-        departs: Instant,
-        flushed: bool,
-    },
-    /// After a cut, what was stuck is sent again.
-    Release,
-    /// For a side that may have to give up then. Stale if it is to look at another time.
-    Check {
-        due: Instant,
-    },
-    /// For a side: the other host knows no such connection.
-    Reset,
-    /// For a side that must still be told that its connection is over.
-    Over,
-}
-
-/// A host to add.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Port {
-    /// The key that it proves when dialled.
-    pub(crate) key: Option<Peer>,
-    /// Others can dial it.
-    pub(crate) reachable: bool,
-    /// Bits a second each way. 0 is without limit.
-    pub(crate) bps: u64,
-}
-
-/// Somebody dials.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Call {
-    pub(crate) from: HostId,
-    /// The key that the dialler proves.
-    pub(crate) own: Peer,
-    pub(crate) to: SocketAddr,
-    /// Whose key is expected there.
-    pub(crate) peer: Peer,
-}
+pub(crate) use packet::{Call, HostId, LinkEnd, LinkId, Notice, Packet, Port, Side};
 
 /// All hosts and what is between them.
 #[derive(Debug)]
@@ -245,13 +143,13 @@ impl Network {
     /// Sends a frame; dropped if the connection is over for this side.
     pub(crate) fn send<T: From<Packet>>(
         &mut self,
-        (link, side): (LinkId, Side),
+        end: LinkEnd,
         lane: Lane,
         bytes: Vec<u8>,
         now: Instant,
         queue: &mut EventQueue<T>,
     ) {
-        self.on(link, |link, paths| link.send(side, lane, bytes, now, paths));
+        self.on(end.link, |link, paths| link.send(end.side, lane, bytes, now, paths));
         self.paths.flush(queue);
     }
 
@@ -259,11 +157,11 @@ impl Network {
     /// a notice.
     pub(crate) fn hang_up<T: From<Packet>>(
         &mut self,
-        (link, side): (LinkId, Side),
+        end: LinkEnd,
         now: Instant,
         queue: &mut EventQueue<T>,
     ) {
-        self.on(link, |link, paths| link.hang_up(side, now, paths));
+        self.on(end.link, |link, paths| link.hang_up(end.side, now, paths));
         self.paths.flush(queue);
     }
 
@@ -299,9 +197,9 @@ impl Network {
     }
 
     /// The host at the other end of a connection.
-    pub(crate) fn other(&self, link: LinkId, side: Side) -> Option<HostId> {
-        let link = self.links.get(&link)?;
-        Some(match side {
+    pub(crate) fn other(&self, end: LinkEnd) -> Option<HostId> {
+        let link = self.links.get(&end.link)?;
+        Some(match end.side {
             Side::Dialler => link.listener.host,
             Side::Listener => link.dialler.host,
         })
@@ -320,7 +218,7 @@ impl Network {
         queue: &mut EventQueue<T>,
     ) -> Option<Notice> {
         match packet.0 {
-            Way::Nobody { host, life, peer } => {
+            Way::Unanswered { host, life, peer } => {
                 self.paths.is_alive(host, life).then_some(Notice::NotConnected { host, peer })
             }
             Way::On { link, side, what } => {
@@ -331,7 +229,7 @@ impl Network {
         }
     }
 
-    /// The longest time that somebody may take to learn that a connection is over.
+    /// The longest time until a side learns that a connection is over.
     pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(80);
 
     /// Does something to a link, if it is still there, and forgets it if it is over then.

@@ -30,7 +30,7 @@ impl World<'_> {
         }
     }
 
-    /// A person has a moment for the device: to get on with becoming acquainted, or to talk.
+    /// A person looks at the device: to exchange invites and accept contacts, or to talk.
     pub(crate) fn moment(&mut self, number: u32) {
         let every = self.scenario.talk.every.0;
         let is_up = self.devices.get(number as usize).is_some_and(Host::is_up);
@@ -66,7 +66,9 @@ impl World<'_> {
             let contact = contacts.iter().find(|contact| Some(contact.account) == account);
             let state = contact.map_or(ContactState::None, |contact| contact.state);
             let lost = contact.is_some_and(|contact| !contact.trouble.is_empty());
-            self.approach(number, friend, (account, state), lost);
+            if let Some(account) = account {
+                self.approach(number, friend, account, state, lost);
+            }
         }
     }
 
@@ -74,11 +76,11 @@ impl World<'_> {
         &mut self,
         number: u32,
         friend: u32,
-        (account, state): (Option<AccountId>, ContactState),
+        contact: AccountId,
+        state: ContactState,
         lost: bool,
     ) {
         let Some(person) = self.people.get_mut(number as usize) else { return };
-        let Some(contact) = account else { return };
         match state {
             ContactState::Established => _ = person.established.insert(friend),
             ContactState::Asking => self.ask(number, Asked::Other, Action::Accept { contact }),
@@ -121,7 +123,7 @@ impl World<'_> {
             return;
         }
         let phrase = Phrase::generate(person.rng.generator());
-        // What nobody but friends may read is found by the marker in it.
+        // The marker in it reveals a name that is readable for others than friends.
         let name = name_given(number);
         let create = Action::CreateAccount { phrase, name, homes };
         self.ask(number, Asked::Account, create);
@@ -315,19 +317,19 @@ impl World<'_> {
         if let Some(person) = self.people.get_mut(number as usize) {
             person.threads.insert(log, Thread { arrivals: last, ..thread });
         }
-        let anew = |m: &MessageView| m.own && !self.model.knows(&m.place.id.reference());
-        let sealed_anew = new.iter().any(anew);
+        let is_new = |m: &MessageView| m.own && !self.model.knows(&m.place.id.reference());
+        let resealed = new.iter().any(is_new);
         self.follow_moves(number, thread.with, log, &new);
         let found = self.model.shows(number, thread.with, &new, self.env.now);
         self.accuse(found);
         self.look_at_marks_closely(number, thread.with, log);
-        if sealed_anew {
+        if resealed {
             self.look_for_refused(number, thread.with, log);
         }
     }
 
-    /// Own messages that were sealed anew have other names. What says nothing any more (it was
-    /// deleted) is recognised by its old one.
+    /// Own messages that were sealed again have other names. A deleted message has no text any more
+    /// and is recognised by its old name.
     fn follow_moves(&mut self, number: u32, with: u32, log: LogId, new: &[MessageView]) {
         let is_new = |m: &&MessageView| {
             m.own && m.text.is_none() && !self.model.knows(&m.place.id.reference())
@@ -361,8 +363,8 @@ impl World<'_> {
         self.accuse(found);
     }
 
-    /// Messages are sealed anew because of one that was refused. It may stand far above what is on
-    /// the screen.
+    /// Finds the refused message because of which others were sealed again. It may stand far above
+    /// what is on the screen.
     fn look_for_refused(&mut self, number: u32, with: u32, log: LogId) {
         let Some(device) = self.devices.get(number as usize) else { return };
         let on_the_way = self.model.on_the_way(number, with);
@@ -375,7 +377,7 @@ impl World<'_> {
         self.accuse(found);
     }
 
-    /// Somebody as a person's device knows them.
+    /// Returns a friend as the person's device knows them.
     pub(crate) fn contact(&self, person: u32, friend: u32) -> Option<view::ContactView> {
         let account = self.account_of(friend)?;
         let contacts = view::contacts(self.devices.get(person as usize)?.rows());
@@ -421,7 +423,7 @@ impl World<'_> {
                 person.threads.insert(log, Thread { with: friend, arrivals });
             }
         }
-        // An account of which nobody heard is there all the same.
+        // The account may exist although its creation was never reported.
         let account = self.devices.get(number as usize).and_then(|d| view::account(d.rows()));
         if let (Some(account), Some(person)) = (account, self.people.get_mut(number as usize))
             && person.account.is_none()
@@ -462,9 +464,9 @@ fn name_given(person: u32) -> String {
     format!("{} {person}", crate::model::MARKER)
 }
 
-/// Receipts of somebody who wants more copies than two, at most.
+/// The most receipts that an account with more than two copies waits for.
 const RECEIPTS_WANTED_MAX: u32 = 3;
-/// How often somebody who wants to get acquainted looks at the device.
+/// How often a person without all contacts yet looks at the device.
 const MOMENT: Duration = Duration::from_secs(1);
 const MOMENT_MIN: Duration = Duration::from_millis(250);
 const INVITE_VALID_S: u64 = 3600 * 24 * 60;

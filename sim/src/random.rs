@@ -1,4 +1,4 @@
-//! Scenarios that nobody thought of: small, varied and nasty. Each comes from a row of choices,
+//! Random scenarios: small, varied and nasty. Each comes from a row of choices,
 //! drawn from a seed or taken from bytes, so that a fuzzer can steer it.
 
 use std::time::Duration;
@@ -49,6 +49,13 @@ impl Choices<'_> {
             }
         }
     }
+}
+
+/// When and to whom the last fault happens.
+#[derive(Clone, Copy)]
+struct Last {
+    at: Span,
+    who: Who,
 }
 
 /// Makes a scenario. The choice 0 is the calm one everywhere.
@@ -148,13 +155,14 @@ impl Generator<'_> {
     }
 
     fn add_faults(&mut self, scenario: &mut Scenario) {
-        let mut last = (Span::default(), Who::Node(0));
+        let mut last = Last { at: Span::default(), who: Who::Node(0) };
         for _ in 0..self.below(9) {
             let mut fault = self.fault(scenario, last);
             if fault.what == What::Join {
                 settle_join(scenario, &mut fault);
             }
-            last = (fault.at, fault.who.first().copied().unwrap_or(last.1));
+            let who = fault.who.first().copied().unwrap_or(last.who);
+            last = Last { at: fault.at, who };
             scenario.faults.push(fault);
         }
         scenario.faults.sort_by_key(|fault| fault.at);
@@ -163,14 +171,14 @@ impl Generator<'_> {
 
     /// A fault while people talk, or soon after the last one, or at the very beginning; of anybody,
     /// or of the same host again.
-    fn fault(&mut self, scenario: &Scenario, (last_at, last_who): (Span, Who)) -> Fault {
+    fn fault(&mut self, scenario: &Scenario, last: Last) -> Fault {
         let what = self.any(What::Stop, &WHATS);
         let at = match self.below(8) {
             0..4 => self.millis(0, millis_of(busy(scenario))),
-            4..7 => Span(last_at.0.saturating_add(self.millis(0, 2_000).0)).min(scenario.lasts),
+            4..7 => Span(last.at.0.saturating_add(self.millis(0, 2_000).0)).min(scenario.lasts),
             _ => self.millis(0, 3_000),
         };
-        let host = if self.one_in(3) { last_who } else { self.host(scenario) };
+        let host = if self.one_in(3) { last.who } else { self.host(scenario) };
         let mut who = vec![host];
         let more = if what == What::Partition { 3 } else { u64::from(self.one_in(6)) };
         for _ in 0..more {
@@ -179,7 +187,7 @@ impl Generator<'_> {
                 who.push(another);
             }
         }
-        // Alone for ever, without its only node, a world has little left that can be checked.
+        // Without its only node, a world has little left that can be checked.
         let may_leave = who.len() == 1 && (scenario.nodes > 1 || host != Who::Node(0));
         let lasts = match self.below(12) {
             11 if may_leave => None,
@@ -233,7 +241,7 @@ impl Generator<'_> {
     }
 }
 
-/// Makes days of it: some things go wrong only when somebody was away for a day.
+/// Stretches a scenario to days: some bugs appear only after a host was away for a day.
 fn stretch(scenario: &mut Scenario) {
     let longer = |span: Span, factor| Span(span.0.saturating_mul(factor));
     scenario.talk.every = longer(scenario.talk.every, STRETCH);

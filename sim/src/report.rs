@@ -46,7 +46,7 @@ pub enum Rule {
     Lost,
     /// Nothing is shown twice, nor stored twice by one node.
     Twice,
-    /// Nothing is shown that nobody said, nor otherwise than it was said.
+    /// Everything shown was said by a person, and is shown as it was said.
     Forged,
     /// A timeline is the same on every device, once quiet.
     Order,
@@ -61,7 +61,7 @@ pub enum Rule {
     Limit,
     /// No store grows beyond what it was given.
     Growth,
-    /// Once nobody acts, nobody talks.
+    /// An idle network is silent.
     Quiet,
     /// What is said between people who can reach their nodes arrives soon.
     Progress,
@@ -94,7 +94,7 @@ pub enum Milestone {
 pub struct Tally {
     /// Messages said by people, edits and reactions included.
     pub said: u64,
-    /// Times that a message of somebody else was shown.
+    /// Times that a message of another person was shown.
     pub shown: u64,
     /// Texts that their author's device calls stored, or better, in the end.
     pub acknowledged: u64,

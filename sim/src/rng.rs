@@ -1,5 +1,5 @@
-//! Randomness: one seed, and a stream of its own for whoever asks, so that what one part of the
-//! world draws doesn't change what another one does.
+//! Randomness: one seed, and a stream for each purpose, so that the draws of one part of the world
+//! don't change those of another.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ impl Rng {
         bytes
     }
 
-    /// The generator itself, for whoever takes one.
+    /// Returns the generator itself, for functions that take one.
     pub(crate) fn generator(&mut self) -> &mut ChaCha8Rng {
         &mut self.0
     }

@@ -18,63 +18,12 @@ mod growth;
 mod hostile;
 mod mesh;
 mod records;
+mod trial;
+
+pub use trial::{Report, Size, Trial};
 
 use mesh::Mesh;
 use records::Account;
-
-/// What happens in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trial {
-    /// Networks of growing size, up to this many nodes.
-    Growth,
-    /// Half of the nodes go within an hour.
-    Churn,
-    /// A third of them die at once.
-    Death,
-    /// The network falls in two and heals.
-    Partition,
-    /// Three nodes in ten are in one hand, with and without our defences.
-    Eclipse,
-    /// One node in five does harm, of each kind.
-    Hostile,
-    /// Halves, churn and the death of a third, one after the other in one network.
-    Soak,
-}
-
-/// How much of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Size {
-    /// Everything is drawn from this.
-    pub seed: u64,
-    /// Nodes, at most.
-    pub nodes: u32,
-    /// The smallest of growing networks.
-    pub least: u32,
-    /// Accounts whose bundles are published.
-    pub accounts: usize,
-    /// Lookups of them.
-    pub lookups: usize,
-    /// How long churn lasts.
-    pub minutes: u64,
-}
-
-impl Size {
-    /// Samples from which homes are chosen.
-    fn samples(&self) -> usize {
-        (self.lookups / 20).clamp(10, 100)
-    }
-}
-
-/// What was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// A table.
-    pub text: String,
-    /// What was not as it must be.
-    pub failures: Vec<String>,
-    /// The same seed gives the same one.
-    pub hash: Vec<u8>,
-}
 
 /// Runs a trial.
 pub fn run(trial: Trial, size: Size) -> Report {

@@ -8,7 +8,7 @@ use std::{
 
 use client::view;
 
-use crate::{Milestone, Rule, Tally, scenario::Who, world::World};
+use crate::{Milestone, Rule, Tally, model::Timeline, scenario::Who, world::World};
 
 mod hosts;
 
@@ -81,7 +81,7 @@ impl World<'_> {
     }
 
     fn called(&self, person: u32) -> &str {
-        self.people.get(person as usize).map_or("nobody", |person| &person.name)
+        self.people.get(person as usize).map_or("unnamed", |person| &person.name)
     }
 
     fn check_settled(&mut self) {
@@ -116,27 +116,27 @@ impl World<'_> {
         }
     }
 
-    /// Nobody does anything: after a while nobody says anything either.
+    /// Checks that an idle network is silent.
     fn check_quiet(&mut self) {
-        // All that changed is compared once more before all must be quiet; ever more rarely, if it
-        // differs then; and by the other node, if this one finds nothing to name.
+        // Whatever changed is compared once more before all must be quiet: with back-off, if it
+        // differs, and by the other node, if this one finds nothing to name.
         self.pass(CALM_AFTER.max(self.scenario.disks.checked_every.0.saturating_mul(20)));
-        // Homes are asked for what somebody was told who never comes back, ever more rarely.
-        let is_somebody_gone =
+        // Devices ask homes, with back-off, for what only a host knows that never comes back.
+        let is_person_gone =
             (0..self.scenario.people).any(|person| self.is_gone(Who::Person(person)));
         let frames = |world: &Self| {
             let tally = &world.env.tally;
-            tally.frames.saturating_sub(if is_somebody_gone { tally.fetches } else { 0 })
+            tally.frames.saturating_sub(if is_person_gone { tally.fetches } else { 0 })
         };
         let before = frames(self);
         self.pass(CALM);
         let said = frames(self).saturating_sub(before);
-        // Who is at home where it can't be tries again and again, ever more rarely.
+        // Devices whose home is unusable retry with back-off.
         let homeless = (0..self.scenario.nodes).any(|node| self.scenario.excused(node));
         // And if the answer is lost on its way, the other home takes over.
-        let hesitates = is_somebody_gone && self.scenario.network.loss > 0.0;
+        let hesitates = is_person_gone && self.scenario.network.loss > 0.0;
         if said > 0 && !homeless && !hesitates {
-            self.report(Rule::Quiet, format!("{said} frames while nobody did anything"));
+            self.report(Rule::Quiet, format!("{said} frames while all were idle"));
         }
     }
 
@@ -154,7 +154,9 @@ impl World<'_> {
                 self.model.excuse(a, b);
             }
             let [ours, theirs] = &timelines;
-            let found = self.model.compare((a, b), [ours, theirs], self.env.now);
+            let one = Timeline { person: a, messages: ours };
+            let other = Timeline { person: b, messages: theirs };
+            let found = self.model.compare(one, other, self.env.now);
             self.accuse(found);
             if !self.is_excused(a, b) {
                 self.check_outboxes(a, b);
@@ -175,7 +177,7 @@ impl World<'_> {
             let waiting =
                 contact.map_or(0, |contact| contact.outgoing.saturating_add(contact.waiting));
             if waiting > 0 {
-                let text = format!("{waiting} entries of {} wait for ever", self.called(person));
+                let text = format!("{waiting} entries of {} are never sent", self.called(person));
                 self.report(Rule::Quiet, text);
             }
         }

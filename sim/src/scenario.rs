@@ -41,7 +41,7 @@ pub struct Scenario {
     #[serde(default = "one")]
     pub friends: u32,
     /// Whether friends have become contacts before the faults begin and the time counts. Then
-    /// nobody joins late.
+    /// no host joins late.
     #[serde(default)]
     pub acquainted: bool,
     /// For how long people talk and faults happen. Then the run quiesces: all faults end, hosts
@@ -66,7 +66,7 @@ pub struct Scenario {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub churn: Option<Churn>,
     /// Adversaries: nodes that break the protocol in one way each.
-    #[serde(default, rename = "adversary", alias = "liar", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, rename = "adversary", skip_serializing_if = "Vec::is_empty")]
     pub adversaries: Vec<AdversaryAt>,
     /// What goes wrong and when.
     #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
@@ -131,12 +131,11 @@ pub struct Disks {
     pub node_sync: [Span; 2],
     /// What a sync takes on a device: least and most.
     pub device_sync: [Span; 2],
-    /// Bytes that a node's disk has. 0 is without limit; with a limit, nobody is sure that what
-    /// was said arrives.
+    /// Bytes that a node's disk has. 0 means no limit; with a limit, messages need not arrive.
     pub node_bytes: u64,
-    /// How often a node compares its logs with those of others if anything has changed, and, a
-    /// third more rarely, counts its rows anew. 3 minutes by default, so that all that can be
-    /// repaired is before the end; the product takes an hour and a day.
+    /// How often a node compares its logs with those of others if anything has changed; it scrubs
+    /// its rows a third less often. 3 minutes by default, so that whatever can be repaired is
+    /// repaired before the end; the product takes an hour and a day.
     pub checked_every: Span,
 }
 
@@ -169,7 +168,7 @@ pub struct Fault {
     /// When, after the beginning; not after the end of the scenario and, if the host joins late,
     /// not before it does.
     pub at: Span,
-    /// If given, at a moment between `at` and this, drawn from the seed.
+    /// If given, at a time between `at` and this, drawn from the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Span>,
     /// What.
@@ -178,7 +177,7 @@ pub struct Fault {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub who: Vec<Who>,
     /// To so many other nodes as well, drawn from the seed; not to those that join late or leave
-    /// for ever by another fault.
+    /// permanently by another fault.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub some_nodes: u32,
     /// For how long. If absent, a host that is away never comes back; a slow or full disk and a bad
@@ -241,7 +240,7 @@ pub enum Behaviour {
     Equivocates,
     /// Answers everything seconds late.
     Dawdles,
-    /// Says everything many times, and much that nobody asked for.
+    /// Sends every frame many times, and frames that answer no request.
     Floods,
     /// Says things in another order.
     Shuffles,
@@ -250,7 +249,7 @@ pub enum Behaviour {
 }
 
 impl What {
-    /// Whether a host to which this happens for ever is gone.
+    /// Returns whether a host to which this happens permanently is gone.
     fn takes_away(self) -> bool {
         match self {
             Self::Crash

@@ -145,7 +145,7 @@ impl<F: FnMut(&Scenario) -> bool> Shrinker<F> {
             while self.ease(place, |fault| fault.at = halved(fault.at)) {}
             self.ease(place, |fault| fault.at = rounded(fault.at));
             self.ease(place, |fault| {
-                if fault.for_ever() {
+                if fault.is_permanent() {
                     fault.lasts = Some(SECOND);
                 }
             });
@@ -188,7 +188,8 @@ fn drop_nodes(scenario: &mut Scenario, range: Range<usize>) {
     });
 }
 
-/// Renames the hosts of faults; those without a name are gone, and with them faults of nobody.
+/// Renames the hosts of faults. Hosts without a new name are removed, and so are faults without
+/// hosts.
 fn keep_hosts(scenario: &mut Scenario, name: impl Fn(Who) -> Option<Who>) {
     for fault in &mut scenario.faults {
         fault.who = fault.who.iter().copied().filter_map(&name).collect();

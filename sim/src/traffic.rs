@@ -19,7 +19,7 @@ pub enum Purpose {
     Answer,
     /// To hand it an entry for the first time, but later than that: it was away, or makes a copy.
     Late,
-    /// To hand it an entry that somebody has handed it before.
+    /// To hand it an entry that it has been handed before.
     Again,
     /// To open copies, and to say how far they have got.
     Replicate,
@@ -138,7 +138,7 @@ impl Traffic {
     }
 
     fn hand(&mut self, now: Instant, to: HostId, signature: &[u8; 64]) -> Purpose {
-        // An envelope has one signature, whoever hands it on.
+        // An envelope keeps its signature when it is handed on.
         let entry = *signature.first_chunk().unwrap_or(&[0; 16]);
         let begun = *self.begun.entry(entry).or_insert(now);
         match self.handed.insert((entry, to)) {

@@ -44,7 +44,7 @@ pub(crate) struct World<'a> {
     pub(crate) active: BTreeSet<usize>,
     /// Hosts whose power failed in a sync and is not back.
     pub(crate) dark: BTreeSet<HostId>,
-    /// Hosts that have left for ever, and when.
+    /// Hosts that have left permanently, and when.
     pub(crate) gone: BTreeMap<HostId, Instant>,
     pub(crate) violations: Vec<Violation>,
     seed: u64,
@@ -344,7 +344,7 @@ impl<'a> World<'a> {
             return self.died_in_sync(who);
         }
         // The user has heard what became durable before anything else happens.
-        self.at(host, |host, env| host.go_on(env));
+        self.at(host, |host, env| host.resume(env));
         if let Who::Node(node) = who {
             self.report_disk(node);
         }
@@ -376,7 +376,7 @@ impl<'a> World<'a> {
         self.env.note(host, verb);
     }
 
-    /// Tells a node now and then what its disk holds, as whoever runs a real one does.
+    /// Tells a node at intervals what its disk holds, as the driver of a real one does.
     fn report_disk(&mut self, number: u32) {
         let Some(driver) = self.nodes.get_mut(number as usize) else { return };
         let Some(reported) = self.reported.get_mut(number as usize) else { return };
@@ -450,7 +450,7 @@ fn steps_allowed(scenario: &Scenario) -> u64 {
     steps.saturating_add(moments).saturating_add(restarts)
 }
 
-/// How often hosts whose disk is full may start in vain.
+/// How often hosts whose disk is full may start without success.
 fn restarts(scenario: &Scenario) -> u64 {
     let full = scenario.faults.iter().filter(|fault| fault.what == What::FullDisk);
     let times = full.map(|fault| {

@@ -1,4 +1,4 @@
-//! Who has signed for what it dropped is convicted, and nobody else is.
+//! A node that signed for entries it dropped is proven faulty, and no other node is.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! Same seed, same trace: on one thread and on two, told as a story or not.
+//! Same seed, same trace: on one thread and on two, written as a transcript or not.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

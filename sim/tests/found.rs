@@ -5,15 +5,15 @@
 use sim::{Options, Scenario, run};
 
 #[test]
-fn what_was_found_and_mended_stays_so() {
+fn networks_that_once_broke_a_rule_break_none() {
     let found = [
-        // A home that refuses what it has signed for: what depends on it was said twice.
+        // A home that refuses what it has signed for: dependent messages were sent twice.
         (748, include_str!("../found/748.toml")),
-        // Homes more than a second away changed places before they could answer, for ever.
+        // Endless failover: homes more than a second away were swapped before they could answer.
         (1300, include_str!("../found/1300.toml")),
-        // A refusal from before a log was opened anew: nothing was sent any more.
+        // A refusal from before a log was reopened: nothing was sent any more.
         (1984, include_str!("../found/1984.toml")),
-        // Who was once with a home that is late with everything stayed there.
+        // A device stayed at a home that is slow to answer everything.
         (9960, include_str!("../found/9960.toml")),
         // After a restart a message was demanded that the only home had refused permanently.
         (7_000_595, include_str!("../found/7000595.toml")),

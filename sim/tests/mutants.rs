@@ -1,4 +1,4 @@
-//! Whoever breaks the product sees the checkers fire.
+//! Every deliberate bug makes a check fire.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and tell")]
 
@@ -8,7 +8,7 @@ use sim::{Mutant, Options, Rule, Scenario, Span, random, run};
 
 #[test]
 fn a_node_that_accepts_before_it_commits_is_caught() {
-    // The entry is gone: it never arrives, its sender waits for ever, or a mark was wrong.
+    // The entry is gone: it never arrives, its sender waits indefinitely, or a mark was wrong.
     caught(
         Mutant::AcceptBeforeCommit,
         &[Rule::Lost, Rule::DeliveryStatus, Rule::Progress, Rule::Quiet],
@@ -17,7 +17,7 @@ fn a_node_that_accepts_before_it_commits_is_caught() {
 
 #[test]
 fn a_node_that_stores_an_entry_twice_is_caught() {
-    // Copies that differ for ever are also compared for ever.
+    // Copies that never become equal are compared again and again.
     caught(Mutant::NoDuplicateCheck, &[Rule::Twice, Rule::Quiet]);
 }
 

@@ -26,7 +26,7 @@ fn records_outlive_a_third_of_the_nodes() {
 }
 
 #[test]
-fn whoever_does_harm_harms_no_lookup() {
+fn adversaries_harm_no_lookup() {
     let size = Size { nodes: 12, accounts: 5, lookups: 20, ..SIZE };
     let seen = run(Trial::Hostile, size);
     assert!(seen.failures.is_empty(), "{:?}\n{}", seen.failures, seen.text);

@@ -7,21 +7,30 @@ use std::collections::BTreeMap;
 use crypto::{SigningKey, node::sign_ack};
 use proto::{Body, Code, Entry, Frame, LogId, Peer, PublicKey};
 
-use super::{Behave, output::Output};
+use super::{behave::Behave, output::Output};
 
-/// Says of half of what is appended, be it by devices or by nodes, that it is stored, signs so, and
-/// drops it: always the same.
+/// Acknowledges and signs for every entry that a device or node appends, and drops half of them.
+/// The entry's id decides, so each copy of it meets the same fate.
 #[derive(Debug)]
 pub(super) struct DropsAccepted {
     key: Option<SigningKey>,
-    /// What handles are for: log and write key.
+    /// What channels are for: log and write key.
     logs: BTreeMap<(Peer, u32), (LogId, PublicKey)>,
     /// Of its copies, as far as devices have opened them.
     incarnations: BTreeMap<LogId, u64>,
     /// Logs being opened, by the request that asked for it.
     opening: BTreeMap<(Peer, u32), u32>,
-    /// The last sequence that each handle of a device has seen. Those who may not read see none.
+    /// The last sequence that each channel of a device has seen. Those who may not read see none.
     heads: BTreeMap<(Peer, u32), Option<u64>>,
+}
+
+/// A request to append an entry.
+struct Append<'a> {
+    peer: Peer,
+    request: u32,
+    channel: u32,
+    entry: &'a Entry,
+    signature: &'a [u8; 64],
 }
 
 impl Behave for DropsAccepted {
@@ -41,9 +50,8 @@ impl Behave for DropsAccepted {
                 self.logs.remove(&(peer, *channel));
             }
             Body::Append { channel, entry, signature } if request != 0 => {
-                return self
-                    .appended((peer, request), *channel, (entry, signature), output)
-                    .then_some(frame);
+                let append = Append { peer, request, channel: *channel, entry, signature };
+                return self.passes_on(&append, output).then_some(frame);
             }
             _ => {}
         }
@@ -84,14 +92,9 @@ impl DropsAccepted {
         Self { key, logs, incarnations: BTreeMap::new(), opening, heads }
     }
 
-    /// Somebody appends an entry; tells whether the node is to hear of it.
-    fn appended(
-        &mut self,
-        (peer, request): (Peer, u32),
-        channel: u32,
-        (entry, signature): (&Entry, &[u8; 64]),
-        output: &mut Output,
-    ) -> bool {
+    /// Handles an appended entry; returns whether the node gets it.
+    fn passes_on(&mut self, append: &Append<'_>, output: &mut Output) -> bool {
+        let Append { peer, request, channel, entry, signature } = *append;
         let Some((log, write_key)) = self.logs.get(&(peer, channel)).copied() else { return true };
         let id = entry.clone().into_envelope(log, write_key, *signature).id();
         if id.0.first().is_none_or(|first| first % 2 == 0) {

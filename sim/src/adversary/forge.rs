@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use proto::{Body, Cursor, Entry, Expiry, Extension, Frame, Kind, Peer, PublicKey};
 
-use super::{Behave, answer::any_code, output::Output};
+use super::{answer::any_code, behave::Behave, output::Output};
 
-/// Changes some of what the node says and adds things that nobody said.
+/// Changes some of the frames that the node sends, and adds invented ones.
 #[derive(Debug, Default)]
 pub(super) struct Forges {
     asked: Asked,
@@ -123,7 +123,7 @@ fn bent(mut frame: Frame, output: &mut Output) -> Frame {
     match &mut frame.body {
         Body::Deliver { channel, entry } => {
             if output.rng.chance(0.1) {
-                *channel = some_handle(output);
+                *channel = some_channel(output);
             }
             bend_entry(entry, output);
         }
@@ -170,10 +170,10 @@ fn bend_entry(entry: &mut Entry, output: &mut Output) {
     }
 }
 
-/// Something that nobody said, in answer to `request`. Entries of no key but the handle's are
-/// thrown away by whoever gets them; others may be kept for later.
+/// Invents a frame that answers `request`. Peers discard an entry without a write key of its own;
+/// with one, they may keep the entry for later.
 fn made_up(request: u32, write_key: Option<PublicKey>, output: &mut Output) -> Frame {
-    let channel = some_handle(output);
+    let channel = some_channel(output);
     let entry = Entry {
         sequence: near(0, output),
         kind: Kind::Entry,
@@ -199,8 +199,8 @@ fn made_up(request: u32, write_key: Option<PublicKey>, output: &mut Output) -> F
     Frame { request, body }
 }
 
-/// Devices number their handles from 1.
-fn some_handle(output: &mut Output) -> u32 {
+/// Devices number their channels from 1.
+fn some_channel(output: &mut Output) -> u32 {
     u32::try_from(output.rng.below(8)).unwrap_or_default()
 }
 

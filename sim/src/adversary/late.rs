@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use proto::{Body, Frame, Instant, Peer};
 
-use super::{Behave, output::Output};
+use super::{behave::Behave, output::Output};
 
 /// Says everything seconds late, though in order.
 #[derive(Debug, Default)]

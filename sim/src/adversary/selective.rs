@@ -9,24 +9,24 @@ use crypto::identity::Bundle;
 use proto::{AccountId, Body, Cursor, Entry, Frame, Peer};
 use sha2::{Digest, Sha256};
 
-use super::{Behave, output::Output};
+use super::{behave::Behave, output::Output};
 use crate::rng::Rng;
 
 /// Never shows a tenth of the entries to anybody.
 #[derive(Debug)]
 pub(super) struct Withholds {
-    lots: Lots,
+    buckets: Buckets,
 }
 
 impl Withholds {
     pub(super) fn new(rng: &mut Rng) -> Self {
-        Self { lots: Lots(rng.bytes()) }
+        Self { buckets: Buckets(rng.bytes()) }
     }
 }
 
 impl Behave for Withholds {
     fn say(&mut self, peer: Peer, mut frame: Frame, output: &mut Output) {
-        if leave(&mut frame, |entry| self.lots.of(&entry.ciphertext) != 0) {
+        if leave(&mut frame, |entry| self.buckets.of(&entry.ciphertext) != 0) {
             output.say(peer, frame);
         }
     }
@@ -80,20 +80,20 @@ impl Behave for Replays {
     }
 }
 
-/// Tells two groups of peers two stories, each sound in itself.
+/// Shows two groups of peers two versions, each consistent in itself.
 #[derive(Debug)]
 pub(super) struct Equivocates {
-    lots: Lots,
-    stories: [Story; 2],
+    buckets: Buckets,
+    versions: [Version; 2],
     bundles: FirstBundles,
 }
 
-/// What one group is told.
+/// What one group is shown.
 #[derive(Clone, Copy, Debug)]
-struct Story {
-    /// Entries with this lot are left out.
+struct Version {
+    /// Entries in this bucket are left out.
     hidden: u64,
-    /// Turned over in incarnations.
+    /// Flipped in incarnations.
     mask: u64,
     /// Added to sequences and positions.
     ahead: u64,
@@ -103,45 +103,45 @@ struct Story {
 
 impl Equivocates {
     pub(super) fn new(rng: &mut Rng) -> Self {
-        let lots = Lots(rng.bytes());
-        let mut story = |hidden| Story {
+        let buckets = Buckets(rng.bytes());
+        let mut version = |hidden| Version {
             hidden,
             mask: rng.below(u64::MAX),
             ahead: rng.below(1000),
             old_bundles: hidden == 0,
         };
-        Self { lots, stories: [story(0), story(1)], bundles: FirstBundles::default() }
+        Self { buckets, versions: [version(0), version(1)], bundles: FirstBundles::default() }
     }
 
-    fn story(&self, peer: Peer) -> Story {
-        let [one, other] = self.stories;
-        if self.lots.of(&peer.0).is_multiple_of(2) { one } else { other }
+    fn version(&self, peer: Peer) -> Version {
+        let [one, other] = self.versions;
+        if self.buckets.of(&peer.0).is_multiple_of(2) { one } else { other }
     }
 }
 
 impl Behave for Equivocates {
     fn hear(&mut self, peer: Peer, mut frame: Frame, output: &mut Output) -> Option<Frame> {
-        let story = self.story(peer);
+        let version = self.version(peer);
         match &mut frame.body {
             Body::Open(open) => {
                 if let Some(tail) = &mut open.tail {
-                    tail.incarnation ^= story.mask;
-                    tail.sequence = tail.sequence.saturating_sub(story.ahead);
+                    tail.incarnation ^= version.mask;
+                    tail.sequence = tail.sequence.saturating_sub(version.ahead);
                 }
             }
-            Body::Accepted { sequence, .. } => *sequence = sequence.saturating_sub(story.ahead),
+            Body::Accepted { sequence, .. } => *sequence = sequence.saturating_sub(version.ahead),
             Body::PutBundle(bundle) => {
                 self.bundles.see(bundle);
             }
             _ => {}
         }
-        if story.old_bundles { self.bundles.answer(peer, frame, output) } else { Some(frame) }
+        if version.old_bundles { self.bundles.answer(peer, frame, output) } else { Some(frame) }
     }
 
     fn say(&mut self, peer: Peer, mut frame: Frame, output: &mut Output) {
-        let story = self.story(peer);
-        let shift = |sequence: &mut u64| *sequence = sequence.saturating_add(story.ahead);
-        if !leave(&mut frame, |entry| self.lots.of(&entry.ciphertext) != story.hidden) {
+        let version = self.version(peer);
+        let shift = |sequence: &mut u64| *sequence = sequence.saturating_add(version.ahead);
+        if !leave(&mut frame, |entry| self.buckets.of(&entry.ciphertext) != version.hidden) {
             return;
         }
         match &mut frame.body {
@@ -149,7 +149,7 @@ impl Behave for Equivocates {
             Body::Opened { head: Cursor { incarnation: 0, .. }, .. }
             | Body::Accepted { sequence: 0, .. } => {}
             Body::Opened { head, position } => {
-                head.incarnation ^= story.mask;
+                head.incarnation ^= version.mask;
                 shift(&mut head.sequence);
                 shift(position);
             }
@@ -172,7 +172,7 @@ impl Behave for Equivocates {
 struct FirstBundles(BTreeMap<AccountId, Vec<u8>>);
 
 impl FirstBundles {
-    /// Takes a look at a bundle; returns the first of its account.
+    /// Remembers the first bundle of each account; returns that of this one's account.
     fn see(&mut self, bundle: &[u8]) -> Option<&Vec<u8>> {
         let account = Bundle::verify(bundle).ok()?.account();
         if self.0.len() < BUNDLES_MAX || self.0.contains_key(&account) {
@@ -181,7 +181,7 @@ impl FirstBundles {
         None
     }
 
-    /// Answers whoever asks for a bundle that is known; returns what is left to ask the node.
+    /// Answers a request for a known bundle; returns the frame if the node has to answer it.
     fn answer(&self, peer: Peer, frame: Frame, output: &mut Output) -> Option<Frame> {
         let Body::GetBundle(account) = &frame.body else { return Some(frame) };
         let Some(first) = self.0.get(account).filter(|_| frame.request != 0) else {
@@ -193,18 +193,18 @@ impl FirstBundles {
     }
 }
 
-/// Draws lots for things: the same thing always gets the same lot.
+/// Assigns things to buckets by their hash.
 #[derive(Debug)]
-struct Lots([u8; 16]);
+struct Buckets([u8; 16]);
 
-impl Lots {
+impl Buckets {
     fn of(&self, thing: &[u8]) -> u64 {
         let hash = Sha256::new().chain_update(self.0).chain_update(thing).finalize();
-        hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)) % LOTS
+        hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)) % BUCKETS
     }
 }
 
-/// Takes entries that are not to be seen out of a frame; tells whether anything is left to say.
+/// Removes hidden entries from a frame; returns whether anything is left to send.
 fn leave(frame: &mut Frame, is_seen: impl Fn(&Entry) -> bool) -> bool {
     match &mut frame.body {
         Body::Deliver { entry, .. } => is_seen(entry),
@@ -216,8 +216,7 @@ fn leave(frame: &mut Frame, is_seen: impl Fn(&Entry) -> bool) -> bool {
     }
 }
 
-/// One of so many entries gets each lot.
-const LOTS: u64 = 10;
+const BUCKETS: u64 = 10;
 /// Old entries remembered for a peer.
 const OLD_MAX: usize = 32;
 /// Accounts whose first bundle is remembered.

@@ -49,7 +49,6 @@ enum Name {
     /// One node in five does harm, of each kind
     Hostile,
     /// Halves, churn and the death of a third in one network, which grows only once
-    #[value(alias = "ordeal")]
     Soak,
 }
 

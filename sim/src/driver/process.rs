@@ -1,29 +1,63 @@
-//! What a process of the simulated driver does with its connections, and how frames enter and leave
+//! The process of a simulated driver: its machine and connections, and how frames enter and leave
 //! it.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
-use proto::{Body, Frame, FrameReader, Input, Machine, Output, Peer, write_frame};
+use proto::{Body, Frame, FrameReader, Input, Instant, Machine, Output, Peer, write_frame};
 
-use super::{Link, Process, Waiting};
 use crate::{
-    dial::Next,
+    dial::{Dials, Next},
     env::{Env, Happening},
     model::holds_marker,
-    network::{HostId, Side},
+    network::{HostId, LinkEnd, LinkId, Side},
     trace::Way,
 };
+
+/// What is gone when the process ends.
+pub(super) struct Process<M: Machine> {
+    pub(super) machine: M,
+    pub(super) waiting: VecDeque<Waiting<M::Command>>,
+    /// What waits for the sync that runs.
+    pub(super) held: Vec<Output<M::Event>>,
+    pub(super) uncommitted: bool,
+    pub(super) syncing: Option<u64>,
+    pub(super) stalled: bool,
+    pub(super) links: BTreeMap<Peer, Link>,
+    /// Inputs in the queue about new or ended connections, by peer.
+    pub(super) unheard: BTreeMap<Peer, u32>,
+    pub(super) peers: BTreeMap<LinkId, Peer>,
+    pub(super) dials: Dials,
+}
+
+/// An input on its way to the machine.
+pub(super) enum Waiting<C> {
+    Input(Input<C>),
+    /// Parsed when its turn comes.
+    Bytes(Peer, Vec<u8>),
+}
+
+/// The connection to a peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) end: LinkEnd,
+    /// The host at the other end.
+    pub(super) other: HostId,
+    pub(super) since: Instant,
+}
 
 impl<M: Machine> Process<M> {
     /// A connection stands. A newer one takes the place of the older one, unless both sides have
     /// dialled at the same time: then the one that the smaller key dialled stays.
     pub(super) fn connected(&mut self, host: HostId, peer: Peer, link: Link, env: &mut Env) {
         if let Some(old) = self.links.get(&peer).copied() {
-            let crossed = old.side != link.side && env.now.since(old.since) < CROSSING;
+            let crossed = old.end.side != link.end.side && env.now.since(old.since) < CROSSING;
             let ours_is_smaller = self.dials.own_key(&peer) < peer;
-            if crossed && (old.side == Side::Dialler) == ours_is_smaller {
-                env.network.hang_up((link.id, link.side), env.now, &mut env.queue);
-                if link.side == Side::Dialler {
+            if crossed && (old.end.side == Side::Dialler) == ours_is_smaller {
+                env.network.hang_up(link.end, env.now, &mut env.queue);
+                if link.end.side == Side::Dialler {
                     // What was to be reached is connected.
                     self.dials.connected(&peer);
                 }
@@ -32,12 +66,12 @@ impl<M: Machine> Process<M> {
             self.hang_up(peer, old, env);
         }
         env.tally.connections = env.tally.connections.saturating_add(1);
-        if link.side == Side::Dialler {
+        if link.end.side == Side::Dialler {
             self.dials.connected(&peer);
             env.note_between(host, "is connected to", link.other);
         }
         self.links.insert(peer, link);
-        self.peers.insert(link.id, peer);
+        self.peers.insert(link.end.link, peer);
         let address = env.network.address(link.other).filter(|_| env.tries);
         self.tell_of(peer, Input::Connected(peer, address));
     }
@@ -62,15 +96,15 @@ impl<M: Machine> Process<M> {
     }
 
     pub(super) fn hang_up(&mut self, peer: Peer, link: Link, env: &mut Env) {
-        env.network.hang_up((link.id, link.side), env.now, &mut env.queue);
+        env.network.hang_up(link.end, env.now, &mut env.queue);
         self.links.remove(&peer);
-        self.peers.remove(&link.id);
+        self.peers.remove(&link.end.link);
         self.tell_of(peer, Input::Disconnected(peer));
     }
 
     pub(super) fn ended(&mut self, host: HostId, peer: Peer, env: &mut Env) {
         let Some(link) = self.links.remove(&peer) else { return };
-        self.peers.remove(&link.id);
+        self.peers.remove(&link.end.link);
         self.tell_of(peer, Input::Disconnected(peer));
         env.note_between(host, "loses its connection to", link.other);
         let next = self.dials.ended(&peer, env.now.since(link.since));
@@ -104,10 +138,9 @@ pub(super) fn transmit(host: HostId, link: Link, frame: &Frame, env: &mut Env) {
         tally.fetches = tally.fetches.saturating_add(1);
     }
     env.traffic.sees(env.now, [host, link.other], frame, bytes.len());
-    let way = Way { link: link.id, from: host, to: link.other };
+    let way = Way { link: link.end.link, from: host, to: link.other };
     env.trace.frame(env.now, way, &bytes);
-    let way = (link.id, link.side);
-    env.network.send(way, frame.lane(), bytes, env.now, &mut env.queue);
+    env.network.send(link.end, frame.lane(), bytes, env.now, &mut env.queue);
 }
 
 pub(super) fn frame<C>(input: &Input<C>) -> Option<(Peer, Frame)> {

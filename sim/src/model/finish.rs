@@ -8,14 +8,23 @@ use proto::Instant;
 use super::{Act, Answer, Model, Operation, show::Found, words};
 use crate::{Rule, Violation};
 
+/// A conversation as one person's device shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeline<'a> {
+    pub(crate) person: u32,
+    pub(crate) messages: &'a [MessageView],
+}
+
 impl Model {
     /// Checks a conversation in the end, from what the devices of both show.
     pub(crate) fn compare(
         &mut self,
-        (a, b): (u32, u32),
-        [of_a, of_b]: [&[MessageView]; 2],
+        one: Timeline<'_>,
+        other: Timeline<'_>,
         now: Instant,
     ) -> Vec<Violation> {
+        let (a, of_a) = (one.person, one.messages);
+        let (b, of_b) = (other.person, other.messages);
         let mut at_a = Found::new(a, b, now);
         let mut at_b = Found::new(b, a, now);
         let listed_a = self.check_timeline(of_a, &mut at_a);
@@ -29,7 +38,7 @@ impl Model {
         self.observe_marks(of_a, &mut at_a);
         self.observe_marks(of_b, &mut at_b);
         if !self.is_excused(a, b) {
-            self.count_acknowledged((a, b), [&listed_a, &listed_b]);
+            self.count_acknowledged(a, b, [&listed_a, &listed_b]);
             for (timeline, listed, found) in
                 [(of_a, &listed_a, &mut at_a), (of_b, &listed_b, &mut at_b)]
             {
@@ -42,7 +51,8 @@ impl Model {
     }
 
     /// Counts what authors were told is stored, and what of it the other one does not have.
-    fn count_acknowledged(&mut self, (a, b): (u32, u32), [at_a, at_b]: [&BTreeSet<Operation>; 2]) {
+    fn count_acknowledged(&mut self, a: u32, b: u32, listed: [&BTreeSet<Operation>; 2]) {
+        let [at_a, at_b] = listed;
         let (mut all, mut lost) = self.acknowledged;
         for operation in self.said(a, b) {
             let Some(record) = self.record(operation) else { continue };
@@ -111,8 +121,8 @@ impl Model {
     }
 
     /// What may be the last thing of a kind that a person has done about a message: the last that
-    /// was taken, if any, or one that is unsure. Of what came before a crash even the older may
-    /// win: whoever lost it does not depend on it, so it may stand behind the newer.
+    /// was taken, if any, or one that is unsure. Of those before a crash even the older may win:
+    /// a device that lost it does not depend on it, so it may stand behind the newer.
     fn outcomes(
         &self,
         target: Operation,

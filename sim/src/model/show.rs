@@ -44,7 +44,7 @@ impl Model {
         for view in new {
             let before = self.named.contains_key(&view.place.id.reference());
             let Some(operation) = self.recognise(view, &mut found) else { continue };
-            // What a node would not take is sealed anew and takes another place at its author's.
+            // An entry that a node refused is sealed again, which moves it on its author's device.
             let moved = view.own && !before;
             if self.is_shown(operation, person) && !moved {
                 found.add(Rule::Twice, format_args!("{operation:?} is shown again"));
@@ -68,7 +68,7 @@ impl Model {
     }
 
     /// A device has started again, with rows that show this of one of its conversations; whatever
-    /// it had not answered stays unsure. `shows` goes on with what arrives after that.
+    /// it had not answered stays unsure. `shows` takes what arrives after that.
     pub(crate) fn restarted(
         &mut self,
         person: u32,
@@ -191,7 +191,7 @@ impl Model {
         }
         if record.by == person {
             record.mark = None;
-            // It will be sealed anew once the contact has accepted.
+            // It will be sealed again once the contact has accepted.
             if !listed && !record.arrived && record.answer == Answer::Waits {
                 record.place = None;
             }
@@ -218,16 +218,16 @@ impl Model {
     /// Finds the operation that a message is, and checks that it says what was said.
     fn recognise(&mut self, view: &MessageView, found: &mut Found) -> Option<Operation> {
         let Some(operation) = self.operation_in(view, found) else {
-            found.add(Rule::Forged, format_args!("nobody said {view:?}"));
+            found.add(Rule::Forged, format_args!("no person said {view:?}"));
             return None;
         };
-        self.settle(operation, view, found);
+        self.confirm(operation, view, found);
         for (account, emoji) in &view.reactions {
             let person = self.people.get(account);
             let is_it = |act: &Act| matches!(act, Act::React(_, given) if given == emoji);
             if !person.is_some_and(|person| self.may_have_done(operation, *person, is_it)) {
                 let text =
-                    format_args!("nobody reacted to {operation:?} with {emoji} as {account:?}");
+                    format_args!("no reaction {emoji} of {account:?} was given to {operation:?}");
                 found.add(Rule::Forged, text);
             }
         }
@@ -267,14 +267,14 @@ impl Model {
     }
 
     /// One operation has one place, wherever it is shown.
-    fn settle(&mut self, operation: Operation, view: &MessageView, found: &mut Found) {
+    fn confirm(&mut self, operation: Operation, view: &MessageView, found: &mut Found) {
         let named = *self.named.entry(view.place.id.reference()).or_insert(operation);
         if named != operation {
             found.add(Rule::Forged, format_args!("{operation:?} stands where {named:?} does"));
         }
         let Some(record) = self.record_mut(operation) else { return };
         match record.place {
-            // Nobody else has seen it at its old place.
+            // No other device has seen it at its old place.
             Some(place) if place.id != view.place.id && !record.arrived => {
                 record.place = Some(view.place);
                 record.mark = None;
@@ -295,7 +295,7 @@ impl Model {
         }
     }
 
-    /// A device says where one of its own messages stands now, which was sealed anew.
+    /// A device reports the new place of one of its own messages that was sealed again.
     pub(crate) fn moved(&mut self, operation: Operation, place: TimelineKey) {
         self.named.entry(place.id.reference()).or_insert(operation);
         if let Some(record) = self.record_mut(operation).filter(|record| !record.arrived) {

@@ -1,8 +1,8 @@
 //! What people say: texts that tell which operation they are of.
 
-use super::Operation;
+use super::operation::Operation;
 
-/// Begins every text; nobody but the two who talk may ever hold or hear it in the clear.
+/// Begins every text. Only the two devices of a conversation may hold it as plaintext.
 pub(crate) const MARKER: &str = "~overheard!~";
 
 /// The text of an operation: short mostly, up to 2,000 bytes sometimes.
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bent_text_is_nobodys() {
+    fn an_altered_text_belongs_to_no_operation() {
         let text = text_of(Operation(7));
         assert_eq!(operation_of(&format!("{text} ")), None);
         assert_eq!(operation_of(&text[1..]), None);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use proto::Instant;
 
 use super::{
-    Call, LinkId, Notice, Side, Way, What,
     link::{End, Link, State},
+    packet::{Call, LinkId, Notice, Side, Way, What},
     paths::Paths,
 };
 
@@ -31,8 +31,8 @@ impl Link {
             }
         }
         let (host, life) = (call.from, paths.life(call.from));
-        let nobody = Way::Nobody { host, life, peer: call.peer };
-        paths.enter_way(now.after(ATTEMPT_MAX), nobody);
+        let unanswered = Way::Unanswered { host, life, peer: call.peer };
+        paths.enter_way(now.after(ATTEMPT_MAX), unanswered);
         None
     }
 
@@ -102,7 +102,7 @@ impl Link {
     /// The dial fails; the dialler learns it then.
     fn fail(&mut self, due: Instant, paths: &mut Paths) {
         let End { host, life, .. } = self.dialler;
-        paths.enter_way(due, Way::Nobody { host, life, peer: self.call.peer });
+        paths.enter_way(due, Way::Unanswered { host, life, peer: self.call.peer });
         self.dialler.set(State::Gone, due);
         self.listener.set(State::Gone, due);
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use proto::{Instant, Lane};
 
 use super::{
-    Notice, Side, What,
     link::{Link, Out, State},
+    packet::{Notice, Side, What},
     paths::Paths,
     stream::{Flying, Stream, waiting_max},
 };
@@ -38,7 +38,7 @@ impl Link {
         if held || stream.is_stuck() {
             stream.stuck.insert(number, bytes);
         } else if !unheard {
-            self.fly(side, lane, (number, bytes), now, paths);
+            self.fly(side, lane, number, bytes, now, paths);
         }
         if severed || unheard {
             self.owe(side, now, paths);
@@ -49,7 +49,8 @@ impl Link {
         &mut self,
         side: Side,
         lane: Lane,
-        (number, bytes): (u64, Vec<u8>),
+        number: u64,
+        bytes: Vec<u8>,
         now: Instant,
         paths: &mut Paths,
     ) {
@@ -209,8 +210,8 @@ impl Link {
         }
         for lane in [Lane::Control, Lane::Messages, Lane::Bulk] {
             let stuck = std::mem::take(&mut self.end_mut(side).out.lane(lane).stuck);
-            for frame in stuck {
-                self.fly(side, lane, frame, now, paths);
+            for (number, bytes) in stuck {
+                self.fly(side, lane, number, bytes, now, paths);
             }
         }
         if std::mem::take(&mut self.end_mut(side).out.stuck_bye) {

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use proto::{Instant, Lane, Peer};
 
-use super::{Call, HostId, LinkId, Notice, Side, What, paths::Paths, stream::Stream};
+use super::{
+    packet::{Call, HostId, LinkId, Notice, Side, What},
+    paths::Paths,
+    stream::Stream,
+};
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -34,7 +38,7 @@ pub(super) struct End {
     pub(super) sent: Instant,
     /// When it first sent something that it has reason to miss an answer to.
     pub(super) owed: Option<Instant>,
-    /// When it will look whether it must give up.
+    /// When it will check whether to close the connection.
     pub(super) watched: Option<Instant>,
     /// What it says.
     pub(super) out: Out,
@@ -69,10 +73,10 @@ impl Link {
         [self.dialler.host, self.listener.host]
     }
 
-    /// Nobody will ever hear of it again.
+    /// Returns whether no side will hear of it again.
     pub(super) fn is_over(&self) -> bool {
         let over = |end: &End| matches!(end.state, State::Leaving | State::Gone);
-        // A listener that never heard the end of the handshake has told nobody.
+        // A listener that never received the end of the handshake has not reported it.
         let stillborn = self.listener.state == State::Coming && self.dialler.out.stuck_finish;
         over(&self.dialler) && (over(&self.listener) || stillborn)
     }
@@ -219,14 +223,5 @@ impl Out {
     pub(super) fn drop_stuck(&mut self) {
         (self.stuck_finish, self.stuck_bye) = (false, false);
         self.lanes.iter_mut().for_each(Stream::drop_stuck);
-    }
-}
-
-impl Side {
-    pub(super) fn other(self) -> Self {
-        match self {
-            Self::Dialler => Self::Listener,
-            Self::Listener => Self::Dialler,
-        }
     }
 }

@@ -10,7 +10,7 @@ use proto::Instant;
 
 use crate::{event_queue::EventQueue, rng::Rng, scenario::Weather};
 
-use super::{HostId, LinkId, Packet, Port, Side, Way, What};
+use super::packet::{HostId, LinkId, Packet, Port, Side, Way, What};
 
 #[derive(Debug)]
 pub(super) struct Paths {

@@ -1,13 +1,14 @@
-//! How an end learns that it talks to nobody. While all is well this costs nothing: keep-alives
-//! are reckoned afterwards, and nobody watches before there is trouble.
+//! How an end detects that its peer is gone. Without faults this costs nothing: keep-alives are
+//! computed afterwards, and no end is watched before something fails.
 
 use std::time::Duration;
 
 use proto::Instant;
 
 use super::{
-    HostId, Network, Notice, Side, What,
+    Network,
     link::{Link, State},
+    packet::{HostId, Notice, Side, What},
     paths::{Paths, RETRANSMISSION_MAX},
 };
 
@@ -61,7 +62,7 @@ impl Link {
         self.watch(side, now, paths);
     }
 
-    /// So much time is lost on a frame that the dialler may give up before it has an answer.
+    /// A frame is delayed so much that the dialler may close the connection before it is answered.
     pub(super) fn doubt(&mut self, side: Side, stalled: Duration, now: Instant, paths: &mut Paths) {
         if side == Side::Dialler && stalled.saturating_add(self.round_trip(paths)) > ANSWER_MAX {
             self.dialler.owed.get_or_insert(now);
@@ -89,7 +90,7 @@ impl Link {
         }
     }
 
-    /// An end looks whether it must give up.
+    /// An end checks whether it must close the connection.
     pub(super) fn check(
         &mut self,
         side: Side,
@@ -115,7 +116,7 @@ impl Link {
             (Side::Listener, _) => end.heard.after(Network::SILENCE_MAX) <= now,
         };
         if over {
-            return Some(self.give_up(side, now, paths));
+            return Some(self.time_out(side, now, paths));
         }
         self.watch(side, now, paths);
         None
@@ -124,10 +125,10 @@ impl Link {
     pub(super) fn reset(&mut self, side: Side, now: Instant, paths: &mut Paths) -> Option<Notice> {
         let gets_through = self.severed(paths).is_none();
         let is_open = self.end(side).state == State::Open;
-        (is_open && gets_through).then(|| self.give_up(side, now, paths))
+        (is_open && gets_through).then(|| self.time_out(side, now, paths))
     }
 
-    fn give_up(&mut self, side: Side, now: Instant, paths: &mut Paths) -> Notice {
+    fn time_out(&mut self, side: Side, now: Instant, paths: &mut Paths) -> Notice {
         let notice = self.conclude(side, now);
         self.falter(now, paths);
         notice

@@ -21,7 +21,7 @@ use crate::{
     scenario::{Span, Weather},
 };
 
-use super::{Call, HostId, LinkId, Network, Notice, Packet, Port, Side};
+use super::{Call, HostId, LinkEnd, LinkId, Network, Notice, Packet, Port, Side};
 
 struct Rig {
     network: Network,
@@ -120,11 +120,12 @@ impl Rig {
     }
 
     fn send(&mut self, link: LinkId, side: Side, lane: Lane, bytes: &[u8]) {
-        self.network.send((link, side), lane, bytes.to_vec(), self.now, &mut self.queue);
+        let end = LinkEnd { link, side };
+        self.network.send(end, lane, bytes.to_vec(), self.now, &mut self.queue);
     }
 
     fn hang_up(&mut self, link: LinkId, side: Side) {
-        self.network.hang_up((link, side), self.now, &mut self.queue);
+        self.network.hang_up(LinkEnd { link, side }, self.now, &mut self.queue);
     }
 
     fn run(&mut self, seconds: f64) {

@@ -66,7 +66,7 @@ fn everything_that_can_go_wrong_does_so_in_the_first_500_seeds() {
             ("small disks", scenario.disks.node_bytes > 0),
             ("wrong by a day", scenario.skew.0 > Duration::from_secs(24 * 3600)),
             ("behind a NAT", !scenario.behind_nat.is_empty()),
-            ("left for ever", (0..scenario.nodes).any(|n| scenario.leaves(Who::Node(n)))),
+            ("left permanently", (0..scenario.nodes).any(|n| scenario.leaves(Who::Node(n)))),
             ("all excused", (0..scenario.nodes).all(|n| scenario.excused(n))),
             ("overlapping", overlapping(&scenario)),
             ("long", scenario.lasts.0 > DAY),
@@ -87,7 +87,7 @@ fn everything_that_can_go_wrong_does_so_in_the_first_500_seeds() {
         ("small disks", 5..40),
         ("wrong by a day", 20..150),
         ("behind a NAT", 5..60),
-        ("left for ever", 15..100),
+        ("left permanently", 15..100),
         ("all excused", 10..150),
         ("overlapping", 50..400),
         ("long", 30..80),
@@ -98,7 +98,7 @@ fn everything_that_can_go_wrong_does_so_in_the_first_500_seeds() {
     }
 }
 
-/// Whether somebody is kept from the others for a day and comes back.
+/// Returns whether a host is kept from the others for a day and comes back.
 fn away_for_a_day(scenario: &Scenario) -> bool {
     let mut faults = scenario.faults.iter();
     faults.any(|fault| fault.lasts.is_some_and(|lasts| lasts.0 >= DAY))

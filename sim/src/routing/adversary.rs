@@ -1,5 +1,5 @@
-//! Rogues: routers that join like any other, and then do harm of one kind. What they say goes
-//! through the codec, as it would on a connection.
+//! Adversaries: routers that join like any other, and then deviate from the protocol in one way.
+//! The driver encodes their frames like those of any machine.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -88,7 +88,8 @@ pub(super) struct Adversary {
 impl Adversary {
     pub(super) fn new(
         behaviour: Behaviour,
-        (router, key): (Router, SigningKey),
+        router: Router,
+        key: SigningKey,
         loot: Rc<Loot>,
         rng: Rng,
     ) -> Self {
@@ -193,7 +194,7 @@ impl Adversary {
         }
     }
 
-    /// Records of new nodes, that verify and that somebody must keep.
+    /// Signs records of new nodes, which verify and which some node has to keep.
     fn make_up(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let draft = |number: u32| {
             let key = SigningKey::from_seed(self.rng.bytes());

@@ -103,8 +103,8 @@ impl Hostile for Attacker {
     }
 }
 
-/// A key whose place shares `bits` leading bits with `target`, as somebody who grinds would find
-/// it, with the number of keys and nonces that took.
+/// Grinds a key whose place shares `bits` leading bits with `target`; returns it with the number of
+/// keys and nonces tried.
 pub(super) fn grind(target: &Key, bits: u32, mut seed: [u8; 32]) -> (SigningKey, u64, u64) {
     let mut tries = 0;
     loop {

@@ -6,9 +6,9 @@ use proto::Instant;
 use routing::RouterCommand;
 
 use super::{
-    Report, Size,
     mesh::Mesh,
     records::{Account, Lookups, per_cent, table},
+    trial::{Report, Size},
 };
 use crate::driver::Ending;
 
@@ -104,7 +104,7 @@ impl Schedule {
         if mesh.env.now >= self.next_look {
             self.next_look = self.next_look.after(self.look_every);
             let account = mesh.rng.index(accounts.len());
-            if let Some(at) = mesh.somebody_up(u32::MAX) {
+            if let Some(at) = mesh.some_router(u32::MAX) {
                 lookups.ask(mesh, at, account, accounts[account].key);
             }
         }
@@ -115,7 +115,7 @@ impl Schedule {
         if now >= self.next_leave {
             self.next_leave = self.next_leave.after(self.leave_every);
             self.gone += 1;
-            if let Some(host) = mesh.somebody_up(u32::MAX) {
+            if let Some(host) = mesh.some_router(u32::MAX) {
                 if mesh.rng.chance(0.5) {
                     mesh.command(host, RouterCommand::Leave);
                     self.leaving.push((now.after(Duration::from_secs(3)), host));
@@ -138,8 +138,8 @@ impl Schedule {
         }
     }
 
-    /// Half of those that go come back after a while, with what they remember; for the others
-    /// somebody else comes.
+    /// Half of the nodes that leave come back with their rows; a new node replaces each of the
+    /// others.
     fn goes(&mut self, mesh: &mut Mesh, host: u32) {
         if mesh.rng.chance(0.5) {
             let back = mesh.rng.between(Duration::from_secs(60), Duration::from_secs(1200));
@@ -149,8 +149,8 @@ impl Schedule {
         }
     }
 
-    /// Each home publishes hourly while it is up; one account in ten has a new version then. For
-    /// one whose home has gone for good somebody else is at home.
+    /// Each home publishes hourly while it is up; one account in ten has a new version then. If
+    /// the home has left permanently, another node is the account's home.
     fn publish_one(&mut self, mesh: &mut Mesh, accounts: &mut [Account]) {
         let number = self.published % accounts.len().max(1);
         self.published += 1;
@@ -159,7 +159,7 @@ impl Schedule {
             if mesh.rng.chance(0.5) {
                 return;
             }
-            let Some(home) = mesh.somebody_up(u32::MAX) else { return };
+            let Some(home) = mesh.some_router(u32::MAX) else { return };
             account.home = home;
         }
         account.publish(mesh);

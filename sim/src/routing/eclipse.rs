@@ -1,8 +1,7 @@
-//! Eclipse: somebody runs three nodes in ten, hires as few networks for them as three in ten
-//! of 10,000 fit into, 256 addresses each, and grinds
-//! for the places that suit it best.
+//! Eclipse: an attacker runs three nodes in ten, hires as few networks for them as three in ten of
+//! 10,000 fit into, 256 addresses each, and grinds keys for the places that suit the attack.
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{fmt, net::SocketAddr, rc::Rc, time::Duration};
 
 use client::choose_homes;
 use crypto::node::NodeRecord;
@@ -11,81 +10,80 @@ use routing::{Defences, RouterCommand, RouterEvent};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Report, Size,
     attacker::{Attacker, grind},
     mesh::{Mesh, PartyConfig, WORK_BITS},
     records::{Account, Lookups, per_cent, table},
+    trial::{Report, Size},
 };
 
-/// The same attacks on plain Kademlia and on ours.
+/// Runs the same attacks on plain Kademlia and with our defences.
 pub(super) fn run(size: Size) -> Report {
     let plain = Defences { paths: 1, by_network: false };
     let keys = [plain, Defences::default()].map(|defences| on_keys(size, defences));
     let homes = [plain, Defences::default()].map(|defences| on_homes(size, defences));
-    let heading = ["defences", "lookups failed", "kept by attackers only", "of tables"];
-    let mut text = String::from("places near the keys of accounts:\n");
-    text.push_str(&table(&heading, vec![keys[0].row("off"), keys[1].row("on")]));
-    text.push_str("places everywhere:\n");
-    let heading = ["defences", "majority of homes", "of samples", "of tables"];
-    text.push_str(&table(&heading, vec![homes[0].row("off"), homes[1].row("on")]));
-    text.push_str(&keys[1].cost);
+    let cost = &keys[1].cost;
+    let mut text = format!(
+        "places near the keys of accounts:\n{}places everywhere:\n{}{cost}",
+        compared(["defences", "lookups failed", "kept by attackers only", "of tables"], &keys),
+        compared(["defences", "majority of homes", "of samples", "of tables"], &homes),
+    );
     let mut failures = Vec::new();
-    let compared =
-        [("lookups", keys[0].failed, keys[1].failed), ("homes", homes[0].lost, homes[1].lost)];
-    for (name, off, on) in compared {
+    for (name, [plain, defended]) in [("lookups", &keys), ("homes", &homes)] {
+        let ([before, ..], [after, ..]) = (&plain.shares, &defended.shares);
         // With none of n seen, the bound at 95 % is three of n.
-        let bound = on.0.max(3) as f64 / on.1.max(1) as f64;
-        let before = off.0 as f64 / off.1.max(1) as f64;
-        let times = before / bound;
-        text.push_str(&format!(
+        let bound = Share { part: after.part.max(3), all: after.all };
+        let times = before.per_cent() / bound.per_cent();
+        text += &format!(
             "{name}: at most {:.2} % instead of {:.1} %, {times:.0} times better\n",
-            100.0 * bound,
-            100.0 * before
-        ));
+            bound.per_cent(),
+            before.per_cent()
+        );
         if times < 10.0 {
             failures.push(format!("{name}: only {times:.1} times better"));
         }
     }
-    let hash = keys.iter().map(|seen| seen.hash).chain(homes.iter().map(|seen| seen.hash));
-    Report { text, failures, hash: hash.flatten().collect() }
+    let hash = keys.iter().chain(&homes).flat_map(|seen| seen.hash).collect();
+    Report { text, failures, hash }
 }
 
-/// What came of attackers that sit as near to the victims' keys as grinding takes them.
-struct Keys {
-    failed: (usize, usize),
-    eclipsed: (usize, usize),
-    tables: (usize, usize),
+/// What came of an attack.
+struct Seen {
+    /// What the attackers won, its cause, and what they have of the tables of honest nodes.
+    shares: [Share; 3],
     cost: String,
     hash: [u8; 32],
 }
 
-/// What came of attackers that sit everywhere.
-struct Homes {
-    lost: (usize, usize),
-    samples: (usize, usize),
-    tables: (usize, usize),
-    hash: [u8; 32],
+/// So many of all.
+struct Share {
+    part: usize,
+    all: usize,
 }
 
-impl Keys {
-    fn row(&self, name: &str) -> Vec<String> {
-        vec![name.to_owned(), share(self.failed), share(self.eclipsed), share(self.tables)]
+impl Share {
+    fn per_cent(&self) -> f64 {
+        per_cent(self.part, self.all)
     }
 }
 
-impl Homes {
-    fn row(&self, name: &str) -> Vec<String> {
-        vec![name.to_owned(), share(self.lost), share(self.samples), share(self.tables)]
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} ({:.2} %)", self.part, self.all, self.per_cent())
     }
 }
 
-fn share((part, all): (usize, usize)) -> String {
-    format!("{part} of {all} ({:.2} %)", per_cent(part, all))
+/// A table of the same attack without defences and with them.
+fn compared(heading: [&str; 4], seen: &[Seen; 2]) -> String {
+    let rows = ["off", "on"].into_iter().zip(seen).map(|(name, seen)| {
+        let shares = seen.shares.iter().map(Share::to_string);
+        [name.to_owned()].into_iter().chain(shares).collect()
+    });
+    table(&heading, rows.collect())
 }
 
 /// Two attackers in three sit nearer to the accounts' keys than any honest node, the others
 /// everywhere, so that lookups come by them: who finds the accounts?
-fn on_keys(size: Size, defences: Defences) -> Keys {
+fn on_keys(size: Size, defences: Defences) -> Seen {
     let (mut mesh, honest, attackers) = before(size, defences);
     let accounts: Vec<Account> = (0..VICTIMS)
         .map(|number| Account::new(number as u64, mesh.rng.index(honest as usize) as u32))
@@ -113,41 +111,42 @@ fn on_keys(size: Size, defences: Defences) -> Keys {
         lookups.hear(&mut mesh, &accounts);
     }
     lookups.finish(&mut mesh, &accounts);
-    let failed = (size.lookups - lookups.right, size.lookups);
+    let failed = Share { part: size.lookups - lookups.right, all: size.lookups };
     let eclipsed = accounts.iter().filter(|account| {
         !(0..honest).any(|host| host != account.home && mesh.keeps(host, &account.key))
     });
-    let eclipsed = (eclipsed.count(), accounts.len());
+    let eclipsed = Share { part: eclipsed.count(), all: accounts.len() };
     let cost = format!(
         "{attackers} attackers in {NETWORKS} networks; a place near a key took {tries} tries at \
          {WORK_BITS} bits of work, at 16 bits {}\n",
         tries << (16 - WORK_BITS),
     );
-    let tables = shares(&mesh, honest);
-    Keys { failed, eclipsed, tables, cost, hash: mesh.env.trace.hash() }
+    let shares = [failed, eclipsed, share_of_tables(&mesh, honest)];
+    Seen { shares, cost, hash: mesh.env.trace.hash() }
 }
 
 /// Attackers sit everywhere: who draws them for homes?
-fn on_homes(size: Size, defences: Defences) -> Homes {
+fn on_homes(size: Size, defences: Defences) -> Seen {
     let (mut mesh, honest, attackers) = before(size, defences);
     invade(&mut mesh, attackers, |_| None);
     mesh.pass(Duration::from_secs(300));
-    let (mut lost, mut drawn) = (0, 0);
-    let mut sampled = (0, 0);
+    let mut lost = Share { part: 0, all: 0 };
+    let mut sampled = Share { part: 0, all: 0 };
     for _ in 0..size.samples() {
         let at = mesh.rng.index(honest as usize) as u32;
         let nodes = sample(&mut mesh, at);
-        sampled.0 += nodes.iter().filter(|(node, _)| is_attacker(&node.says().addresses)).count();
-        sampled.1 += nodes.len();
+        sampled.part +=
+            nodes.iter().filter(|(node, _)| is_attacker(&node.says().addresses)).count();
+        sampled.all += nodes.len();
         // One sample serves many accounts that choose with secrets of their own.
         for _ in 0..CHOICES {
             let secret = mesh.rng.bytes();
-            drawn += 1;
-            lost += usize::from(is_lost(&nodes, &secret, defences));
+            lost.all += 1;
+            lost.part += usize::from(is_lost(&nodes, &secret, defences));
         }
     }
-    let tables = shares(&mesh, honest);
-    Homes { lost: (lost, drawn), samples: sampled, tables, hash: mesh.env.trace.hash() }
+    let shares = [lost, sampled, share_of_tables(&mesh, honest)];
+    Seen { shares, cost: String::new(), hash: mesh.env.trace.hash() }
 }
 
 /// The honest nodes, and how many attackers are to come.
@@ -212,17 +211,17 @@ fn acquaintances(mesh: &mut Mesh, honest: u32, place: &Key) -> Vec<Contact> {
     through
 }
 
-/// Contacts in honest tables that are attackers, of all.
-fn shares(mesh: &Mesh, honest: u32) -> (usize, usize) {
-    let (mut theirs, mut all) = (0, 0);
+/// Contacts in honest tables that are attackers.
+fn share_of_tables(mesh: &Mesh, honest: u32) -> Share {
+    let mut share = Share { part: 0, all: 0 };
     for host in 0..honest {
         let Some(router) = mesh.router(host) else { continue };
         for contact in router.contacts() {
-            all += 1;
-            theirs += usize::from(is_attacker(&contact.addresses));
+            share.all += 1;
+            share.part += usize::from(is_attacker(&contact.addresses));
         }
     }
-    (theirs, all)
+    share
 }
 
 /// What a node draws.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Report, Size,
     mesh::Mesh,
     records::{Account, Lookups, per_cent, table},
+    trial::{Report, Size},
 };
 use crate::driver::Ending;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Report, Size,
     mesh::Mesh,
     records::{Account, Lookups, Values, per_cent, table},
+    trial::{Report, Size},
 };
 use routing::Defences;
 

@@ -7,12 +7,12 @@ use routing::{Defences, Router};
 use store::Store as _;
 
 use super::{
-    Report, Size,
     adversary::{Adversary, Behaviour, Loot},
     growth::publish,
     mesh::{Mesh, PartyConfig, honest_address},
     records::Lookups,
     records::{Values, per_cent, table},
+    trial::{Report, Size},
 };
 use crate::rng::Rng;
 
@@ -77,7 +77,7 @@ fn one(behaviour: Behaviour, size: Size) -> Seen {
         join_adversary(&mut mesh, behaviour, &loot);
         mesh.pass(Duration::from_millis(50));
     }
-    // While they are there each account is published anew.
+    // Each account is published again in the presence of adversaries.
     for account in &mut accounts {
         account.renew();
         account.publish(&mut mesh);
@@ -132,7 +132,7 @@ fn join_adversary(mesh: &mut Mesh, behaviour: Behaviour, loot: &Rc<Loot>) {
     let rng = Rng::new(mesh.rng.below(u64::MAX), "adversary", host.into());
     let rows = store::Memory::new();
     if let Ok(router) = Router::open(config, seed, mesh.env.now, rows.as_rows()) {
-        let adversary = Adversary::new(behaviour, (router, key), Rc::clone(loot), rng);
+        let adversary = Adversary::new(behaviour, router, key, Rc::clone(loot), rng);
         mesh.start(host, PartyConfig::Adversary(Box::new(adversary)));
     }
 }

@@ -137,7 +137,7 @@ impl Mesh {
 
     /// The settings of a router on a host, which joins through another one.
     pub(super) fn config(&mut self, host: u32) -> RouterConfig {
-        let through = self.somebody_up(host);
+        let through = self.some_router(host);
         let join = through.into_iter().map(|other| self.address_of(other)).collect();
         let Host { key, address, .. } = &self.hosts[host as usize];
         RouterConfig {
@@ -195,7 +195,7 @@ impl Mesh {
             Happening::Wake(host) => self.at(host, |driver, env| driver.wake(env)),
             Happening::Synced(host, number) => self.at(host, |driver, env| {
                 driver.synced(number, env);
-                driver.go_on(env);
+                driver.resume(env);
             }),
             Happening::Redial(host, peer, number) => {
                 self.at(host, |driver, env| driver.redial(peer, number, env));
@@ -255,7 +255,7 @@ impl Mesh {
     }
 
     /// A host, other than this one, on which a router runs.
-    pub(super) fn somebody_up(&mut self, but: u32) -> Option<u32> {
+    pub(super) fn some_router(&mut self, but: u32) -> Option<u32> {
         let many = self.hosts.len();
         let drawn = (0..100).map(|_| self.rng.index(many) as u32).collect::<Vec<_>>();
         drawn.into_iter().find(|host| *host != but && self.router(*host).is_some())

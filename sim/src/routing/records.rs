@@ -71,7 +71,7 @@ pub(super) struct Lookups {
     /// Another version than the newest.
     pub(super) stale: usize,
     pub(super) missing: usize,
-    /// Whoever asked has died meanwhile.
+    /// The node that asked has died meanwhile.
     pub(super) orphaned: usize,
     pub(super) rounds: Values,
     pub(super) requests: Values,
@@ -115,7 +115,7 @@ impl Lookups {
         }
     }
 
-    /// Waits for what is under way; gives up those whose asker is gone.
+    /// Waits for pending lookups; drops those whose node has left.
     pub(super) fn finish(&mut self, mesh: &mut Mesh, accounts: &[Account]) {
         for _ in 0..60 {
             self.hear(mesh, accounts);

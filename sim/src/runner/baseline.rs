@@ -13,7 +13,7 @@ use super::{
     table::{Table, fixed, ratio, tenths_of_ms},
 };
 
-/// Runs all named scenarios and compares them with the baseline, or writes that anew. Returns
+/// Runs all named scenarios and compares them with the baseline, or rewrites the baseline. Returns
 /// whether nothing fails and nothing got much worse.
 pub(super) fn run(
     simulator: &impl Simulator,

@@ -92,7 +92,7 @@ fn shrink(
     let text = smallest.to_toml();
     source::write(&path, &text)?;
     writeln!(out, "the smallest that still fails, after {tried} tries:\n\n{text}")?;
-    // As whoever runs the file will see it.
+    // What a run of the file will see.
     let kept = Source::read(&path)?;
     let again = Outcome::quietly_of(|| {
         let scenario = kept.scenario(simulator, failed.seed);

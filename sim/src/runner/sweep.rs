@@ -94,7 +94,7 @@ fn run(simulator: &impl Simulator, plan: &Plan<'_>, number: usize, seed: u64) ->
     Ran { source: number, seed, outcome, wall: start.elapsed() }
 }
 
-/// What is done, by number, and told now and then to whoever watches.
+/// Finished runs by number; reports progress at intervals.
 struct Done {
     ran: BTreeMap<u64, Ran>,
     failed: u64,

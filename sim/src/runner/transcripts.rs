@@ -1,4 +1,4 @@
-//! Protocol tests that read like a story: a scenario with a seed, and beside it what is said.
+//! Readable protocol tests: a scenario with a seed, and beside it the frames that it sends.
 
 use std::{error::Error, fmt::Write as _, io::Write, path::Path};
 
@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Runs all scenarios in `sim/transcripts` and compares each with the `.txt` of the same name, or
-/// writes that anew.
+/// rewrites that.
 pub(super) fn run(
     simulator: &impl Simulator,
     update: bool,

@@ -24,8 +24,8 @@ impl Scenario {
         Self { faults: drawn.faults_of(seed), churn: None, ..drawn }
     }
 
-    /// The same scenario with faults that say when and to whom they happen. Churn is still to be
-    /// drawn: it is much, and nobody leaves for ever by it.
+    /// The same scenario with faults that say when and to whom they happen. Churn is drawn
+    /// later: it is large, and no host leaves permanently by it.
     pub(crate) fn drawn(&self, seed: u64) -> Self {
         let mut drawn = self.clone();
         let mut rng = Rng::new(seed, "faults", 0);
@@ -57,14 +57,14 @@ impl Scenario {
         drawn.collect()
     }
 
-    /// Whether people and conversations at this node may lose something: it lies, leaves for ever,
-    /// can't be dialled or has a small disk, and no other one serves them.
+    /// Returns whether people and conversations at this node may lose something: it is malicious,
+    /// leaves permanently, can't be dialled or has a small disk, and no other one serves them.
     pub(crate) fn excused(&self, node: u32) -> bool {
         self.is_no_good(node) || self.leaves(Who::Node(node))
     }
 
-    /// Whether nobody can rely on this node from the beginning: it lies, can't be dialled or has a
-    /// small disk.
+    /// Returns whether this node is unreliable from the beginning: it is malicious, can't be
+    /// dialled or has a small disk.
     pub(crate) fn is_no_good(&self, node: u32) -> bool {
         self.disks.node_bytes > 0
             || self.behind_nat.contains(&node)
@@ -73,7 +73,7 @@ impl Scenario {
 
     /// Whether this host goes and never comes back.
     pub(crate) fn leaves(&self, who: Who) -> bool {
-        self.faults.iter().any(|fault| fault.for_ever() && fault.who.contains(&who))
+        self.faults.iter().any(|fault| fault.is_permanent() && fault.who.contains(&who))
     }
 
     fn churned(&self, churn: &Churn, rng: &mut Rng) -> Vec<Fault> {
@@ -114,7 +114,7 @@ impl Scenario {
                 let [from, until] = stays.entry(*who).or_insert(ALWAYS);
                 if fault.what == What::Join {
                     *from = fault.at;
-                } else if fault.for_ever() {
+                } else if fault.is_permanent() {
                     *until = fault.at.min(*until);
                 }
             }
@@ -124,8 +124,8 @@ impl Scenario {
 }
 
 impl Fault {
-    /// Whether whom it hits never comes back.
-    pub(crate) fn for_ever(&self) -> bool {
+    /// Returns whether the hosts that it hits never come back.
+    pub(crate) fn is_permanent(&self) -> bool {
         self.lasts.is_none() && self.what.takes_away()
     }
 }

@@ -93,7 +93,7 @@ impl Scenario {
         let mut joined = BTreeMap::new();
         for (number, fault) in joins() {
             if self.acquainted {
-                return wrong(format!("fault {number}: nobody joins late if all are acquainted"));
+                return wrong(format!("fault {number}: no host joins late if all are acquainted"));
             }
             if fault.lasts.is_some() {
                 return wrong(format!("fault {number}: a join has no `lasts`"));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Scenario, Span, Who};
 
-/// Why something is not a scenario, for whoever wrote it.
+/// Why a text is not a valid scenario, for its author.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ScenarioError(pub(super) String);

@@ -42,7 +42,8 @@ impl Scene {
         self.bytes(way, &bytes);
     }
 
-    fn bytes(&mut self, (from, to): (HostId, HostId), bytes: &[u8]) {
+    fn bytes(&mut self, way: (HostId, HostId), bytes: &[u8]) {
+        let (from, to) = way;
         self.now = self.now.after(Duration::from_millis(1));
         self.trace.frame(self.now, Way { link: LinkId(0), from, to }, bytes);
     }
@@ -165,7 +166,7 @@ fn time_counts_from_the_beginning_and_pauses_are_told() {
 }
 
 #[test]
-fn handles_belong_to_one_connection() {
+fn channels_belong_to_one_connection() {
     let mut trace = Trace::new(true, START);
     let mut say = |link, request, body| {
         let mut bytes = Vec::new();
@@ -206,7 +207,7 @@ impl Run {
 
     fn hash(self) -> [u8; 32] {
         let mut trace = Trace::new(self.write, START);
-        trace.name_host(ADA, if self.write { "ada" } else { "somebody else" });
+        trace.name_host(ADA, if self.write { "ada" } else { "another person" });
         trace.frame(self.at, self.way, self.bytes);
         trace.note(self.at, self.what, self.numbers, || "text".to_owned());
         trace.hash()

@@ -1,7 +1,7 @@
 //! A transcript: what happens in order of time, a line each, written once the run is over, so that
 //! a name that is learnt late is used in all of it.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "only a few frames define handles")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "only a few frames define channels")]
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,7 +17,7 @@ pub(super) struct Transcript {
     pub(super) names: Names,
     lines: Vec<(Instant, Line)>,
     /// What the opener means by a number, whether the other side agreed or not.
-    handles: BTreeMap<(LinkId, HostId, u32), (LogId, PublicKey)>,
+    channels: BTreeMap<(LinkId, HostId, u32), (LogId, PublicKey)>,
 }
 
 /// The way that a frame takes.
@@ -36,8 +36,8 @@ enum Line {
 
 impl Transcript {
     pub(super) fn new(beginning: Instant) -> Self {
-        let (names, lines, handles) = (Names::default(), Vec::new(), BTreeMap::new());
-        Self { beginning, names, lines, handles }
+        let (names, lines, channels) = (Names::default(), Vec::new(), BTreeMap::new());
+        Self { beginning, names, lines, channels }
     }
 
     pub(super) fn frame(&mut self, now: Instant, way: Way, bytes: &[u8]) {
@@ -89,16 +89,16 @@ impl Transcript {
         let text = format!("{:?}", frame.body);
         let defined = match &frame.body {
             Body::Open(open) => Some((open.channel, open.log, open.key)),
-            // Entries on such a handle name their keys.
+            // Entries on such a channel name their keys.
             Body::Replicate(opened) => Some((opened.channel, opened.log, PublicKey::default())),
             _ => None,
         };
         let mut opened = None;
         if let Some((channel, log, key)) = defined {
-            self.handles.insert((way.link, way.from, channel), (log, key));
-        } else if let Some(channel) = handle_in(&text) {
+            self.channels.insert((way.link, way.from, channel), (log, key));
+        } else if let Some(channel) = channel_in(&text) {
             let opener = if is_to_opener(&frame.body) { way.to } else { way.from };
-            opened = self.handles.get(&(way.link, opener, channel)).copied();
+            opened = self.channels.get(&(way.link, opener, channel)).copied();
         }
         if let Body::PutBundle(bytes) | Body::BundleIs(bytes) = &frame.body {
             self.name_devices(bytes);
@@ -127,13 +127,13 @@ impl Transcript {
     }
 }
 
-/// The handle that a frame names, in the text of it.
-fn handle_in(text: &str) -> Option<u32> {
+/// The channel that a frame names, in the text of it.
+fn channel_in(text: &str) -> Option<u32> {
     let (_, after) = text.split_once("channel: ")?;
     after.split([',', ' ']).next()?.parse().ok()
 }
 
-/// Whether a frame goes to whoever has opened its handle.
+/// Returns whether a frame goes to the peer that opened its channel.
 fn is_to_opener(body: &Body) -> bool {
     matches!(body, Body::Deliver { .. } | Body::Announce { .. } | Body::NodeAck { .. })
 }

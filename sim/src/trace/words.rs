@@ -3,7 +3,7 @@
 
 use super::names::Names;
 
-/// Shortens `text`, which `Debug` has written; `log` is the name of the log that handles in it
+/// Shortens `text`, which `Debug` has written; `log` is the name of the log that channels in it
 /// stand for.
 pub(super) fn shorten(text: &str, log: Option<&str>, names: &mut Names) -> String {
     Reader { rest: text, log, names }.value()
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handle_stands_for_its_log() {
+    fn a_channel_stands_for_its_log() {
         let close = format!("{:?}", Body::Close { channel: 4 });
         let mut names = Names::default();
         assert_eq!(shorten(&close, Some("ada & ben"), &mut names), "Close { log: ada & ben }");

@@ -10,9 +10,9 @@ fn both_show_everything_in_the_same_order() {
     assert_eq!(ends_as_said(&mut model, &[hello, meanwhile]), []);
     let (ada, ben) =
         (views(&model, &[hello, meanwhile], ADA), views(&model, &[meanwhile, hello], BEN));
-    let found = rules(&model.compare((ADA, BEN), [&ada, &ben], at(9)));
+    let found = rules(&compare(&mut model, [&ada, &ben], 9));
     assert_eq!(found, [Rule::Order, Rule::Order], "they differ, and one is not sorted");
-    let found = rules(&model.compare((ADA, BEN), [&ada, &ada[..0]], at(9)));
+    let found = rules(&compare(&mut model, [&ada, &ada[..0]], 9));
     assert_eq!(found, [Rule::Order, Rule::Lost, Rule::Lost]);
     assert_eq!(ends_as_said(&mut model, &[hello]), [Rule::Lost, Rule::Lost], "once per device");
 }
@@ -30,7 +30,7 @@ fn authors_order_holds_across_a_restart() {
         [view(&model, second, person), late]
     };
     let (ada, ben) = (swapped(ADA), swapped(BEN));
-    let found = rules(&model.compare((ADA, BEN), [&ada, &ben], at(9)));
+    let found = rules(&compare(&mut model, [&ada, &ben], 9));
     assert_eq!(found, [Rule::Order, Rule::Order]);
 }
 
@@ -41,7 +41,7 @@ fn in_the_end_every_message_is_delivered() {
     let (ada, ben) = (sent(view(&model, hello, ADA)), view(&model, hello, BEN));
     let refused = MessageView { mark: Some(DeliveryStatus::Refused), ..ada.clone() };
     for mark in [ada, refused] {
-        let found = rules(&model.compare((ADA, BEN), [&[mark], std::slice::from_ref(&ben)], at(9)));
+        let found = rules(&compare(&mut model, [&[mark], std::slice::from_ref(&ben)], 9));
         assert_eq!(found, [Rule::DeliveryStatus]);
     }
 }
@@ -80,7 +80,7 @@ fn what_was_deleted_stays_so() {
 
     let alone = [view(&model, hello, ADA)];
     let gone = [deleted(view(&model, hello, BEN))];
-    let found = rules(&model.compare((ADA, BEN), [&alone, &gone], at(9)));
+    let found = rules(&compare(&mut model, [&alone, &gone], 9));
     assert!(found.contains(&Rule::Order), "both see the same: {found:?}");
 }
 
@@ -112,7 +112,7 @@ fn what_a_crash_made_unsure_may_be_there_or_not_but_on_both() {
     restarted(&mut model, ADA, BEN, &[hello]);
     assert_eq!(ends_as_said(&mut model, &[hello]), []);
     let (ada, ben) = (views(&model, &[hello], ADA), views(&model, &[hello, crashed], BEN));
-    assert_eq!(rules(&model.compare((ADA, BEN), [&ada, &ben], at(9))), [Rule::Order]);
+    assert_eq!(rules(&compare(&mut model, [&ada, &ben], 9)), [Rule::Order]);
     assert_eq!(ends_as_said(&mut model, &[hello, crashed]), []);
     assert_eq!(shows(&mut model, BEN, ADA, &[hello, crashed]), []);
     let found = ends_as_said(&mut model, &[hello]);
@@ -128,13 +128,13 @@ fn where_the_node_lies_only_what_is_shown_must_be_right() {
     let edit = does(&mut model, ADA, BEN, Act::Edit(hello));
     model.excuse(BEN, ADA);
     let ada = [sent(view(&model, hello, ADA)), edited(sent(view(&model, second, ADA)), edit)];
-    let found = rules(&model.compare((ADA, BEN), [&ada[..1], &[]], at(9)));
+    let found = rules(&compare(&mut model, [&ada[..1], &[]], 9));
     assert_eq!(found, []);
 
-    let found = rules(&model.compare((ADA, BEN), [&ada, &[]], at(9)));
+    let found = rules(&compare(&mut model, [&ada, &[]], 9));
     let expected = [Rule::Forged, Rule::Twice];
     assert_eq!(found, expected, "the first stands at the second's place too");
     let alone = [view(&model, second, BEN)];
-    let found = rules(&model.compare((ADA, BEN), [&ada[..1], &alone], at(9)));
+    let found = rules(&compare(&mut model, [&ada[..1], &alone], 9));
     assert_eq!(found, [Rule::Dependency]);
 }

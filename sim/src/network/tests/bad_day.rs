@@ -234,7 +234,7 @@ fn who_does_not_hear_that_the_other_has_broken_off_finds_out() {
 }
 
 #[test]
-fn any_sign_of_life_keeps_the_dialler_from_giving_up() {
+fn any_sign_of_life_keeps_the_dialler_connected() {
     for side in [Side::Dialler, Side::Listener] {
         let mut rig = Rig::calm();
         let link = rig.connect();

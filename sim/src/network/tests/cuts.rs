@@ -52,7 +52,7 @@ fn a_long_cut_ends_the_connection_for_both_and_what_was_stuck_is_lost() {
 }
 
 #[test]
-fn an_idle_connection_survives_a_short_cut_and_not_one_for_ever() {
+fn an_idle_connection_survives_a_short_cut_and_not_a_permanent_one() {
     let mut rig = Rig::calm();
     rig.connect();
     rig.run(10.0);
@@ -92,7 +92,7 @@ fn two_hosts_hear_each_other_unless_exactly_one_is_in_some_cut() {
 }
 
 #[test]
-fn a_cut_in_the_handshake_leaves_nobody_half_connected() {
+fn a_cut_in_the_handshake_leaves_no_side_half_connected() {
     let mut connected = 0;
     for seed in 0..200 {
         let mut rig = Rig::new(Weather { loss: 0.4, jitter: ms(5), ..calm() }, seed, 2, 0);
@@ -145,7 +145,7 @@ fn an_acknowledgement_that_is_cut_off_is_missed() {
 }
 
 #[test]
-fn what_would_come_after_the_dialler_has_given_up_does_not_come() {
+fn nothing_arrives_after_the_dialler_has_timed_out() {
     let mut late = 0;
     for seed in 0..50 {
         let mut rig = Rig::new(calm(), seed, 2, 0);

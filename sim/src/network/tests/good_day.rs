@@ -26,7 +26,7 @@ fn the_dialler_is_connected_after_a_round_trip_and_the_listener_half_of_one_late
 }
 
 #[test]
-fn nobody_can_dial_who_is_behind_nat_but_it_can_dial() {
+fn a_host_behind_nat_can_dial_but_not_be_dialled() {
     let mut rig = Rig::calm();
     let hidden = rig.add(Port { key: Some(key(3)), reachable: false, bps: 0 });
     let start = rig.now;
@@ -41,7 +41,7 @@ fn nobody_can_dial_who_is_behind_nat_but_it_can_dial() {
 }
 
 #[test]
-fn somebody_else_is_noticed_at_once() {
+fn another_key_than_expected_is_noticed_at_once() {
     let mut rig = Rig::calm();
     let start = rig.now;
     rig.dial(0, 1, 2);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{good_day::stormy, *};
 
-/// What one end has been told, and has said. By link and host: nobody dials itself here.
+/// What one end was told, and has said. By link and host: no host dials itself here.
 #[derive(Debug)]
 struct Told {
     side: Side,
@@ -94,7 +94,7 @@ fn pass(rig: &mut Rig, record: &mut Record, seconds: f64) {
     rig.seen.drain(..).for_each(|(_, notice)| record.note(&notice));
 }
 
-/// Something happens to somebody.
+/// Something random happens to a random host.
 fn happen(rig: &mut Rig, record: &mut Record, cuts: &mut BTreeSet<usize>, rng: &mut Rng) {
     let (a, b) = (rng.index(rig.hosts.len()), rng.index(rig.hosts.len()));
     match rng.below(100) {
@@ -119,7 +119,7 @@ fn happen(rig: &mut Rig, record: &mut Record, cuts: &mut BTreeSet<usize>, rng: &
     }
 }
 
-/// All is well again. Whoever is still connected then has heard all there was.
+/// Ends all faults. Ends that are still connected then have received everything.
 fn quiesce(rig: &mut Rig, record: &mut Record, cuts: BTreeSet<usize>) {
     for cut in cuts {
         rig.heal(cut);
@@ -133,12 +133,12 @@ fn quiesce(rig: &mut Rig, record: &mut Record, cuts: BTreeSet<usize>) {
     for (link, _) in record.open() {
         let hosts = rig.network.links[&link].hosts();
         let [a, b] = hosts.map(|host| &record.ends[&(link, host)]);
-        assert_eq!((a.over, b.over), (false, false), "nobody is alone");
+        assert_eq!((a.over, b.over), (false, false), "both ends are connected");
         assert_eq!((a.sent, b.sent), (b.heard, a.heard), "all has arrived");
     }
 }
 
-/// Half of the hosts die for ever, or everybody is cut off for ever. Nobody stays connected to
+/// Half of the hosts die permanently, or all are cut off permanently. No end stays connected to
 /// those.
 fn make_an_end(rig: &mut Rig, record: &mut Record, rng: &mut Rng) {
     if rng.chance(0.5) {
