@@ -1,5 +1,5 @@
-//! Nodes: what they say of themselves and of each other, and what their places cost. Specified in
-//! `spec/routing.md`, sections 2, 3 and 9.
+//! Nodes: what they say of themselves and of each other, and what their keys in the DHT cost.
+//! Specified in `spec/routing.md`, sections 2, 3 and 9.
 
 mod ack;
 mod suspicion;
@@ -11,12 +11,12 @@ use std::{cmp::Ordering, fmt, net::SocketAddr};
 use prost::Message;
 use proto::{Contact, Key, NodeId, PublicKey, limits, pack, unpack, wire};
 
+use self::work::dht_key;
 use crate::{SigningKey, identity::statement};
 
 pub use ack::{LossProof, NoProof, sign_ack, sign_lost, verify_ack, verify_lost};
 pub use suspicion::Suspicion;
 pub use verifier::Verifier;
-pub use work::{leading_zeros, place, prove_work};
 
 /// What a node says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct UnsignedNodeRecord {
 #[derive(Clone, PartialEq, Eq)]
 pub struct NodeRecord {
     node: NodeId,
-    place: Key,
+    dht_key: Key,
     says: UnsignedNodeRecord,
     bytes: Vec<u8>,
 }
@@ -78,11 +78,11 @@ impl NodeRecord {
         let record =
             wire::NodeRecord::decode(signed.body.as_slice()).map_err(|_| RecordError::Malformed)?;
         let node = NodeId::try_from(record.node.as_slice()).map_err(|_| RecordError::Malformed)?;
-        let place = place(&node, record.nonce, work_bits).ok_or(RecordError::Work)?;
+        let dht_key = dht_key(&node, record.nonce, work_bits).ok_or(RecordError::Work)?;
         let says = draft(record)?;
         statement::check(&signed, CONTEXT, &PublicKey(node.0))
             .map_err(|_| RecordError::Signature)?;
-        Ok(Self { node, place, says, bytes: bytes.to_vec() })
+        Ok(Self { node, dht_key, says, bytes: bytes.to_vec() })
     }
 
     /// Reads the bytes of a record that was verified before.
@@ -90,8 +90,8 @@ impl NodeRecord {
         let signed = wire::Signed::decode(bytes).ok()?;
         let record = wire::NodeRecord::decode(signed.body.as_slice()).ok()?;
         let node = NodeId::try_from(record.node.as_slice()).ok()?;
-        let place = place(&node, record.nonce, 0)?;
-        Some(Self { node, place, says: draft(record).ok()?, bytes: bytes.to_vec() })
+        let dht_key = dht_key(&node, record.nonce, 0)?;
+        Some(Self { node, dht_key, says: draft(record).ok()?, bytes: bytes.to_vec() })
     }
 
     /// Whose record it is.
@@ -99,9 +99,21 @@ impl NodeRecord {
         self.node
     }
 
-    /// Where the node is in the key space.
-    pub fn place(&self) -> Key {
-        self.place
+    /// Returns the node's key in the DHT.
+    pub fn dht_key(&self) -> Key {
+        self.dht_key
+    }
+
+    /// Returns the key in the DHT of a node that is known by its contact only. Nothing if the
+    /// contact proves less work.
+    pub fn key_of(contact: &Contact, work_bits: u32) -> Option<Key> {
+        dht_key(&contact.node, contact.nonce, work_bits)
+    }
+
+    /// Does the work that a node's key costs: returns the smallest nonce. Takes about 2^`work_bits`
+    /// tries.
+    pub fn prove_work(node: &NodeId, work_bits: u32) -> u64 {
+        work::prove(node, work_bits)
     }
 
     /// What it says.
@@ -144,7 +156,7 @@ pub enum RecordError {
     /// Not the one encoding of a record, or beyond a limit.
     #[error("not a record of this version")]
     Malformed,
-    /// The node's place in the key space was not paid for.
+    /// The node's key in the DHT was not paid for.
     #[error("the proof of work is missing")]
     Work,
     /// Not signed by the node.

@@ -65,6 +65,21 @@ name! {
     Key
 }
 
+impl Key {
+    /// Returns how many leading bits two keys share, 256 if they are equal.
+    pub fn shared_bits(&self, other: &Self) -> u32 {
+        let mut shared = 0_u32;
+        for (byte, other) in self.0.iter().zip(other.0) {
+            let zeros = (byte ^ other).leading_zeros();
+            shared = shared.saturating_add(zeros);
+            if zeros < u8::BITS {
+                break;
+            }
+        }
+        shared
+    }
+}
+
 impl From<AccountId> for Key {
     fn from(account: AccountId) -> Self {
         Self(account.0)
@@ -374,6 +389,19 @@ mod tests {
             format!("{}@127.0.0.1:4,[::1]:5", NodeId([1; 32])).parse().unwrap();
         assert_eq!(address.addresses.len(), 2);
         assert_eq!(address.to_string().parse(), Ok(address));
+    }
+
+    #[test]
+    fn shared_bits_are_counted_over_bytes() {
+        let key = |start: &[u8]| {
+            let mut key = Key::default();
+            key.0[..start.len()].copy_from_slice(start);
+            key
+        };
+        assert_eq!(key(&[0, 0x10]).shared_bits(&key(&[])), 11);
+        assert_eq!(key(&[0x80, 1]).shared_bits(&key(&[0, 1])), 0);
+        assert_eq!(key(&[5, 6]).shared_bits(&key(&[5, 7])), 15);
+        assert_eq!(key(&[5]).shared_bits(&key(&[5])), 256);
     }
 
     #[test]

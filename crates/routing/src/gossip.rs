@@ -344,7 +344,7 @@ impl Gossip {
         }
         let contact = own.contact();
         let (at_s, key) = (now.as_secs(), &self.config.key);
-        let bytes = Suspicion::sign(key, &contact, (node, serial), at_s);
+        let bytes = Suspicion::sign(key, &contact, node, serial, at_s);
         let Contact { node: observer, addresses, .. } = contact;
         let suspicion = Suspicion { node, serial, observer, addresses, at_s };
         if self.suspicions.suspect(&suspicion, now) == Suspecting::Dead {

@@ -26,5 +26,5 @@ mod space;
 mod table;
 
 pub use command::{Defences, LookedUp, RouterCommand, RouterConfig, RouterCounters, RouterEvent};
-pub use crypto::node::{NodeRecord, RecordError, Suspicion, UnsignedNodeRecord, prove_work};
+pub use crypto::node::{NodeRecord, RecordError, Suspicion, UnsignedNodeRecord};
 pub use router::Router;

@@ -6,8 +6,8 @@ use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 use proto::{Contact, Hop, HopOutcome, Instant, Key, Network, NodeId, limits};
 
 use crate::{
-    record::Verified,
-    space::{Distance, shared_bits},
+    record::{NodeRecord, Verified},
+    space::Distance,
     table::Networks,
 };
 
@@ -289,14 +289,11 @@ impl Lookup {
 
     /// Adds a contact that was named on a path.
     fn consider(&mut self, contact: Contact, path: u32, round: u32) {
-        let Some(place) = crypto::node::place(&contact.node, contact.nonce, self.rules.work_bits)
-        else {
-            return;
-        };
+        let Some(key) = NodeRecord::key_of(&contact, self.rules.work_bits) else { return };
         if contact.addresses.is_empty() {
             return;
         }
-        let distance = Distance::between(&place, &self.target);
+        let distance = Distance::between(&key, &self.target);
         let named = 1_u32.checked_shl(path).unwrap_or(0);
         if let Some(known) = self.candidates.get_mut(&distance) {
             known.named |= named;
@@ -376,7 +373,7 @@ impl Lookup {
         if self.hops.len() >= limits::HOPS_MAX {
             return;
         }
-        let place = crypto::node::place(&contact.node, contact.nonce, 0).unwrap_or_default();
+        let key = NodeRecord::key_of(contact, 0).unwrap_or_default();
         self.hops.push(Hop {
             node: contact.node,
             address: contact.addresses.first().copied(),
@@ -384,7 +381,7 @@ impl Lookup {
             round,
             outcome,
             micros: u32::try_from(took.as_micros()).unwrap_or(u32::MAX),
-            depth: shared_bits(&place, &self.target),
+            depth: key.shared_bits(&self.target),
         });
     }
 }

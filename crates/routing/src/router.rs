@@ -67,17 +67,17 @@ impl Machine for Router {
     ) -> Result<Self, OpenError> {
         let mut rng = ChaCha20Rng::from_seed(seed.0);
         let node = NodeId(config.key.public().0);
-        let nonce = crypto::node::prove_work(&node, config.verifier.work_bits());
+        let nonce = NodeRecord::prove_work(&node, config.verifier.work_bits());
         let mut batch = WriteBatch::default();
         let (maintenance, own) = Maintenance::open(&config, nonce, now, rows, &mut batch)
             .ok_or(OpenError::Damaged("what this node says of itself is too long"))?;
         let (key, verifier) = (config.key.clone(), config.verifier.clone());
         let gossip = GossipConfig::new(key, nonce, verifier);
         let mut router = Self {
-            table: Table::new(own.place(), config.defences.by_network),
+            table: Table::new(own.dht_key(), config.defences.by_network),
             links: Links::new(),
             records: RecordStore::open(
-                own.place(),
+                own.dht_key(),
                 config.records_max,
                 config.verifier.clone(),
                 now,

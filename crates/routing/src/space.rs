@@ -34,11 +34,6 @@ pub(crate) fn is_at(met_at: &IpAddr, addresses: &[SocketAddr]) -> bool {
     })
 }
 
-/// Returns how many leading bits two keys share: the number of one key's bucket for the other.
-pub(crate) fn shared_bits(a: &Key, b: &Key) -> u32 {
-    crypto::node::leading_zeros(&Distance::between(a, b).0)
-}
-
 /// Returns a key made of `random` that shares exactly `bits` leading bits with `own`.
 pub(crate) fn key_in_bucket(own: &Key, bits: u32, random: [u8; 32]) -> Key {
     let mut key = random;
@@ -63,7 +58,7 @@ mod tests {
         let own = Key([0xA5; 32]);
         for bits in [0, 1, 7, 8, 9, 100, 255] {
             for random in [[0; 32], [0xFF; 32], [0x5A; 32]] {
-                assert_eq!(shared_bits(&own, &key_in_bucket(&own, bits, random)), bits);
+                assert_eq!(own.shared_bits(&key_in_bucket(&own, bits, random)), bits);
             }
         }
     }
@@ -85,6 +80,6 @@ mod tests {
     fn a_distance_leads_back() {
         let (a, b) = (Key([1; 32]), Key([7; 32]));
         assert_eq!(Distance::between(&a, &b).from(&a), b);
-        assert_eq!(shared_bits(&a, &a), 256);
+        assert_eq!(a.shared_bits(&a), 256);
     }
 }

@@ -70,13 +70,13 @@ impl Table {
             self.remove(&record.node());
             return;
         }
-        let key = record.place();
+        let key = record.dht_key();
         if key == self.own_key {
             return;
         }
         let contact = CompactContact::new(&record.contact());
         let entry = Entry { contact, key, since_s: secs(now), seen_s: secs(now), failures: 0 };
-        let number = space::shared_bits(&self.own_key, &key);
+        let number = self.own_key.shared_bits(&key);
         if let Some(known) = self.find(&record.node()) {
             // Asking does not prove that it answers: a failed node must answer first.
             let moved = known.contact != entry.contact;
@@ -184,7 +184,7 @@ impl Table {
 
     /// Notes that a key was looked up.
     pub(crate) fn looked(&mut self, target: &Key, now: Instant) {
-        let number = space::shared_bits(&self.own_key, target);
+        let number = self.own_key.shared_bits(target);
         if let Some(bucket) = self.buckets.get_mut(&number) {
             bucket.looked = now;
         }

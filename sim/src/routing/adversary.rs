@@ -198,7 +198,7 @@ impl Adversary {
     fn make_up(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let draft = |number: u32| {
             let key = SigningKey::from_seed(self.rng.bytes());
-            let nonce = crypto::node::prove_work(&NodeId(key.public().0), WORK_BITS);
+            let nonce = NodeRecord::prove_work(&NodeId(key.public().0), WORK_BITS);
             let serial = now.as_secs() + u64::from(number);
             let addresses = vec![([160, 0, 0, 1], 4440).into()];
             let says =
@@ -212,7 +212,7 @@ impl Adversary {
     fn suspect(&mut self, peer: Peer, now: Instant) {
         let own = self.router.record().contact();
         let Some((node, serial)) = self.rng.pick(&self.loot.nodes).cloned() else { return };
-        let bytes = Suspicion::sign(&self.key, &own, (node.node, serial), now.as_secs());
+        let bytes = Suspicion::sign(&self.key, &own, node.node, serial, now.as_secs());
         self.spread(peer, Fact::Suspicion(bytes));
     }
 

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, rc::Rc};
 
 use crypto::{
     SigningKey,
-    node::{NodeRecord, UnsignedNodeRecord, place},
+    node::{NodeRecord, UnsignedNodeRecord},
 };
 use proto::{Body, Contact, Frame, Input, Instant, Key, Output, Routing, Rows, limits};
 use routing::{RouterCommand, RouterEvent};
@@ -22,7 +22,7 @@ pub(super) struct Attacker {
 }
 
 impl Attacker {
-    /// The attacker of this key, which joins through `through` by asking it for its own place, so
+    /// The attacker of this key, which joins through `through` by asking it for its own key, so
     /// that it becomes known.
     pub(super) fn new(
         key: &SigningKey,
@@ -79,7 +79,7 @@ impl Hostile for Attacker {
                 let introduce = Routing::Introduce(self.own.as_bytes().to_vec());
                 self.say(peer, 0, introduce);
                 self.requests += 1;
-                let find = Routing::Find { target: self.own.place(), record: false };
+                let find = Routing::Find { target: self.own.dht_key(), record: false };
                 self.say(peer, self.requests, find);
             }
             Input::Frame(peer, Frame { request, body: Body::Routing(word) }) => match word {
@@ -103,19 +103,19 @@ impl Hostile for Attacker {
     }
 }
 
-/// Grinds a key whose place shares `bits` leading bits with `target`; returns it with the number of
-/// keys and nonces tried.
+/// Grinds a key whose DHT key shares `bits` leading bits with `target`; returns it with the number
+/// of keys and nonces tried.
 pub(super) fn grind(target: &Key, bits: u32, mut seed: [u8; 32]) -> (SigningKey, u64, u64) {
     let mut tries = 0;
     loop {
         let key = SigningKey::from_seed(seed);
         let node = proto::NodeId(key.public().0);
-        // One key will do: each nonce is another place.
+        // One key will do: each nonce gives another.
         for nonce in 0..1_u64 << 40 {
             tries += 1;
-            let Some(place) = place(&node, nonce, WORK_BITS) else { continue };
-            let shared = place.0.iter().zip(target.0).map(|(a, b)| a ^ b).collect::<Vec<u8>>();
-            if crypto::node::leading_zeros(&shared) >= bits {
+            let contact = Contact { node, nonce, addresses: Vec::new() };
+            let key_there = NodeRecord::key_of(&contact, WORK_BITS);
+            if key_there.is_some_and(|there| there.shared_bits(target) >= bits) {
                 return (key, nonce, tries);
             }
         }

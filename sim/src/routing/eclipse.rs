@@ -175,14 +175,13 @@ fn invade(mesh: &mut Mesh, attackers: u32, aims: impl Fn(u32) -> Option<(Key, u3
         ));
         let node = NodeId(key.public().0);
         let contact = Contact { node, nonce, addresses: vec![address] };
-        let place = crypto::node::place(&node, nonce, WORK_BITS).unwrap_or_default();
+        let place = NodeRecord::key_of(&contact, WORK_BITS).unwrap_or_default();
         gang.push((place, contact.clone()));
         hosts.push((mesh.place(key, address), contact));
     }
     let gang = Rc::new(gang);
     for (host, contact) in hosts {
-        let place =
-            crypto::node::place(&contact.node, contact.nonce, WORK_BITS).unwrap_or_default();
+        let place = NodeRecord::key_of(&contact, WORK_BITS).unwrap_or_default();
         let through = acquaintances(mesh, honest, &place);
         let key = mesh.key(host).clone();
         if let Some(attacker) =
@@ -200,7 +199,7 @@ fn invade(mesh: &mut Mesh, attackers: u32, aims: impl Fn(u32) -> Option<(Key, u3
 fn acquaintances(mesh: &mut Mesh, honest: u32, place: &Key) -> Vec<Contact> {
     let mut known: Vec<(Key, Contact)> = (0..honest)
         .filter_map(|host| mesh.router(host).map(routing::Router::record))
-        .map(|record| (record.place(), record.contact()))
+        .map(|record| (record.dht_key(), record.contact()))
         .collect();
     let distance = |key: &Key| key.0.iter().zip(place.0).map(|(a, b)| a ^ b).collect::<Vec<u8>>();
     known.sort_by_cached_key(|(key, _)| distance(key));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use prost::Message;
 use proto::{Contact, NodeId, PublicKey, limits, pack, unpack, wire};
 
-use super::{RecordError, only_encoding, place};
+use super::{RecordError, only_encoding, work::dht_key};
 use crate::{SigningKey, identity::statement};
 
 /// A verified suspicion: `observer` can't reach `node`, nor can others whom it asked.
@@ -24,11 +24,13 @@ pub struct Suspicion {
 }
 
 impl Suspicion {
-    /// Signs a suspicion of the observer whose key this is, and which has done its work.
+    /// Signs a suspicion of `node` by the observer whose key this is, and which has done its work.
+    /// `serial` is that of the newest record of `node` which the observer knows.
     pub fn sign(
         key: &SigningKey,
         observer: &Contact,
-        (node, serial): (NodeId, u64),
+        node: NodeId,
+        serial: u64,
         at_s: u64,
     ) -> Vec<u8> {
         let body = wire::Suspicion {
@@ -49,7 +51,7 @@ impl Suspicion {
         }
         let signed = only_encoding::<wire::Signed>(bytes)?;
         let (says, nonce) = read(&signed.body)?;
-        place(&says.observer, nonce, work_bits).ok_or(RecordError::Work)?;
+        dht_key(&says.observer, nonce, work_bits).ok_or(RecordError::Work)?;
         statement::check(&signed, CONTEXT, &PublicKey(says.observer.0))
             .map_err(|_| RecordError::Signature)?;
         Ok(says)

@@ -5,7 +5,7 @@ use super::*;
 fn says(serial: u64) -> UnsignedNodeRecord {
     let key = key(1);
     UnsignedNodeRecord {
-        nonce: prove_work(&NodeId(key.public().0), BITS),
+        nonce: NodeRecord::prove_work(&NodeId(key.public().0), BITS),
         serial,
         addresses: vec!["192.0.2.1:4440".parse().unwrap(), "[2001:db8::1]:4440".parse().unwrap()],
         capacity_bytes: 8 << 30,
@@ -45,7 +45,7 @@ fn a_record_that_was_touched_does_not_verify() {
 }
 
 #[test]
-fn a_place_must_be_paid_for_and_limits_hold() {
+fn a_key_in_the_dht_must_be_paid_for_and_limits_hold() {
     let unpaid = UnsignedNodeRecord { nonce: says(5).nonce.wrapping_sub(1), ..says(5) };
     assert_eq!(NodeRecord::sign(&key(1), &unpaid, BITS), None);
     let wordy = UnsignedNodeRecord { region: "x".repeat(limits::REGION_MAX + 1), ..says(5) };
@@ -68,12 +68,12 @@ fn the_higher_serial_wins_and_equals_are_settled_the_same_way_everywhere() {
 
 #[test]
 fn a_suspicion_is_the_observers() {
-    let nonce = prove_work(&NodeId(key(2).public().0), BITS);
+    let nonce = NodeRecord::prove_work(&NodeId(key(2).public().0), BITS);
     let observer = NodeId(key(2).public().0);
     let addresses: Vec<SocketAddr> =
         ["192.0.2.1:4440", "[2001:db8::1]:9"].map(|text| text.parse().unwrap()).to_vec();
     let contact = Contact { node: observer, nonce, addresses: addresses.clone() };
-    let bytes = Suspicion::sign(&key(2), &contact, (NodeId([9; 32]), 5), 7);
+    let bytes = Suspicion::sign(&key(2), &contact, NodeId([9; 32]), 5, 7);
     let expected = Suspicion { node: NodeId([9; 32]), serial: 5, observer, addresses, at_s: 7 };
     assert_eq!(Suspicion::verify(&bytes, BITS), Ok(expected));
     for byte in 0..bytes.len() {
@@ -83,10 +83,10 @@ fn a_suspicion_is_the_observers() {
     }
     let addresses = vec![contact.addresses[1]; limits::NODE_ADDRESSES_MAX];
     let most = Contact { addresses, nonce, node: observer };
-    let bytes = Suspicion::sign(&key(2), &most, (NodeId([9; 32]), u64::MAX), u64::MAX);
+    let bytes = Suspicion::sign(&key(2), &most, NodeId([9; 32]), u64::MAX, u64::MAX);
     assert!(Suspicion::verify(&bytes, BITS).is_ok(), "{} bytes", bytes.len());
     let addresses = vec![contact.addresses[1]; limits::NODE_ADDRESSES_MAX + 1];
-    let bytes = Suspicion::sign(&key(2), &Contact { addresses, ..most }, (observer, 1), 1);
+    let bytes = Suspicion::sign(&key(2), &Contact { addresses, ..most }, observer, 1, 1);
     assert_eq!(Suspicion::verify(&bytes, BITS), Err(RecordError::Malformed));
 }
 

@@ -19,7 +19,7 @@ pub struct Verifier {
     memory: Option<Arc<Mutex<Memory>>>,
 }
 
-/// Hashes of what was right. The newer half makes place for the older one when it is full.
+/// Hashes of what was right. The newer half makes room for the older one when it is full.
 #[derive(Default)]
 struct Memory {
     most: usize,
@@ -28,7 +28,7 @@ struct Memory {
 }
 
 impl Verifier {
-    /// Remembers nothing. Places must begin with so many zero bits of work.
+    /// Remembers nothing. Nodes must prove so many bits of work.
     pub fn new(work_bits: u32) -> Self {
         Self { work_bits, memory: None }
     }
@@ -107,14 +107,11 @@ fn name(bytes: &[u8]) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        SigningKey,
-        node::{UnsignedNodeRecord, prove_work},
-    };
+    use crate::{SigningKey, node::UnsignedNodeRecord};
 
     fn record(seed: u8) -> Vec<u8> {
         let key = SigningKey::from_seed([seed; 32]);
-        let nonce = prove_work(&proto::NodeId(key.public().0), 2);
+        let nonce = NodeRecord::prove_work(&proto::NodeId(key.public().0), 2);
         let says = UnsignedNodeRecord { nonce, serial: 1, ..UnsignedNodeRecord::default() };
         NodeRecord::sign(&key, &says, 2).unwrap().as_bytes().to_vec()
     }

@@ -2,7 +2,7 @@
 
 use crypto::{
     SigningKey,
-    node::{NodeRecord, UnsignedNodeRecord, prove_work},
+    node::{NodeRecord, UnsignedNodeRecord},
 };
 use node::{NodeCommand, NodeEvent};
 use proto::{AccountId, Body, Code, Hello, Input, Key, NodeId, Record, Routing, VERSIONS};
@@ -294,7 +294,7 @@ fn an_answer_to_the_router_is_no_answer_to_replication() {
 
 /// Returns the record of a node that does not run.
 fn record_of(key: &SigningKey) -> NodeRecord {
-    let nonce = prove_work(&NodeId(key.public().0), WORK_BITS);
+    let nonce = NodeRecord::prove_work(&NodeId(key.public().0), WORK_BITS);
     let addresses = vec!["127.0.0.1:4999".parse().unwrap()];
     let says = UnsignedNodeRecord { nonce, serial: 1, addresses, ..UnsignedNodeRecord::default() };
     NodeRecord::sign(key, &says, WORK_BITS).unwrap()

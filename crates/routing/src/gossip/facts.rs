@@ -171,7 +171,7 @@ impl Networks {
 pub(super) fn is_sound(contact: &Contact, work_bits: u32) -> bool {
     !contact.addresses.is_empty()
         && contact.addresses.len() <= limits::NODE_ADDRESSES_MAX
-        && crypto::node::place(&contact.node, contact.nonce, work_bits).is_some()
+        && NodeRecord::key_of(contact, work_bits).is_some()
 }
 
 fn subject(of: Of, node: &NodeId) -> u64 {

@@ -22,8 +22,7 @@ fn contact(number: u32) -> Contact {
 /// Contacts in the order of their distance from the target.
 fn sorted(count: u32) -> Vec<Contact> {
     let mut contacts: Vec<Contact> = (0..count).map(contact).collect();
-    contacts
-        .sort_by_key(|c| Distance::between(&crypto::node::place(&c.node, 0, 0).unwrap(), &TARGET));
+    contacts.sort_by_key(|c| Distance::between(&NodeRecord::key_of(c, 0).unwrap(), &TARGET));
     contacts
 }
 
@@ -129,7 +128,7 @@ fn contacts_that_were_not_paid_for_are_not_asked() {
     let paid: Vec<Contact> = (0..20)
         .map(|number| {
             let contact = contact(number);
-            Contact { nonce: crypto::node::prove_work(&contact.node, 8), ..contact }
+            Contact { nonce: NodeRecord::prove_work(&contact.node, 8), ..contact }
         })
         .collect();
     let unpaid = paid.iter().map(|c| Contact { nonce: c.nonce.wrapping_add(1 << 40), ..c.clone() });

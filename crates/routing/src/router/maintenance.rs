@@ -165,7 +165,7 @@ impl Router {
 
     fn refresh(&mut self, bits: u32, now: Instant, rows: &dyn Rows) {
         let random = self.random_key();
-        let target = space::key_in_bucket(&self.own.place(), bits, random.0);
+        let target = space::key_in_bucket(&self.own.dht_key(), bits, random.0);
         self.look_up(target, false, Then::Refresh, now, rows);
     }
 
@@ -218,8 +218,8 @@ impl Router {
         }
         if self.maintenance.joined && !std::mem::replace(&mut self.maintenance.begun, true) {
             self.maintenance.rejoin_at = now.after(REJOIN);
-            let place = self.own.place();
-            return self.look_up(place, false, Then::Join, now, rows);
+            let own_key = self.own.dht_key();
+            return self.look_up(own_key, false, Then::Join, now, rows);
         }
         if self.table.len() == 0 && now >= self.maintenance.rejoin_at {
             self.maintenance.joined = false;
@@ -247,7 +247,7 @@ impl Router {
             |age: Duration| Instant::from_micros(now.as_micros().saturating_sub(micros(age)));
         for _ in 0..CHECKED_AT_A_TIME {
             let Some(contact) = self.table.most_silent(before(SILENT)) else { break };
-            let word = Routing::Find { target: self.own.place(), record: false };
+            let word = Routing::Find { target: self.own.dht_key(), record: false };
             if !self.ask(&contact, Purpose::Check, word, now) {
                 break;
             }

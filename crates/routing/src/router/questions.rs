@@ -10,7 +10,7 @@ use super::{
     operations::{Origin, Then},
     purpose::Purpose,
 };
-use crate::{record_store::Refusal, space::Distance};
+use crate::{record::NodeRecord, record_store::Refusal, space::Distance};
 
 impl Router {
     /// Handles a request, and answers it now or later.
@@ -125,9 +125,7 @@ impl Router {
         dial: bool,
         now: Instant,
     ) -> Result<(), Code> {
-        if crypto::node::place(&contact.node, contact.nonce, self.config.verifier.work_bits())
-            .is_none()
-        {
+        if NodeRecord::key_of(&contact, self.config.verifier.work_bits()).is_none() {
             return Err(Code::Invalid);
         }
         if !self.probes.take(now) {
@@ -161,11 +159,9 @@ impl Router {
     /// Returns whether this node is nearer to a key than the farthest of the nearest nodes.
     pub(super) fn is_nearer_than(&self, farthest: Option<&Contact>, target: &Key) -> bool {
         let Some(farthest) = farthest else { return true };
-        let Some(place) = crypto::node::place(&farthest.node, farthest.nonce, 0) else {
-            return true;
-        };
-        let own = Distance::between(&self.own.place(), target);
-        own.cmp(&Distance::between(&place, target)) == Ordering::Less
+        let Some(key) = NodeRecord::key_of(farthest, 0) else { return true };
+        let own = Distance::between(&self.own.dht_key(), target);
+        own.cmp(&Distance::between(&key, target)) == Ordering::Less
     }
 }
 

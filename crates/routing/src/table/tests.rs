@@ -21,7 +21,7 @@ fn node(number: u32, address: &str) -> NodeRecord {
 /// Nodes of networks of their own that are all in the bucket of those that share no bit.
 fn far_nodes(table: &Table, count: usize) -> Vec<NodeRecord> {
     let nodes = (0..).map(|n: u32| node(n, &format!("11.{}.{}.1:4440", n / 250, n % 250)));
-    let far = nodes.filter(|node| space::shared_bits(&table.own_key, &node.place()) == 0);
+    let far = nodes.filter(|node| table.own_key.shared_bits(&node.dht_key()) == 0);
     far.take(count).collect()
 }
 
@@ -82,7 +82,7 @@ fn the_nearest_come_first_and_those_in_doubt_last() {
     let mut table = table();
     let nodes = far_nodes(&table, 10);
     nodes.iter().for_each(|node| table.heard(node, true, START));
-    let target = nodes[4].place();
+    let target = nodes[4].dht_key();
     assert_eq!(table.nearest(&target, 3, None, 2)[0].node, nodes[4].node());
     assert!(table.nearest(&target, 10, Some(&nodes[4].node()), 2).len() == 9);
     table.missed(&nodes[4].node());
@@ -117,7 +117,7 @@ fn who_has_not_proved_to_be_there_does_not_enter_and_who_moves_goes() {
     table.heard(&elsewhere, false, START);
     assert_eq!(table.len(), 0, "anybody can say so");
     table.heard(&elsewhere, true, START);
-    assert_eq!(table.nearest(&here.place(), 1, None, 2)[0].addresses, elsewhere.says().addresses);
+    assert_eq!(table.nearest(&here.dht_key(), 1, None, 2)[0].addresses, elsewhere.says().addresses);
 }
 
 #[test]
@@ -127,11 +127,11 @@ fn one_whom_others_call_dead_comes_last_and_is_asked_next() {
     nodes.iter().for_each(|node| table.heard(node, true, START));
     let called_dead = nodes[2].node();
     table.doubt(&called_dead);
-    let nearest = table.nearest(&nodes[2].place(), 5, None, 2);
+    let nearest = table.nearest(&nodes[2].dht_key(), 5, None, 2);
     assert_eq!(nearest.last().map(|contact| contact.node), Some(called_dead));
     assert_eq!(table.most_silent(START).map(|contact| contact.node), Some(called_dead));
     table.answered(&called_dead, START);
-    assert_eq!(table.nearest(&nodes[2].place(), 1, None, 2)[0].node, called_dead, "it was a lie");
+    assert_eq!(table.nearest(&nodes[2].dht_key(), 1, None, 2)[0].node, called_dead, "it was a lie");
     table.doubt(&called_dead);
     table.missed(&called_dead);
     assert_eq!(table.len(), 4);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crypto::{
     SigningKey,
-    node::{Suspicion, UnsignedNodeRecord, Verifier, prove_work},
+    node::{Suspicion, UnsignedNodeRecord, Verifier},
 };
 use proptest::prelude::*;
 use proto::{AccountId, Contact, Fact, Instant, NodeId, Query};
@@ -28,7 +28,7 @@ fn key(number: u8) -> SigningKey {
 }
 
 fn says(number: u8, serial: u64) -> UnsignedNodeRecord {
-    let nonce = prove_work(&NodeId(key(number).public().0), BITS);
+    let nonce = NodeRecord::prove_work(&NodeId(key(number).public().0), BITS);
     let addresses = vec![address(number.into())];
     UnsignedNodeRecord { nonce, serial, addresses, ..UnsignedNodeRecord::default() }
 }
@@ -159,12 +159,10 @@ fn who_says_something_forged_is_parted_from() {
     oversized.extend([0; 600]);
     let origin = Contact { node: id(9), nonce: u64::MAX, addresses: vec![address(9)] };
     let unpaid = (0..).map(|nonce| Contact { nonce, ..origin.clone() });
-    let unpaid = { unpaid }
-        .find(|contact| crypto::node::place(&contact.node, contact.nonce, BITS).is_none())
-        .unwrap();
+    let unpaid = { unpaid }.find(|contact| NodeRecord::key_of(contact, BITS).is_none()).unwrap();
     let query = Query { account: AccountId([1; 32]), origin: unpaid, number: 1 };
     let own = record(9, 50).contact();
-    let of_itself = Suspicion::sign(&key(9), &own, (id(9), 1), START.as_secs());
+    let of_itself = Suspicion::sign(&key(9), &own, id(9), 1, START.as_secs());
     let facts = [
         Fact::Node(forged),
         Fact::Node(oversized),
@@ -351,7 +349,7 @@ fn facts() -> impl Strategy<Value = Fact> {
         (0..60_u8, 0..60_u8, (0..2000_u64, 0..1500_u64)).prop_map(|(observer, node, (a, b))| {
             let contact = record(observer, 1).contact();
             let (serial, at_s) = (START.as_secs() - 500 + a, START.as_secs() - 750 + b);
-            Fact::Suspicion(Suspicion::sign(&key(observer), &contact, (id(node), serial), at_s))
+            Fact::Suspicion(Suspicion::sign(&key(observer), &contact, id(node), serial, at_s))
         }),
         (contacts(), any::<(u8, u64)>()).prop_map(|(origin, (account, number))| {
             Fact::Query(Query { account: AccountId([account; 32]), origin, number })

@@ -11,12 +11,8 @@ use super::world::World;
 fn accuse(world: &mut World, observer: usize, node: usize) {
     let contact = world.nodes[observer].record.contact();
     let serial = world.nodes[node].record.says().serial;
-    let bytes = Suspicion::sign(
-        world.key(observer),
-        &contact,
-        (world.id(node), serial),
-        world.now.as_secs(),
-    );
+    let bytes =
+        Suspicion::sign(world.key(observer), &contact, world.id(node), serial, world.now.as_secs());
     for neighbour in world.neighbours(observer) {
         let word = proto::Gossip::Spread { fact: Fact::Suspicion(bytes.clone()), hops: 0 };
         world.tell(observer, neighbour, word);
@@ -91,7 +87,7 @@ fn a_suspected_node_refutes() {
     }
     // A refuted suspicion no longer counts, from any observer.
     let contact = world.nodes[20].record.contact();
-    let bytes = Suspicion::sign(world.key(20), &contact, (id, before), world.now.as_secs());
+    let bytes = Suspicion::sign(world.key(20), &contact, id, before, world.now.as_secs());
     for neighbour in world.neighbours(20) {
         let word = proto::Gossip::Spread { fact: Fact::Suspicion(bytes.clone()), hops: 0 };
         world.tell(20, neighbour, word);
@@ -123,11 +119,11 @@ fn two_observers_of_different_networks_are_enough() {
 fn an_old_suspicion_says_nothing() {
     let mut world = World::joined_aloud(26, 30);
     world.kill(5);
-    let dead = (world.id(5), world.nodes[5].record.says().serial);
+    let (dead, serial) = (world.id(5), world.nodes[5].record.says().serial);
     let signed = [29, 12].map(|observer| {
         let contact = world.nodes[observer].record.contact();
         let at_s = world.now.as_secs() - 601;
-        (observer, Suspicion::sign(world.key(observer), &contact, dead, at_s))
+        (observer, Suspicion::sign(world.key(observer), &contact, dead, serial, at_s))
     });
     for (observer, bytes) in signed {
         for neighbour in world.neighbours(observer) {

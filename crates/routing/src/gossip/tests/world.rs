@@ -9,7 +9,7 @@ use std::{
 
 use crypto::{
     SigningKey,
-    node::{UnsignedNodeRecord, Verifier, prove_work},
+    node::{UnsignedNodeRecord, Verifier},
 };
 use proto::{Contact, Instant, NodeId, Query};
 use rand_chacha::ChaCha20Rng;
@@ -123,7 +123,7 @@ impl World {
         self.rng.fill_bytes(&mut seed);
         let (key, rng) = (SigningKey::from_seed(seed), ChaCha20Rng::from_rng(&mut self.rng));
         let id = NodeId(key.public().0);
-        let nonce = prove_work(&id, BITS);
+        let nonce = NodeRecord::prove_work(&id, BITS);
         let says = UnsignedNodeRecord {
             nonce,
             addresses,
