@@ -9,22 +9,20 @@ use std::{
 use anyhow::{Context, Result};
 use crypto::{
     SigningKey, derive_key,
-    group::{CommitId, Epoch, KeyTree, SealedBy, open, seal_message},
+    group::{CommitId, Epoch},
     sign_envelope, verify, verify_envelope,
 };
 use proto::{Content, ContentBody, Envelope, Expiry, Extension, Head, Kind, LogId, Reference};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use zeroize::Zeroizing;
 
 use crate::{measure::micros, people::MESSAGE_BYTES};
 
 pub(crate) fn run() -> Result<()> {
     println!("keys: the best of {RUNS} runs");
     for number in [100, 10_000, 1_000_000] {
-        let path = KeyTree::path(0, number).context("no such path")?;
-        // A new tree each time, since one that was asked remembers the way.
-        let ours = best(200, || KeyTree::new(Zeroizing::new([1; 32])).get(path));
+        // A new epoch each time, since one that was asked remembers the way.
+        let ours = best(200, || epoch().take_key(0, number));
         let chain = chain(number);
         println!(
             "  key of message {number:9}  tree {:8.1} µs   chain {:10.1} µs   chain/tree {:9.1}",
@@ -33,14 +31,18 @@ pub(crate) fn run() -> Result<()> {
             chain.as_secs_f64() / ours.as_secs_f64(),
         );
     }
-    let (tree, mut path) = (KeyTree::new(Zeroizing::new([1; 32])), 0..);
-    let next = best(200, || path.next().and_then(|path| tree.get(path)));
+    let (mut epoch, mut counter) = (epoch(), 0..);
+    let next = best(200, || counter.next().map(|counter| epoch.take_key(0, counter)));
     println!("  key of the message after it   {:8.1} µs", micros(next));
     messages()
 }
 
+fn epoch() -> Epoch {
+    Epoch::from_root(CommitId([1; 32]), [2; 32], &[3; 32])
+}
+
 fn messages() -> Result<()> {
-    let epoch = Epoch::from_root(CommitId([1; 32]), [2; 32], &[3; 32]);
+    let epoch = epoch();
     let (device, write_key) = (SigningKey::from_seed([4; 32]), epoch.write_key());
     let mut rng = ChaCha20Rng::from_seed([5; 32]);
     let body = ContentBody::Text { text: "x".repeat(MESSAGE_BYTES), reply_to: None };
@@ -55,11 +57,11 @@ fn messages() -> Result<()> {
         write_key: write_key.public(),
         extension: Extension::default(),
     };
-    let by = |counter| SealedBy { epoch: &epoch, leaf: 0, counter, device: &device };
-    let seal = best(200, || seal_message(by(1), &head, &content, &mut rng));
+    let mut seal = |counter| epoch.seal_message(&device, 0, counter, &head, &content, &mut rng);
+    let sealing = best(200, || seal(1));
     let page: Vec<Envelope> = (0..PAGE)
         .map(|counter| {
-            let ciphertext = seal_message(by(counter), &head, &content, &mut rng)?;
+            let ciphertext = seal(counter).context("not sealed")?;
             Ok(sign_envelope(&write_key, head.clone(), ciphertext))
         })
         .collect::<Result<_>>()?;
@@ -71,12 +73,12 @@ fn messages() -> Result<()> {
     let verifying = best(200, || verify(&public, b"", &content, &signature));
     let opening = best(10, || {
         page.iter()
-            .map(|envelope| open(&epoch, &envelope.head, &envelope.ciphertext, &|_| Some(public)))
+            .map(|envelope| epoch.open(&envelope.head, &envelope.ciphertext, &|_| Some(public)))
             .filter(Result::is_ok)
             .count()
     });
     let unsigned = opening.saturating_sub(verifying * PAGE);
-    println!("  seal a text of {MESSAGE_BYTES} bytes      {:8.1} µs", micros(seal));
+    println!("  seal a text of {MESSAGE_BYTES} bytes      {:8.1} µs", micros(sealing));
     println!("  sign an envelope            {:8.1} µs", micros(sign));
     println!("  verify an envelope          {:8.1} µs", micros(check));
     println!("  open a page of {PAGE}           {:8.1} µs", micros(opening));

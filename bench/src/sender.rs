@@ -11,7 +11,7 @@ use std::{
 
 use crypto::{
     OPEN_CONTEXT, SigningKey,
-    group::{CommitId, Epoch, SealedBy, seal_message},
+    group::{CommitId, Epoch},
     identity::{Authority, Device, InboxKey, Phrase, UnsignedRecord},
     open_proof_message, sign_envelope,
 };
@@ -107,8 +107,9 @@ impl Author {
             write_key: self.write_key.public(),
             extension: Extension::default(),
         };
-        let by = SealedBy { epoch: &self.epoch, leaf: 0, counter, device: &self.device };
-        let ciphertext = seal_message(by, &head, &content.encode(), &mut self.rng);
+        let content = content.encode();
+        let ciphertext =
+            self.epoch.seal_message(&self.device, 0, counter, &head, &content, &mut self.rng);
         let envelope = sign_envelope(&self.write_key, head, ciphertext.unwrap_or_default());
         self.last = Some(envelope.id().reference());
         let entry = Entry::from_envelope(&envelope, 0, self.write_key.public());

@@ -10,7 +10,7 @@ use chacha20poly1305::{
 };
 use crypto::{
     SigningKey, derive_key,
-    group::{CommitId, Epoch, KeyTree, Opened, SealedBy, open, open_signal, seal_message},
+    group::{CommitId, Epoch, Opened},
     identity::{
         Authority, Bundle, Device, InboxKey, Phrase, UnsignedRecord, open_request, seal_to_inbox,
     },
@@ -84,7 +84,7 @@ pub fn message_open(bytes: &[u8]) {
     let epoch = Epoch::from_root(CommitId([1; 32]), [2; 32], &ROOT);
     let (head, device_of) = (head(), |leaf| (leaf < 3).then(|| BOB.device.public()));
     match how % 4 {
-        0 => assert!(open(&epoch, &head, bytes, &device_of).is_err(), "a forgery"),
+        0 => assert!(epoch.open(&head, bytes, &device_of).is_err(), "a forgery"),
         1 => {
             let (salt, mut nonce) = ([7; 16], [0; 24]);
             nonce[..16].copy_from_slice(&salt);
@@ -92,18 +92,18 @@ pub fn message_open(bytes: &[u8]) {
             let payload = Payload { msg: bytes, aad: &head.encode() };
             let sealed = XChaCha20Poly1305::new((&*key).into()).encrypt(&nonce.into(), payload);
             let ciphertext = [&salt[..], &sealed.unwrap()].concat();
-            let opened = open(&epoch, &head, &ciphertext, &device_of);
+            let opened = epoch.open(&head, &ciphertext, &device_of);
             assert!(!matches!(opened, Ok(Opened::Message { .. })), "an unsigned message");
         }
         2 => {
             let mut rng = ChaCha20Rng::from_seed([1; 32]);
-            let by = SealedBy { epoch: &epoch, leaf: 2, counter: 5, device: &BOB.device };
-            let Ok(ciphertext) = seal_message(by, &head, bytes, &mut rng) else { return };
-            let opened = open(&epoch, &head, &ciphertext, &device_of).unwrap();
+            let sealed = epoch.seal_message(&BOB.device, 2, 5, &head, bytes, &mut rng);
+            let Some(ciphertext) = sealed else { return };
+            let opened = epoch.open(&head, &ciphertext, &device_of).unwrap();
             let Opened::Message { content, .. } = opened else { panic!("a message") };
             assert_eq!(content.as_slice(), bytes);
         }
-        _ => assert!(open_signal(&epoch, &head.log, bytes).is_err(), "a forgery"),
+        _ => assert!(epoch.open_signal(&head.log, bytes).is_err(), "a forgery"),
     }
 }
 
@@ -112,14 +112,11 @@ pub fn kept_secrets(bytes: &[u8]) {
     if let Ok(epoch) = Epoch::decode(bytes) {
         assert!(Epoch::decode(&epoch.encode()).is_ok_and(|again| again == epoch));
     }
-    if let Ok(tree) = KeyTree::decode(bytes) {
-        assert!(KeyTree::decode(&tree.encode()).is_ok_and(|again| again == tree));
-    }
-    if let Ok(mut tree) = KeyTree::from_grant(bytes)
-        && let Some(path) = KeyTree::path(3, 9)
-    {
-        let key = tree.get(path);
-        assert!(tree.take(path) == key && tree.get(path).is_none(), "a key taken twice");
+    let epoch = Epoch::from_root(CommitId([1; 32]), [2; 32], &ROOT);
+    if let Ok(mut granted) = epoch.with_grant(bytes) {
+        assert!(Epoch::decode(&granted.encode()).is_ok_and(|again| again == granted));
+        granted.take_key(3, 9);
+        assert!(!granted.take_key(3, 9), "a key taken twice");
     }
     if let Ok(authority) = Authority::decode(bytes) {
         assert_eq!(Authority::decode(&authority.encode()).unwrap().account(), authority.account());

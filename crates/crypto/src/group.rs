@@ -14,10 +14,6 @@ mod mls;
 
 pub use cgka::{Allowed, Cgka, CgkaError, Committed, Created, EpochOut, Joined, Member, Processed};
 pub use epoch::{CommitId, Epoch};
-pub use key_tree::{KeyTree, NotATree};
-pub use message::{
-    OpenError, Opened, SealedBy, Unsealable, open, open_signal, seal_commit, seal_message,
-    seal_signal, sealed_len,
-};
+pub use message::{OpenError, Opened, sealed_len};
 pub use mls::Mls;
 pub use proto::wire::CommitRef;

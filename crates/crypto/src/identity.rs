@@ -10,6 +10,7 @@
 
 mod authority;
 mod bundle;
+mod bundle_error;
 mod chain;
 mod delegation;
 mod genesis;
@@ -21,7 +22,8 @@ mod rotation;
 pub(crate) mod statement;
 
 pub use authority::{Authority, DelegateError, rotate};
-pub use bundle::{Bundle, BundleError, Precedence};
+pub use bundle::{Bundle, Precedence};
+pub use bundle_error::BundleError;
 pub use genesis::Genesis;
 pub use inbox::{InboxKey, SealError, seal_to_inbox};
 pub use phrase::{Phrase, PhraseError};

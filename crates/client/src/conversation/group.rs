@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crypto::{
     SigningKey,
-    group::{Allowed, Cgka, CommitId, CommitRef, EpochOut, Mls, Opened, SealedBy},
+    group::{Allowed, Cgka, CommitId, CommitRef, EpochOut, Mls, Opened},
     sign_envelope,
 };
 use prost::Message;
@@ -178,8 +178,8 @@ impl Group {
             write_key: epoch.write_key.public(),
             extension: Extension::default(),
         };
-        let by = SealedBy { epoch: &epoch.secrets, leaf, counter, device };
-        let ciphertext = crypto::group::seal_message(by, &head, &bytes, &mut step.rng).ok()?;
+        let ciphertext =
+            epoch.secrets.seal_message(device, leaf, counter, &head, &bytes, &mut step.rng)?;
         let envelope = sign_envelope(&epoch.write_key, head, ciphertext);
         let key = TimelineKey { position, id: envelope.id() };
         Some(SealedEntry { key, envelope, content, bytes, key_was_set_aside })
@@ -213,9 +213,7 @@ impl Group {
             write_key: epoch.write_key.public(),
             extension: Extension::next_key(committed.out.epoch.write_key().public()),
         };
-        let ciphertext =
-            crypto::group::seal_commit(&epoch.secrets, &head, &committed.mls, &mut step.rng)
-                .ok()?;
+        let ciphertext = epoch.secrets.seal_commit(&head, &committed.mls, &mut step.rng)?;
         let envelope = sign_envelope(&epoch.write_key, head, ciphertext);
         log::keep_change(step, &self.log, &committed.out.epoch.commit().0, &envelope);
         self.add_epoch(step, committed.out, parent, &committed.snapshot);
@@ -231,7 +229,7 @@ impl Group {
             self.by_key.get(&head.write_key).ok_or(Unopened::UnknownEpoch(head.write_key))?;
         let epoch = self.epochs.get(commit).ok_or(Unopened::Bad)?;
         let device_of = |leaf: u32| epoch.members.get(&leaf).map(|(_, device)| *device);
-        match crypto::group::open(&epoch.secrets, head, &envelope.ciphertext, &device_of) {
+        match epoch.secrets.open(head, &envelope.ciphertext, &device_of) {
             Ok(Opened::Message { leaf, counter, content: bytes, .. }) => {
                 if head.kind != Kind::Entry {
                     return Err(Unopened::Bad);
@@ -275,13 +273,12 @@ impl Group {
     ) -> Option<Vec<u8>> {
         let plaintext = activity.encode_to_vec();
         let LiveEpoch { secrets, own_leaf, .. } = self.epochs.get(&self.head)?;
-        crypto::group::seal_signal(secrets, &self.log, *own_leaf, &plaintext, &mut step.rng).ok()
+        secrets.seal_signal(&self.log, *own_leaf, &plaintext, &mut step.rng)
     }
 
     pub(super) fn open_activity(&self, ciphertext: &[u8]) -> Option<wire::Activity> {
         let epoch = self.epochs.get(&self.head)?;
-        let (_, plaintext) =
-            crypto::group::open_signal(&epoch.secrets, &self.log, ciphertext).ok()?;
+        let (_, plaintext) = epoch.secrets.open_signal(&self.log, ciphertext).ok()?;
         wire::Activity::decode(plaintext.as_slice()).ok()
     }
 

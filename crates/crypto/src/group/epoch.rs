@@ -1,13 +1,13 @@
 //! What one epoch of a conversation gives its members: the keys of its messages, the key of its
 //! envelopes and the key that writes to the log. Specified in `spec/encryption.md`, section 3.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
-use proto::PublicKey;
+use proto::DecodeError;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::key_tree::{KeyTree, NotATree};
+use super::key_tree::KeyTree;
 use crate::signing::{SigningKey, derive_key};
 
 /// The name of an epoch: of the commit that began it.
@@ -18,13 +18,13 @@ pub struct CommitId(pub [u8; 32]);
 
 impl CommitId {
     /// The name of a commit that is published.
-    pub fn of(mls: &[u8]) -> Self {
+    pub(super) fn of(mls: &[u8]) -> Self {
         Self(Sha256::new().chain_update(CONTEXT).chain_update(mls).finalize().into())
     }
 
     /// The name of the first epoch that creator and invited share. Its commit is never published,
     /// so that the epoch's tag stands for it.
-    pub fn first(epoch_tag: &[u8; 32]) -> Self {
+    pub(super) fn first(epoch_tag: &[u8; 32]) -> Self {
         Self::of(epoch_tag)
     }
 }
@@ -67,7 +67,7 @@ impl Epoch {
     }
 
     /// Its unique, public name in MLS; part of every message's header.
-    pub fn tag(&self) -> &[u8; 32] {
+    pub(super) fn tag(&self) -> &[u8; 32] {
         &self.tag
     }
 
@@ -76,19 +76,23 @@ impl Epoch {
         SigningKey::from_seed(*self.write_seed)
     }
 
-    /// By what readers know that an envelope belongs to this epoch.
-    pub fn write_public(&self) -> PublicKey {
-        self.write_key().public()
+    /// Deletes the key of message `counter` by the device at `leaf`: from then on that message
+    /// can't be opened, and no grant from this epoch opens it. Returns whether the key was held.
+    pub fn take_key(&mut self, leaf: u32, counter: u32) -> bool {
+        KeyTree::path(leaf, counter).is_some_and(|path| self.key_tree.take(path).is_some())
     }
 
-    /// The keys of its messages.
-    pub fn key_tree(&self) -> &KeyTree {
-        &self.key_tree
+    /// Returns what another member needs to open the messages `counters` of the device at `leaf`
+    /// whose keys are still held, and no others. Specified in `spec/encryption.md`, section 4.
+    pub fn grant(&self, leaf: u32, counters: Range<u32>) -> Zeroizing<Vec<u8>> {
+        self.key_tree.grant(KeyTree::paths(leaf, counters)).encode()
     }
 
-    /// The keys of its messages, to take some.
-    pub fn key_tree_mut(&mut self) -> &mut KeyTree {
-        &mut self.key_tree
+    /// Returns this epoch with the message keys of a grant that a peer encoded, in place of its
+    /// own.
+    pub fn with_grant(&self, grant: &[u8]) -> Result<Self, DecodeError> {
+        let key_tree = KeyTree::from_grant(grant).ok_or(DecodeError::Wire)?;
+        Ok(Self { key_tree, ..self.clone() })
     }
 
     /// All of it, secrets included.
@@ -106,31 +110,35 @@ impl Epoch {
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, NotATree> {
-        let (&[version], rest) = bytes.split_first_chunk::<1>().ok_or(NotATree)?;
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (&version, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
         if version != ENCODING_VERSION {
-            return Err(NotATree);
+            return Err(DecodeError::Version);
         }
-        let (commit, rest) = rest.split_first_chunk::<32>().ok_or(NotATree)?;
-        let (tag, rest) = rest.split_first_chunk::<32>().ok_or(NotATree)?;
-        let (envelope_key, rest) = rest.split_first_chunk::<32>().ok_or(NotATree)?;
-        let (signal_key, rest) = rest.split_first_chunk::<32>().ok_or(NotATree)?;
-        let (write_seed, rest) = rest.split_first_chunk::<32>().ok_or(NotATree)?;
+        let (secrets, tree) =
+            rest.split_first_chunk::<{ 5 * 32 }>().ok_or(DecodeError::Truncated)?;
+        let ([commit, tag, envelope_key, signal_key, write_seed], []) = secrets.as_chunks() else {
+            return Err(DecodeError::Truncated);
+        };
         Ok(Self {
             commit: CommitId(*commit),
             tag: *tag,
             envelope_key: Zeroizing::new(*envelope_key),
             signal_key: Zeroizing::new(*signal_key),
             write_seed: Zeroizing::new(*write_seed),
-            key_tree: KeyTree::decode(rest)?,
+            key_tree: KeyTree::decode(tree).ok_or(DecodeError::Wire)?,
         })
     }
 
-    pub(crate) fn envelope_key(&self) -> &[u8; 32] {
+    pub(super) fn key_tree(&self) -> &KeyTree {
+        &self.key_tree
+    }
+
+    pub(super) fn envelope_key(&self) -> &[u8; 32] {
         &self.envelope_key
     }
 
-    pub(crate) fn signal_key(&self) -> &[u8; 32] {
+    pub(super) fn signal_key(&self) -> &[u8; 32] {
         &self.signal_key
     }
 }
@@ -158,12 +166,46 @@ mod tests {
     #[test]
     fn survives_its_encoding() {
         let mut epoch = epoch();
-        epoch.key_tree_mut().take(5).unwrap();
+        assert!(epoch.take_key(0, 5));
         let bytes = epoch.encode();
         assert_eq!(Epoch::decode(&bytes), Ok(epoch));
-        assert_eq!(Epoch::decode(&bytes[..bytes.len() - 1]), Err(NotATree));
-        assert_eq!(Epoch::decode(&bytes[..100]), Err(NotATree));
-        assert_eq!(Epoch::decode(&[]), Err(NotATree));
+        assert_eq!(Epoch::decode(&bytes[..bytes.len() - 1]), Err(DecodeError::Wire));
+        assert_eq!(Epoch::decode(&bytes[..100]), Err(DecodeError::Truncated));
+        assert_eq!(Epoch::decode(&[]), Err(DecodeError::Truncated));
+        let later = [&[2], &bytes[1..]].concat();
+        assert_eq!(Epoch::decode(&later), Err(DecodeError::Version));
+    }
+
+    #[test]
+    fn a_key_is_taken_once() {
+        let mut epoch = epoch();
+        assert!(epoch.take_key(3, 9));
+        assert!(!epoch.take_key(3, 9));
+        assert!(epoch.take_key(3, 10));
+        assert!(!epoch.take_key(u32::MAX, 0), "no such leaf");
+        assert!(!epoch.take_key(0, u32::MAX), "no such message");
+    }
+
+    #[test]
+    fn a_grant_gives_the_keys_that_are_held_and_no_others() {
+        let mut epoch = epoch();
+        epoch.take_key(3, 9);
+        let grant = epoch.grant(3, 8..12);
+        let mut granted = epoch.with_grant(&grant).unwrap();
+        let held: Vec<u32> = (0..20).filter(|counter| granted.take_key(3, *counter)).collect();
+        assert_eq!(held, [8, 10, 11]);
+        assert!(!granted.take_key(4, 8));
+        assert_eq!(epoch.with_grant(&grant[1..]), Err(DecodeError::Wire));
+        let nothing = epoch.with_grant(&epoch.grant(u32::MAX, 0..u32::MAX)).unwrap();
+        assert!(nothing.key_tree().encode().is_empty());
+    }
+
+    #[test]
+    fn the_last_message_of_a_leaf_can_be_granted() {
+        let epoch = epoch();
+        let mut granted = epoch.with_grant(&epoch.grant(3, 5..u32::MAX)).unwrap();
+        assert!(granted.take_key(3, (1 << 28) - 1));
+        assert!(!granted.take_key(4, 0), "the first of the next device");
     }
 
     #[test]

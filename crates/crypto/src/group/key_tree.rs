@@ -16,9 +16,13 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 
 use zeroize::Zeroizing;
 
-use self::ways::Ways;
-use crate::{memory::Memory, signing::derive_key};
+use self::{
+    node::{COUNTER_BITS, DEPTH_MAX, Node},
+    ways::Ways,
+};
+use crate::memory::Memory;
 
+mod node;
 mod ways;
 
 /// The keys of an epoch that are held: all of them, or what deletion or a grant left.
@@ -26,26 +30,37 @@ mod ways;
 /// Keys are named by their path, see [`KeyTree::path`]. Ranges of paths include the first and leave
 /// out the last.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct KeyTree {
+pub(super) struct KeyTree {
     nodes: BTreeMap<u64, Node>,
     ways: Memory<Ways>,
 }
 
 impl KeyTree {
     /// The tree of all keys below `root`.
-    pub fn new(root: Zeroizing<[u8; 32]>) -> Self {
+    pub(super) fn new(root: Zeroizing<[u8; 32]>) -> Self {
         Self::of(BTreeMap::from([(0, Node { depth: 0, secret: root })]))
     }
 
     /// The path of message `counter` of the device at `leaf`, unless one of the two is beyond what
     /// an epoch has keys for.
-    pub fn path(leaf: u32, counter: u32) -> Option<u64> {
+    pub(super) fn path(leaf: u32, counter: u32) -> Option<u64> {
         (leaf < LEAF_MAX && counter < COUNTER_MAX)
             .then_some((u64::from(leaf) << COUNTER_BITS) | u64::from(counter))
     }
 
+    /// The paths of the messages `counters` of the device at `leaf`.
+    pub(super) fn paths(leaf: u32, counters: Range<u32>) -> Range<u64> {
+        if leaf >= LEAF_MAX {
+            return 0..0;
+        }
+        let path = |counter: u32| {
+            (u64::from(leaf) << COUNTER_BITS).saturating_add(u64::from(counter.min(COUNTER_MAX)))
+        };
+        path(counters.start)..path(counters.end)
+    }
+
     /// The key at `path`, if it is held. The keys that follow it are near then.
-    pub fn get(&self, path: u64) -> Option<Zeroizing<[u8; 32]>> {
+    pub(super) fn get(&self, path: u64) -> Option<Zeroizing<[u8; 32]>> {
         let mut ways = self.ways.get();
         let near = ways.as_ref().and_then(|ways| ways.nearest(path));
         let mut node = near.or_else(|| self.covering(path).map(|(_, node)| node))?;
@@ -61,14 +76,14 @@ impl KeyTree {
 
     /// The key at `path`, if it is held; from then on neither this tree nor any grant from it
     /// derives that key.
-    pub fn take(&mut self, path: u64) -> Option<Zeroizing<[u8; 32]>> {
+    pub(super) fn take(&mut self, path: u64) -> Option<Zeroizing<[u8; 32]>> {
         let key = self.get(path)?;
         self.erase_range(path..path.saturating_add(1));
         Some(key)
     }
 
     /// Deletes all keys in `range`. What is outside stays.
-    pub fn erase_range(&mut self, range: Range<u64>) {
+    pub(super) fn erase_range(&mut self, range: Range<u64>) {
         self.ways.get_mut().forget(&range);
         for (first, node) in self.overlapping(&range) {
             self.nodes.remove(&first);
@@ -77,7 +92,7 @@ impl KeyTree {
     }
 
     /// The fewest secrets that derive the keys in `range` which are still held, and no other.
-    pub fn grant(&self, range: Range<u64>) -> Self {
+    pub(super) fn grant(&self, range: Range<u64>) -> Self {
         let mut granted = BTreeMap::new();
         for (first, node) in self.overlapping(&range) {
             split(first, node, &range, Part::Inside, &mut granted);
@@ -86,16 +101,16 @@ impl KeyTree {
     }
 
     /// Reads a grant that a peer encoded.
-    pub fn from_grant(bytes: &[u8]) -> Result<Self, NotATree> {
+    pub(super) fn from_grant(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > GRANT_NODES_MAX.saturating_mul(NODE_LEN) {
-            return Err(NotATree);
+            return None;
         }
         Self::decode(bytes)
     }
 
     /// The nodes in order, 39 bytes each: depth, path of the first leaf below (6 bytes,
     /// big-endian), secret.
-    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Vec::with_capacity(self.nodes.len().saturating_mul(NODE_LEN));
         for (first, node) in &self.nodes {
             let [_, _, path @ ..] = first.to_be_bytes();
@@ -108,22 +123,22 @@ impl KeyTree {
 
     /// Reads what [`encode`](Self::encode) wrote, and nothing else: nodes must be in order and may
     /// not overlap.
-    pub fn decode(bytes: &[u8]) -> Result<Self, NotATree> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (nodes, rest) = bytes.as_chunks::<NODE_LEN>();
         if !rest.is_empty() {
-            return Err(NotATree);
+            return None;
         }
         let (mut tree, mut free_from) = (BTreeMap::new(), 0);
         for &[depth, a, b, c, d, e, f, ref secret @ ..] in nodes {
             let first = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
             let node = Node { depth, secret: Zeroizing::new(*secret) };
             if depth > DEPTH_MAX || !first.is_multiple_of(node.width()) || first < free_from {
-                return Err(NotATree);
+                return None;
             }
             free_from = first.saturating_add(node.width());
             tree.insert(first, node);
         }
-        Ok(Self::of(tree))
+        Some(Self::of(tree))
     }
 
     fn of(nodes: BTreeMap<u64, Node>) -> Self {
@@ -149,40 +164,6 @@ impl KeyTree {
 impl fmt::Debug for KeyTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyTree").field("nodes", &self.nodes.len()).finish_non_exhaustive()
-    }
-}
-
-/// The bytes are not a key tree as [`KeyTree::encode`] writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a key tree")]
-pub struct NotATree;
-
-#[derive(Clone, PartialEq, Eq)]
-struct Node {
-    depth: u8,
-    secret: Zeroizing<[u8; 32]>,
-}
-
-impl Node {
-    /// How many leaves are below.
-    fn width(&self) -> u64 {
-        1 << DEPTH_MAX.saturating_sub(self.depth)
-    }
-
-    fn leaves(&self, first: u64) -> Range<u64> {
-        first..first.saturating_add(self.width())
-    }
-
-    /// The left child (0) or the right one (1), or nothing if this is a leaf.
-    fn child(&self, bit: u8) -> Option<Self> {
-        let depth = self.depth.checked_add(1).filter(|depth| *depth <= DEPTH_MAX)?;
-        Some(Self { depth, secret: derive_key(&self.secret, "tree", &[bit]) })
-    }
-
-    /// The child above `path`, if this node is above it and not the leaf itself. Its sibling is not
-    /// derived too, which would double the cost of a key.
-    fn child_towards(&self, path: u64) -> Option<Self> {
-        self.child(u8::from(path & (self.width() >> 1) != 0))
     }
 }
 
@@ -212,10 +193,8 @@ fn split(first: u64, node: Node, range: &Range<u64>, part: Part, kept: &mut BTre
     }
 }
 
-const COUNTER_BITS: u32 = 28;
 const LEAF_MAX: u32 = 1 << 20;
 const COUNTER_MAX: u32 = 1 << COUNTER_BITS;
-const DEPTH_MAX: u8 = 48;
 const NODE_LEN: usize = 39;
 /// A grant of any range has at most 94 nodes; more come from states with many holes.
 const GRANT_NODES_MAX: usize = 4096;

@@ -31,91 +31,119 @@ use zeroize::Zeroizing;
 use super::{epoch::Epoch, key_tree::KeyTree};
 use crate::signing::{SigningKey, derive_key, verify};
 
-/// Whose message it is, and which one.
-///
-/// The caller must have stored `counter + 1` as the next one before it lets the ciphertext out.
-#[derive(Clone, Copy, Debug)]
-pub struct SealedBy<'a> {
-    /// The epoch it is for.
-    pub epoch: &'a Epoch,
-    /// The device's leaf in that epoch.
-    pub leaf: u32,
-    /// How many messages the device has sealed in that epoch before.
-    pub counter: u32,
-    /// Signs it.
-    pub device: &'a SigningKey,
+impl Epoch {
+    /// Seals message `counter` of the device at `leaf` for the envelope that will have `head`.
+    /// Nothing if the key of that message is gone, or if no envelope can hold it.
+    ///
+    /// The caller must have stored `counter + 1` as the next one before it lets the ciphertext out.
+    pub fn seal_message(
+        &self,
+        device: &SigningKey,
+        leaf: u32,
+        counter: u32,
+        head: &Head,
+        content: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Option<Vec<u8>> {
+        let salt = random_salt(rng);
+        let keys = MessageKeys::new(self, &head.log, leaf, counter, &salt)?;
+        let head = head.encode();
+        let signature = device.sign(SIGNATURE_CONTEXT, &keys.signed(&head, content));
+
+        let mut plaintext = Zeroizing::new(signature.to_vec());
+        plaintext.extend_from_slice(&pad(content));
+        let payload = Payload { msg: &plaintext, aad: &keys.aad() };
+        let sealed = keys.aead().encrypt(&[0; 12].into(), payload).ok()?;
+
+        let mut inner = vec![TYPE_MESSAGE];
+        push_varint(&mut inner, leaf);
+        push_varint(&mut inner, counter);
+        inner.extend(*keys.commitment);
+        inner.extend(sealed);
+        seal_envelope(self, &head, &salt, &inner)
+    }
+
+    /// Seals a commit that follows this epoch, for the envelope that will have `head`. MLS has
+    /// signed it. Nothing if no envelope can hold it.
+    pub fn seal_commit(
+        &self,
+        head: &Head,
+        mls: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Option<Vec<u8>> {
+        let inner = [&[TYPE_COMMIT][..], &pad(mls)].concat();
+        seal_envelope(self, &head.encode(), &random_salt(rng), &inner)
+    }
+
+    /// Opens the ciphertext of an envelope of this epoch. `device_of` says which device is at a
+    /// leaf.
+    ///
+    /// What comes back was signed by that device for exactly this envelope, or, if it is a commit,
+    /// has still to be processed. Whether the author says the truth about positions and
+    /// dependencies is for the caller to check.
+    pub fn open(
+        &self,
+        head: &Head,
+        ciphertext: &[u8],
+        device_of: &dyn Fn(u32) -> Option<PublicKey>,
+    ) -> Result<Opened, OpenError> {
+        let (salt, sealed) = ciphertext.split_first_chunk::<16>().ok_or(OpenError::Malformed)?;
+        let head_bytes = head.encode();
+        let inner = XChaCha20Poly1305::new(self.envelope_key().into())
+            .decrypt(&extended(salt).into(), Payload { msg: sealed, aad: &head_bytes })
+            .map_err(|_| OpenError::Altered)?;
+        let inner = Zeroizing::new(inner);
+        match inner.split_first().ok_or(OpenError::Malformed)? {
+            (&TYPE_MESSAGE, message) => {
+                open_message(self, &head.log, &head_bytes, salt, message, device_of)
+            }
+            (&TYPE_COMMIT, padded) => Ok(Opened::Commit { mls: unpad(padded)?.to_vec() }),
+            _ => Err(OpenError::Unknown),
+        }
+    }
+
+    /// Seals a signal, which is not stored. Nothing if it is too large.
+    ///
+    /// It is not signed either: any member can say it comes from any `leaf`, so nothing may rest on
+    /// it.
+    pub fn seal_signal(
+        &self,
+        log: &LogId,
+        leaf: u32,
+        content: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Option<Vec<u8>> {
+        let mut nonce = [0; 24];
+        rng.fill_bytes(&mut nonce);
+        let mut plaintext = Zeroizing::new(leaf.to_be_bytes().to_vec());
+        plaintext.extend_from_slice(&pad(content));
+        let sealed = XChaCha20Poly1305::new(self.signal_key().into())
+            .encrypt(&nonce.into(), Payload { msg: &plaintext, aad: &log.0 })
+            .ok()?;
+        let signal = [&nonce[..], &sealed].concat();
+        (signal.len() <= limits::SIGNAL_MAX).then_some(signal)
+    }
+
+    /// Opens a signal: the leaf it says it comes from, and its content.
+    pub fn open_signal(
+        &self,
+        log: &LogId,
+        signal: &[u8],
+    ) -> Result<(u32, Zeroizing<Vec<u8>>), OpenError> {
+        let (nonce, sealed) = signal.split_first_chunk::<24>().ok_or(OpenError::Malformed)?;
+        let plaintext = XChaCha20Poly1305::new(self.signal_key().into())
+            .decrypt(&(*nonce).into(), Payload { msg: sealed, aad: &log.0 })
+            .map_err(|_| OpenError::Altered)?;
+        let plaintext = Zeroizing::new(plaintext);
+        let (leaf, padded) = plaintext.split_first_chunk::<4>().ok_or(OpenError::Malformed)?;
+        Ok((u32::from_be_bytes(*leaf), Zeroizing::new(unpad(padded)?.to_vec())))
+    }
 }
 
-/// Seals a message for the envelope that will have `head`.
-pub fn seal_message(
-    by: SealedBy<'_>,
-    head: &Head,
-    content: &[u8],
-    rng: &mut impl CryptoRng,
-) -> Result<Vec<u8>, Unsealable> {
-    let salt = random_salt(rng);
-    let keys = MessageKeys::new(by.epoch, &head.log, by.leaf, by.counter, &salt)
-        .ok_or(Unsealable::KeyGone)?;
-    let head = head.encode();
-    let signature = by.device.sign(SIGNATURE_CONTEXT, &keys.signed(&head, content));
-
-    let mut plaintext = Zeroizing::new(signature.to_vec());
-    plaintext.extend_from_slice(&pad(content));
-    let sealed = keys
-        .aead()
-        .encrypt(&[0; 12].into(), Payload { msg: &plaintext, aad: &keys.aad() })
-        .map_err(|_| Unsealable::TooLarge)?;
-
-    let mut inner = vec![TYPE_MESSAGE];
-    push_varint(&mut inner, by.leaf);
-    push_varint(&mut inner, by.counter);
-    inner.extend(*keys.commitment);
-    inner.extend(sealed);
-    seal_envelope(by.epoch, &head, &salt, &inner)
-}
-
-/// How many bytes the ciphertext of a message has whose content has so many. (Of a device's first
-/// messages in an epoch; later ones have a byte or two more.)
+/// Returns how many bytes the ciphertext of a message has whose content has so many. (Of a device's
+/// first messages in an epoch; later ones have a byte or two more.)
 pub fn sealed_len(content: usize) -> usize {
     SEALED_OVERHEAD.saturating_add(padded_len(content))
-}
-
-/// Seals a commit that follows `epoch`, for the envelope that will have `head`. MLS has signed it.
-pub fn seal_commit(
-    epoch: &Epoch,
-    head: &Head,
-    mls: &[u8],
-    rng: &mut impl CryptoRng,
-) -> Result<Vec<u8>, Unsealable> {
-    let inner = [&[TYPE_COMMIT][..], &pad(mls)].concat();
-    seal_envelope(epoch, &head.encode(), &random_salt(rng), &inner)
-}
-
-/// Opens the ciphertext of an envelope of `epoch`. `device_of` says which device is at a leaf of
-/// that epoch.
-///
-/// What comes back was signed by that device for exactly this envelope, or, if it is a commit, has
-/// still to be processed. Whether the author says the truth about positions and dependencies is for
-/// the caller to check.
-pub fn open(
-    epoch: &Epoch,
-    head: &Head,
-    ciphertext: &[u8],
-    device_of: &dyn Fn(u32) -> Option<PublicKey>,
-) -> Result<Opened, OpenError> {
-    let (salt, sealed) = ciphertext.split_first_chunk::<16>().ok_or(OpenError::Malformed)?;
-    let head_bytes = head.encode();
-    let inner = XChaCha20Poly1305::new(epoch.envelope_key().into())
-        .decrypt(&extended(salt).into(), Payload { msg: sealed, aad: &head_bytes })
-        .map_err(|_| OpenError::Altered)?;
-    let inner = Zeroizing::new(inner);
-    match inner.split_first().ok_or(OpenError::Malformed)? {
-        (&TYPE_MESSAGE, message) => {
-            open_message(epoch, (&head.log, &head_bytes), salt, message, device_of)
-        }
-        (&TYPE_COMMIT, padded) => Ok(Opened::Commit { mls: unpad(padded)?.to_vec() }),
-        _ => Err(OpenError::Unknown),
-    }
 }
 
 /// What was in an envelope.
@@ -156,52 +184,6 @@ impl fmt::Debug for Opened {
     }
 }
 
-/// Seals a signal, which is not stored. It is not signed either: any member can say it comes from
-/// any `leaf`, so nothing may rest on it.
-pub fn seal_signal(
-    epoch: &Epoch,
-    log: &LogId,
-    leaf: u32,
-    content: &[u8],
-    rng: &mut impl CryptoRng,
-) -> Result<Vec<u8>, Unsealable> {
-    let mut nonce = [0; 24];
-    rng.fill_bytes(&mut nonce);
-    let mut plaintext = Zeroizing::new(leaf.to_be_bytes().to_vec());
-    plaintext.extend_from_slice(&pad(content));
-    let sealed = XChaCha20Poly1305::new(epoch.signal_key().into())
-        .encrypt(&nonce.into(), Payload { msg: &plaintext, aad: &log.0 })
-        .map_err(|_| Unsealable::TooLarge)?;
-    let signal = [&nonce[..], &sealed].concat();
-    if signal.len() > limits::SIGNAL_MAX { Err(Unsealable::TooLarge) } else { Ok(signal) }
-}
-
-/// Opens a signal: the leaf it says it comes from, and its content.
-pub fn open_signal(
-    epoch: &Epoch,
-    log: &LogId,
-    signal: &[u8],
-) -> Result<(u32, Zeroizing<Vec<u8>>), OpenError> {
-    let (nonce, sealed) = signal.split_first_chunk::<24>().ok_or(OpenError::Malformed)?;
-    let plaintext = XChaCha20Poly1305::new(epoch.signal_key().into())
-        .decrypt(&(*nonce).into(), Payload { msg: sealed, aad: &log.0 })
-        .map_err(|_| OpenError::Altered)?;
-    let plaintext = Zeroizing::new(plaintext);
-    let (leaf, padded) = plaintext.split_first_chunk::<4>().ok_or(OpenError::Malformed)?;
-    Ok((u32::from_be_bytes(*leaf), Zeroizing::new(unpad(padded)?.to_vec())))
-}
-
-/// Nothing was sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unsealable {
-    /// The epoch has no key for this leaf and counter, or no longer.
-    #[error("the key of this message is gone")]
-    KeyGone,
-    /// No envelope or signal can hold it.
-    #[error("too large to be sent")]
-    TooLarge,
-}
-
 /// Why a ciphertext does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
@@ -230,7 +212,8 @@ pub enum OpenError {
 
 fn open_message(
     epoch: &Epoch,
-    (log, head): (&LogId, &[u8]),
+    log: &LogId,
+    head: &[u8],
     salt: &[u8; 16],
     message: &[u8],
     device_of: &dyn Fn(u32) -> Option<PublicKey>,
@@ -256,20 +239,13 @@ fn open_message(
     Ok(Opened::Message { leaf, counter, device, content, signature: *signature })
 }
 
-fn seal_envelope(
-    epoch: &Epoch,
-    head: &[u8],
-    salt: &[u8; 16],
-    inner: &[u8],
-) -> Result<Vec<u8>, Unsealable> {
+/// Nothing if no envelope can hold it.
+fn seal_envelope(epoch: &Epoch, head: &[u8], salt: &[u8; 16], inner: &[u8]) -> Option<Vec<u8>> {
     let sealed = XChaCha20Poly1305::new(epoch.envelope_key().into())
         .encrypt(&extended(salt).into(), Payload { msg: inner, aad: head })
-        .map_err(|_| Unsealable::TooLarge)?;
+        .ok()?;
     let ciphertext = [&salt[..], &sealed].concat();
-    if head.len().saturating_add(ciphertext.len()) > limits::ENVELOPE_MAX {
-        return Err(Unsealable::TooLarge);
-    }
-    Ok(ciphertext)
+    (head.len().saturating_add(ciphertext.len()) <= limits::ENVELOPE_MAX).then_some(ciphertext)
 }
 
 /// The two keys of a message, and the header they are for: version, log, epoch tag, leaf, counter,

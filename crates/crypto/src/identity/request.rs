@@ -8,7 +8,8 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::{
-    bundle::{Bundle, BundleError},
+    bundle::Bundle,
+    bundle_error::BundleError,
     inbox::{InboxKey, SealError, seal_to_inbox},
 };
 use crate::signing::{SigningKey, verify};

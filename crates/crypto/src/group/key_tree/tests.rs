@@ -3,7 +3,10 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::vectors::{hex, read, unhex};
+use crate::{
+    signing::derive_key,
+    vectors::{hex, read, unhex},
+};
 
 fn tree() -> KeyTree {
     KeyTree::new(Zeroizing::new([1; 32]))
@@ -103,12 +106,12 @@ proptest! {
         for range in erased {
             tree.erase_range(range);
         }
-        prop_assert_eq!(KeyTree::decode(&tree.encode()), Ok(tree));
+        prop_assert_eq!(KeyTree::decode(&tree.encode()), Some(tree));
     }
 
     #[test]
     fn decoding_never_panics(bytes in vec(any::<u8>(), 0..400)) {
-        if let Ok(tree) = KeyTree::decode(&bytes) {
+        if let Some(tree) = KeyTree::decode(&bytes) {
             prop_assert_eq!(&*tree.encode(), &bytes);
         }
     }
@@ -150,21 +153,21 @@ fn trees_out_of_order_or_overlapping_are_refused() {
     let nodes = tree().grant(5..1000).encode();
     let mut swapped = nodes.to_vec();
     swapped.rotate_left(NODE_LEN);
-    assert_eq!(KeyTree::decode(&swapped), Err(NotATree));
+    assert_eq!(KeyTree::decode(&swapped), None);
     let twice = [&nodes[..NODE_LEN], &nodes[..]].concat();
-    assert_eq!(KeyTree::decode(&twice), Err(NotATree));
+    assert_eq!(KeyTree::decode(&twice), None);
     let below_another = [&tree().encode()[..], &nodes].concat();
-    assert_eq!(KeyTree::decode(&below_another), Err(NotATree));
+    assert_eq!(KeyTree::decode(&below_another), None);
 
     let mut misaligned = tree().grant(0..2).encode();
     misaligned[6] = 1;
-    assert_eq!(KeyTree::decode(&misaligned), Err(NotATree));
+    assert_eq!(KeyTree::decode(&misaligned), None);
     let mut too_deep = tree().grant(0..1).encode();
     too_deep[0] = 49;
-    assert_eq!(KeyTree::decode(&too_deep), Err(NotATree));
+    assert_eq!(KeyTree::decode(&too_deep), None);
     let mut beyond = tree().encode();
     beyond[1] = 1;
-    assert_eq!(KeyTree::decode(&beyond), Err(NotATree));
+    assert_eq!(KeyTree::decode(&beyond), None);
 }
 
 #[test]
@@ -174,9 +177,9 @@ fn grants_of_unreasonable_size_are_refused() {
         tree.take(path);
     }
     let odd = tree.grant(0..8200).encode();
-    assert_eq!(KeyTree::from_grant(&odd), Err(NotATree));
+    assert_eq!(KeyTree::from_grant(&odd), None);
     let fewer = tree.grant(0..8000);
-    assert_eq!(KeyTree::from_grant(&fewer.encode()), Ok(fewer));
+    assert_eq!(KeyTree::from_grant(&fewer.encode()), Some(fewer));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::{COUNTER_BITS, DEPTH_MAX, Node};
+use super::node::{COUNTER_BITS, DEPTH_MAX, Node};
 
 /// The ways to the keys last asked for, one for each device, the last used first.
 #[derive(Default)]

@@ -75,9 +75,10 @@ proptest! {
 
     #[test]
     fn any_order_of_arrival_has_the_same_winner(
-        (arrival, reordered) in prop::collection::vec(0..POOL.len(), 1..40)
+        orders in prop::collection::vec(0..POOL.len(), 1..40)
             .prop_flat_map(|order| (Just(order.clone()), Just(order).prop_shuffle()))
     ) {
+        let (arrival, reordered) = orders;
         let (winner, forked) = receive(&arrival);
         prop_assert_eq!((winner.hash(), forked), {
             let (winner, forked) = receive(&reordered);
