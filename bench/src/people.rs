@@ -16,7 +16,7 @@ use client::{
 };
 use crypto::identity::Phrase;
 use net::{Counters, Driver, Events, Keys, Running, Settings};
-use proto::{AccountId, LogId, NodeAddress, Rows};
+use proto::{AccountId, NodeAddress, Rows};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use store::{Layout, Sqlite};
@@ -47,7 +47,6 @@ pub(crate) struct Person {
 pub(crate) struct Pair {
     pub(crate) writer: Person,
     pub(crate) reader: Person,
-    log: LogId,
     sent: u64,
     /// Of messages sent alone.
     pub(crate) legs: Legs,
@@ -110,9 +109,9 @@ impl Pair {
         reader.ask(Action::AddContact { link, name: "Writer".into() }).await?;
         writer.wait_for(reader.account, ContactState::Asking).await?;
         writer.ask(Action::Accept { contact: reader.account }).await?;
-        let log = writer.wait_for(reader.account, ContactState::Established).await?;
+        writer.wait_for(reader.account, ContactState::Established).await?;
         reader.wait_for(writer.account, ContactState::Established).await?;
-        let mut pair = Self { writer, reader, log, sent: 0, legs: Legs::default() };
+        let mut pair = Self { writer, reader, sent: 0, legs: Legs::default() };
         pair.settle().await;
         Ok(pair)
     }
@@ -134,7 +133,7 @@ impl Pair {
                 for number in first..self.sent {
                     let sent = Instant::now();
                     commands.send(self.writer.message(number, self.reader.account)).await?;
-                    self.reader.receive(&self.log, 1, |_| sent, &mut arrived).await?;
+                    self.reader.receive(self.writer.account, 1, |_| sent, &mut arrived).await?;
                     self.legs.note(sent, &self.writer, &self.reader, arrived.last());
                     self.writer.discard_events();
                     pause()?;
@@ -161,7 +160,7 @@ impl Pair {
                     Ok(())
                 };
                 // Who sends does not read its events here, so they are let go of beside it.
-                let Person { events, .. } = &mut self.writer;
+                let Person { events, account, .. } = &mut self.writer;
                 let discarding = async {
                     while events.recv().await.is_some() {}
                     bail!("the writer has stopped")
@@ -170,7 +169,7 @@ impl Pair {
                     let at = usize::try_from(number - first).unwrap_or_default();
                     sent.borrow().get(at).copied().unwrap_or(start)
                 };
-                let receiving = self.reader.receive(&self.log, count, sent_at, &mut arrived);
+                let receiving = self.reader.receive(*account, count, sent_at, &mut arrived);
                 tokio::select! {
                     both = async { tokio::try_join!(sending, receiving) } => { both?; }
                     stopped = discarding => return stopped,
@@ -240,14 +239,14 @@ impl Person {
         }
     }
 
-    /// Waits until the two have come so far, and returns their conversation.
-    async fn wait_for(&self, contact: AccountId, state: ContactState) -> Result<LogId> {
+    /// Waits until the two have come so far.
+    async fn wait_for(&self, contact: AccountId, state: ContactState) -> Result<()> {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             let contacts = self.running.read(view::contacts).await?;
             let found = contacts.into_iter().find(|view| view.account == contact);
-            if let Some(view) = found.filter(|view| view.state == state) {
-                return Ok(view.conversation.unwrap_or(LogId([0; 32])));
+            if found.is_some_and(|view| view.state == state) {
+                return Ok(());
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -274,7 +273,7 @@ impl Person {
     /// is something new and finds it there.
     async fn receive(
         &mut self,
-        log: &LogId,
+        from: AccountId,
         count: u64,
         sent_at: impl Fn(u64) -> Instant,
         arrived: &mut Samples,
@@ -286,8 +285,8 @@ impl Person {
                 continue;
             }
             let now = Instant::now();
-            let (log, after) = (*log, self.arrivals);
-            let arrivals = self.running.read(move |rows| view::arrivals(rows, &log, after, 4096));
+            let (with, after) = (from.into(), self.arrivals);
+            let arrivals = self.running.read(move |rows| view::arrivals(rows, &with, after, 4096));
             for (number, message) in arrivals.await? {
                 self.arrivals = number;
                 if let Some(number) = number_of(&message) {

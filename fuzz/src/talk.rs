@@ -13,7 +13,7 @@ use client::{
 use crypto::{SigningKey, identity::Phrase};
 use node::{Node, NodeCommand, NodeConfig};
 use proto::{
-    AccountId, Frame, Input, Instant, LogId, Machine, NodeAddress, Output, Peer, PublicKey, Seed,
+    AccountId, Frame, Input, Instant, Machine, NodeAddress, Output, Peer, PublicKey, Seed,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -138,10 +138,10 @@ impl Talk {
 
     fn speak(&mut self, who: usize, what: u8) {
         let contact = self.people[1 - who].account;
-        let log = self.log(who);
-        let items = view::timeline(&self.people[who].store, &log, Range::Latest, 8, self.now);
+        let (store, with) = (&self.people[who].store, contact.into());
+        let items = view::timeline(store, &with, Range::Latest, 8, self.now);
         let target = items.iter().find_map(|item| match item {
-            Item::Message(message) => Some(message.place.id.reference()),
+            Item::Message(message) => Some(message.key.id.reference()),
             Item::Gap { .. } => None,
         });
         let text = format!("{who} says {}", self.people[who].said.len());
@@ -247,21 +247,17 @@ impl Talk {
         }
     }
 
-    fn log(&self, who: usize) -> LogId {
-        let contacts = view::contacts(&self.people[who].store);
-        contacts.first().and_then(|contact| contact.conversation).expect("acquainted")
-    }
-
     fn check(&self) {
         for who in 0..2 {
             let store = &self.people[who].store;
             drop(open_client(who, self.now, store));
-            let items = view::timeline(store, &self.log(who), Range::Latest, 10_000, self.now);
+            let with = self.people[1 - who].account.into();
+            let items = view::timeline(store, &with, Range::Latest, 10_000, self.now);
             let mut shown = BTreeSet::new();
             for item in items {
                 let Item::Message(message) = item else { continue };
                 let author = if message.own { who } else { 1 - who };
-                assert!(shown.insert(message.place.id), "shown twice");
+                assert!(shown.insert(message.key.id), "shown twice");
                 if let Some(text) = message.text {
                     assert!(self.people[author].said.contains(&text), "{text:?} was never written");
                 }

@@ -7,7 +7,7 @@ use client::{
     view::{self, MessageView},
 };
 use crypto::identity::Phrase;
-use proto::{AccountId, LogId, NodeId, limits};
+use proto::{AccountId, ConversationId, LogId, NodeId, limits};
 
 use crate::{
     Mutant,
@@ -233,7 +233,7 @@ impl World<'_> {
         }
     }
 
-    fn account_of(&self, person: u32) -> Option<AccountId> {
+    pub(crate) fn account_of(&self, person: u32) -> Option<AccountId> {
         self.people.get(person as usize)?.account
     }
 
@@ -251,10 +251,10 @@ impl World<'_> {
         for event in device.take_events() {
             match event {
                 Event::Done { ticket, result } => self.answered(number, ticket, result),
-                Event::Timeline(log) => self.looks_at(number, log),
+                Event::Timeline(with) => self.looks_at(number, with),
                 Event::Account
                 | Event::Contacts
-                | Event::Typing(_)
+                | Event::Typing { .. }
                 | Event::LinkChanged(..)
                 | Event::Sent(_) => {}
                 Event::Convicted(node) => self.convicts(number, &node),
@@ -304,60 +304,69 @@ impl World<'_> {
     }
 
     /// A person looks at what is new in a conversation.
-    fn looks_at(&mut self, number: u32, log: LogId) {
-        let Some(thread) = self.thread(number, log) else { return };
+    fn looks_at(&mut self, number: u32, conversation: ConversationId) {
         let Some(device) = self.devices.get(number as usize) else { return };
-        let last = view::last_arrival(device.rows(), &log);
+        let Some(log) = view::log(device.rows(), &conversation) else { return };
+        let Some(thread) = self.thread(number, conversation, log) else { return };
+        let Some(device) = self.devices.get(number as usize) else { return };
+        let last = view::last_arrival(device.rows(), &conversation);
         if last <= thread.arrivals {
             // A refusal is a mark: what the person says next does not depend on what was refused.
-            return self.look_at_marks_closely(number, thread.with, log);
+            return self.look_at_marks_closely(number, thread.with, conversation);
         }
-        let new = view::arrivals(device.rows(), &log, thread.arrivals, usize::MAX);
+        let new = view::arrivals(device.rows(), &conversation, thread.arrivals, usize::MAX);
         let new: Vec<_> = new.into_iter().map(|(_, message)| message).collect();
         if let Some(person) = self.people.get_mut(number as usize) {
             person.threads.insert(log, Thread { arrivals: last, ..thread });
         }
-        let is_new = |m: &MessageView| m.own && !self.model.knows(&m.place.id.reference());
+        let is_new = |m: &MessageView| m.own && !self.model.knows(&m.key.id.reference());
         let resealed = new.iter().any(is_new);
-        self.follow_moves(number, thread.with, log, &new);
+        self.follow_moves(number, thread.with, conversation, &new);
         let found = self.model.shows(number, thread.with, &new, self.env.now);
         self.accuse(found);
-        self.look_at_marks_closely(number, thread.with, log);
+        self.look_at_marks_closely(number, thread.with, conversation);
         if resealed {
-            self.look_for_refused(number, thread.with, log);
+            self.look_for_refused(number, thread.with, conversation);
         }
     }
 
     /// Own messages that were sealed again have other names. A deleted message has no text any more
     /// and is recognised by its old name.
-    fn follow_moves(&mut self, number: u32, with: u32, log: LogId, new: &[MessageView]) {
+    fn follow_moves(
+        &mut self,
+        number: u32,
+        with: u32,
+        conversation: ConversationId,
+        new: &[MessageView],
+    ) {
         let is_new = |m: &&MessageView| {
-            m.own && m.text.is_none() && !self.model.knows(&m.place.id.reference())
+            m.own && m.text.is_none() && !self.model.knows(&m.key.id.reference())
         };
         let Some(device) = self.devices.get(number as usize) else { return };
         if new.iter().find(is_new).is_none() {
             return;
         }
         for (operation, old) in self.model.on_the_way(number, with) {
-            let found = view::message(device.rows(), &log, &old);
-            if let Some(found) = found.filter(|found| found.place.id.reference() != old) {
-                self.model.moved(operation, found.place);
+            let found = view::message(device.rows(), &conversation, &old);
+            if let Some(found) = found.filter(|found| found.key.id.reference() != old) {
+                self.model.moved(operation, found.key);
             }
         }
     }
 
     /// The same as `look_at_marks`, in a world that is small enough to do so each time.
-    fn look_at_marks_closely(&mut self, number: u32, with: u32, log: LogId) {
+    fn look_at_marks_closely(&mut self, number: u32, with: u32, conversation: ConversationId) {
         if self.scenario.people <= CLOSE_LOOK_MAX {
-            self.look_at_marks(number, with, log);
+            self.look_at_marks(number, with, conversation);
         }
     }
 
     /// A person looks at what has become of the last own messages.
-    fn look_at_marks(&mut self, number: u32, with: u32, log: LogId) {
+    fn look_at_marks(&mut self, number: u32, with: u32, conversation: ConversationId) {
         let Some(device) = self.devices.get(number as usize) else { return };
         let now = device.local(self.env.now);
-        let latest = view::timeline(device.rows(), &log, view::Range::Latest, MARKS_SEEN, now);
+        let latest =
+            view::timeline(device.rows(), &conversation, view::Range::Latest, MARKS_SEEN, now);
         let latest: Vec<_> = latest.into_iter().filter_map(message).collect();
         let found = self.model.marks(number, with, &latest, self.env.now);
         self.accuse(found);
@@ -365,13 +374,13 @@ impl World<'_> {
 
     /// Finds the refused message because of which others were sealed again. It may stand far above
     /// what is on the screen.
-    fn look_for_refused(&mut self, number: u32, with: u32, log: LogId) {
+    fn look_for_refused(&mut self, number: u32, with: u32, conversation: ConversationId) {
         let Some(device) = self.devices.get(number as usize) else { return };
         let on_the_way = self.model.on_the_way(number, with);
         let on_the_way = on_the_way.iter();
         let marked: Vec<_> = on_the_way
-            .filter_map(|(_, name)| view::message(device.rows(), &log, name))
-            .filter(|message| message.mark == Some(DeliveryStatus::Refused))
+            .filter_map(|(_, name)| view::message(device.rows(), &conversation, name))
+            .filter(|message| message.status == Some(DeliveryStatus::Refused))
             .collect();
         let found = self.model.marks(number, with, &marked, self.env.now);
         self.accuse(found);
@@ -380,19 +389,17 @@ impl World<'_> {
     /// Returns a friend as the person's device knows them.
     pub(crate) fn contact(&self, person: u32, friend: u32) -> Option<view::ContactView> {
         let account = self.account_of(friend)?;
-        let contacts = view::contacts(self.devices.get(person as usize)?.rows());
-        contacts.into_iter().find(|contact| contact.account == account)
+        view::contact(self.devices.get(person as usize)?.rows(), &account)
     }
 
     /// The conversation behind a log, as its owner knows it.
-    fn thread(&mut self, number: u32, log: LogId) -> Option<Thread> {
+    fn thread(&mut self, number: u32, conversation: ConversationId, log: LogId) -> Option<Thread> {
         let person = self.people.get(number as usize)?;
         if let Some(thread) = person.threads.get(&log) {
             return Some(*thread);
         }
-        let contacts = view::contacts(self.devices.get(number as usize)?.rows());
-        let contact = contacts.iter().find(|contact| contact.conversation == Some(log))?;
-        let with = *self.accounts.get(&contact.account)?;
+        let ConversationId::Direct(contact) = conversation else { return None };
+        let with = *self.accounts.get(&contact)?;
         let names = [number.min(with), number.max(with)].map(|person| {
             self.people.get(person as usize).map_or("", |person| person.name.as_str())
         });
@@ -410,10 +417,12 @@ impl World<'_> {
         for friend in person.friends.clone() {
             let account = self.account_of(friend);
             let contact = contacts.iter().find(|contact| Some(contact.account) == account);
-            let log = contact.and_then(|contact| contact.conversation);
+            let log = contact.and_then(|contact| contact.log);
             let Some(device) = self.devices.get(number as usize) else { return };
-            let timeline = log.map(|log| self.timeline(device.rows(), &log, now));
-            let last = log.map(|log| (log, view::last_arrival(device.rows(), &log)));
+            let conversation = account.filter(|_| log.is_some()).map(ConversationId::Direct);
+            let timeline = conversation.map(|with| self.timeline(device.rows(), &with, now));
+            let arrivals = conversation.map(|with| view::last_arrival(device.rows(), &with));
+            let last = log.zip(arrivals);
             let found =
                 self.model.restarted(number, friend, &timeline.unwrap_or_default(), self.env.now);
             self.accuse(found);
@@ -440,14 +449,14 @@ impl World<'_> {
     pub(crate) fn timeline(
         &self,
         rows: &dyn proto::Rows,
-        log: &LogId,
+        conversation: &ConversationId,
         now: proto::Instant,
     ) -> Vec<MessageView> {
         if self.options.mutant == Some(Mutant::TimelineByArrival) {
-            let all = view::arrivals(rows, log, 0, usize::MAX);
+            let all = view::arrivals(rows, conversation, 0, usize::MAX);
             return all.into_iter().map(|(_, message)| message).collect();
         }
-        let items = view::timeline(rows, log, view::Range::Latest, usize::MAX, now);
+        let items = view::timeline(rows, conversation, view::Range::Latest, usize::MAX, now);
         items.into_iter().filter_map(message).collect()
     }
 }

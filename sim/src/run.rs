@@ -166,9 +166,8 @@ impl World<'_> {
 
     fn whole_timeline(&self, person: u32, with: u32) -> Vec<view::MessageView> {
         let Some(device) = self.devices.get(person as usize) else { return Vec::new() };
-        let log = self.contact(person, with).and_then(|contact| contact.conversation);
-        log.map(|log| self.timeline(device.rows(), &log, device.local(self.env.now)))
-            .unwrap_or_default()
+        let Some(account) = self.account_of(with) else { return Vec::new() };
+        self.timeline(device.rows(), &account.into(), device.local(self.env.now))
     }
 
     fn check_outboxes(&mut self, a: u32, b: u32) {

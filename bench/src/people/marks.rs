@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use client::{DeliveryStatus, Event, Reply, view};
-use proto::LogId;
+use proto::ConversationId;
 use tokio::time::{sleep, timeout};
 
 use super::{PATIENCE, Pair, Person};
@@ -22,14 +22,15 @@ impl Pair {
         let commands = self.writer.running.commands();
         let (mut arrived, mut stored) = (Samples::default(), Samples::default());
         for number in self.sent..self.sent + count {
-            let Self { writer, reader, log, .. } = self;
-            let message = writer.message(number, reader.account);
+            let Self { writer, reader, .. } = self;
+            let (from, to) = (writer.account, reader.account);
+            let message = writer.message(number, to);
             let ticket = message.ticket;
             let sent = Instant::now();
             commands.send(message).await?;
             let (at, ()) = tokio::try_join!(
-                writer.until_stored(log, ticket),
-                reader.receive(log, 1, |_| sent, &mut arrived),
+                writer.until_stored(to.into(), ticket),
+                reader.receive(from, 1, |_| sent, &mut arrived),
             )?;
             stored.push(at.saturating_duration_since(sent));
             after()?;
@@ -44,7 +45,7 @@ impl Pair {
 
 impl Person {
     /// Waits until the message of a command is marked as stored, and returns when that was told.
-    async fn until_stored(&mut self, log: &LogId, asked: u64) -> Result<Instant> {
+    async fn until_stored(&mut self, with: ConversationId, asked: u64) -> Result<Instant> {
         let mut message = None;
         loop {
             let told = timeout(PATIENCE, self.events.recv()).await.context("it is not stored")?;
@@ -57,8 +58,8 @@ impl Person {
                 Event::Timeline(_) => {}
                 _ => continue,
             }
-            let (Some(message), log) = (message, *log) else { continue };
-            match self.running.read(move |rows| view::mark(rows, &log, &message)).await? {
+            let Some(message) = message else { continue };
+            match self.running.read(move |rows| view::status(rows, &with, &message)).await? {
                 None | Some(DeliveryStatus::Sent) => {}
                 Some(DeliveryStatus::Refused) => bail!("a message was refused"),
                 Some(DeliveryStatus::Stored | DeliveryStatus::Delivered | DeliveryStatus::Read) => {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crypto::identity::Phrase;
-use proto::{AccountId, ConversationId, EnvelopeId, LogId, NodeAddress, NodeId, Reference};
+use proto::{AccountId, ConversationId, EnvelopeId, NodeAddress, NodeId, Reference};
 use zeroize::Zeroizing;
 
 use crate::InviteLink;
@@ -74,14 +74,19 @@ pub enum Event {
     Account,
     /// Contacts or requests changed.
     Contacts,
-    /// A timeline got new entries, or marks moved.
-    Timeline(LogId),
-    /// The contact is typing.
-    Typing(AccountId),
+    /// A timeline got new entries, or the delivery status of some changed.
+    Timeline(ConversationId),
+    /// A member is typing.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        account: AccountId,
+    },
     /// A node was reached or lost.
     LinkChanged(NodeId, bool),
     /// The outbox of a conversation became empty.
-    Sent(LogId),
+    Sent(ConversationId),
     /// A home is proved to have lost what it signed for; see
     /// [`view::convictions`](crate::view::convictions).
     Convicted(NodeId),
@@ -171,7 +176,8 @@ pub enum CommandError {
     HomeRefused(&'static str),
 }
 
-/// How far a message of one's own has come. Each step is told by another party.
+/// How far an own message has come: with one member, or folded over all of them. Another party
+/// reports each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum DeliveryStatus {
@@ -179,19 +185,22 @@ pub enum DeliveryStatus {
     Sent = 1,
     /// Enough nodes have signed that they hold it durably.
     Stored = 2,
-    /// The contact's device has it.
+    /// A device of the member has it; folded: of every member.
     Delivered = 3,
-    /// The contact has read it.
+    /// The member has read it; folded: every member.
     Read = 4,
     /// The node will never take it.
     Refused = 5,
 }
 
-impl DeliveryStatus {
-    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+impl TryFrom<u8> for DeliveryStatus {
+    type Error = u8;
+
+    fn try_from(byte: u8) -> Result<Self, u8> {
         [Self::Sent, Self::Stored, Self::Delivered, Self::Read, Self::Refused]
             .into_iter()
-            .find(|mark| *mark as u8 == byte)
+            .find(|status| *status as u8 == byte)
+            .ok_or(byte)
     }
 }
 

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use prost::Message;
 use proto::{
-    AccountId, Body, Code, ContentBody, Cursor, Gauge, LogGenesis, LogId, NodeAddress, NodeId,
-    Reference, Rows, Table,
+    AccountId, Body, Code, ContentBody, ConversationId, Cursor, Gauge, LogGenesis, LogId,
+    NodeAddress, NodeId, Reference, Rows, Table,
 };
 
 pub use compose::TEXT_MAX;
@@ -517,6 +517,11 @@ impl Conversation {
         }
     }
 
+    /// Returns the name by which the application addresses it.
+    pub(crate) fn conversation_id(&self) -> ConversationId {
+        ConversationId::Direct(self.contact)
+    }
+
     /// A node says that it, or another one, holds an entry.
     pub(crate) fn on_ack(
         &mut self,
@@ -536,7 +541,10 @@ impl Conversation {
     /// A device of the conversation does something that is not stored.
     pub(crate) fn on_signal(&self, step: &mut Step<'_>, ciphertext: &[u8]) {
         match self.group.open_activity(ciphertext) {
-            Some(activity) if activity.typing => step.event(Event::Typing(self.contact)),
+            Some(activity) if activity.typing => {
+                let conversation = self.conversation_id();
+                step.event(Event::Typing { conversation, account: self.contact });
+            }
             Some(_) => {}
             None => step.count_dropped(),
         }

@@ -144,7 +144,8 @@ impl Client {
         if step.has_idle_links() {
             self.drop_idle_links(&mut step);
         }
-        let (outputs, timers, counters) = step.finish();
+        let name = |log: &LogId| self.conversations.get(log).map(Conversation::conversation_id);
+        let (outputs, timers, counters) = step.finish(name);
         (self.timers, self.counters) = (timers, counters);
         self.outputs.extend(outputs);
     }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use proto::{Frame, Instant, LogId, NodeAddress, NodeId, Output, PublicKey, Rows, Transaction};
+use proto::{
+    ConversationId, Frame, Instant, LogId, NodeAddress, NodeId, Output, PublicKey, Rows,
+    Transaction,
+};
 use rand_chacha::ChaCha20Rng;
 
 use crate::{CommandError, Event, Reply, timers::Timers, topics::Timer};
@@ -25,7 +28,7 @@ pub(crate) struct Step<'a> {
     demands: Demands,
     misbehaved: Vec<(NodeId, Misbehaviour)>,
     has_idle_links: bool,
-    said: Vec<Output<Event>>,
+    said: Vec<Said>,
     hinted: BTreeSet<Hint>,
 }
 
@@ -44,6 +47,13 @@ enum Hint {
     Account,
     Contacts,
     Timeline(LogId),
+}
+
+/// What a step says, in order. Logs don't know of which conversation they are.
+enum Said {
+    Output(Output<Event>),
+    Timeline(LogId),
+    Sent(LogId),
 }
 
 /// What may be held against a node.
@@ -152,15 +162,15 @@ impl<'a> Step<'a> {
     }
 
     pub(crate) fn transmit(&mut self, node: &NodeId, frame: Frame) {
-        self.said.push(Output::Transmit(PublicKey(node.0), frame));
+        self.push(Output::Transmit(PublicKey(node.0), frame));
     }
 
     pub(crate) fn connect(&mut self, address: &NodeAddress) {
-        self.said.push(Output::Connect(PublicKey(address.node.0), address.addresses.clone()));
+        self.push(Output::Connect(PublicKey(address.node.0), address.addresses.clone()));
     }
 
     pub(crate) fn disconnect(&mut self, node: &NodeId) {
-        self.said.push(Output::Disconnect(PublicKey(node.0)));
+        self.push(Output::Disconnect(PublicKey(node.0)));
     }
 
     /// Tells the application something; a hint to look at rows once is enough, however many of
@@ -169,17 +179,32 @@ impl<'a> Step<'a> {
         let hint = match &event {
             Event::Account => Some(Hint::Account),
             Event::Contacts => Some(Hint::Contacts),
-            Event::Timeline(log) => Some(Hint::Timeline(*log)),
             Event::Done { .. }
-            | Event::Typing(_)
+            | Event::Timeline(_)
+            | Event::Typing { .. }
             | Event::LinkChanged(..)
             | Event::Sent(_)
             | Event::Convicted(_) => None,
         };
-        if hint.is_some_and(|hint| !self.hinted.insert(hint)) {
-            return;
+        if hint.is_none_or(|hint| self.hinted.insert(hint)) {
+            self.push(Output::Event(event));
         }
-        self.said.push(Output::Event(event));
+    }
+
+    /// Tells the application that the timeline over a log has changed.
+    pub(crate) fn timeline_changed(&mut self, log: &LogId) {
+        if self.hinted.insert(Hint::Timeline(*log)) {
+            self.said.push(Said::Timeline(*log));
+        }
+    }
+
+    /// Tells the application that everything in the outbox of a log is at its node.
+    pub(crate) fn outbox_emptied(&mut self, log: &LogId) {
+        self.said.push(Said::Sent(*log));
+    }
+
+    fn push(&mut self, output: Output<Event>) {
+        self.said.push(Said::Output(output));
     }
 
     pub(crate) fn done(&mut self, ticket: u64, result: Result<Reply, CommandError>) {
@@ -187,13 +212,21 @@ impl<'a> Step<'a> {
     }
 
     /// Returns the outputs in the order in which they are to be carried out, and what the machine
-    /// had lent to the step.
-    pub(crate) fn finish(self) -> (Vec<Output<Event>>, Timers<Timer>, Counters) {
+    /// had lent to the step. `conversation` names the conversation over a log, if there is one.
+    pub(crate) fn finish(
+        self,
+        conversation: impl Fn(&LogId) -> Option<ConversationId>,
+    ) -> (Vec<Output<Event>>, Timers<Timer>, Counters) {
+        let said = self.said.into_iter().filter_map(|said| match said {
+            Said::Output(output) => Some(output),
+            Said::Timeline(log) => conversation(&log).map(Event::Timeline).map(Output::Event),
+            Said::Sent(log) => conversation(&log).map(Event::Sent).map(Output::Event),
+        });
         let durability = self.demands.join();
         let batch = self.rows.into_batch();
-        let (ahead, after) = match durability {
-            Durability::Later | Durability::First => (Vec::new(), self.said),
-            Durability::Meanwhile => self.said.into_iter().partition(is_said_to_a_node),
+        let (ahead, after): (Vec<_>, Vec<_>) = match durability {
+            Durability::Later | Durability::First => (Vec::new(), said.collect()),
+            Durability::Meanwhile => said.partition(is_said_to_a_node),
         };
         let change = match durability {
             Durability::Later => (!batch.is_empty()).then_some(Output::Note(batch)),

@@ -5,8 +5,8 @@ mod homes;
 use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 use proto::{
-    AccountId, Content, ContentBody, Direction, EnvelopeId, Instant, LogId, NodeAddress, PublicKey,
-    Reference, Rows,
+    AccountId, Content, ContentBody, ConversationId, Direction, EnvelopeId, Instant, LogId,
+    NodeAddress, PublicKey, Reference, Rows,
 };
 use sha2::{Digest, Sha256};
 
@@ -53,8 +53,8 @@ pub struct ContactView {
     pub name: String,
     /// How far the two have come.
     pub state: ContactState,
-    /// The conversation, once there is one.
-    pub conversation: Option<LogId>,
+    /// The log of their conversation, once there is one.
+    pub log: Option<LogId>,
     /// The user has compared safety numbers.
     pub verified: bool,
     /// Two records of equal rank were seen: a thief signs with this account's authority who
@@ -76,8 +76,10 @@ pub struct ContactView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageView {
     /// Where it stands.
-    pub place: TimelineKey,
-    /// Written by this account.
+    pub key: TimelineKey,
+    /// Who has written it.
+    pub author: AccountId,
+    /// The author is this account.
     pub own: bool,
     /// When its author's clock says it was sent, in seconds since the Unix epoch.
     pub sent_at_s: u64,
@@ -89,14 +91,17 @@ pub struct MessageView {
     pub reply_to: Option<EnvelopeId>,
     /// Who reacted with what.
     pub reactions: BTreeMap<AccountId, String>,
-    /// How far it has come, if it is one's own.
-    pub mark: Option<DeliveryStatus>,
-    /// The nodes that have signed for it, until the contact has it.
-    pub holders: Vec<Acked>,
+    /// How far it has come with all members, if it is one's own.
+    pub status: Option<DeliveryStatus>,
+    /// Which members have received or read it, if it is one's own.
+    pub receipts: BTreeMap<AccountId, DeliveryStatus>,
+    /// The nodes that have signed for it, until all members have it.
+    pub acks: Vec<Acked>,
 }
 
 /// One thing to show in a timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all items are messages")]
 pub enum Item {
     /// A message.
     Message(MessageView),
@@ -140,15 +145,29 @@ pub fn contacts(rows: &dyn Rows) -> Vec<ContactView> {
     all.map(|(account, row)| contact_view(rows, account, row)).collect()
 }
 
+/// One contact.
+pub fn contact(rows: &dyn Rows, account: &AccountId) -> Option<ContactView> {
+    Some(contact_view(rows, *account, contact::row(rows, account)?))
+}
+
+/// The log of a conversation, once there is one.
+pub fn log(rows: &dyn Rows, conversation: &ConversationId) -> Option<LogId> {
+    match conversation {
+        ConversationId::Direct(account) => contact::row(rows, account)?.log(),
+        ConversationId::Group(_) | ConversationId::Own => None,
+    }
+}
+
 /// Up to `limit` messages of a timeline, in its order; with [`Range::Latest`] a gap marker follows
 /// if entries have waited for others for [`GAP_AFTER`].
 pub fn timeline(
     rows: &dyn Rows,
-    log: &LogId,
+    conversation: &ConversationId,
     range: Range,
     limit: usize,
     now: Instant,
 ) -> Vec<Item> {
+    let Some(log) = &log(rows, conversation) else { return Vec::new() };
     let (start, end) = prefix_range(&log.0);
     let (from, to, direction) = match range {
         Range::Latest => (start, end, Direction::Backward),
@@ -175,20 +194,36 @@ pub fn timeline(
 }
 
 /// One message by its name, or by the one it had before it was sealed again.
-pub fn message(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<MessageView> {
+pub fn message(
+    rows: &dyn Rows,
+    conversation: &ConversationId,
+    reference: &Reference,
+) -> Option<MessageView> {
+    let log = &log(rows, conversation)?;
     let key = entries::find(rows, log, &entries::current(rows, log, reference))?;
     message_view(rows, log, key, &entries::row(rows, log, key)?, own(rows))
 }
 
-/// How far an entry of one's own has come, whatever it says.
-pub fn mark(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<DeliveryStatus> {
+/// How far an own entry has come with all members, whatever it says.
+pub fn status(
+    rows: &dyn Rows,
+    conversation: &ConversationId,
+    reference: &Reference,
+) -> Option<DeliveryStatus> {
+    let log = &log(rows, conversation)?;
     let key = entries::find(rows, log, &entries::current(rows, log, reference))?;
     entries::status(rows, log, key)
 }
 
 /// Messages in the order in which they arrived here, after arrival number `after`; each with its
 /// number.
-pub fn arrivals(rows: &dyn Rows, log: &LogId, after: u64, limit: usize) -> Vec<(u64, MessageView)> {
+pub fn arrivals(
+    rows: &dyn Rows,
+    conversation: &ConversationId,
+    after: u64,
+    limit: usize,
+) -> Vec<(u64, MessageView)> {
+    let Some(log) = &log(rows, conversation) else { return Vec::new() };
     let own = own(rows);
     let mut found = Vec::new();
     conversation::visit_arrivals(rows, log, after, &mut |number, key| {
@@ -201,8 +236,9 @@ pub fn arrivals(rows: &dyn Rows, log: &LogId, after: u64, limit: usize) -> Vec<(
 }
 
 /// The number of the last arrival.
-pub fn last_arrival(rows: &dyn Rows, log: &LogId) -> u64 {
-    Frontier::load(rows, log).map_or(0, |frontier| frontier.arrivals)
+pub fn last_arrival(rows: &dyn Rows, conversation: &ConversationId) -> u64 {
+    let frontier = log(rows, conversation).and_then(|log| Frontier::load(rows, &log));
+    frontier.map_or(0, |frontier| frontier.arrivals)
 }
 
 /// Sixty digits that two people compare to know that no one stands between them: the same on both
@@ -233,17 +269,17 @@ fn own(rows: &dyn Rows) -> Option<AccountId> {
 }
 
 fn contact_view(rows: &dyn Rows, account: AccountId, row: ContactRow) -> ContactView {
-    let conversation = row.log();
+    let log = row.log();
     ContactView {
         account,
         state: row.state(),
         verified: row.verified,
         forked: row.forked,
         sees_other_bundle: row.sees_other_bundle,
-        unread: conversation.map_or(0, |log| unread(rows, &log, &account)),
-        outgoing: conversation.map_or(0, |log| log::count_outgoing(rows, &log)),
+        unread: log.map_or(0, |log| unread(rows, &log, &account)),
+        outgoing: log.map_or(0, |log| log::count_outgoing(rows, &log)),
         waiting: conversation::count_drafts(rows, &account),
-        conversation,
+        log,
         name: row.name,
         trouble: row.trouble,
     }
@@ -251,7 +287,8 @@ fn contact_view(rows: &dyn Rows, account: AccountId, row: ContactRow) -> Contact
 
 fn unread(rows: &dyn Rows, log: &LogId, contact: &AccountId) -> usize {
     let frontier = Frontier::load(rows, log).unwrap_or_default();
-    let count = || conversation::count_unread(rows, log, contact, frontier.read);
+    let members = std::slice::from_ref(contact);
+    let count = || conversation::count_unread(rows, log, members, frontier.read);
     usize::try_from(frontier.unread.unwrap_or_else(count)).unwrap_or(usize::MAX)
 }
 
@@ -274,15 +311,17 @@ fn message_view(
     let author = row.author()?;
     let own = own == Some(author);
     let mut view = MessageView {
-        place: key,
+        key,
+        author,
         own,
         sent_at_s: content.sent_at_s,
         text: Some(text),
         edited: false,
         reply_to: reply_to.and_then(|target| entries::find(rows, log, &target)).map(|key| key.id),
         reactions: BTreeMap::new(),
-        mark: entries::status(rows, log, key).filter(|_| own),
-        holders: log::acks(rows, log, key),
+        status: entries::status(rows, log, key).filter(|_| own),
+        receipts: if own { entries::receipts(rows, log, key) } else { BTreeMap::new() },
+        acks: log::acks(rows, log, key),
     };
     conversation::visit_annotations(rows, log, &key.id.reference(), &mut |annotation| {
         annotate(rows, log, annotation, author, &mut view);

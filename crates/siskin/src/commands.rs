@@ -5,6 +5,7 @@ mod contact;
 mod home;
 mod input;
 mod message;
+mod names;
 mod pages;
 mod up;
 

@@ -80,7 +80,8 @@ async fn meet(ada: &mut Person, ben: &mut Person) -> Result<(), Failure> {
     let link = ada.call(invite).await?.link;
     ben.call(ContactAdd { link, name: ada.name.to_owned(), wait_s: WAIT_S }).await?;
     ada.until_contact(ContactState::Asking).await?;
-    ada.call(ContactAccept { contact: ben.name.to_owned(), wait_s: WAIT_S }).await?;
+    let contact = ada.account_of(ben.name).await?;
+    ada.call(ContactAccept { contact, wait_s: WAIT_S }).await?;
     ben.until_contact(ContactState::Established).await
 }
 
@@ -122,8 +123,9 @@ impl Talk {
         let start = Instant::now();
         let id = author.send(reader.name, text, reply_to, DeliveryStatus::Sent).await?;
         let latency = reader.hears(&id).await?.saturating_duration_since(start);
-        reader.call(MessageRead { contact: author.name.to_owned(), wait_s: WAIT_S }).await?;
-        author.until_message(reader.name, &id, |m| m.mark == Some(DeliveryStatus::Read)).await?;
+        let conversation = reader.account_of(author.name).await?;
+        reader.call(MessageRead { conversation, wait_s: WAIT_S }).await?;
+        author.until_message(reader.name, &id, |m| m.status == Some(DeliveryStatus::Read)).await?;
         self.said.push(id);
         self.latencies.push(latency);
         let read = tick(DeliveryStatus::Read, 0);

@@ -8,7 +8,7 @@ use std::{
 
 use client::{Action, Client, Command, CommandError, Config, Event, Reply, transport_seed};
 use net::{Counters, Driver, Events, Keys, Running, Settings};
-use proto::{AccountId, LogId, NodeId, Rows};
+use proto::{AccountId, ConversationId, NodeId, Rows};
 use store::{Layout, Sqlite};
 use tokio::{sync::broadcast, time::timeout};
 
@@ -25,10 +25,10 @@ pub(crate) struct Engine {
 pub(crate) enum Notice {
     Account,
     Contacts,
-    Timeline(LogId),
-    Typing(AccountId),
+    Timeline(ConversationId),
+    Typing { conversation: ConversationId, account: AccountId },
     LinkChanged(NodeId, bool),
-    Sent(LogId),
+    Sent(ConversationId),
 }
 
 /// Routes the events of the machine to callers and subscribers.
@@ -139,13 +139,13 @@ impl Dispatcher {
                 }
                 Event::Account => Notice::Account,
                 Event::Contacts => Notice::Contacts,
-                Event::Timeline(log) => Notice::Timeline(log),
-                Event::Typing(account) => Notice::Typing(account),
+                Event::Timeline(conversation) => Notice::Timeline(conversation),
+                Event::Typing { conversation, account } => Notice::Typing { conversation, account },
                 Event::LinkChanged(node, up) => {
                     lock(&self.links).insert(node, up);
                     Notice::LinkChanged(node, up)
                 }
-                Event::Sent(log) => Notice::Sent(log),
+                Event::Sent(conversation) => Notice::Sent(conversation),
                 Event::Convicted(node) => {
                     tracing::warn!(%node, "a home node has lost entries for which it had signed");
                     Notice::Account

@@ -125,7 +125,7 @@ impl<'a> Town<'a> {
             assert_eq!(person.texts(other), said, "once each, in order");
             person.until("nothing waits", |person| {
                 let messages = person.messages(other);
-                messages.iter().all(|message| message["mark"] != "sent")
+                messages.iter().all(|message| message["status"] != "sent")
             });
         }
     }
@@ -152,7 +152,8 @@ fn add(place: &Path, first: usize, mut nodes: Vec<Node>) -> Vec<Node> {
 }
 
 fn last(person: &Person, contact: &str) -> String {
-    let page = person.call("message.list", json!({ "contact": contact, "limit": 1 }));
+    let page = person
+        .call("message.list", json!({ "conversation": person.account_of(contact), "limit": 1 }));
     page[0]["text"].as_str().unwrap_or_default().to_owned()
 }
 

@@ -59,7 +59,7 @@ fn arrived(ada: &Person, ben: &Person, count: usize) {
         person.until("all have arrived", |person| person.texts(contact).len() == count);
         person.until("all are told of", |person| {
             let marks = person.messages(contact).into_iter().filter(|m| m["own"] == true);
-            marks.into_iter().all(|m| m["mark"] == "delivered" || m["mark"] == "read")
+            marks.into_iter().all(|m| m["status"] == "delivered" || m["status"] == "read")
         });
     }
     let texts = ada.texts("Ben");

@@ -66,7 +66,7 @@ fn people_go_on_while_any_of_their_nodes_is_killed_or_stalls() {
             });
             person.until("two nodes hold everything", |person| {
                 let all = person.messages(other);
-                all.iter().all(|message| message["mark"].is_null() || message["mark"] != "sent")
+                all.iter().all(|message| message["status"].is_null() || message["status"] != "sent")
             });
         }
     }

@@ -98,7 +98,7 @@ fn accepted(ann: &Person, asker: &Person, name: &str) {
     ann.until("the request has arrived", |ann| {
         ann.contact(name).is_some_and(|contact| contact["state"] == "asking")
     });
-    ann.call("contact.accept", json!({ "contact": name }));
+    ann.call("contact.accept", json!({ "contact": ann.account_of(name) }));
     asker.until("the request is accepted", |asker| {
         asker.contact("Ann").is_some_and(|contact| contact["state"] == "established")
     });

@@ -29,7 +29,7 @@ fn a_thousand_messages_survive_five_kills_of_the_node() {
     }
     ada.until("the node has everything", |ada| ada.contact("Ben").unwrap()["outgoing"] == 0);
     let mark = |person: &Person, mark: &str| {
-        person.messages("Ben").iter().filter(|message| message["mark"] == mark).count()
+        person.messages("Ben").iter().filter(|message| message["status"] == mark).count()
     };
     assert_eq!(mark(&ada, "stored"), 1000, "Ben has seen nothing yet");
 
@@ -37,7 +37,7 @@ fn a_thousand_messages_survive_five_kills_of_the_node() {
     ben.until("all have arrived", |ben| ben.contact("Ada").unwrap()["unread"] == 1000);
     assert_eq!(ben.texts("Ada"), sent, "once each, in order");
     ada.until("Ben's device has told", |ada| mark(ada, "delivered") == 1000);
-    ben.call("message.read", serde_json::json!({ "contact": "Ada" }));
+    ben.call("message.read", serde_json::json!({ "conversation": ben.account_of("Ada") }));
     ada.until("Ben has read", |ada| mark(ada, "read") == 1000);
     ben.go_offline();
     ben.come_online();

@@ -39,11 +39,11 @@ fn nodes_learn_neither_texts_nor_the_other_side() {
     let texts = ["a text for two", "and an answer for two"];
     ada.say("Benedikt", texts[0]);
     ben.say("Adelheid", texts[1]);
-    ada.call("conversation.rekey", json!({ "contact": "Benedikt" }));
+    ada.call("conversation.rekey", json!({ "conversation": ada.account_of("Benedikt") }));
     ada.say("Benedikt", "a text under fresh keys");
     for (person, contact) in [(&ada, "Benedikt"), (&ben, "Adelheid")] {
         person.until("all three are there", |person| person.texts(contact).len() == 3);
-        person.call("message.read", json!({ "contact": contact }));
+        person.call("message.read", json!({ "conversation": person.account_of(contact) }));
         person.until("all is told", |person| person.contact(contact).unwrap()["outgoing"] == 0);
     }
     let (adas, bens) = (names_of(&ada), names_of(&ben));

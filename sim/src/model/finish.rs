@@ -91,7 +91,7 @@ impl Model {
     /// Checks that each message shows the last that was said about it.
     fn check_folded(&self, timeline: &[MessageView], found: &mut Found) {
         for view in timeline {
-            let Some(operation) = self.named.get(&view.place.id.reference()) else { continue };
+            let Some(operation) = self.named.get(&view.key.id.reference()) else { continue };
             let Some(record) = self.record(*operation) else { continue };
             if let Some(text) = &view.text {
                 let deletions =
@@ -161,7 +161,7 @@ impl Model {
 /// Checks that both devices show the same; tells of the first difference.
 fn check_same(ours: &[MessageView], theirs: &[MessageView], found: &mut Found) {
     let same = |(a, b): &(&MessageView, &MessageView)| {
-        a.place == b.place
+        a.key == b.key
             && a.text == b.text
             && a.edited == b.edited
             && a.reactions == b.reactions

@@ -42,7 +42,7 @@ impl Model {
     ) -> Vec<Violation> {
         let mut found = Found::new(person, with, now);
         for view in new {
-            let before = self.named.contains_key(&view.place.id.reference());
+            let before = self.named.contains_key(&view.key.id.reference());
             let Some(operation) = self.recognise(view, &mut found) else { continue };
             // An entry that a node refused is sealed again, which moves it on its author's device.
             let moved = view.own && !before;
@@ -57,7 +57,7 @@ impl Model {
                 );
             }
             self.show(operation, person, now);
-            self.observe_mark(operation, view.mark, &mut found);
+            self.observe_mark(operation, view.status, &mut found);
             let side = self.sides.entry((person, with)).or_default();
             // One's own operations depend on each other without being shown.
             if !view.own || operation.0 < side.since {
@@ -110,8 +110,8 @@ impl Model {
 
     pub(super) fn observe_marks(&mut self, timeline: &[MessageView], found: &mut Found) {
         for view in timeline.iter().filter(|view| view.own) {
-            if let Some(operation) = self.named.get(&view.place.id.reference()) {
-                self.observe_mark(*operation, view.mark, found);
+            if let Some(operation) = self.named.get(&view.key.id.reference()) {
+                self.observe_mark(*operation, view.status, found);
             }
         }
     }
@@ -125,10 +125,10 @@ impl Model {
         let mut listed = BTreeSet::new();
         let (mut last_own, mut last_other, mut last_place) = (None, None, None);
         for view in timeline {
-            if last_place.is_some_and(|last| last >= view.place) {
-                found.add(Rule::Order, format_args!("{:?} stands too late", view.place));
+            if last_place.is_some_and(|last| last >= view.key) {
+                found.add(Rule::Order, format_args!("{:?} stands too late", view.key));
             }
-            last_place = Some(view.place);
+            last_place = Some(view.key);
             let Some(operation) = self.recognise(view, found) else { continue };
             if let Some(missing) = self.missing(operation, |before| listed.contains(&before)) {
                 found
@@ -139,7 +139,7 @@ impl Model {
             }
             let last = if view.own { &mut last_own } else { &mut last_other };
             // What follows something that its node will never take gets the same position.
-            if view.mark != Some(DeliveryStatus::Refused)
+            if view.status != Some(DeliveryStatus::Refused)
                 && self.record(operation).is_some_and(|record| record.is_bound())
                 && let Some(last) = last.replace(operation).filter(|last| *last > operation)
             {
@@ -243,7 +243,7 @@ impl Model {
             right.then_some(record)
         };
         let Some(text) = &view.text else {
-            let operation = *self.named.get(&view.place.id.reference())?;
+            let operation = *self.named.get(&view.key.id.reference())?;
             said(operation)?;
             let is_it = |act: &Act| matches!(act, Act::Delete(_));
             return self.may_have_done(operation, by, is_it).then_some(operation);
@@ -268,30 +268,30 @@ impl Model {
 
     /// One operation has one place, wherever it is shown.
     fn confirm(&mut self, operation: Operation, view: &MessageView, found: &mut Found) {
-        let named = *self.named.entry(view.place.id.reference()).or_insert(operation);
+        let named = *self.named.entry(view.key.id.reference()).or_insert(operation);
         if named != operation {
             found.add(Rule::Forged, format_args!("{operation:?} stands where {named:?} does"));
         }
         let Some(record) = self.record_mut(operation) else { return };
         match record.place {
             // No other device has seen it at its old place.
-            Some(place) if place.id != view.place.id && !record.arrived => {
-                record.place = Some(view.place);
+            Some(place) if place.id != view.key.id && !record.arrived => {
+                record.place = Some(view.key);
                 record.mark = None;
             }
-            Some(place) if place.id != view.place.id => {
+            Some(place) if place.id != view.key.id => {
                 found.add(
                     Rule::Twice,
-                    format_args!("{operation:?} is at {place:?}, {:?}", view.place),
+                    format_args!("{operation:?} is at {place:?}, {:?}", view.key),
                 );
             }
-            Some(place) if place.position != 0 && place != view.place => {
+            Some(place) if place.position != 0 && place != view.key => {
                 found.add(
                     Rule::Order,
-                    format_args!("{operation:?} is at {place:?}, {:?}", view.place),
+                    format_args!("{operation:?} is at {place:?}, {:?}", view.key),
                 );
             }
-            Some(_) | None => record.place = Some(view.place),
+            Some(_) | None => record.place = Some(view.key),
         }
     }
 

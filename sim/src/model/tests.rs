@@ -58,17 +58,20 @@ fn at(second: u64) -> Instant {
 
 /// A message as it was said.
 fn view(model: &Model, operation: Operation, person: u32) -> MessageView {
-    let own = model.record(operation).unwrap().by == person;
+    let by = model.record(operation).unwrap().by;
+    let own = by == person;
     MessageView {
-        place: TimelineKey { position: u64::from(operation.0) + 1, id: id(operation) },
+        key: TimelineKey { position: u64::from(operation.0) + 1, id: id(operation) },
+        author: AccountId([u8::try_from(by).unwrap_or(u8::MAX); 32]),
         own,
         sent_at_s: 0,
         text: Some(words::text_of(operation)),
         edited: false,
         reply_to: None,
         reactions: BTreeMap::new(),
-        mark: own.then_some(DeliveryStatus::Delivered),
-        holders: Vec::new(),
+        status: own.then_some(DeliveryStatus::Delivered),
+        receipts: BTreeMap::new(),
+        acks: Vec::new(),
     }
 }
 
@@ -77,7 +80,7 @@ fn views(model: &Model, operations: &[Operation], person: u32) -> Vec<MessageVie
 }
 
 fn sent(mut view: MessageView) -> MessageView {
-    view.mark = Some(DeliveryStatus::Sent);
+    view.status = Some(DeliveryStatus::Sent);
     view
 }
 

@@ -46,14 +46,14 @@ pub(crate) struct Frontier {
 }
 
 /// Where the next entry of this device stands.
-pub(crate) struct NextEntry {
+pub(super) struct NextEntry {
     pub(crate) position: u64,
     pub(crate) dependencies: Vec<Reference>,
 }
 
 impl Frontier {
     /// Notes that an entry is shown.
-    pub(crate) fn show(&mut self, key: TimelineKey, dependencies: &BTreeSet<&Reference>) {
+    pub(super) fn show(&mut self, key: TimelineKey, dependencies: &BTreeSet<&Reference>) {
         self.arrivals = self.arrivals.saturating_add(1);
         self.heads.retain(|head| !dependencies.contains(&head.id.reference()));
         self.add_heads([key]);
@@ -61,7 +61,7 @@ impl Frontier {
 
     /// Adds heads. Of too many those with the smallest positions go: they stay shown, but nothing
     /// said here will depend on them.
-    pub(crate) fn add_heads(&mut self, heads: impl IntoIterator<Item = TimelineKey>) {
+    pub(super) fn add_heads(&mut self, heads: impl IntoIterator<Item = TimelineKey>) {
         self.heads.extend(heads);
         while self.heads.len() > limits::HEADS_MAX {
             self.heads.pop_first();
@@ -72,19 +72,19 @@ impl Frontier {
         Some(Self::from_row(&rows::load(rows, FRONTIERS, &log.0)?))
     }
 
-    pub(crate) fn save(&self, step: &mut Step<'_>, log: &LogId) {
+    pub(super) fn save(&self, step: &mut Step<'_>, log: &LogId) {
         step.rows.put(FRONTIERS, log.0, self.to_row().encode_to_vec());
     }
 
     /// Returns where the next entry stands: 1 + the largest position of the heads, and depending on
     /// them.
-    pub(crate) fn next_entry(&self) -> NextEntry {
+    pub(super) fn next_entry(&self) -> NextEntry {
         let position = self.heads.last().map_or(0, |key| key.position);
         NextEntry { position: position.saturating_add(1), dependencies: self.newest_heads() }
     }
 
     /// Returns as many heads as an entry may depend on, the newest first.
-    pub(crate) fn newest_heads(&self) -> Vec<Reference> {
+    pub(super) fn newest_heads(&self) -> Vec<Reference> {
         let heads = self.heads.iter().rev().take(limits::DEPENDENCIES_MAX);
         heads.map(|key| key.id.reference()).collect()
     }

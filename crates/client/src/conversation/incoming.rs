@@ -217,7 +217,8 @@ impl Conversation {
     /// Puts an entry into its place and sees to it that its author learns of it.
     pub(super) fn insert(&mut self, step: &mut Step<'_>, key: TimelineKey, entry: &NewEntry<'_>) {
         let log = *self.log.id();
-        timeline::insert(step, &log, &self.contact, &mut self.frontier, key, entry);
+        let Self { contact, frontier, .. } = self;
+        timeline::insert(step, &log, std::slice::from_ref(contact), frontier, key, entry);
         if self.frontier.unacknowledged {
             let jitter = Duration::from_millis(key.position.wrapping_mul(37) % 100);
             let after = RECEIPT_DELAY.saturating_add(jitter);

@@ -8,12 +8,12 @@ use std::{
     ops::ControlFlow,
 };
 
-use proto::{AccountId, Content, ContentBody, Direction, LogId, Receipt, Reference, Rows, Table};
+use proto::{AccountId, Content, ContentBody, Direction, LogId, Reference, Rows, Table};
 
 use super::frontier::Frontier;
 use crate::{
-    DeliveryStatus, Event,
-    entries::{self, EntryRow},
+    DeliveryStatus,
+    entries::{self, EntryRow, Receipt},
     log,
     rows::{self, TimelineKey, join, numbered, prefix_range},
     step::Step,
@@ -37,15 +37,15 @@ pub(super) struct NewEntry<'a> {
 pub(super) fn insert(
     step: &mut Step<'_>,
     log: &LogId,
-    contact: &AccountId,
+    members: &[AccountId],
     frontier: &mut Frontier,
     key: TimelineKey,
     entry: &NewEntry<'_>,
 ) {
-    if entry.author == *contact && key > frontier.read && is_text(&entry.content.body) {
+    if members.contains(&entry.author) && key > frontier.read && is_text(&entry.content.body) {
         let before = frontier.unread;
         let before =
-            before.unwrap_or_else(|| count_unread(&step.rows, log, contact, frontier.read));
+            before.unwrap_or_else(|| count_unread(&step.rows, log, members, frontier.read));
         frontier.unread = Some(before.saturating_add(1));
     }
     entries::put(step, log, key, &EntryRow::new(&entry.author, entry.bytes));
@@ -63,21 +63,24 @@ pub(super) fn insert(
         step.rows.put(ANNOTATIONS, annotation_key(log, &target, key), b"");
     }
     if !entry.own {
+        let mut acknowledge = |status, references: &[Reference]| {
+            acknowledge(step, log, members, entry.author, status, references);
+        };
         if let ContentBody::Receipt(receipt) = &entry.content.body {
-            acknowledge(step, log, &receipt.read, DeliveryStatus::Read);
-            acknowledge(step, log, &receipt.delivered, DeliveryStatus::Delivered);
+            acknowledge(DeliveryStatus::Read, &receipt.read);
+            acknowledge(DeliveryStatus::Delivered, &receipt.delivered);
         }
         // The author of an entry has all that it depends on.
-        acknowledge(step, log, &entry.content.dependencies, DeliveryStatus::Delivered);
+        acknowledge(DeliveryStatus::Delivered, &entry.content.dependencies);
     }
-    step.event(Event::Timeline(*log));
+    step.timeline_changed(log);
 }
 
-/// Counts the texts of a contact behind the entry up to which the user has read, one by one.
+/// Counts the texts of members behind the entry up to which the user has read, one by one.
 pub(crate) fn count_unread(
     rows: &dyn Rows,
     log: &LogId,
-    contact: &AccountId,
+    members: &[AccountId],
     read: TimelineKey,
 ) -> u64 {
     let mut from = read.row_key(log);
@@ -85,7 +88,7 @@ pub(crate) fn count_unread(
     let mut unread = 0_u64;
     let to = prefix_range(&log.0).1;
     entries::scan(rows, log, &from, &to, Direction::Forward, &mut |_, row| {
-        let is_unread = row.is_by(contact)
+        let is_unread = row.author().is_some_and(|author| members.contains(&author))
             && Content::decode(&row.content).is_ok_and(|content| is_text(&content.body));
         unread = unread.saturating_add(u64::from(is_unread));
         ControlFlow::Continue(())
@@ -129,7 +132,7 @@ pub(super) fn retreat(
     frontier.heads.retain(|head| !gone.contains_key(head));
     frontier.add_heads(bare);
     frontier.save(step, log);
-    step.event(Event::Timeline(*log));
+    step.timeline_changed(log);
 }
 
 /// Finds what only entries that are taken out depend on.
@@ -250,18 +253,24 @@ pub(super) fn check_position(
     if missing.is_empty() { Ok(position == highest.saturating_add(1)) } else { Err(missing) }
 }
 
-/// The contact has these entries and all they depend on. Below an entry that has the status already
-/// everything has it, so that each entry is visited once per status.
-fn acknowledge(step: &mut Step<'_>, log: &LogId, references: &[Reference], status: DeliveryStatus) {
+/// Notes that a member has these entries and all they depend on. Below an entry that the member is
+/// known to have it has all, so that each entry is visited once per member and status.
+fn acknowledge(
+    step: &mut Step<'_>,
+    log: &LogId,
+    members: &[AccountId],
+    by: AccountId,
+    status: DeliveryStatus,
+    references: &[Reference],
+) {
     let mut ahead = references.to_vec();
     while let Some(reference) = ahead.pop() {
         let Some(key) = entries::find(&step.rows, log, &reference) else { continue };
-        let before = entries::status(&step.rows, log, key);
-        if before.is_some_and(|before| before >= status) {
-            continue;
+        match entries::add_receipt(step, log, key, by, status, members) {
+            Receipt::Known => continue,
+            Receipt::OfSome => {}
+            Receipt::OfAll => log::on_acknowledged(step, log, key),
         }
-        entries::set_status(step, log, key, status);
-        log::on_acknowledged(step, log, key);
         let content = entries::content(&step.rows, log, key);
         ahead.extend(content.map(|content| content.dependencies).unwrap_or_default());
     }
@@ -291,10 +300,12 @@ pub(super) fn renamed(body: ContentBody, name: impl Fn(&Reference) -> Reference)
         ContentBody::Reaction { target, emoji } => {
             ContentBody::Reaction { target: name(&target), emoji }
         }
-        ContentBody::Receipt(Receipt { delivered, read }) => ContentBody::Receipt(Receipt {
-            delivered: delivered.iter().map(&name).collect(),
-            read: read.iter().map(&name).collect(),
-        }),
+        ContentBody::Receipt(proto::Receipt { delivered, read }) => {
+            ContentBody::Receipt(proto::Receipt {
+                delivered: delivered.iter().map(&name).collect(),
+                read: read.iter().map(&name).collect(),
+            })
+        }
         ContentBody::Accept { .. } | ContentBody::Unknown => body,
     }
 }

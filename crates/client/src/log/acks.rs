@@ -12,7 +12,7 @@ use proto::{
 
 use super::{Log, WriteKeys, cursor, outbox};
 use crate::{
-    DeliveryStatus, Event, entries,
+    DeliveryStatus, entries,
     link::{Channel, ChannelUse, Links, OpenLog, pause},
     rows::{self, TimelineKey, prefix_range},
     step::{Durability, Misbehaviour, Step},
@@ -201,7 +201,7 @@ impl Log {
         known.truncate(limits::RANKING_MAX.saturating_sub(1));
         known.push(Acked { node: holder, ack });
         put(step, &self.id, key, &known);
-        step.event(Event::Timeline(self.id));
+        step.timeline_changed(&self.id);
         let is_stored =
             status == Some(DeliveryStatus::Sent) && self.settle_if_stored(step, key, &known);
         if !is_stored {

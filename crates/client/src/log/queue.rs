@@ -9,7 +9,7 @@ use proto::{Body, Code, Cursor, Entry, Envelope, Kind, NodeId};
 
 use super::{Log, Refill, Refusal, WINDOW, WriteKeys, cursor, outbox};
 use crate::{
-    DeliveryStatus, Event, entries,
+    DeliveryStatus, entries,
     link::{Channel, ChannelUse, Links, OpenLog, PAUSE_MIN, is_transient, pause},
     rows::TimelineKey,
     step::{Misbehaviour, Step},
@@ -253,7 +253,7 @@ impl Log {
         self.window.tries = 0;
         self.window.put_off = 0;
         if number == self.queued {
-            step.event(Event::Sent(self.id));
+            step.outbox_emptied(&self.id);
         }
         Appended::Accepted
     }

@@ -56,16 +56,16 @@ fn marks_tell_the_truth() {
     world.set_offline(1, true);
     world.set_offline(0, true);
     world.send(0, "x");
-    assert_eq!(world.mark(0, "x"), DeliveryStatus::Sent);
+    assert_eq!(world.status(0, "x"), DeliveryStatus::Sent);
     world.set_offline(0, false);
     world.pass(Duration::from_secs(2));
-    assert_eq!(world.mark(0, "x"), DeliveryStatus::Stored, "the node has it, Ben has not");
+    assert_eq!(world.status(0, "x"), DeliveryStatus::Stored, "the node has it, Ben has not");
     world.set_offline(1, false);
     world.pass(Duration::from_secs(2));
-    assert_eq!(world.mark(0, "x"), DeliveryStatus::Delivered);
+    assert_eq!(world.status(0, "x"), DeliveryStatus::Delivered);
     world.ask(1, Action::MarkRead { conversation: ada.into() }).unwrap();
     world.run();
-    assert_eq!(world.mark(0, "x"), DeliveryStatus::Read);
+    assert_eq!(world.status(0, "x"), DeliveryStatus::Read);
     assert_eq!(view::contacts(world.rows(1))[0].unread, 0);
 }
 
@@ -75,7 +75,7 @@ fn an_answer_says_that_the_question_arrived() {
     world.send(0, "question");
     world.send(1, "answer");
     assert_eq!(
-        world.mark(0, "question"),
+        world.status(0, "question"),
         DeliveryStatus::Delivered,
         "without waiting for a receipt"
     );
@@ -94,7 +94,7 @@ fn messages_wait_for_a_contact_that_is_offline() {
     world.set_offline(1, false);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.texts(1), sent);
-    assert!(world.marks(0).iter().all(|mark| *mark == DeliveryStatus::Delivered));
+    assert!(world.statuses(0).iter().all(|mark| *mark == DeliveryStatus::Delivered));
     assert_eq!(view::contacts(world.rows(0))[0].outgoing, 0);
 }
 
@@ -127,7 +127,7 @@ fn a_request_carries_no_text_until_it_is_accepted() {
     world.pass(Duration::from_secs(1));
     let asking = view::contacts(world.rows(0));
     assert_eq!((asking[0].state, asking[0].name.as_str()), (ContactState::Asking, "Ben"));
-    assert_eq!(asking[0].conversation, None, "nothing to read before accepting");
+    assert_eq!(asking[0].log, None, "nothing to read before accepting");
     world.ask(0, Action::Accept { contact: ben }).unwrap();
     world.pass(Duration::from_secs(1));
     assert_eq!(world.texts(0), ["may I?"]);
@@ -190,7 +190,7 @@ fn messages_are_edited_deleted_answered_and_reacted_to() {
         assert!(messages[0].edited);
         assert_eq!(messages[0].reactions[&ben], "👍");
         assert_eq!(messages[1].text, None);
-        assert_eq!(messages[2].reply_to, Some(messages[0].place.id));
+        assert_eq!(messages[2].reply_to, Some(messages[0].key.id));
     }
     world
         .ask(1, Action::React { conversation: ada.into(), target: typo, emoji: String::new() })
@@ -230,11 +230,11 @@ fn fresh_keys_work_for_both_even_at_the_same_time() {
 fn typing_is_told_and_not_stored() {
     let mut world = World::acquainted(9);
     let (ada, ben) = (world.friend(1), world.friend(0));
-    let before = view::last_arrival(world.rows(1), &world.log(1));
+    let before = view::last_arrival(world.rows(1), &world.conversation(1));
     world.ask(0, Action::Typing { conversation: ben.into() }).unwrap();
-    let told = |event: &Event| matches!(event, Event::Typing(who) if *who == ada);
+    let told = |event: &Event| matches!(event, Event::Typing { account, .. } if *account == ada);
     assert!(world.events(1).any(told));
-    assert_eq!(view::last_arrival(world.rows(1), &world.log(1)), before);
+    assert_eq!(view::last_arrival(world.rows(1), &world.conversation(1)), before);
 }
 
 #[test]
@@ -272,17 +272,17 @@ fn pages_of_a_timeline_meet_without_overlap() {
     for i in 0..25 {
         world.send(i % 2, &format!("{i}"));
     }
-    let log = world.log(0);
-    let page = |range| view::timeline(world.rows(0), &log, range, 10, world.now());
-    let place = |item: &Item| match item {
-        Item::Message(message) => message.place,
+    let with = world.conversation(0);
+    let page = |range| view::timeline(world.rows(0), &with, range, 10, world.now());
+    let key = |item: &Item| match item {
+        Item::Message(message) => message.key,
         Item::Gap { .. } => panic!("nothing is missing"),
     };
     let last = page(Range::Latest);
-    let middle = page(Range::Before(place(&last[0])));
-    let first = page(Range::Before(place(&middle[0])));
+    let middle = page(Range::Before(key(&last[0])));
+    let first = page(Range::Before(key(&middle[0])));
     assert_eq!((first.len(), middle.len(), last.len()), (5, 10, 10));
-    assert_eq!(page(Range::After(place(first.last().unwrap()))), middle);
+    assert_eq!(page(Range::After(key(first.last().unwrap()))), middle);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn world(seed: u8) -> World {
 /// The nodes that have signed for what Ada said last.
 fn stored_on(world: &World) -> Vec<NodeId> {
     let messages = world.messages(0);
-    let receipts = messages.last().map(|message| message.holders.clone()).unwrap_or_default();
+    let receipts = messages.last().map(|message| message.acks.clone()).unwrap_or_default();
     receipts.into_iter().map(|receipt| receipt.node).collect()
 }
 
@@ -50,12 +50,12 @@ fn who_has_signed_is_shown_until_the_contact_has_it_and_outlasts_a_crash() {
     assert_eq!(named(&world), all, "it is in rows");
     // Anybody can check them.
     let message = world.messages(0).pop().unwrap();
-    for Acked { node, ack } in &message.holders {
-        crypto::node::verify_ack(node, &world.log(0), &message.place.id, ack).unwrap();
+    for Acked { node, ack } in &message.acks {
+        crypto::node::verify_ack(node, &world.log(0), &message.key.id, ack).unwrap();
     }
     world.start(Who::Person(1));
     world.pass(MINUTE);
-    assert_eq!(world.marks(0).last(), Some(&DeliveryStatus::Delivered));
+    assert_eq!(world.statuses(0).last(), Some(&DeliveryStatus::Delivered));
     assert_eq!(stored_on(&world), []);
 }
 
@@ -96,10 +96,10 @@ fn it_is_called_stored_only_when_as_many_have_signed_as_are_wanted() {
     world.queue(0, "hello");
     world.pass(MINUTE);
     assert_eq!(stored_on(&world).len(), 2);
-    assert_eq!(world.marks(0).last(), Some(&DeliveryStatus::Sent));
+    assert_eq!(world.statuses(0).last(), Some(&DeliveryStatus::Sent));
     world.start(Who::Node(2));
     world.pass(MINUTE);
-    assert!(world.marks(0).last() >= Some(&DeliveryStatus::Stored));
+    assert!(world.statuses(0).last() >= Some(&DeliveryStatus::Stored));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_node_that_does_not_sign_does_not_count() {
     );
     world.queue(0, "hello");
     world.pass(MINUTE);
-    assert_eq!(world.marks(0).last(), Some(&DeliveryStatus::Sent));
+    assert_eq!(world.statuses(0).last(), Some(&DeliveryStatus::Sent));
     assert!(appended.get() > 0, "another node is given it");
     world.pass(60 * MINUTE);
     assert!(appended.get() > 3 && appended.get() < 20, "with back-off: {}", appended.get());
@@ -141,7 +141,7 @@ fn each_text_is_given_to_the_secondary_home_in_time() {
     for text in ["one", "two", "three"] {
         world.queue(0, text);
         world.pass(2 * SECOND);
-        assert_eq!(world.marks(0).last(), Some(&DeliveryStatus::Stored), "{text}");
+        assert_eq!(world.statuses(0).last(), Some(&DeliveryStatus::Stored), "{text}");
     }
 }
 
@@ -165,7 +165,7 @@ fn full_homes_are_asked_with_back_off_and_used_once_there_is_room() {
     world.net.sent.clear();
     world.queue(0, "hello");
     world.pass(60 * MINUTE);
-    assert_eq!(world.marks(0).last(), Some(&DeliveryStatus::Sent));
+    assert_eq!(world.statuses(0).last(), Some(&DeliveryStatus::Sent));
     let from_ada = world.said().filter(|(from, ..)| *from == Who::Person(0));
     let (opens, appends) =
         from_ada.fold((0, 0), |(opens, appends), (.., frame)| match frame.body {
@@ -178,5 +178,5 @@ fn full_homes_are_asked_with_back_off_and_used_once_there_is_room() {
     world.repent(0);
     world.repent(1);
     world.pass(MINUTE);
-    assert!(world.marks(0).last() >= Some(&DeliveryStatus::Stored));
+    assert!(world.statuses(0).last() >= Some(&DeliveryStatus::Stored));
 }

@@ -113,7 +113,7 @@ proptest! {
         let seen = world.messages(0);
         let order = |number: usize| {
             let messages = world.messages(number).into_iter();
-            messages.map(|m| (m.place, m.text)).collect::<Vec<_>>()
+            messages.map(|m| (m.key, m.text)).collect::<Vec<_>>()
         };
         prop_assert_eq!(order(0), order(1), "one order on both devices");
         let texts: BTreeSet<_> = seen.iter().filter_map(|m| m.text.clone()).collect();
@@ -127,7 +127,7 @@ proptest! {
         for number in [0, 1] {
             let view = &view::contacts(world.rows(number))[0];
             prop_assert_eq!(view.outgoing, 0, "the outbox is empty");
-            let marks = world.marks(number);
+            let marks = world.statuses(number);
             prop_assert!(marks.iter().all(|mark| *mark >= DeliveryStatus::Delivered), "{:?}", marks);
             let by_author = |own: &String| own.starts_with(&number.to_string());
             let own: Vec<_> = world.texts(number).into_iter().filter(by_author).collect();

@@ -33,9 +33,9 @@ fn what_a_node_withholds_leaves_a_gap_and_is_shown_once_it_is_there() {
     });
     world.send(0, "withheld");
     world.send(0, "depends on it");
-    let log = world.log(1);
+    let with = world.conversation(1);
     let items =
-        |world: &World, now: Instant| view::timeline(world.rows(1), &log, Range::Latest, 10, now);
+        |world: &World, now: Instant| view::timeline(world.rows(1), &with, Range::Latest, 10, now);
     assert_eq!(items(&world, world.now()), [], "it may still come");
     world.pass(Duration::from_secs(11));
     assert_eq!(items(&world, world.now()), [Item::Gap { waiting: 1 }]);

@@ -91,7 +91,7 @@ fn a_node_that_never_accepts_does_not_fill_the_outbox_with_receipts() {
         world.set_offline(number, false);
     }
     world.pass(Duration::from_secs(10));
-    assert!(world.marks(0).iter().all(|mark| *mark == client::DeliveryStatus::Delivered));
+    assert!(world.statuses(0).iter().all(|mark| *mark == client::DeliveryStatus::Delivered));
 }
 
 #[test]
@@ -150,9 +150,9 @@ fn what_waits_for_keys_that_no_device_has_is_limited() {
     }
     assert_eq!(world.gauge(1, deferred), limits::DEFERRED_MAX as u64);
     assert_eq!(dropped(&world), before + 5);
-    let log = world.log(1);
+    let with = world.conversation(1);
     world.pass(Duration::from_secs(11));
-    assert!(!view::timeline(world.rows(1), &log, Range::Latest, 10, world.now()).is_empty());
+    assert!(!view::timeline(world.rows(1), &with, Range::Latest, 10, world.now()).is_empty());
     world.set_offline(1, true);
     world.set_offline(1, false);
     world.ask(1, Action::RemoveContact { contact: ada }).unwrap();

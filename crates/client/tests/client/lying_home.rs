@@ -75,7 +75,11 @@ fn what_one_home_will_never_take_the_other_is_asked_for_as_long_as_it_takes() {
         );
         world.queue(0, "is it true?");
         world.pass(60 * SECOND);
-        assert_eq!(world.marks(0), [DeliveryStatus::Sent], "{code:?}: no other node has said so");
+        assert_eq!(
+            world.statuses(0),
+            [DeliveryStatus::Sent],
+            "{code:?}: no other node has said so"
+        );
         world.net.heal();
         world.pass(20 * SECOND);
         assert_eq!(world.texts(1), ["is it true?"], "{code:?}");
@@ -90,9 +94,9 @@ fn a_home_that_is_alone_for_long_is_believed_at_last() {
     world.refuse(0, |body| matches!(body, Body::Append { .. }).then_some(Code::Invalid));
     world.queue(0, "is it true?");
     world.pass(500 * SECOND);
-    assert_eq!(world.marks(0), [DeliveryStatus::Sent]);
+    assert_eq!(world.statuses(0), [DeliveryStatus::Sent]);
     world.pass(500 * SECOND);
-    assert_eq!(world.marks(0), [DeliveryStatus::Refused]);
+    assert_eq!(world.statuses(0), [DeliveryStatus::Refused]);
 }
 
 #[test]
@@ -104,7 +108,7 @@ fn what_a_home_has_signed_for_it_can_t_refuse_later() {
         world.queue(0, text);
         world.pass(5 * SECOND);
     }
-    assert_eq!(world.marks(0), [DeliveryStatus::Sent; 2], "no other node has signed");
+    assert_eq!(world.statuses(0), [DeliveryStatus::Sent; 2], "no other node has signed");
     world.refuse(0, |body| matches!(body, Body::Append { .. }).then_some(Code::Invalid));
     world.crash(Who::Person(0));
     world.start(Who::Person(0));

@@ -45,7 +45,7 @@ fn agree(world: &World, count: usize) {
     let texts: BTreeSet<_> = world.texts(0).into_iter().collect();
     assert_eq!(texts.len(), count, "once each");
     for person in [0, 1] {
-        let marks = world.marks(person);
+        let marks = world.statuses(person);
         assert!(marks.iter().all(|mark| *mark >= DeliveryStatus::Delivered), "{person}: {marks:?}");
         assert_eq!(view::contacts(world.rows(person))[0].outgoing, 0);
     }
@@ -86,7 +86,7 @@ fn a_home_that_is_gone_can_be_left() {
     world.set_cut(Who::Node(0), Who::Node(1), true);
     world.queue(0, "two");
     world.pass(2 * SECOND);
-    assert_eq!(world.marks(0)[1], DeliveryStatus::Sent, "two nodes must hold it");
+    assert_eq!(world.statuses(0)[1], DeliveryStatus::Sent, "two nodes must hold it");
     world.crash(Who::Node(0));
     world.queue(1, "three");
     world.queue(0, "four");
@@ -342,14 +342,14 @@ proptest! {
         world.pass(Duration::from_secs(1300));
         let order = |number: usize| {
             let messages = world.messages(number).into_iter();
-            messages.map(|m| (m.place, m.text)).collect::<Vec<_>>()
+            messages.map(|m| (m.key, m.text)).collect::<Vec<_>>()
         };
         prop_assert_eq!(order(0), order(1), "one order on both devices");
         let texts: BTreeSet<_> = world.texts(0).into_iter().collect();
         prop_assert_eq!(texts.len(), world.texts(0).len(), "nothing twice");
         prop_assert_eq!(texts.len(), said, "nothing lost");
         for number in [0, 1] {
-            let marks = world.marks(number);
+            let marks = world.statuses(number);
             prop_assert!(marks.iter().all(|mark| *mark >= DeliveryStatus::Delivered), "{:?}", marks);
             prop_assert_eq!(view::contacts(world.rows(number))[0].outgoing, 0);
             prop_assert!(view::homes(world.rows(number)).unwrap().former.is_empty());

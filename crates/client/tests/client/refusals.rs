@@ -129,7 +129,7 @@ fn no_contact_is_asked_without_a_key_package() {
     world.inject(1, Frame { request, body });
     world.run();
     let contact = view::contacts(world.rows(1)).remove(0);
-    assert_eq!((contact.state, contact.conversation), (ContactState::Adding, None));
+    assert_eq!((contact.state, contact.log), (ContactState::Adding, None));
     assert_eq!(contact.trouble, "what their node has of them is not valid");
 }
 

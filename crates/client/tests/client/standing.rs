@@ -28,7 +28,7 @@ fn agree(world: &World, messages: usize) {
 #[test]
 fn two_homes_hold_all_and_one_of_them_only_names_it() {
     let mut world = world(1);
-    assert!(world.marks(0).iter().all(|mark| *mark == DeliveryStatus::Delivered));
+    assert!(world.statuses(0).iter().all(|mark| *mark == DeliveryStatus::Delivered));
     world.net.sent.clear();
     for number in 0..10 {
         world.queue(0, &format!("{number}"));
@@ -56,7 +56,7 @@ fn what_is_said_while_the_senders_home_dies_arrives_within_a_second() {
     world.pass(SECOND);
     agree(&world, 3);
     world.pass(5 * SECOND);
-    assert!(world.marks(0)[1] >= DeliveryStatus::Delivered);
+    assert!(world.statuses(0)[1] >= DeliveryStatus::Delivered);
     world.queue(1, "yes");
     world.pass(SECOND);
     agree(&world, 4);
@@ -106,10 +106,10 @@ fn a_message_is_stored_once_two_nodes_have_signed_for_it() {
     }
     world.queue(0, "alone");
     world.pass(60 * SECOND);
-    assert_eq!(world.marks(0)[1], DeliveryStatus::Sent);
+    assert_eq!(world.statuses(0)[1], DeliveryStatus::Sent);
     world.start(Who::Node(1));
     world.pass(60 * SECOND);
-    assert_eq!(world.marks(0)[1], DeliveryStatus::Stored);
+    assert_eq!(world.statuses(0)[1], DeliveryStatus::Stored);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_receipt_of_another_key_is_none() {
         world.queue(0, "signed for?");
         world.pass(60 * SECOND);
         let mark = if forge { DeliveryStatus::Sent } else { DeliveryStatus::Stored };
-        assert_eq!(world.marks(0)[1], mark, "forged: {forge}");
+        assert_eq!(world.statuses(0)[1], mark, "forged: {forge}");
     }
 }
 
@@ -165,7 +165,7 @@ fn the_first_home_can_be_lost_permanently_at_any_time() {
         for _ in 0..frames {
             world.run_some(1);
         }
-        let stored = world.marks(0)[1] >= DeliveryStatus::Stored;
+        let stored = world.statuses(0)[1] >= DeliveryStatus::Stored;
         world.crash(Who::Node(0));
         if stored {
             // Nor is the device needed.

@@ -103,15 +103,18 @@ fn a_day_offline_loses_nothing() {
     for number in [0, 1] {
         assert_eq!(world.texts(number), expected, "{number}");
         let messages = world.messages(number);
-        assert_eq!(messages[3].reply_to, Some(messages[2].place.id));
+        assert_eq!(messages[3].reply_to, Some(messages[2].key.id));
         assert!(messages[3].edited);
         assert_eq!(messages[2].sent_at_s, written_at, "it was written then");
     }
-    assert!(world.marks(0).iter().all(|mark| *mark == DeliveryStatus::Delivered));
+    assert!(world.statuses(0).iter().all(|mark| *mark == DeliveryStatus::Delivered));
     assert_eq!(view::contacts(world.rows(0))[0].outgoing, 0);
     // The names that the user was given still stand for the same messages.
-    let (Reply::Envelope(old), log) = (old, world.log(0)) else { panic!() };
-    assert_eq!(view::mark(world.rows(0), &log, &old.reference()), Some(DeliveryStatus::Delivered));
+    let Reply::Envelope(old) = old else { panic!() };
+    assert_eq!(
+        view::status(world.rows(0), &world.conversation(0), &old.reference()),
+        Some(DeliveryStatus::Delivered)
+    );
     let text = "edited later".to_owned().into();
     let edit = Action::Edit { conversation: ben.into(), target: old.reference(), text };
     world.ask(0, edit).unwrap();
@@ -137,7 +140,7 @@ fn what_was_read_and_felt_offline_is_told_a_day_later() {
     world.pass(DAY);
     world.set_offline(0, false);
     world.pass(Duration::from_secs(10));
-    assert_eq!(world.mark(1, "question"), DeliveryStatus::Read);
+    assert_eq!(world.status(1, "question"), DeliveryStatus::Read);
     assert_eq!(world.messages(1)[0].reactions[&ada], "👍");
     assert_eq!(world.messages(0)[0].reactions[&ada], "👍");
 }
@@ -185,13 +188,13 @@ fn what_is_permanently_refused_is_shown_so_and_nothing_depends_on_it() {
         body: Body::Refused { code: Code::Malformed, newer: Vec::new() },
     };
     world.inject(0, refusal(refused));
-    assert_eq!(world.mark(0, "refused"), DeliveryStatus::Sent, "the other may have been stored");
+    assert_eq!(world.status(0, "refused"), DeliveryStatus::Sent, "the other may have been stored");
     let accepted = Body::Accepted { channel: 1, sequence: 0 };
     world.inject(0, Frame { request: behind, body: accepted });
     world.pass(Duration::from_secs(2));
     assert_eq!(world.texts(1), ["question", "behind it"]);
-    assert_eq!(world.mark(0, "refused"), DeliveryStatus::Refused);
-    assert_eq!(world.mark(0, "behind it"), DeliveryStatus::Delivered);
+    assert_eq!(world.status(0, "refused"), DeliveryStatus::Refused);
+    assert_eq!(world.status(0, "behind it"), DeliveryStatus::Delivered);
     assert_eq!(view::contacts(world.rows(0))[0].outgoing, 0);
 }
 
@@ -212,7 +215,7 @@ fn a_refusal_of_what_others_have_is_not_believed() {
     let expected = ["question", "answer", "so what"];
     assert_eq!(world.texts(0), expected);
     assert_eq!(world.texts(1), expected);
-    assert_eq!(world.mark(0, "question"), DeliveryStatus::Delivered);
+    assert_eq!(world.status(0, "question"), DeliveryStatus::Delivered);
     assert_eq!(view::contacts(world.rows(0))[0].outgoing, 0);
 }
 
@@ -237,10 +240,10 @@ fn a_receipt_that_is_refused_is_dropped() {
     }
     world.refuse_append(0, Code::Malformed);
     world.pass(Duration::from_secs(60));
-    assert_eq!(world.mark(1, "question"), DeliveryStatus::Stored);
+    assert_eq!(world.status(1, "question"), DeliveryStatus::Stored);
     world.send(0, "answer");
     assert_eq!(world.texts(1), ["question", "answer"]);
-    assert_eq!(world.mark(1, "question"), DeliveryStatus::Delivered);
+    assert_eq!(world.status(1, "question"), DeliveryStatus::Delivered);
 }
 
 #[test]
@@ -284,7 +287,7 @@ fn a_node_that_always_refuses_is_asked_less_and_less_often() {
         pauses.push(world.now().since(refused_at).as_secs());
     }
     assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 600, 600, 600]);
-    assert_eq!(world.mark(0, "never taken"), DeliveryStatus::Sent, "there is hope");
+    assert_eq!(world.status(0, "never taken"), DeliveryStatus::Sent, "there is hope");
     world.set_offline(0, true);
     world.set_offline(0, false);
     world.run();

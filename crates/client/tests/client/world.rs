@@ -13,8 +13,8 @@ use client::{
 use crypto::{SigningKey, identity::Phrase};
 use node::{Node, NodeConfig, Registration};
 use proto::{
-    AccountId, Body, Code, Frame, Input, Instant, LogId, NodeAddress, NodeId, PublicKey, Reference,
-    Table, WriteBatch,
+    AccountId, Body, Code, ConversationId, Frame, Input, Instant, LogId, NodeAddress, NodeId,
+    PublicKey, Reference, Table, WriteBatch,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -396,7 +396,7 @@ impl World {
 
     /// Returns whether the device was told that the contact types since this was last asked.
     pub(crate) fn saw_typing(&mut self, person: usize) -> bool {
-        let seen = self.events(person).any(|event| matches!(event, Event::Typing(_)));
+        let seen = self.events(person).any(|event| matches!(event, Event::Typing { .. }));
         self.host(Who::Person(person)).events.clear();
         seen
     }
@@ -410,15 +410,16 @@ impl World {
     }
 
     pub(crate) fn log(&self, person: usize) -> LogId {
-        let contacts = view::contacts(self.rows(person));
-        let friend = self.friend(person);
-        let contact = contacts.into_iter().find(|view| view.account == friend).unwrap();
-        contact.conversation.unwrap()
+        view::log(self.rows(person), &self.conversation(person)).unwrap()
+    }
+
+    pub(crate) fn conversation(&self, person: usize) -> ConversationId {
+        self.friend(person).into()
     }
 
     pub(crate) fn messages(&self, person: usize) -> Vec<MessageView> {
-        let (rows, log) = (self.rows(person), self.log(person));
-        let items = view::timeline(rows, &log, Range::Latest, usize::MAX, self.now());
+        let (rows, with) = (self.rows(person), self.conversation(person));
+        let items = view::timeline(rows, &with, Range::Latest, usize::MAX, self.now());
         let message = |item| match item {
             Item::Message(message) => Some(message),
             Item::Gap { .. } => None,
@@ -430,8 +431,8 @@ impl World {
         self.messages(person).into_iter().filter_map(|message| message.text).collect()
     }
 
-    pub(crate) fn marks(&self, person: usize) -> Vec<DeliveryStatus> {
-        self.messages(person).into_iter().filter_map(|message| message.mark).collect()
+    pub(crate) fn statuses(&self, person: usize) -> Vec<DeliveryStatus> {
+        self.messages(person).into_iter().filter_map(|message| message.status).collect()
     }
 
     fn message(&self, person: usize, text: &str) -> MessageView {
@@ -439,12 +440,12 @@ impl World {
         messages.find(|message| message.text.as_deref() == Some(text)).unwrap()
     }
 
-    pub(crate) fn mark(&self, person: usize, text: &str) -> DeliveryStatus {
-        self.message(person, text).mark.unwrap()
+    pub(crate) fn status(&self, person: usize, text: &str) -> DeliveryStatus {
+        self.message(person, text).status.unwrap()
     }
 
     pub(crate) fn reference(&self, person: usize, text: &str) -> Reference {
-        self.message(person, text).place.id.reference()
+        self.message(person, text).key.id.reference()
     }
 
     /// Returns how full a collection of a device is.

@@ -1,6 +1,9 @@
 //! `siskin contact`.
 
-use super::input::standard_input;
+use super::{
+    input::standard_input,
+    names::{self, call_about},
+};
 use crate::{
     cli::ContactCommand,
     failure::Failure,
@@ -9,7 +12,8 @@ use crate::{
     qr,
     rpc::{
         Contact, ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove,
-        ContactRename, ContactState, ContactVerify, Invited, Verified, call, call_caught_up,
+        ContactRename, ContactState, ContactVerify, Invited, Session, Verified, call,
+        call_caught_up,
     },
 };
 
@@ -38,8 +42,7 @@ pub(super) async fn run(
             }
         }
         ContactCommand::Accept { who, wait } => {
-            let accept = ContactAccept { contact: who, wait_s: wait.seconds() };
-            let person = call_caught_up(dir, accept).await?;
+            let person = accept(dir, &who, wait.seconds()).await?;
             out.result(&person, |person| show(person, out));
             if person.outgoing > 0 && wait.seconds() > 0 {
                 let message = "accepted, but the node has not stored it in time";
@@ -55,19 +58,33 @@ pub(super) async fn run(
         }
         ContactCommand::Verify { who, set, unset } => {
             let verified = (set || unset).then_some(set);
-            let verified = call(dir, ContactVerify { contact: who, verified }).await?;
+            let verified =
+                call_about(dir, &who, |contact| ContactVerify { contact, verified }).await?;
             out.result(&verified, |verified| show_verified(verified, out));
         }
         ContactCommand::Remove { who } => {
-            let done = call(dir, ContactRemove { contact: who }).await?;
+            let done = call_about(dir, &who, |contact| ContactRemove { contact }).await?;
             out.result(&done, |_| String::new());
         }
         ContactCommand::Rename { who, name } => {
-            let person = call(dir, ContactRename { contact: who, name }).await?;
+            let person = call_about(dir, &who, |contact| ContactRename { contact, name }).await?;
             out.result(&person, |person| show(person, out));
         }
     }
     Ok(())
+}
+
+/// Accepts a request, which may be waiting at the node.
+async fn accept(dir: &DataDir, who: &str, wait_s: u32) -> Result<Contact, Failure> {
+    let mut session = Session::open(dir).await?;
+    let result = async {
+        session.catch_up().await?;
+        let contact = names::account(&mut session, who).await?;
+        session.call(ContactAccept { contact, wait_s }).await
+    };
+    let result = result.await;
+    session.close().await?;
+    result
 }
 
 fn show_invite(invited: &Invited, with_code: bool) -> String {

@@ -1,15 +1,17 @@
 //! `siskin send`, `edit`, `delete`, `react`, `read`, `tail` and `rekey`.
 
-use super::input::text;
+use super::{
+    input::text,
+    names::{self, call_in},
+};
 use crate::{
     cli::{DeleteArgs, EditArgs, ReactArgs, ReadArgs, RekeyArgs, SendArgs, TailArgs, WaitArgs},
     failure::Failure,
     output::{self, Output, Style, date, safe, safe_lines},
     paths::DataDir,
     rpc::{
-        ContactVerify, ConversationRekey, DeliveryStatus, Event, Item, Message, MessageDelete,
-        MessageEdit, MessageList, MessageReact, MessageRead, MessageSend, SentMessage, Session,
-        Subscribe, call,
+        ConversationRekey, DeliveryStatus, Event, Item, Message, MessageDelete, MessageEdit,
+        MessageList, MessageReact, MessageRead, MessageSend, SentMessage, Session, Subscribe,
     },
     stop,
 };
@@ -17,31 +19,34 @@ use crate::{
 pub(super) async fn send(args: SendArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let SendArgs { who, text: given, reply_to, force, wait } = args;
     let text = text(given)?;
-    let send = MessageSend { contact: who, text, reply_to, force, wait_s: wait.seconds() };
-    said(&call(dir, send).await?, wait, out)
+    let wait_s = wait.seconds();
+    let send = |conversation| MessageSend { conversation, text, reply_to, force, wait_s };
+    sent(&call_in(dir, &who, send).await?, wait, out)
 }
 
 pub(super) async fn edit(args: EditArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let EditArgs { who, id, text: given, wait } = args;
-    let edit = MessageEdit { contact: who, id, text: text(given)?, wait_s: wait.seconds() };
-    said(&call(dir, edit).await?, wait, out)
+    let (text, wait_s) = (text(given)?, wait.seconds());
+    let edit = |conversation| MessageEdit { conversation, id, text, wait_s };
+    sent(&call_in(dir, &who, edit).await?, wait, out)
 }
 
 pub(super) async fn delete(args: DeleteArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let DeleteArgs { who, id, wait } = args;
-    let delete = MessageDelete { contact: who, id, wait_s: wait.seconds() };
-    said(&call(dir, delete).await?, wait, out)
+    let delete = |conversation| MessageDelete { conversation, id, wait_s: wait.seconds() };
+    sent(&call_in(dir, &who, delete).await?, wait, out)
 }
 
 pub(super) async fn react(args: ReactArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let ReactArgs { who, id, emoji, wait } = args;
-    let react = MessageReact { contact: who, id, emoji, wait_s: wait.seconds() };
-    said(&call(dir, react).await?, wait, out)
+    let react = |conversation| MessageReact { conversation, id, emoji, wait_s: wait.seconds() };
+    sent(&call_in(dir, &who, react).await?, wait, out)
 }
 
 pub(super) async fn rekey(args: RekeyArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
-    let rekey = ConversationRekey { contact: args.who, wait_s: args.wait.seconds() };
-    said(&call(dir, rekey).await?, args.wait, out)
+    let RekeyArgs { who, wait } = args;
+    let rekey = |conversation| ConversationRekey { conversation, wait_s: wait.seconds() };
+    sent(&call_in(dir, &who, rekey).await?, wait, out)
 }
 
 pub(super) async fn read(args: ReadArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
@@ -55,16 +60,17 @@ pub(super) async fn read(args: ReadArgs, dir: &DataDir, out: Output) -> Result<(
 async fn read_in(session: &mut Session, args: ReadArgs, out: Output) -> Result<(), Failure> {
     let ReadArgs { who, n, before, peek, wait } = args;
     let marks_read = !peek && before.is_none();
-    let list = MessageList { contact: who.clone(), limit: n, before };
+    let contact = names::contact(session, &who).await?;
+    let (conversation, name) = (contact.account, contact.name);
+    let list = MessageList { conversation: conversation.clone(), limit: n, before };
     let items = session.call(list).await?;
-    let name = session.call(ContactVerify { contact: who.clone(), verified: None }).await?.name;
     out.result(&items, |items| {
         let lines: Vec<_> = items.iter().map(|item| show(item, &name, out)).collect();
         lines.join("\n")
     });
     if marks_read && !items.is_empty() {
         let wait_s = if session.is_here() { wait.seconds() } else { 0 };
-        session.call(MessageRead { contact: who, wait_s }).await?;
+        session.call(MessageRead { conversation, wait_s }).await?;
     }
     Ok(())
 }
@@ -72,9 +78,7 @@ async fn read_in(session: &mut Session, args: ReadArgs, out: Output) -> Result<(
 pub(super) async fn tail(args: TailArgs, dir: &DataDir, out: Output) -> Result<(), Failure> {
     let mut session = Session::open(dir).await?;
     let only = match args.who {
-        Some(contact) => {
-            Some(session.call(ContactVerify { contact, verified: None }).await?.account)
-        }
+        Some(who) => Some(names::conversation(&mut session, &who).await?),
         None => None,
     };
     let mut stream = session.subscribe(Subscribe::default()).await?;
@@ -86,10 +90,7 @@ pub(super) async fn tail(args: TailArgs, dir: &DataDir, out: Output) -> Result<(
         };
         match event {
             None => return Err(Failure::user("the daemon has stopped")),
-            Some(Event::Message { contact, name, arrival, message })
-                if only.as_ref().is_none_or(|only| *only == contact) =>
-            {
-                let event = Event::Message { contact, name, arrival, message };
+            Some(event @ Event::Message { .. }) if is_wanted(&event, only.as_deref()) => {
                 out.result(&event, |event| show_event(event, out));
             }
             Some(_) => {}
@@ -97,9 +98,14 @@ pub(super) async fn tail(args: TailArgs, dir: &DataDir, out: Output) -> Result<(
     }
 }
 
-fn said(said: &SentMessage, wait: WaitArgs, out: Output) -> Result<(), Failure> {
-    out.result(said, |said| said.id.clone().unwrap_or_default());
-    match said.mark {
+fn is_wanted(event: &Event, only: Option<&str>) -> bool {
+    let Event::Message { conversation, .. } = event else { return false };
+    only.is_none_or(|only| only == conversation)
+}
+
+fn sent(sent: &SentMessage, wait: WaitArgs, out: Output) -> Result<(), Failure> {
+    out.result(sent, |sent| sent.id.clone().unwrap_or_default());
+    match sent.status {
         DeliveryStatus::Waiting => {
             out.say("The message is sent when the contact accepts.");
             Ok(())
@@ -164,9 +170,12 @@ fn show_message(message: &Message, from: &str, out: Output) -> String {
     for emoji in message.reactions.values() {
         line.push_str(&format!(" [{}]", safe(emoji)));
     }
-    if let Some(mark) = message.mark {
+    if let Some(status) = message.status {
         line.push_str(
-            &out.styled(Style::Dim, &format!("  {}", output::tick(mark, message.stored_on.len()))),
+            &out.styled(
+                Style::Dim,
+                &format!("  {}", output::tick(status, message.stored_on.len())),
+            ),
         );
     }
     line

@@ -163,12 +163,19 @@ impl Person {
         reply_to: Option<String>,
         goal: DeliveryStatus,
     ) -> Result<String, Failure> {
-        let (contact, text) = (to.to_owned(), Secret::new(text.to_owned()));
+        let (conversation, text) = (self.account_of(to).await?, Secret::new(text.to_owned()));
         let wait_s = if goal > DeliveryStatus::Sent { WAIT_S } else { 0 };
-        let send = MessageSend { contact, text, reply_to, force: false, wait_s };
+        let send = MessageSend { conversation, text, reply_to, force: false, wait_s };
         let sent = self.call(send).await?;
         let failed = || Failure::network("a message was not stored in time");
-        sent.id.filter(|_| sent.mark >= goal).ok_or_else(failed)
+        sent.id.filter(|_| sent.status >= goal).ok_or_else(failed)
+    }
+
+    /// Returns the account of a contact.
+    pub(super) async fn account_of(&mut self, name: &str) -> Result<String, Failure> {
+        let contacts = self.call(ContactList {}).await?;
+        let found = contacts.into_iter().find(|contact| contact.name == name);
+        found.map(|contact| contact.account).ok_or_else(|| Failure::user("no such contact"))
     }
 
     /// Waits until a message arrives, and returns when it did.
@@ -182,8 +189,9 @@ impl Person {
         }
     }
 
-    pub(super) async fn messages(&mut self, contact: &str) -> Result<Vec<Message>, Failure> {
-        let list = MessageList { contact: contact.to_owned(), limit: PAGE, before: None };
+    pub(super) async fn messages(&mut self, with: &str) -> Result<Vec<Message>, Failure> {
+        let conversation = self.account_of(with).await?;
+        let list = MessageList { conversation, limit: PAGE, before: None };
         let messages = self.call(list).await?.into_iter().filter_map(|item| match item {
             Item::Message(message) => Some(message),
             Item::Gap { .. } => None,
@@ -194,12 +202,12 @@ impl Person {
     /// Waits until a message looks as it should to this person.
     pub(super) async fn until_message(
         &mut self,
-        contact: &str,
+        with: &str,
         id: &str,
         fits: impl Fn(&Message) -> bool,
     ) -> Result<(), Failure> {
         let fits = |message: &Message| message.id == id && fits(message);
-        while !self.messages(contact).await?.iter().any(fits) {
+        while !self.messages(with).await?.iter().any(fits) {
             self.event().await?;
         }
         Ok(())

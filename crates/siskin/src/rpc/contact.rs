@@ -66,7 +66,7 @@ impl Call for ContactAdd {
         let account = link.account;
         engine.ask(Action::AddContact { link, name: self.name }).await?;
         let settled = move |rows: &dyn Rows| {
-            let contact = find(rows, account)?;
+            let contact = view::contact(rows, &account)?;
             (contact.state != ContactState::Adding || !contact.trouble.is_empty())
                 .then_some(contact)
         };
@@ -97,7 +97,8 @@ impl Call for ContactAccept {
     async fn run(self, engine: &Engine) -> Result<Contact, Failure> {
         let contact = resolve::contact(engine, &self.contact).await?.account;
         engine.ask(Action::Accept { contact }).await?;
-        let told = move |rows: &dyn Rows| find(rows, contact).filter(|view| view.outgoing == 0);
+        let told =
+            move |rows: &dyn Rows| view::contact(rows, &contact).filter(|view| view.outgoing == 0);
         engine.until(self.wait_s, told).await?;
         person(engine, contact).await
     }
@@ -196,12 +197,8 @@ impl Call for ContactRename {
 }
 
 async fn person(engine: &Engine, account: AccountId) -> Result<Contact, Failure> {
-    let contact = engine.read(move |rows| find(rows, account)).await?;
+    let contact = engine.read(move |rows| view::contact(rows, &account)).await?;
     Ok(contact.ok_or(client::CommandError::NoContact)?.into())
-}
-
-fn find(rows: &dyn Rows, account: AccountId) -> Option<view::ContactView> {
-    view::contacts(rows).into_iter().find(|contact| contact.account == account)
 }
 
 fn uses_default() -> u32 {

@@ -2,9 +2,9 @@
 
 use client::{
     Action, Reply,
-    view::{self, ContactView, Range},
+    view::{self, Range},
 };
-use proto::{EnvelopeId, Instant, LogId, Rows};
+use proto::{ConversationId, Instant, Rows};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,7 +17,7 @@ use crate::{api::Call, engine::Engine, failure::Failure};
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MessageSend {
-    pub(crate) contact: String,
+    pub(crate) conversation: String,
     pub(crate) text: Secret,
     #[serde(default)]
     pub(crate) reply_to: Option<String>,
@@ -34,7 +34,7 @@ pub(crate) struct MessageSend {
 pub(crate) struct SentMessage {
     /// `null` while it waits for the contact to accept.
     pub(crate) id: Option<String>,
-    pub(crate) mark: DeliveryStatus,
+    pub(crate) status: DeliveryStatus,
 }
 
 impl Call for MessageSend {
@@ -43,27 +43,24 @@ impl Call for MessageSend {
     type Returns = SentMessage;
 
     async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
-        let contact = resolve::contact(engine, &self.contact).await?;
+        let conversation = resolve::conversation(&self.conversation)?;
         if !self.force {
-            resolve::check_trust(&contact)?;
+            resolve::check_trust(engine, conversation).await?;
         }
         let reply_to = match &self.reply_to {
-            Some(id) => {
-                let target = resolve::message(engine, resolve::conversation(&contact)?, id).await?;
-                Some(target.place.id.reference())
-            }
+            Some(id) => Some(resolve::message(engine, conversation, id).await?.key.id.reference()),
             None => None,
         };
         let text = self.text.expose().clone();
-        let action = Action::Send { conversation: contact.account.into(), text, reply_to };
-        say(engine, &contact, action, self.wait_s).await
+        let action = Action::Send { conversation, text, reply_to };
+        send(engine, conversation, action, self.wait_s).await
     }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MessageEdit {
-    pub(crate) contact: String,
+    pub(crate) conversation: String,
     pub(crate) id: String,
     pub(crate) text: Secret,
     #[serde(default)]
@@ -76,18 +73,17 @@ impl Call for MessageEdit {
     type Returns = SentMessage;
 
     async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
-        let (contact, target) = target(engine, &self.contact, &self.id).await?;
-        let text = self.text.expose().clone();
-        let target = target.reference();
-        let action = Action::Edit { conversation: contact.account.into(), target, text };
-        say(engine, &contact, action, self.wait_s).await
+        let conversation = resolve::conversation(&self.conversation)?;
+        let target = resolve::message(engine, conversation, &self.id).await?.key.id.reference();
+        let action = Action::Edit { conversation, target, text: self.text.expose().clone() };
+        send(engine, conversation, action, self.wait_s).await
     }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MessageDelete {
-    pub(crate) contact: String,
+    pub(crate) conversation: String,
     pub(crate) id: String,
     #[serde(default)]
     pub(crate) wait_s: u32,
@@ -99,17 +95,16 @@ impl Call for MessageDelete {
     type Returns = SentMessage;
 
     async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
-        let (contact, target) = target(engine, &self.contact, &self.id).await?;
-        let action =
-            Action::Delete { conversation: contact.account.into(), target: target.reference() };
-        say(engine, &contact, action, self.wait_s).await
+        let conversation = resolve::conversation(&self.conversation)?;
+        let target = resolve::message(engine, conversation, &self.id).await?.key.id.reference();
+        send(engine, conversation, Action::Delete { conversation, target }, self.wait_s).await
     }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MessageReact {
-    pub(crate) contact: String,
+    pub(crate) conversation: String,
     pub(crate) id: String,
     /// Empty to remove the reaction.
     pub(crate) emoji: String,
@@ -123,17 +118,17 @@ impl Call for MessageReact {
     type Returns = SentMessage;
 
     async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
-        let (contact, target) = target(engine, &self.contact, &self.id).await?;
-        let (target, emoji) = (target.reference(), self.emoji);
-        let action = Action::React { conversation: contact.account.into(), target, emoji };
-        say(engine, &contact, action, self.wait_s).await
+        let conversation = resolve::conversation(&self.conversation)?;
+        let target = resolve::message(engine, conversation, &self.id).await?.key.id.reference();
+        let action = Action::React { conversation, target, emoji: self.emoji };
+        send(engine, conversation, action, self.wait_s).await
     }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MessageRead {
-    pub(crate) contact: String,
+    pub(crate) conversation: String,
     #[serde(default)]
     pub(crate) wait_s: u32,
 }
@@ -144,9 +139,9 @@ impl Call for MessageRead {
     type Returns = Done;
 
     async fn run(self, engine: &Engine) -> Result<Done, Failure> {
-        let contact = resolve::contact(engine, &self.contact).await?.account;
-        engine.ask(Action::MarkRead { conversation: contact.into() }).await?;
-        engine.until(self.wait_s, move |rows| nothing_to_send(rows, contact)).await?;
+        let conversation = resolve::conversation(&self.conversation)?;
+        engine.ask(Action::MarkRead { conversation }).await?;
+        engine.until(self.wait_s, move |rows| outbox_is_empty(rows, &conversation)).await?;
         Ok(Done {})
     }
 }
@@ -154,7 +149,7 @@ impl Call for MessageRead {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MessageList {
-    pub(crate) contact: String,
+    pub(crate) conversation: String,
     #[serde(default = "limit_default")]
     pub(crate) limit: u32,
     /// Return only messages before the one with this id.
@@ -168,15 +163,16 @@ impl Call for MessageList {
     type Returns = Vec<Item>;
 
     async fn run(self, engine: &Engine) -> Result<Vec<Item>, Failure> {
-        let contact = resolve::contact(engine, &self.contact).await?;
-        let Some(log) = contact.conversation else { return Ok(Vec::new()) };
+        let conversation = resolve::conversation(&self.conversation)?;
+        resolve::check_known(engine, conversation).await?;
         let range = match &self.before {
-            Some(id) => Range::Before(resolve::message(engine, log, id).await?.place),
+            Some(id) => Range::Before(resolve::message(engine, conversation, id).await?.key),
             None => Range::Latest,
         };
         let limit = usize::try_from(self.limit.clamp(1, LIMIT_MAX)).unwrap_or_default();
         let now = now();
-        let items = engine.read(move |rows| view::timeline(rows, &log, range, limit, now)).await?;
+        let read = move |rows: &dyn Rows| view::timeline(rows, &conversation, range, limit, now);
+        let items = engine.read(read).await?;
         Ok(bounded(items.into_iter().map(Item::from).collect()))
     }
 }
@@ -184,7 +180,7 @@ impl Call for MessageList {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConversationRekey {
-    pub(crate) contact: String,
+    pub(crate) conversation: String,
     #[serde(default)]
     pub(crate) wait_s: u32,
 }
@@ -195,16 +191,15 @@ impl Call for ConversationRekey {
     type Returns = SentMessage;
 
     async fn run(self, engine: &Engine) -> Result<SentMessage, Failure> {
-        let contact = resolve::contact(engine, &self.contact).await?;
-        let action = Action::Rekey { conversation: contact.account.into() };
-        say(engine, &contact, action, self.wait_s).await
+        let conversation = resolve::conversation(&self.conversation)?;
+        send(engine, conversation, Action::Rekey { conversation }, self.wait_s).await
     }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConversationTyping {
-    pub(crate) contact: String,
+    pub(crate) conversation: String,
 }
 
 impl Call for ConversationTyping {
@@ -213,55 +208,41 @@ impl Call for ConversationTyping {
     type Returns = Done;
 
     async fn run(self, engine: &Engine) -> Result<Done, Failure> {
-        let contact = resolve::contact(engine, &self.contact).await?.account;
-        engine.ask(Action::Typing { conversation: contact.into() }).await?;
+        let conversation = resolve::conversation(&self.conversation)?;
+        engine.ask(Action::Typing { conversation }).await?;
         Ok(Done {})
     }
 }
 
 /// Sends something and waits until it is stored or refused.
-async fn say(
+async fn send(
     engine: &Engine,
-    contact: &ContactView,
+    conversation: ConversationId,
     action: Action,
     wait_s: u32,
 ) -> Result<SentMessage, Failure> {
     let id = match engine.ask(action).await? {
         Reply::Envelope(id) => id,
-        Reply::Waiting => return Ok(SentMessage { id: None, mark: DeliveryStatus::Waiting }),
+        Reply::Waiting => return Ok(SentMessage { id: None, status: DeliveryStatus::Waiting }),
         Reply::Nothing | Reply::Link(_) | Reply::Account(_) => {
             return Err(Failure::user("nothing was sent"));
         }
     };
-    let log = resolve::conversation(contact)?;
     let stored = move |rows: &dyn Rows| {
-        mark(rows, &log, &id).filter(|mark| *mark > client::DeliveryStatus::Sent)
+        view::status(rows, &conversation, &id.reference())
+            .filter(|status| *status > client::DeliveryStatus::Sent)
     };
-    let mark = engine.until(wait_s, stored).await?.unwrap_or(client::DeliveryStatus::Sent);
-    if mark == client::DeliveryStatus::Refused {
+    let status = engine.until(wait_s, stored).await?.unwrap_or(client::DeliveryStatus::Sent);
+    if status == client::DeliveryStatus::Refused {
         return Err(Failure::user("the node refuses the message")
             .hint("`siskin read WHO` shows it with its status"));
     }
-    Ok(SentMessage { id: Some(id.to_string()), mark: mark.into() })
+    Ok(SentMessage { id: Some(id.to_string()), status: status.into() })
 }
 
-async fn target(
-    engine: &Engine,
-    contact: &str,
-    id: &str,
-) -> Result<(ContactView, EnvelopeId), Failure> {
-    let contact = resolve::contact(engine, contact).await?;
-    let message = resolve::message(engine, resolve::conversation(&contact)?, id).await?;
-    Ok((contact, message.place.id))
-}
-
-fn mark(rows: &dyn Rows, log: &LogId, id: &EnvelopeId) -> Option<client::DeliveryStatus> {
-    view::mark(rows, log, &id.reference())
-}
-
-fn nothing_to_send(rows: &dyn Rows, account: proto::AccountId) -> Option<()> {
-    let contact = view::contacts(rows).into_iter().find(|contact| contact.account == account)?;
-    (contact.outgoing == 0).then_some(())
+fn outbox_is_empty(rows: &dyn Rows, conversation: &ConversationId) -> Option<()> {
+    let ConversationId::Direct(account) = conversation else { return Some(()) };
+    (view::contact(rows, account)?.outgoing == 0).then_some(())
 }
 
 /// Keeps the last items of a page that fit into a response.

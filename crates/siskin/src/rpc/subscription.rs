@@ -8,15 +8,15 @@ use std::{
     sync::Arc,
 };
 
-use client::view::{self, ContactView};
-use proto::{AccountId, LogId};
+use client::view;
+use proto::{ConversationId, Rows};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{
     Receiver,
     error::{RecvError, TryRecvError},
 };
 
-use super::types::Event;
+use super::{resolve, types::Event};
 use crate::{
     api::Events,
     engine::{Engine, Notice},
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Subscribe {
-    /// The last arrival that was seen, by the contact's account; other contacts start from now.
+    /// The last arrival that was seen, by conversation; other conversations start from now.
     #[serde(default)]
     pub(crate) after: BTreeMap<String, u64>,
 }
@@ -43,8 +43,8 @@ pub(crate) struct Subscribed {
 pub(crate) struct Subscription {
     engine: Arc<Engine>,
     notices: Receiver<Notice>,
-    seen: BTreeMap<LogId, u64>,
-    changed: BTreeSet<LogId>,
+    seen: BTreeMap<ConversationId, u64>,
+    changed: BTreeSet<ConversationId>,
     ready: VecDeque<Event>,
 }
 
@@ -54,20 +54,18 @@ impl Subscription {
         params: Subscribe,
     ) -> Result<(Self, Subscribed), Failure> {
         let mut after = BTreeMap::new();
-        for (account, arrival) in params.after {
-            let account: AccountId =
-                account.parse().map_err(|error| Failure::usage(format!("`{account}`: {error}")))?;
-            after.insert(account, arrival);
+        for (conversation, arrival) in params.after {
+            after.insert(resolve::conversation(&conversation)?, arrival);
         }
         // Subscribes before it reads, so that it misses no change in between.
         let notices = engine.notices();
         let last = engine.read(last_arrivals).await?;
         let (mut seen, mut subscribed) = (BTreeMap::new(), BTreeMap::new());
-        for (account, log, last) in last {
+        for (conversation, last) in last {
             // A cursor from before the conversation was created again means nothing.
-            let start = after.get(&account).map_or(last, |after| *after.min(&last));
-            seen.insert(log, start);
-            subscribed.insert(account.to_string(), start);
+            let start = after.get(&conversation).map_or(last, |after| *after.min(&last));
+            seen.insert(conversation, start);
+            subscribed.insert(conversation.to_string(), start);
         }
         let changed = seen.keys().copied().collect();
         let subscription = Self { engine, notices, seen, changed, ready: VecDeque::new() };
@@ -76,60 +74,50 @@ impl Subscription {
 
     /// Reads all conversations again, because notices were lost.
     async fn resync(&mut self) -> Result<(), Failure> {
-        self.changed.extend(self.engine.read(logs).await?);
+        self.changed.extend(self.engine.read(conversations).await?);
         self.ready.push_back(Event::Resync);
         Ok(())
     }
 
-    async fn noticed(&mut self, notice: Notice) -> Result<(), Failure> {
+    fn on_notice(&mut self, notice: Notice) {
         let event = match notice {
-            Notice::Timeline(log) => {
-                self.changed.insert(log);
-                return Ok(());
+            Notice::Timeline(conversation) => {
+                self.changed.insert(conversation);
+                return;
             }
             Notice::Account => Event::Account,
             Notice::Contacts => Event::Contacts,
-            Notice::Typing(account) => Event::Typing { contact: account.to_string() },
+            Notice::Typing { conversation, account } => {
+                let (conversation, account) = (conversation.to_string(), account.to_string());
+                Event::Typing { conversation, account }
+            }
             Notice::LinkChanged(node, up) => Event::Link { node: node.to_string(), up },
-            Notice::Sent(log) => match self.contact(log).await? {
-                Some(contact) => Event::Sent { contact: contact.account.to_string() },
-                None => return Ok(()),
-            },
+            Notice::Sent(with) => Event::Sent { conversation: with.to_string() },
         };
         self.ready.push_back(event);
-        Ok(())
     }
 
     /// Emits the new messages of a conversation, and that it may have changed.
-    async fn read(&mut self, log: LogId) -> Result<(), Failure> {
-        let seen = self.seen.get(&log).copied().unwrap_or_default();
+    async fn read(&mut self, id: ConversationId) -> Result<(), Failure> {
+        let seen = self.seen.get(&id).copied().unwrap_or_default();
         let read = self.engine.read(move |rows| {
-            let contact = view::contacts(rows).into_iter().find(|c| c.conversation == Some(log));
-            let arrivals = view::arrivals(rows, &log, seen, PAGE);
-            (contact, arrivals, view::last_arrival(rows, &log))
+            let arrivals = view::arrivals(rows, &id, seen, PAGE);
+            (name(rows, &id), arrivals, view::last_arrival(rows, &id))
         });
-        let (Some(ContactView { account, name, .. }), arrivals, last) = read.await? else {
-            return Ok(());
-        };
-        let contact = account.to_string();
+        let (Some(name), arrivals, last) = read.await? else { return Ok(()) };
         let whole = arrivals.len() < PAGE;
         let next = if whole { Some(last) } else { arrivals.last().map(|(arrival, _)| *arrival) };
-        self.seen.insert(log, next.unwrap_or(seen).max(seen));
+        self.seen.insert(id, next.unwrap_or(seen).max(seen));
         for (arrival, message) in arrivals {
-            let (contact, name, message) = (contact.clone(), name.clone(), message.into());
-            self.ready.push_back(Event::Message { contact, name, arrival, message });
+            let (conversation, name, message) = (id.to_string(), name.clone(), message.into());
+            self.ready.push_back(Event::Message { conversation, name, arrival, message });
         }
         if whole {
-            self.ready.push_back(Event::Timeline { contact });
+            self.ready.push_back(Event::Timeline { conversation: id.to_string() });
         } else {
-            self.changed.insert(log);
+            self.changed.insert(id);
         }
         Ok(())
-    }
-
-    async fn contact(&self, log: LogId) -> Result<Option<ContactView>, Failure> {
-        let contacts = self.engine.read(view::contacts).await?;
-        Ok(contacts.into_iter().find(|contact| contact.conversation == Some(log)))
     }
 }
 
@@ -141,19 +129,19 @@ impl Events for Subscription {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
             }
-            if let Some(log) = self.changed.pop_first() {
-                self.read(log).await?;
+            if let Some(conversation) = self.changed.pop_first() {
+                self.read(conversation).await?;
                 continue;
             }
             match self.notices.recv().await {
-                Ok(notice) => self.noticed(notice).await?,
+                Ok(notice) => self.on_notice(notice),
                 Err(RecvError::Lagged(_)) => self.resync().await?,
                 Err(RecvError::Closed) => return Ok(None),
             }
             // One read of the rows serves all notices that wait.
             for _ in 0..self.notices.len().min(BURST_MAX) {
                 match self.notices.try_recv() {
-                    Ok(notice) => self.noticed(notice).await?,
+                    Ok(notice) => self.on_notice(notice),
                     Err(TryRecvError::Lagged(_)) => self.resync().await?,
                     Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 }
@@ -162,16 +150,20 @@ impl Events for Subscription {
     }
 }
 
-fn last_arrivals(rows: &dyn proto::Rows) -> Vec<(AccountId, LogId, u64)> {
-    let contacts = view::contacts(rows).into_iter();
-    contacts
-        .filter_map(|contact| Some((contact.account, contact.conversation?)))
-        .map(|(account, log)| (account, log, view::last_arrival(rows, &log)))
-        .collect()
+fn last_arrivals(rows: &dyn Rows) -> Vec<(ConversationId, u64)> {
+    let all = conversations(rows).into_iter();
+    all.map(|conversation| (conversation, view::last_arrival(rows, &conversation))).collect()
 }
 
-fn logs(rows: &dyn proto::Rows) -> Vec<LogId> {
-    view::contacts(rows).into_iter().filter_map(|contact| contact.conversation).collect()
+fn conversations(rows: &dyn Rows) -> Vec<ConversationId> {
+    let contacts = view::contacts(rows).into_iter();
+    contacts.filter(|contact| contact.log.is_some()).map(|view| view.account.into()).collect()
+}
+
+/// Returns what a conversation is called: a direct one like the contact.
+fn name(rows: &dyn Rows, conversation: &ConversationId) -> Option<String> {
+    let ConversationId::Direct(account) = conversation else { return None };
+    view::contact(rows, account).map(|contact| contact.name)
 }
 
 /// Messages read at once.

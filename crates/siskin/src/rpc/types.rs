@@ -49,7 +49,8 @@ pub(crate) struct Contact {
     pub(crate) account: String,
     pub(crate) name: String,
     pub(crate) state: ContactState,
-    pub(crate) conversation: Option<String>,
+    /// The log of the conversation.
+    pub(crate) log: Option<String>,
     pub(crate) verified: bool,
     pub(crate) forked: bool,
     pub(crate) sees_other_bundle: bool,
@@ -65,7 +66,7 @@ impl From<ContactView> for Contact {
             account: view.account.to_string(),
             name: view.name,
             state: view.state.into(),
-            conversation: view.conversation.map(|log| log.to_string()),
+            log: view.log.map(|log| log.to_string()),
             verified: view.verified,
             forked: view.forked,
             sees_other_bundle: view.sees_other_bundle,
@@ -122,6 +123,8 @@ impl From<view::Item> for Item {
 pub(crate) struct Message {
     pub(crate) id: String,
     pub(crate) position: u64,
+    /// The account that has written it.
+    pub(crate) author: String,
     pub(crate) own: bool,
     pub(crate) sent_at: u64,
     /// `null` if it was deleted.
@@ -130,8 +133,10 @@ pub(crate) struct Message {
     pub(crate) reply_to: Option<String>,
     /// Emojis by account.
     pub(crate) reactions: BTreeMap<String, String>,
-    /// `null` for a received message.
-    pub(crate) mark: Option<DeliveryStatus>,
+    /// How far it has come with all members; `null` for a received message.
+    pub(crate) status: Option<DeliveryStatus>,
+    /// How far it has come, by account of the members that have it.
+    pub(crate) receipts: BTreeMap<String, DeliveryStatus>,
     /// Nodes that have signed for it, until it is delivered.
     #[serde(default)]
     pub(crate) stored_on: Vec<String>,
@@ -140,17 +145,22 @@ pub(crate) struct Message {
 impl From<MessageView> for Message {
     fn from(view: MessageView) -> Self {
         let reactions = view.reactions.into_iter();
+        let receipts = view.receipts.into_iter();
         Self {
-            id: view.place.id.to_string(),
-            position: view.place.position,
+            id: view.key.id.to_string(),
+            position: view.key.position,
+            author: view.author.to_string(),
             own: view.own,
             sent_at: view.sent_at_s,
             text: view.text,
             edited: view.edited,
             reply_to: view.reply_to.map(|id: EnvelopeId| id.to_string()),
             reactions: reactions.map(|(by, emoji)| (by.to_string(), emoji)).collect(),
-            mark: view.mark.map(DeliveryStatus::from),
-            stored_on: view.holders.iter().map(|holder| holder.node.to_string()).collect(),
+            status: view.status.map(DeliveryStatus::from),
+            receipts: receipts
+                .map(|(member, status)| (member.to_string(), status.into()))
+                .collect(),
+            stored_on: view.acks.iter().map(|ack| ack.node.to_string()).collect(),
         }
     }
 }
@@ -169,8 +179,8 @@ pub(crate) enum DeliveryStatus {
 }
 
 impl From<client::DeliveryStatus> for DeliveryStatus {
-    fn from(mark: client::DeliveryStatus) -> Self {
-        match mark {
+    fn from(status: client::DeliveryStatus) -> Self {
+        match status {
             client::DeliveryStatus::Sent => Self::Sent,
             client::DeliveryStatus::Stored => Self::Stored,
             client::DeliveryStatus::Delivered => Self::Delivered,
@@ -185,19 +195,19 @@ impl From<client::DeliveryStatus> for DeliveryStatus {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Event {
     /// A message entered a timeline, sent or received.
-    Message { contact: String, name: String, arrival: u64, message: Message },
+    Message { conversation: String, name: String, arrival: u64, message: Message },
     /// Statuses, edits, deletions or reactions of a timeline changed.
-    Timeline { contact: String },
+    Timeline { conversation: String },
     /// Contacts or requests changed.
     Contacts,
     /// The own account changed.
     Account,
-    /// A contact is typing.
-    Typing { contact: String },
+    /// A member is typing.
+    Typing { conversation: String, account: String },
     /// A node was connected or disconnected.
     Link { node: String, up: bool },
-    /// Everything that was sent to a contact is stored.
-    Sent { contact: String },
+    /// Everything that was sent to a conversation is stored.
+    Sent { conversation: String },
     /// Events were lost because they were read too slowly: read everything again. Messages are not
     /// lost.
     Resync,

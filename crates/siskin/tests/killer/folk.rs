@@ -131,7 +131,8 @@ impl Citizen {
         let mut line = self.person.line();
         while !board.is_over() {
             let word = board.says(number, self.friends[dice.below(self.friends.len())]);
-            let said = json!({ "contact": name(word.to), "text": word.text() });
+            let to = self.person.account_of(&name(word.to));
+            let said = json!({ "conversation": to, "text": word.text() });
             line.call("message.send", said);
             if board.is_shown_within(SLOW, word) {
                 continue;
@@ -147,7 +148,7 @@ impl Citizen {
     /// Describes whether this person has a word, the end of its conversation, and the state of the
     /// home nodes.
     fn evidence(&self, with: usize, word: Word) -> String {
-        let latest = json!({ "contact": name(with), "limit": 20 });
+        let latest = json!({ "conversation": self.person.account_of(&name(with)), "limit": 20 });
         let messages = self.person.call("message.list", latest);
         let messages = messages.as_array().unwrap();
         let here = messages.iter().position(|message| message["text"] == word.text());

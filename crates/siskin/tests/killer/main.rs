@@ -201,7 +201,8 @@ fn check(citizens: &[Citizen], board: &Board) {
             let both = directions.map(|(reader, writer)| {
                 citizens[reader].until("all is there and held by two nodes", |person| {
                     let messages = person.messages(&name(writer));
-                    messages.len() >= words.len() && messages.iter().all(|it| it["mark"] != "sent")
+                    messages.len() >= words.len()
+                        && messages.iter().all(|it| it["status"] != "sent")
                 });
                 citizens[reader].person.texts(&name(writer))
             });

@@ -47,7 +47,10 @@ fn the_api_speaks_json_rpc() {
         ("[]", -32600),
         (r#"{"id":1,"method":"status"}"#, -32600),
         (r#"{"jsonrpc":"2.0","id":1,"method":"account.sell"}"#, -32601),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"message.send","params":{"contact":"x"}}"#, -32602),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"message.send","params":{"conversation":"x"}}"#,
+            -32602,
+        ),
         (r#"{"jsonrpc":"2.0","id":1,"method":"contact.list","params":{"x":1}}"#, -32602),
         (r#"{"jsonrpc":"2.0","id":1,"method":"account.show"}"#, 1),
     ] {

@@ -44,7 +44,7 @@ fn a_third_home_holds_all_and_a_node_is_drained_before_it_ends() {
     let read = ada.until(&["read", "Ben", "-n", "1"], |items| {
         items[0]["stored_on"].as_array().is_some_and(|nodes| nodes.len() == 5)
     });
-    assert_eq!(read[0]["mark"], "stored");
+    assert_eq!(read[0]["status"], "stored");
     assert!(ada.text(&["read", "Ben", "-n", "1"]).contains("stored on 5"));
     drop(daemon);
 

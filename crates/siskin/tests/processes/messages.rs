@@ -36,12 +36,12 @@ impl Two {
 fn two_people_talk_without_daemons() {
     let Two { ada, ben, .. } = &Two::who_know_each_other();
     let sent = ada.json(&["send", "Ben", "Hello \u{1b}[2Jthere\nline two"]);
-    assert_eq!(sent["mark"], "stored");
+    assert_eq!(sent["status"], "stored");
     let read = ben.text(&["read", "ada", "-n", "5"]);
     assert!(read.contains("␛[2Jthere\n    line two"), "{read}");
     assert!(!read.contains('\u{1b}'), "nothing that a terminal obeys: {read}");
     let items = ada.json(&["read", "Ben"]);
-    assert_eq!(items[0]["mark"], "read", "{items}");
+    assert_eq!(items[0]["status"], "read", "{items}");
 
     let id = sent["id"].as_str().unwrap();
     let piped = ben.pipe(&["--json", "send", "Ada", "-", "--reply-to", &id[..8]], "Hi!\n");
@@ -73,7 +73,7 @@ fn daemons_deliver_at_once_and_commands_use_them() {
     ada.json(&["send", "Ben", "one"]);
     ben.until(&["contact", "list"], |all| all[0]["unread"] == 1);
     ben.json(&["read", "Ada"]);
-    ada.until(&["read", "Ben"], |items| items[0]["mark"] == "read");
+    ada.until(&["read", "Ben"], |items| items[0]["status"] == "read");
     ben.json(&["contact", "rename", "Ada", "Augusta"]);
     assert_fails(&ben.run(&["send", "Ada", "x"]), 1, "no contact is called");
     ben.json(&["contact", "remove", "Augusta"]);
@@ -94,5 +94,5 @@ fn what_can_not_be_sent_says_why() {
     let late = ada.run(&["send", "Ben", "later", "--timeout", "1"]);
     assert_fails(&late, 3, "has not stored it");
     assert_eq!(stdout(&late).trim().len(), 64, "it has an id, for it is in the outbox");
-    assert_eq!(ada.json(&["send", "Ben", "even later", "--no-wait"])["mark"], "sent");
+    assert_eq!(ada.json(&["send", "Ben", "even later", "--no-wait"])["status"], "sent");
 }

@@ -163,15 +163,16 @@ impl Person {
     }
 
     pub fn say(&self, to: &str, text: &str) {
-        self.call("message.send", json!({ "contact": to, "text": text }));
+        self.call("message.send", json!({ "conversation": self.account_of(to), "text": text }));
     }
 
     /// All messages with a contact, in timeline order.
     pub fn messages(&self, contact: &str) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();
+        let with = self.account_of(contact);
         loop {
             let before = all.first().map(|message| message["id"].clone());
-            let params = json!({ "contact": contact, "limit": 500, "before": before });
+            let params = json!({ "conversation": with, "limit": 500, "before": before });
             let page = self.call("message.list", params);
             let page = page.as_array().unwrap();
             if page.is_empty() {
@@ -184,6 +185,11 @@ impl Person {
     pub fn texts(&self, contact: &str) -> Vec<String> {
         let messages = self.messages(contact).into_iter();
         messages.map(|message| message["text"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The account of a contact, which is also the id of the conversation with it.
+    pub fn account_of(&self, name: &str) -> Value {
+        self.contact(name).unwrap_or_else(|| panic!("no contact {name}"))["account"].take()
     }
 
     pub fn contact(&self, name: &str) -> Option<Value> {
@@ -244,7 +250,8 @@ pub fn acquaint(inviter: (&Person, &str), asker: (&Person, &str)) {
     inviter.0.until("the request has arrived", |person| {
         person.contact(asker.1).is_some_and(|contact| contact["state"] == "asking")
     });
-    inviter.0.call("contact.accept", json!({ "contact": asker.1 }));
+    let account = inviter.0.account_of(asker.1);
+    inviter.0.call("contact.accept", json!({ "contact": account }));
     asker.0.until("the request is accepted", |person| {
         person.contact(inviter.1).is_some_and(|contact| contact["state"] == "established")
     });

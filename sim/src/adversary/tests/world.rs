@@ -221,15 +221,14 @@ impl World {
     pub(super) fn log(&self, number: usize) -> Option<LogId> {
         let contacts = view::contacts(&self.device(number).store).into_iter();
         let contact = self.account(1 - number);
-        contacts.filter(|view| view.account == contact).find_map(|view| view.conversation)
+        contacts.filter(|view| view.account == contact).find_map(|view| view.log)
     }
 
     fn messages(&self, number: usize) -> impl Iterator<Item = MessageView> {
         let rows = &self.device(number).store;
-        let items = self
-            .log(number)
-            .map(|log| view::timeline(rows, &log, Range::Latest, usize::MAX, self.net.now));
-        items.into_iter().flatten().filter_map(|item| match item {
+        let with = self.account(1 - number).into();
+        let items = view::timeline(rows, &with, Range::Latest, usize::MAX, self.net.now);
+        items.into_iter().filter_map(|item| match item {
             Item::Message(message) => Some(message),
             Item::Gap { .. } => None,
         })
@@ -240,7 +239,7 @@ impl World {
     }
 
     pub(super) fn marks(&self, number: usize) -> Vec<DeliveryStatus> {
-        self.messages(number).filter_map(|message| message.mark).collect()
+        self.messages(number).filter_map(|message| message.status).collect()
     }
 }
 

@@ -26,7 +26,7 @@ fn authors_order_holds_across_a_restart() {
     let second = says(&mut model, ADA, BEN);
     let swapped = |person| {
         let mut late = view(&model, first, person);
-        late.place.position = 9;
+        late.key.position = 9;
         [view(&model, second, person), late]
     };
     let (ada, ben) = (swapped(ADA), swapped(BEN));
@@ -39,7 +39,7 @@ fn in_the_end_every_message_is_delivered() {
     let mut model = model();
     let hello = says(&mut model, ADA, BEN);
     let (ada, ben) = (sent(view(&model, hello, ADA)), view(&model, hello, BEN));
-    let refused = MessageView { mark: Some(DeliveryStatus::Refused), ..ada.clone() };
+    let refused = MessageView { status: Some(DeliveryStatus::Refused), ..ada.clone() };
     for mark in [ada, refused] {
         let found = rules(&compare(&mut model, [&[mark], std::slice::from_ref(&ben)], 9));
         assert_eq!(found, [Rule::DeliveryStatus]);

@@ -17,7 +17,7 @@ fn a_message_that_no_person_wrote_is_forged() {
     let right = view(&model, hello, BEN);
     let strange = MessageView { text: Some("Hello".into()), ..right.clone() };
     let bent = MessageView { text: Some(words::text_of(hello) + "!"), ..right.clone() };
-    let swapped = MessageView { own: true, mark: None, ..right.clone() };
+    let swapped = MessageView { own: true, status: None, ..right.clone() };
     let wrongs = [
         strange,
         bent,
@@ -47,15 +47,15 @@ fn a_message_is_shown_once_and_at_one_place() {
     assert_eq!(shows(&mut model, BEN, ADA, &[hello, hello]), [Rule::Twice]);
 
     let mut copy = view(&model, hello, ADA);
-    copy.place.id = EnvelopeId([9; 32]);
+    copy.key.id = EnvelopeId([9; 32]);
     assert_eq!(rules(&model.shows(ADA, BEN, &[sent(copy)], at(1))), [Rule::Twice]);
     let mut moved = view(&model, hello, ADA);
-    moved.place.position = 7;
+    moved.key.position = 7;
     let found = model.restarted(ADA, BEN, &[moved], at(1));
     assert_eq!(rules(&found), [Rule::Order, Rule::Lost], "and the second is gone");
 
     let mut same_place = view(&model, again, BEN);
-    same_place.place = view(&model, hello, BEN).place;
+    same_place.key = view(&model, hello, BEN).key;
     let found = rules(&model.shows(BEN, ADA, &[same_place], at(1)));
     assert!(found.contains(&Rule::Forged), "{found:?}");
 }
@@ -66,13 +66,13 @@ fn a_message_unseen_by_others_may_be_sealed_again() {
     let hello = says(&mut model, ADA, BEN);
     shows(&mut model, ADA, BEN, &[hello]);
     let mut again = sent(view(&model, hello, ADA));
-    again.place.id.0[0] ^= 1;
+    again.key.id.0[0] ^= 1;
     let found = model.shows(ADA, BEN, std::slice::from_ref(&again), at(2));
     assert_eq!(rules(&found), []);
-    let theirs = MessageView { own: false, mark: None, ..again.clone() };
+    let theirs = MessageView { own: false, status: None, ..again.clone() };
     assert_eq!(rules(&model.shows(BEN, ADA, &[theirs], at(3))), []);
 
-    again.place.id.0[0] ^= 2;
+    again.key.id.0[0] ^= 2;
     let found = model.shows(ADA, BEN, &[again], at(4));
     assert_eq!(rules(&found), [Rule::Twice], "Ben has it already");
 }
@@ -83,8 +83,8 @@ fn what_has_moved_is_shown_again_by_its_author() {
     let hello = says(&mut model, ADA, BEN);
     shows(&mut model, ADA, BEN, &[hello]);
     let mut again = sent(view(&model, hello, ADA));
-    again.place.id.0[0] ^= 1;
-    model.moved(hello, again.place);
+    again.key.id.0[0] ^= 1;
+    model.moved(hello, again.key);
     assert_eq!(rules(&model.shows(ADA, BEN, std::slice::from_ref(&again), at(2))), []);
     assert_eq!(rules(&model.shows(ADA, BEN, &[again], at(3))), [Rule::Twice], "but not twice");
 }
@@ -104,7 +104,7 @@ fn what_was_seen_before_is_shown_before() {
     assert_eq!(shows(&mut model, ADA, BEN, &[answer]), [Rule::Dependency]);
     assert_eq!(shows(&mut model, ADA, BEN, &[hello, more]), []);
     let mut late = view(&model, hello, ADA);
-    late.place.position = 3;
+    late.key.position = 3;
     let order = [view(&model, answer, ADA), late, view(&model, more, ADA)];
     let found = rules(&model.restarted(ADA, BEN, &order, at(5)));
     assert!(found.contains(&Rule::Dependency), "{found:?}");
@@ -119,7 +119,7 @@ fn nothing_depends_on_what_its_node_will_never_take() {
     assert_eq!(shows(&mut model, BEN, ADA, &[answer]), [Rule::Dependency], "it may yet come");
 
     let last = says(&mut model, ADA, BEN);
-    let view = MessageView { mark: Some(DeliveryStatus::Refused), ..view(&model, answer, ADA) };
+    let view = MessageView { status: Some(DeliveryStatus::Refused), ..view(&model, answer, ADA) };
     assert_eq!(rules(&model.marks(ADA, BEN, &[view], at(5))), []);
     shows(&mut model, BEN, ADA, &[question]);
     assert_eq!(shows(&mut model, BEN, ADA, &[last]), []);
@@ -134,7 +134,7 @@ fn after_a_restart_nothing_depends_on_what_its_node_will_never_take() {
         let question = says(&mut model, BEN, ADA);
         shows(&mut model, ADA, BEN, &[question]);
         let refused = says(&mut model, ADA, BEN);
-        let rows = MessageView { mark: Some(mark), ..view(&model, refused, ADA) };
+        let rows = MessageView { status: Some(mark), ..view(&model, refused, ADA) };
         let rows = [view(&model, question, ADA), rows];
         assert_eq!(rules(&model.restarted(ADA, BEN, &rows, at(3))), []);
         let next = says(&mut model, ADA, BEN);
@@ -153,8 +153,8 @@ fn what_its_node_will_never_take_may_stand_behind_what_follows() {
         let mut model = model();
         let refused = says(&mut model, ADA, BEN);
         let next = says(&mut model, ADA, BEN);
-        let mut behind = MessageView { mark: Some(mark), ..view(&model, refused, ADA) };
-        behind.place.position = 9;
+        let mut behind = MessageView { status: Some(mark), ..view(&model, refused, ADA) };
+        behind.key.position = 9;
         let found = rules(&model.restarted(ADA, BEN, &[view(&model, next, ADA), behind], at(3)));
         assert_eq!(found.contains(&Rule::Order), is_wrong, "{mark:?}: {found:?}");
     }
@@ -231,11 +231,11 @@ fn a_waiting_message_may_be_sealed_again_after_a_crash() {
     assert_eq!(model.own_recent(ADA, BEN), [], "it has no name yet");
     assert_eq!(shows(&mut model, ADA, BEN, &[waits]), []);
     assert_eq!(restarted(&mut model, ADA, BEN, &[]), []);
-    let place = TimelineKey { position: 4, id: EnvelopeId([44; 32]) };
-    let again = |person| MessageView { place, ..view(&model, waits, person) };
+    let key = TimelineKey { position: 4, id: EnvelopeId([44; 32]) };
+    let again = |person| MessageView { key, ..view(&model, waits, person) };
     let (ada, ben) = (again(ADA), again(BEN));
     assert_eq!(model.shows(ADA, BEN, &[sent(ada.clone())], at(1)), []);
-    assert_eq!(model.own_recent(ADA, BEN), [(waits, place.id.reference())]);
+    assert_eq!(model.own_recent(ADA, BEN), [(waits, key.id.reference())]);
     assert_eq!(compare(&mut model, [&[ada], &[ben]], 2), []);
 }
 
@@ -259,7 +259,7 @@ fn delivered_messages_last() {
 fn marks_rise_and_say_what_is_so() {
     let mut model = model();
     let hello = says(&mut model, ADA, BEN);
-    let marked = |model: &Model, mark| MessageView { mark, ..view(model, hello, ADA) };
+    let marked = |model: &Model, status| MessageView { status, ..view(model, hello, ADA) };
     let marks = |model: &mut Model, mark| {
         let view = marked(model, mark);
         rules(&model.marks(ADA, BEN, &[view], at(1)))
