@@ -57,7 +57,7 @@ impl Model {
                 );
             }
             self.show(operation, person, now);
-            self.observe_mark(operation, view.status, &mut found);
+            self.observe_status(operation, view, &mut found);
             let side = self.sides.entry((person, with)).or_default();
             // One's own operations depend on each other without being shown.
             if !view.own || operation.0 < side.since {
@@ -111,7 +111,7 @@ impl Model {
     pub(super) fn observe_marks(&mut self, timeline: &[MessageView], found: &mut Found) {
         for view in timeline.iter().filter(|view| view.own) {
             if let Some(operation) = self.named.get(&view.key.id.reference()) {
-                self.observe_mark(*operation, view.status, found);
+                self.observe_status(*operation, view, found);
             }
         }
     }
@@ -325,12 +325,14 @@ impl Model {
         }
     }
 
-    fn observe_mark(
-        &mut self,
-        operation: Operation,
-        mark: Option<DeliveryStatus>,
-        found: &mut Found,
-    ) {
+    fn observe_status(&mut self, operation: Operation, view: &MessageView, found: &mut Found) {
+        let mark = view.status;
+        if !is_folded(view) {
+            found.add(
+                Rule::DeliveryStatus,
+                format_args!("{operation:?} is {mark:?}, its receipts are {:?}", view.receipts),
+            );
+        }
         let Some(record) = self.record_mut(operation) else { return };
         if record.by != found.person {
             if mark.is_some() {
@@ -358,4 +360,12 @@ impl Model {
             }
         }
     }
+}
+
+/// Returns whether the status is that of the last member: the contact is the only one.
+fn is_folded(view: &MessageView) -> bool {
+    let last = view.receipts.values().min().copied();
+    let is_received = matches!(view.status, Some(DeliveryStatus::Delivered | DeliveryStatus::Read));
+    view.status == Some(DeliveryStatus::Refused)
+        || if is_received { view.status == last } else { last.is_none() }
 }

@@ -60,7 +60,7 @@ fn at(second: u64) -> Instant {
 fn view(model: &Model, operation: Operation, person: u32) -> MessageView {
     let by = model.record(operation).unwrap().by;
     let own = by == person;
-    MessageView {
+    let view = MessageView {
         key: TimelineKey { position: u64::from(operation.0) + 1, id: id(operation) },
         author: AccountId([u8::try_from(by).unwrap_or(u8::MAX); 32]),
         own,
@@ -69,19 +69,28 @@ fn view(model: &Model, operation: Operation, person: u32) -> MessageView {
         edited: false,
         reply_to: None,
         reactions: BTreeMap::new(),
-        status: own.then_some(DeliveryStatus::Delivered),
+        status: None,
         receipts: BTreeMap::new(),
         acks: Vec::new(),
-    }
+    };
+    with_status(view, own.then_some(DeliveryStatus::Delivered))
+}
+
+/// The same with another status, and the receipt that belongs to it.
+fn with_status(mut view: MessageView, status: Option<DeliveryStatus>) -> MessageView {
+    let receipt =
+        status.filter(|s| (DeliveryStatus::Delivered..DeliveryStatus::Refused).contains(s));
+    view.status = status;
+    view.receipts = receipt.into_iter().map(|status| (AccountId([u8::MAX; 32]), status)).collect();
+    view
 }
 
 fn views(model: &Model, operations: &[Operation], person: u32) -> Vec<MessageView> {
     operations.iter().map(|operation| view(model, *operation, person)).collect()
 }
 
-fn sent(mut view: MessageView) -> MessageView {
-    view.status = Some(DeliveryStatus::Sent);
-    view
+fn sent(view: MessageView) -> MessageView {
+    with_status(view, Some(DeliveryStatus::Sent))
 }
 
 fn edited(view: MessageView, by: Operation) -> MessageView {

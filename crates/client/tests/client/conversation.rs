@@ -1,6 +1,9 @@
 //! What two people live through: the real client and node machines, frames encoded in between.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use client::{
     Action, CommandError, ContactState, DeliveryStatus, Event, Reply,
@@ -63,9 +66,14 @@ fn marks_tell_the_truth() {
     world.set_offline(1, false);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.status(0, "x"), DeliveryStatus::Delivered);
+    let receipts = |world: &World| world.messages(0).pop().unwrap().receipts;
+    let ben = world.friend(0);
+    assert_eq!(receipts(&world), BTreeMap::from([(ben, DeliveryStatus::Delivered)]));
     world.ask(1, Action::MarkRead { conversation: ada.into() }).unwrap();
     world.run();
     assert_eq!(world.status(0, "x"), DeliveryStatus::Read);
+    assert_eq!(receipts(&world), BTreeMap::from([(ben, DeliveryStatus::Read)]));
+    assert!(world.messages(1).pop().unwrap().receipts.is_empty(), "of own messages alone");
     assert_eq!(view::contacts(world.rows(1))[0].unread, 0);
 }
 

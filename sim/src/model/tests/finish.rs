@@ -39,7 +39,7 @@ fn in_the_end_every_message_is_delivered() {
     let mut model = model();
     let hello = says(&mut model, ADA, BEN);
     let (ada, ben) = (sent(view(&model, hello, ADA)), view(&model, hello, BEN));
-    let refused = MessageView { status: Some(DeliveryStatus::Refused), ..ada.clone() };
+    let refused = with_status(ada.clone(), Some(DeliveryStatus::Refused));
     for mark in [ada, refused] {
         let found = rules(&compare(&mut model, [&[mark], std::slice::from_ref(&ben)], 9));
         assert_eq!(found, [Rule::DeliveryStatus]);

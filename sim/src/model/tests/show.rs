@@ -17,7 +17,7 @@ fn a_message_that_no_person_wrote_is_forged() {
     let right = view(&model, hello, BEN);
     let strange = MessageView { text: Some("Hello".into()), ..right.clone() };
     let bent = MessageView { text: Some(words::text_of(hello) + "!"), ..right.clone() };
-    let swapped = MessageView { own: true, status: None, ..right.clone() };
+    let swapped = MessageView { own: true, ..with_status(right.clone(), None) };
     let wrongs = [
         strange,
         bent,
@@ -69,7 +69,7 @@ fn a_message_unseen_by_others_may_be_sealed_again() {
     again.key.id.0[0] ^= 1;
     let found = model.shows(ADA, BEN, std::slice::from_ref(&again), at(2));
     assert_eq!(rules(&found), []);
-    let theirs = MessageView { own: false, status: None, ..again.clone() };
+    let theirs = MessageView { own: false, ..with_status(again.clone(), None) };
     assert_eq!(rules(&model.shows(BEN, ADA, &[theirs], at(3))), []);
 
     again.key.id.0[0] ^= 2;
@@ -119,7 +119,7 @@ fn nothing_depends_on_what_its_node_will_never_take() {
     assert_eq!(shows(&mut model, BEN, ADA, &[answer]), [Rule::Dependency], "it may yet come");
 
     let last = says(&mut model, ADA, BEN);
-    let view = MessageView { status: Some(DeliveryStatus::Refused), ..view(&model, answer, ADA) };
+    let view = with_status(view(&model, answer, ADA), Some(DeliveryStatus::Refused));
     assert_eq!(rules(&model.marks(ADA, BEN, &[view], at(5))), []);
     shows(&mut model, BEN, ADA, &[question]);
     assert_eq!(shows(&mut model, BEN, ADA, &[last]), []);
@@ -134,7 +134,7 @@ fn after_a_restart_nothing_depends_on_what_its_node_will_never_take() {
         let question = says(&mut model, BEN, ADA);
         shows(&mut model, ADA, BEN, &[question]);
         let refused = says(&mut model, ADA, BEN);
-        let rows = MessageView { status: Some(mark), ..view(&model, refused, ADA) };
+        let rows = with_status(view(&model, refused, ADA), Some(mark));
         let rows = [view(&model, question, ADA), rows];
         assert_eq!(rules(&model.restarted(ADA, BEN, &rows, at(3))), []);
         let next = says(&mut model, ADA, BEN);
@@ -153,7 +153,7 @@ fn what_its_node_will_never_take_may_stand_behind_what_follows() {
         let mut model = model();
         let refused = says(&mut model, ADA, BEN);
         let next = says(&mut model, ADA, BEN);
-        let mut behind = MessageView { status: Some(mark), ..view(&model, refused, ADA) };
+        let mut behind = with_status(view(&model, refused, ADA), Some(mark));
         behind.key.position = 9;
         let found = rules(&model.restarted(ADA, BEN, &[view(&model, next, ADA), behind], at(3)));
         assert_eq!(found.contains(&Rule::Order), is_wrong, "{mark:?}: {found:?}");
@@ -259,7 +259,7 @@ fn delivered_messages_last() {
 fn marks_rise_and_say_what_is_so() {
     let mut model = model();
     let hello = says(&mut model, ADA, BEN);
-    let marked = |model: &Model, status| MessageView { status, ..view(model, hello, ADA) };
+    let marked = |model: &Model, status| with_status(view(model, hello, ADA), status);
     let marks = |model: &mut Model, mark| {
         let view = marked(model, mark);
         rules(&model.marks(ADA, BEN, &[view], at(1)))
@@ -278,6 +278,10 @@ fn marks_rise_and_say_what_is_so() {
         "it was read"
     );
     assert_eq!(marks(&mut model, None), [Rule::DeliveryStatus]);
+    let receipts = BTreeMap::new();
+    let unfounded = MessageView { receipts, ..marked(&model, Some(DeliveryStatus::Read)) };
+    let found = rules(&model.marks(ADA, BEN, &[unfounded], at(1)));
+    assert_eq!(found, [Rule::DeliveryStatus], "no member has said so");
     assert_eq!(marks(&mut model, Some(DeliveryStatus::Read)), []);
     assert_eq!(restarted(&mut model, ADA, BEN, &[hello]), [], "a crash may take marks back");
 }
