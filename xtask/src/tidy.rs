@@ -38,7 +38,9 @@ pub(crate) fn run(mut options: impl Iterator<Item = String>) -> Result<(), Box<d
     let mut problems = absolute(&sources)?;
     problems.extend(ratchets.problems);
     problems.sort();
-    for problem in &problems {
+    let mut shown: Vec<_> = problems.iter().collect();
+    shown.dedup();
+    for problem in shown {
         eprintln!("{problem}");
     }
     match problems.len() {
