@@ -287,7 +287,7 @@ impl<M: Machine> Driver<M> {
                 }
             }
             Output::Event(event) => self.events.push(event),
-            Output::Reach(Reach::Try(peer, addresses)) if env.tries => {
+            Output::Reach(Reach::Try(peer, addresses)) if env.only_routers => {
                 let (is_there, takes) = env.network.try_dial(self.host, &peer, &addresses);
                 let tried = Happening::Tried(self.host, peer, is_there);
                 env.queue.enter(env.now.after(takes), tried);

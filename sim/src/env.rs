@@ -20,8 +20,9 @@ pub(crate) struct Env {
     pub(crate) trace: Trace,
     pub(crate) tally: Tally,
     pub(crate) traffic: Traffic,
-    /// Machines learn the addresses of their peers and can try to dial them, as routers must.
-    pub(crate) tries: bool,
+    /// All hosts run routers: they learn the addresses of their peers and can try to dial them, and
+    /// there is no plaintext that a frame could hold.
+    pub(crate) only_routers: bool,
     /// A frame held a plaintext.
     pub(crate) leaks: bool,
     /// What hosts are called, by their numbers.
@@ -54,7 +55,12 @@ pub(crate) enum Happening {
 }
 
 impl Env {
-    pub(crate) fn new(network: Network, trace: Trace, traffic: Traffic, tries: bool) -> Self {
+    pub(crate) fn new(
+        network: Network,
+        trace: Trace,
+        traffic: Traffic,
+        only_routers: bool,
+    ) -> Self {
         Self {
             now: BEGINNING,
             queue: EventQueue::new(),
@@ -62,7 +68,7 @@ impl Env {
             trace,
             tally: Tally::default(),
             traffic,
-            tries,
+            only_routers,
             leaks: false,
             names: Vec::new(),
         }

@@ -72,7 +72,7 @@ impl<M: Machine> Process<M> {
         }
         self.links.insert(peer, link);
         self.peers.insert(link.end.link, peer);
-        let address = env.network.address(link.other).filter(|_| env.tries);
+        let address = env.network.address(link.other).filter(|_| env.only_routers);
         self.tell_of(peer, Input::Connected(peer, address));
     }
 
@@ -127,7 +127,7 @@ pub(super) fn carry_on(host: HostId, peer: Peer, next: Next, env: &mut Env) {
 pub(super) fn transmit(host: HostId, link: Link, frame: &Frame, env: &mut Env) {
     let mut bytes = Vec::new();
     write_frame(frame, &mut bytes);
-    env.leaks |= holds_marker(&bytes);
+    env.leaks |= !env.only_routers && holds_marker(&bytes);
     let tally = &mut env.tally;
     tally.frames = tally.frames.saturating_add(1);
     tally.bytes = tally.bytes.saturating_add(bytes.len() as u64);
