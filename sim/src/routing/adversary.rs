@@ -19,30 +19,30 @@ use routing::{Router, RouterCommand, RouterEvent};
 
 use super::{
     attacker::grind,
-    mesh::{Hostile, WORK_BITS},
+    mesh::{Party, WORK_BITS},
 };
 use crate::rng::Rng;
 
 /// What an adversary does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Behaviour {
-    /// Nothing: what the others are compared with.
+    /// None: the others are compared with this one.
     Nothing,
-    /// Answers with contacts that are nowhere, nearer to the key than anybody who is.
+    /// Answers with nonexistent contacts, nearer to the key than any real one.
     Poison,
     /// Answers with bundles that don't verify.
     Forge,
     /// Answers with older bundles, and stores them.
     Stale,
-    /// Says records, bundles, facts and lists that are too long.
+    /// Sends records, bundles, facts and lists that are too long.
     Oversize,
-    /// Takes questions and never answers.
+    /// Never answers a request.
     Silence,
-    /// Asks, stores and spreads as fast as it can.
+    /// Sends requests, records and facts as fast as it can.
     Flood,
-    /// Suspects everybody.
+    /// Suspects every node.
     Suspect,
-    /// Says that it is in other nodes' networks.
+    /// Publishes addresses in other nodes' networks.
     Elsewhere,
 }
 
@@ -110,7 +110,7 @@ impl Adversary {
 
     /// What the router wants, which is to be taken for a good node.
     fn pass_on(&mut self) {
-        while let Some(output) = self.router.poll_output() {
+        while let Some(output) = Machine::poll_output(&mut self.router) {
             self.outputs.push_back(output);
         }
     }
@@ -236,7 +236,7 @@ impl Adversary {
     }
 }
 
-impl Hostile for Adversary {
+impl Party for Adversary {
     fn handle(&mut self, input: Input<RouterCommand>, now: Instant, rows: &dyn Rows) {
         match &input {
             Input::Connected(peer, _) => {
@@ -252,7 +252,7 @@ impl Hostile for Adversary {
             }
             _ => {}
         }
-        self.router.handle(input, now, rows);
+        Machine::handle(&mut self.router, input, now, rows);
         self.pass_on();
     }
 
@@ -261,7 +261,7 @@ impl Hostile for Adversary {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let due = self.router.poll_timeout();
+        let due = Machine::poll_timeout(&self.router);
         let next = (!self.peers.is_empty()).then_some(self.next);
         [due, next].into_iter().flatten().min()
     }

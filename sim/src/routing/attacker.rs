@@ -10,7 +10,7 @@ use crypto::{
 use proto::{Body, Contact, Frame, Input, Instant, Key, Output, Routing, Rows, limits};
 use routing::{RouterCommand, RouterEvent};
 
-use super::mesh::{Hostile, WORK_BITS};
+use super::mesh::{Party, WORK_BITS};
 
 /// One of them.
 pub(super) struct Attacker {
@@ -35,7 +35,7 @@ impl Attacker {
             nonce: own.nonce,
             serial: now.as_secs(),
             addresses: own.addresses.clone(),
-            // As much as anybody believes.
+            // Nodes believe any capacity up to a limit.
             capacity_bytes: u64::MAX,
             ..UnsignedNodeRecord::default()
         };
@@ -68,7 +68,7 @@ impl Attacker {
     }
 }
 
-impl Hostile for Attacker {
+impl Party for Attacker {
     fn poll_output(&mut self) -> Option<Output<RouterEvent>> {
         self.outputs.pop_front()
     }

@@ -7,7 +7,7 @@ use routing::RouterCommand;
 
 use super::{
     mesh::Mesh,
-    records::{Account, Lookups, per_cent, table},
+    records::{Account, Lookups, Sheet},
     trial::{Report, Size},
 };
 use crate::driver::Ending;
@@ -26,28 +26,10 @@ pub(super) fn run(mesh: &mut Mesh, accounts: &mut [Account], size: Size) -> Repo
     lookups.finish(mesh, accounts);
     let asked = lookups.ended();
     let wrong = lookups.stale + lookups.missing;
-    let rows = vec![vec![
-        nodes.to_string(),
-        schedule.gone.to_string(),
-        format!("{:.3} % of {asked}", per_cent(lookups.right, asked)),
-        lookups.stale.to_string(),
-        lookups.missing.to_string(),
-        lookups.took_ms.quantile(500).to_string(),
-        lookups.took_ms.quantile(990).to_string(),
-        format!("{:.1}", lookups.requests.mean()),
-        format!("{:.1}", frames as f64 / f64::from(nodes) / lasts.as_secs_f64()),
-    ]];
-    let heading = [
-        "nodes",
-        "went",
-        "lookups right",
-        "stale",
-        "missing",
-        "ms p50",
-        "p99",
-        "requests",
-        "frames/s",
-    ];
+    let mut sheet = Sheet::new("nodes", &["went", "frames/s"]);
+    let frames_per_s = frames as f64 / f64::from(nodes) / lasts.as_secs_f64();
+    let further = [schedule.gone.to_string(), format!("{frames_per_s:.1}")];
+    sheet.push(&nodes.to_string(), asked, &lookups, &further);
     // One of 10,000.
     let allowed = asked / 10_000;
     let failures = if wrong > allowed {
@@ -55,7 +37,7 @@ pub(super) fn run(mesh: &mut Mesh, accounts: &mut [Account], size: Size) -> Repo
     } else {
         Vec::new()
     };
-    Report { text: table(&heading, rows), failures, hash: mesh.env.trace.hash().to_vec() }
+    Report { text: sheet.text(), failures, hash: mesh.env.trace.hash().to_vec() }
 }
 
 /// What happens when.

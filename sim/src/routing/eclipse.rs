@@ -5,16 +5,17 @@ use std::{fmt, net::SocketAddr, rc::Rc, time::Duration};
 
 use client::choose_homes;
 use crypto::node::NodeRecord;
-use proto::{Contact, Key, NodeId};
+use proto::{Contact, Key, NodeId, Rows};
 use routing::{Defences, RouterCommand, RouterEvent};
 use sha2::{Digest, Sha256};
 
 use super::{
     attacker::{Attacker, grind},
-    mesh::{Mesh, PartyConfig, WORK_BITS},
-    records::{Account, Lookups, per_cent, table},
+    mesh::{Mesh, WORK_BITS},
+    records::{Account, Lookups, per_cent},
     trial::{Report, Size},
 };
+use crate::table::Table;
 
 /// Runs the same attacks on plain Kademlia and with our defences.
 pub(super) fn run(size: Size) -> Report {
@@ -74,11 +75,12 @@ impl fmt::Display for Share {
 
 /// A table of the same attack without defences and with them.
 fn compared(heading: [&str; 4], seen: &[Seen; 2]) -> String {
-    let rows = ["off", "on"].into_iter().zip(seen).map(|(name, seen)| {
+    let mut table = Table::new(&heading);
+    for (name, seen) in ["off", "on"].into_iter().zip(seen) {
         let shares = seen.shares.iter().map(Share::to_string);
-        [name.to_owned()].into_iter().chain(shares).collect()
-    });
-    table(&heading, rows.collect())
+        table.push([name.to_owned()].into_iter().chain(shares).collect());
+    }
+    table.to_string()
 }
 
 /// Two attackers in three sit nearer to the accounts' keys than any honest node, the others
@@ -187,7 +189,7 @@ fn invade(mesh: &mut Mesh, attackers: u32, aims: impl Fn(u32) -> Option<(Key, u3
         if let Some(attacker) =
             Attacker::new(&key, &contact, Rc::clone(&gang), &through, mesh.env.now)
         {
-            mesh.start(host, PartyConfig::Adversary(Box::new(attacker)));
+            mesh.start(host, Box::new(|_, _, _: &dyn Rows| Ok(Box::new(attacker))));
         }
         mesh.pass(Duration::from_millis(20));
     }
@@ -239,7 +241,7 @@ fn sample(mesh: &mut Mesh, at: u32) -> Vec<(NodeRecord, Duration)> {
     Vec::new()
 }
 
-/// Whether attackers have two or more of three homes.
+/// Returns whether attackers have two or more of three homes.
 fn is_lost(nodes: &[(NodeRecord, Duration)], secret: &[u8; 32], defences: Defences) -> bool {
     let theirs = if defences.by_network {
         let homes = choose_homes(nodes, &[], 3, secret);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     mesh::Mesh,
-    records::{Account, Lookups, per_cent, table},
+    records::{Account, Lookups, Sheet},
     trial::{Report, Size},
 };
 use crate::driver::Ending;
@@ -16,20 +16,19 @@ pub(super) fn death(mesh: &mut Mesh, accounts: &[Account], size: Size) -> Report
             mesh.end(host, Ending::Kill);
         }
     }
-    let mut rows = Vec::new();
+    let mut sheet = Sheet::new("when", &[]);
     let mut failures = Vec::new();
     for after in [0, 20, 60] {
         let passed = mesh.env.now;
         let lookups = everywhere(mesh, accounts, size.lookups);
-        let found = per_cent(lookups.right, size.lookups);
         if after == 60 && lookups.right < size.lookups {
             failures.push(format!("{} of {} found after 60 s", lookups.right, size.lookups));
         }
-        rows.push(row(&format!("{after} s"), found, size.lookups, &lookups));
+        sheet.push(&format!("{after} s"), size.lookups, &lookups, &[]);
         let left = Duration::from_secs(40).saturating_sub(mesh.env.now.since(passed));
         mesh.pass(if after == 0 { Duration::from_secs(20).min(left) } else { left });
     }
-    Report { text: table(&HEADING, rows), failures, hash: mesh.env.trace.hash().to_vec() }
+    Report { text: sheet.text(), failures, hash: mesh.env.trace.hash().to_vec() }
 }
 
 /// Halves for ten minutes, in which one half publishes newer versions; what is found when so many
@@ -40,7 +39,13 @@ pub(super) fn partition(
     after: &[u64],
     size: Size,
 ) -> Report {
-    let mut rows = vec![measured(mesh, accounts, size.lookups, "before").0];
+    let mut sheet = Sheet::new("when", &[]);
+    let mut measure = |mesh: &mut Mesh, accounts: &[Account], when: &str| {
+        let lookups = everywhere(mesh, accounts, size.lookups);
+        sheet.push(when, size.lookups, &lookups, &[]);
+        lookups.right
+    };
+    measure(mesh, accounts, "before");
     mesh.set_split(true);
     mesh.pass(Duration::from_secs(300));
     for account in &mut *accounts {
@@ -52,7 +57,7 @@ pub(super) fn partition(
     }
     mesh.heard.clear();
     mesh.pass(Duration::from_secs(300));
-    rows.push(measured(mesh, accounts, size.lookups, "in halves").0);
+    measure(mesh, accounts, "in halves");
     mesh.set_split(false);
     let mut failures = Vec::new();
     let mut before = 0;
@@ -68,8 +73,7 @@ pub(super) fn partition(
             mesh.pass(Duration::from_secs(10));
             mesh.heard.clear();
         }
-        let (row, right) = measured(mesh, accounts, size.lookups, &format!("{minutes} min after"));
-        rows.push(row);
+        let right = measure(mesh, accounts, &format!("{minutes} min after"));
         let least = match minutes {
             10 => size.lookups * 98 / 100,
             75 => size.lookups,
@@ -79,17 +83,7 @@ pub(super) fn partition(
             failures.push(format!("{right} of {} right {minutes} minutes after", size.lookups));
         }
     }
-    Report { text: table(&HEADING, rows), failures, hash: mesh.env.trace.hash().to_vec() }
-}
-
-fn measured(
-    mesh: &mut Mesh,
-    accounts: &[Account],
-    count: usize,
-    when: &str,
-) -> (Vec<String>, usize) {
-    let lookups = everywhere(mesh, accounts, count);
-    (row(when, per_cent(lookups.right, count), count, &lookups), lookups.right)
+    Report { text: sheet.text(), failures, hash: mesh.env.trace.hash().to_vec() }
 }
 
 /// Lookups of random accounts by random nodes.
@@ -108,17 +102,3 @@ fn everywhere(mesh: &mut Mesh, accounts: &[Account], count: usize) -> Lookups {
 
 /// Minutes after which all homes have published.
 pub(super) const AFTER: [u64; 4] = [1, 3, 10, 75];
-
-fn row(when: &str, found: f64, count: usize, lookups: &Lookups) -> Vec<String> {
-    vec![
-        when.to_owned(),
-        format!("{found:.2} % of {count}"),
-        lookups.stale.to_string(),
-        lookups.missing.to_string(),
-        lookups.took_ms.quantile(500).to_string(),
-        lookups.took_ms.quantile(990).to_string(),
-        format!("{:.1}", lookups.requests.mean()),
-    ]
-}
-
-const HEADING: [&str; 7] = ["when", "newest found", "older", "none", "ms p50", "p99", "requests"];

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::{
     mesh::Mesh,
-    records::{Account, Lookups, Values, per_cent, table},
+    records::{Account, Lookups, Sheet, Values, per_cent},
     trial::{Report, Size},
 };
 use routing::Defences;
 
 /// Networks of these sizes, one after the other.
 pub(super) fn run(sizes: &[u32], size: Size) -> Report {
-    let mut rows = Vec::new();
+    let mut sheet = Sheet::new("nodes", &["publish", "links mean", "max", "state KiB mean", "max"]);
     let mut failures = Vec::new();
     let mut hash = Vec::new();
     for nodes in sizes {
@@ -30,26 +30,18 @@ pub(super) fn run(sizes: &[u32], size: Size) -> Report {
                 seen.state.max()
             ));
         }
-        rows.push(seen.row(*nodes));
+        let further = [
+            format!("{:.1}", seen.lookups.publishing.mean()),
+            format!("{:.1}", seen.links.mean()),
+            seen.links.max().to_string(),
+            format!("{:.1}", seen.state.mean() / 1024.0),
+            format!("{:.1}", seen.state.max() as f64 / 1024.0),
+        ];
+        sheet.push(&nodes.to_string(), seen.asked, &seen.lookups, &further);
         hash.extend(seen.hash);
     }
-    Report { text: table(&HEADING, rows), failures, hash }
+    Report { text: sheet.text(), failures, hash }
 }
-
-const HEADING: [&str; 12] = [
-    "nodes",
-    "lookups right",
-    "rounds p50",
-    "p99",
-    "requests",
-    "publish",
-    "ms p50",
-    "p99",
-    "links mean",
-    "max",
-    "state KiB mean",
-    "max",
-];
 
 struct Seen {
     asked: usize,
@@ -57,26 +49,6 @@ struct Seen {
     links: Values,
     state: Values,
     hash: [u8; 32],
-}
-
-impl Seen {
-    fn row(&self, nodes: u32) -> Vec<String> {
-        let Self { asked, lookups, links, state, hash: _ } = self;
-        vec![
-            nodes.to_string(),
-            format!("{:.2} % of {asked}", per_cent(lookups.right, *asked)),
-            lookups.rounds.quantile(500).to_string(),
-            lookups.rounds.quantile(990).to_string(),
-            format!("{:.1}", lookups.requests.mean()),
-            format!("{:.1}", lookups.publishing.mean()),
-            lookups.took_ms.quantile(500).to_string(),
-            lookups.took_ms.quantile(990).to_string(),
-            format!("{:.1}", links.mean()),
-            links.max().to_string(),
-            format!("{:.1}", state.mean() / 1024.0),
-            format!("{:.1}", state.max() as f64 / 1024.0),
-        ]
-    }
 }
 
 fn one(nodes: u32, size: Size) -> Seen {

@@ -2,23 +2,22 @@
 
 use std::{rc::Rc, time::Duration};
 
-use proto::Machine as _;
+use proto::{Machine as _, OpenError, Rows};
 use routing::{Defences, Router, RouterEvent};
-use store::Store as _;
 
 use super::{
     adversary::{Adversary, Behaviour, Loot},
     growth::publish,
-    mesh::{Heard, Mesh, PartyConfig, honest_address},
-    records::Lookups,
-    records::{Values, per_cent, table},
+    mesh::{Heard, Mesh, Party, honest_address},
+    records::{Lookups, Sheet, Values},
     trial::{Report, Size},
 };
 use crate::rng::Rng;
 
 /// Every kind of harm.
 pub(super) fn run(size: Size) -> Report {
-    let (mut rows, mut failures, mut hash) = (Vec::new(), Vec::new(), Vec::new());
+    let mut sheet = Sheet::new("one in five does", &["contacts", "state KiB", "frames/s"]);
+    let (mut failures, mut hash) = (Vec::new(), Vec::new());
     for (behaviour, name) in BEHAVIOURS {
         let seen = one(behaviour, size);
         let wrong = seen.lookups.stale + seen.lookups.missing;
@@ -33,10 +32,15 @@ pub(super) fn run(size: Size) -> Report {
             failures.push(format!("{name}: {} bytes of state", seen.state.max()));
         }
         failures.extend(seen.full.iter().map(|gauge| format!("{name}: too many {gauge}")));
-        rows.push(seen.row(name, size.lookups));
+        let further = [
+            format!("{:.0}", seen.contacts),
+            format!("{:.1}", seen.state.max() as f64 / 1024.0),
+            format!("{:.0}", seen.frames_per_s),
+        ];
+        sheet.push(name, size.lookups, &seen.lookups, &further);
         hash.extend(seen.hash);
     }
-    Report { text: table(&HEADING, rows), failures, hash }
+    Report { text: sheet.text(), failures, hash }
 }
 
 struct Seen {
@@ -46,22 +50,6 @@ struct Seen {
     frames_per_s: f64,
     full: Vec<String>,
     hash: [u8; 32],
-}
-
-impl Seen {
-    fn row(&self, name: &str, asked: usize) -> Vec<String> {
-        let Self { lookups, state, contacts, frames_per_s, full: _, hash: _ } = self;
-        vec![
-            name.to_owned(),
-            format!("{:.2} % of {asked}", per_cent(lookups.right, asked)),
-            lookups.took_ms.quantile(500).to_string(),
-            lookups.took_ms.quantile(990).to_string(),
-            format!("{:.1}", lookups.requests.mean()),
-            format!("{contacts:.0}"),
-            format!("{:.1}", state.max() as f64 / 1024.0),
-            format!("{frames_per_s:.0}"),
-        ]
-    }
 }
 
 fn one(behaviour: Behaviour, size: Size) -> Seen {
@@ -135,13 +123,13 @@ fn join_adversary(mesh: &mut Mesh, behaviour: Behaviour, loot: &Rc<Loot>) {
         let others = (0..3).map(|other| honest_address(host.saturating_sub(other * 7 + 1)));
         config.addresses = others.chain(config.addresses).collect();
     }
-    let (key, seed) = (mesh.key(host).clone(), mesh.boot_seed());
+    let (key, loot) = (mesh.key(host).clone(), Rc::clone(loot));
     let rng = Rng::new(mesh.rng.below(u64::MAX), "adversary", host.into());
-    let rows = store::Memory::new();
-    if let Ok(router) = Router::open(config, seed, mesh.env.now, rows.as_rows()) {
-        let adversary = Adversary::new(behaviour, router, key, Rc::clone(loot), rng);
-        mesh.start(host, PartyConfig::Adversary(Box::new(adversary)));
-    }
+    let open = move |seed, now, rows: &dyn Rows| -> Result<Box<dyn Party>, OpenError> {
+        let router = Router::open(config, seed, now, rows)?;
+        Ok(Box::new(Adversary::new(behaviour, router, key, loot, rng)))
+    };
+    mesh.start(host, Box::new(open));
 }
 
 const BEHAVIOURS: [(Behaviour, &str); 9] = [
@@ -154,17 +142,6 @@ const BEHAVIOURS: [(Behaviour, &str); 9] = [
     (Behaviour::Flood, "floods"),
     (Behaviour::Suspect, "false suspicions"),
     (Behaviour::Elsewhere, "false addresses"),
-];
-
-const HEADING: [&str; 8] = [
-    "one in five does",
-    "lookups right",
-    "ms p50",
-    "p99",
-    "requests",
-    "contacts",
-    "state KiB",
-    "frames/s",
 ];
 
 /// How long adversaries attack at least before lookups are counted. A flood reaches the limits of

@@ -45,7 +45,7 @@ pub(super) struct Heard {
 }
 
 struct Host {
-    driver: Driver<Party>,
+    driver: Driver<Box<dyn Party>>,
     key: SigningKey,
     address: SocketAddr,
     /// In which half of the network it is when that is partitioned.
@@ -53,23 +53,19 @@ struct Host {
 }
 
 /// A router, or an adversary in the place of one.
-pub(super) enum Party {
-    Honest(Box<Router>),
-    Adversary(Box<dyn Hostile>),
-}
-
-/// How a party starts.
-pub(super) enum PartyConfig {
-    Honest(Box<RouterConfig>),
-    Adversary(Box<dyn Hostile>),
-}
-
-/// A machine in the place of a router.
-pub(super) trait Hostile {
+pub(super) trait Party {
     fn handle(&mut self, input: Input<RouterCommand>, now: Instant, rows: &dyn Rows);
     fn poll_output(&mut self) -> Option<Output<RouterEvent>>;
     fn poll_timeout(&self) -> Option<Instant>;
+    /// Returns the router, if it is an honest one.
+    fn honest(&self) -> Option<&Router> {
+        None
+    }
 }
+
+/// Opens a party from the rows of its host.
+pub(super) type Open =
+    Box<dyn FnOnce(Seed, Instant, &dyn Rows) -> Result<Box<dyn Party>, OpenError>>;
 
 impl Mesh {
     /// Starts so many honest nodes one after the other, each of which joins through an earlier one.
@@ -120,18 +116,21 @@ impl Mesh {
 
     /// Starts a router on a host that is down, which joins through another one.
     pub(super) fn restart(&mut self, host: u32) {
-        let config = PartyConfig::Honest(Box::new(self.config(host)));
-        self.start(host, config);
+        let config = self.config(host);
+        let open = |seed, now, rows: &dyn Rows| -> Result<Box<dyn Party>, OpenError> {
+            Ok(Box::new(Router::open(config, seed, now, rows)?))
+        };
+        self.start(host, Box::new(open));
     }
 
-    pub(super) fn start(&mut self, host: u32, config: PartyConfig) {
+    pub(super) fn start(&mut self, host: u32, open: Open) {
         let seed = self.boot_seed();
         let pauses = Rng::new(self.seed, "pauses", self.boots);
         let identity = Identity::Node(self.key(host).public());
         self.at(HostId(host), |driver, env| {
             let dials = Dials::new(driver.host, identity, pauses);
             // A router opens from its own rows.
-            let _ = driver.start(config, dials, seed, env);
+            let _ = driver.start(open, dials, seed, env);
         });
     }
 
@@ -213,7 +212,7 @@ impl Mesh {
     }
 
     /// Lets something happen at a host, and takes in what it tells.
-    fn at(&mut self, host: HostId, act: impl FnOnce(&mut Driver<Party>, &mut Env)) {
+    fn at(&mut self, host: HostId, act: impl FnOnce(&mut Driver<Box<dyn Party>>, &mut Env)) {
         let driver = &mut self.hosts[host.0 as usize].driver;
         act(driver, &mut self.env);
         let at = self.env.now;
@@ -226,13 +225,10 @@ impl Mesh {
     }
 
     pub(super) fn router(&self, host: u32) -> Option<&Router> {
-        match self.hosts[host as usize].driver.machine()? {
-            Party::Honest(router) => Some(router),
-            Party::Adversary(_) => None,
-        }
+        self.hosts[host as usize].driver.machine()?.honest()
     }
 
-    /// Whether a host keeps the record of a key.
+    /// Returns whether a host keeps the record of a key.
     pub(super) fn keeps(&self, host: u32, key: &Key) -> bool {
         self.hosts[host as usize].driver.rows().get(RECORDS, &key.0).is_some()
     }
@@ -267,44 +263,43 @@ impl Mesh {
     }
 }
 
-impl Machine for Party {
-    type Config = PartyConfig;
+impl Machine for Box<dyn Party> {
+    type Config = Open;
     type Command = RouterCommand;
     type Event = RouterEvent;
 
-    fn open(
-        config: PartyConfig,
-        seed: Seed,
-        now: Instant,
-        rows: &dyn Rows,
-    ) -> Result<Self, OpenError> {
-        Ok(match config {
-            PartyConfig::Honest(config) => {
-                Self::Honest(Box::new(Router::open(*config, seed, now, rows)?))
-            }
-            PartyConfig::Adversary(adversary) => Self::Adversary(adversary),
-        })
+    fn open(open: Open, seed: Seed, now: Instant, rows: &dyn Rows) -> Result<Self, OpenError> {
+        open(seed, now, rows)
     }
 
     fn handle(&mut self, input: Input<RouterCommand>, now: Instant, rows: &dyn Rows) {
-        match self {
-            Self::Honest(router) => router.handle(input, now, rows),
-            Self::Adversary(adversary) => adversary.handle(input, now, rows),
-        }
+        (**self).handle(input, now, rows);
     }
 
     fn poll_output(&mut self) -> Option<Output<RouterEvent>> {
-        match self {
-            Self::Honest(router) => router.poll_output(),
-            Self::Adversary(adversary) => adversary.poll_output(),
-        }
+        (**self).poll_output()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        match self {
-            Self::Honest(router) => router.poll_timeout(),
-            Self::Adversary(adversary) => adversary.poll_timeout(),
-        }
+        (**self).poll_timeout()
+    }
+}
+
+impl Party for Router {
+    fn handle(&mut self, input: Input<RouterCommand>, now: Instant, rows: &dyn Rows) {
+        Machine::handle(self, input, now, rows);
+    }
+
+    fn poll_output(&mut self) -> Option<Output<RouterEvent>> {
+        Machine::poll_output(self)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        Machine::poll_timeout(self)
+    }
+
+    fn honest(&self) -> Option<&Router> {
+        Some(self)
     }
 }
 

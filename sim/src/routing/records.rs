@@ -71,14 +71,11 @@ pub(super) struct Lookups {
     /// Another version than the newest.
     pub(super) stale: usize,
     pub(super) missing: usize,
-    /// The node that asked has died meanwhile.
-    pub(super) orphaned: usize,
     pub(super) rounds: Values,
     pub(super) requests: Values,
     pub(super) took_ms: Values,
-    /// Requests of publications, and copies that they left.
+    /// Requests of publications.
     pub(super) publishing: Values,
-    pub(super) copies: Values,
 }
 
 impl Lookups {
@@ -106,10 +103,7 @@ impl Lookups {
                     self.requests.add(result.requests.into());
                     self.took_ms.add(heard.at.since(asked).as_millis() as u64);
                 }
-                RouterEvent::Published { copies, requests, .. } => {
-                    self.publishing.add(requests.into());
-                    self.copies.add(copies as u64);
-                }
+                RouterEvent::Published { requests, .. } => self.publishing.add(requests.into()),
                 _ => {}
             }
         }
@@ -124,7 +118,6 @@ impl Lookups {
             }
             mesh.pass(Duration::from_secs(1));
         }
-        self.orphaned += self.asked.len();
         self.asked.clear();
     }
 
@@ -168,12 +161,39 @@ impl FromIterator<u64> for Values {
     }
 }
 
-/// A table with this heading.
-pub(super) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new(heading);
-    rows.into_iter().for_each(|row| table.push(row));
-    table.to_string()
+/// A table of lookups, a row for each run of them.
+pub(super) struct Sheet(Table);
+
+impl Sheet {
+    /// Creates a table whose first column says what was run; `further` columns come last.
+    pub(super) fn new(first: &str, further: &[&str]) -> Self {
+        Self(Table::new(&[&[first][..], &COLUMNS, further].concat()))
+    }
+
+    pub(super) fn push(&mut self, name: &str, asked: usize, lookups: &Lookups, further: &[String]) {
+        let Lookups { right, stale, missing, rounds, requests, took_ms, .. } = lookups;
+        let mut row = vec![
+            name.to_owned(),
+            format!("{:.2} % of {asked}", per_cent(*right, asked)),
+            stale.to_string(),
+            missing.to_string(),
+            rounds.quantile(500).to_string(),
+            rounds.quantile(990).to_string(),
+            format!("{:.1}", requests.mean()),
+            took_ms.quantile(500).to_string(),
+            took_ms.quantile(990).to_string(),
+        ];
+        row.extend_from_slice(further);
+        self.0.push(row);
+    }
+
+    pub(super) fn text(&self) -> String {
+        self.0.to_string()
+    }
 }
+
+const COLUMNS: [&str; 8] =
+    ["lookups right", "older", "none", "rounds p50", "p99", "requests", "ms p50", "p99"];
 
 /// What share of `all` these are, in per cent.
 pub(super) fn per_cent(part: usize, all: usize) -> f64 {
