@@ -40,7 +40,7 @@ pub(crate) struct Server {
     node: Node,
     mutant: Option<Mutant>,
     adversary: Option<Adversary>,
-    /// Says more than the node does, if its word is taken for that of others.
+    /// Sends acks in the name of other nodes, if a mutant lets devices believe them.
     coordinator: Option<Coordinator>,
     outputs: VecDeque<proto::Output<NodeEvent>>,
 }

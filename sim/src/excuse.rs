@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl World<'_> {
-    /// Whether two people may lose what they say: all nodes that serve one of them lie or are gone,
-    /// or one of the two is gone.
+    /// Returns whether two people may lose what they say: all nodes that serve one of them are
+    /// malicious or gone, or one of the two is gone.
     pub(crate) fn is_excused(&self, a: u32, b: u32) -> bool {
         [a, b]
             .into_iter()
@@ -25,7 +25,7 @@ impl World<'_> {
         self.gone.contains_key(&self.host_of(who))
     }
 
-    /// Whether of the homes that should serve a person there was one that could at all times.
+    /// Returns whether at least one active home of a person could serve at all times.
     fn is_served_throughout(&self, person: u32) -> bool {
         let mut reserve: Vec<u32> = self.homes(person).collect();
         // Each with the time from which on it has all there is.
@@ -86,8 +86,8 @@ mod tests {
     use super::*;
     use crate::{Options, Scenario};
 
-    /// Whether ada, at home at nodes 0 and 1 with 2 in reserve, and dan, at home at 3 and 4, are
-    /// excused when these nodes have left in these minutes.
+    /// Returns whether ada, at home at nodes 0 and 1 with 2 in reserve, and dan, at home at 3 and
+    /// 4, are excused when these nodes have left in these minutes.
     fn is_excused(more: &str, lost: &[(u32, u64)]) -> bool {
         let text = format!(
             "name = 'x'\nnodes = 6\npeople = 4\nhomes = 3\nfriends = 3\nlasts = '1h'\n{more}"

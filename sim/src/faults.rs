@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl World<'_> {
-    /// Starts everybody who is there from the beginning.
+    /// Starts all hosts that are there from the beginning.
     pub(crate) fn start_all(&mut self) {
         let late = self.faults.iter().filter(|fault| fault.what == What::Join);
         let late: Vec<Who> = late.flat_map(|fault| fault.who.iter().copied()).collect();
@@ -138,13 +138,13 @@ impl World<'_> {
         });
     }
 
-    /// Whether something goes wrong with a host just now.
+    /// Returns whether something goes wrong with a host just now.
     fn suffers(&self, who: Who, what: What) -> bool {
         let active = self.active.iter().filter_map(|number| self.faults.get(*number));
         active.into_iter().any(|fault| fault.what == what && fault.who.contains(&who))
     }
 
-    /// Whether a host can't run.
+    /// Returns whether a host can't run.
     pub(crate) fn is_held_down(&self, who: Who) -> bool {
         let host = self.host_of(who);
         let down = [What::Crash, What::Kill, What::Stop];

@@ -215,7 +215,7 @@ impl Model {
         records.collect()
     }
 
-    /// Whether a message is known by this name.
+    /// Returns whether a message is known by this name.
     pub(crate) fn knows(&self, reference: &Reference) -> bool {
         self.named.contains_key(reference)
     }

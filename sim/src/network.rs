@@ -56,8 +56,8 @@ impl Network {
         self.paths.address(host)
     }
 
-    /// Whether this peer could be dialled at one of these addresses, and how long it takes to find
-    /// out.
+    /// Returns whether this peer could be dialled at one of these addresses, and how long it takes
+    /// to find out.
     pub(crate) fn try_dial(
         &self,
         from: HostId,
@@ -100,7 +100,7 @@ impl Network {
         self.end(host, |_| true, now, a);
     }
 
-    /// The process of a host has hung up on everybody and ends once that has left.
+    /// The process of a host has closed all connections and ends once that has left.
     pub(crate) fn stop<T: From<Packet>>(
         &mut self,
         host: HostId,

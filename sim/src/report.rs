@@ -42,7 +42,7 @@ pub struct Violation {
 /// What must hold, whatever goes wrong: `spec/faults.md`, section 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// What a user was told is sent is shown to everybody in the end.
+    /// Messages that a user was told are sent are shown on both devices in the end.
     Lost,
     /// Nothing is shown twice, nor stored twice by one node.
     Twice,

@@ -200,7 +200,7 @@ pub enum What {
     CrashInSync,
     /// The process hangs.
     Stall,
-    /// These can't reach anybody else, nor be reached; among each other they can.
+    /// These hosts reach each other, but no other host, and no other host reaches them.
     Partition,
     /// A sync takes a hundred times as long.
     SlowDisk,
@@ -227,22 +227,22 @@ pub struct AdversaryAt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Behaviour {
-    /// Says that it has stored what it drops.
+    /// Acknowledges entries that it drops.
     DropsAccepted,
-    /// Keeps some entries from those who read.
+    /// Withholds some entries from readers.
     Withholds,
-    /// Tells everybody of the first account record that it saw, whatever came later, and delivers
-    /// old entries again.
+    /// Serves the first account record that it saw, despite later ones, and delivers old entries
+    /// again.
     Replays,
     /// Changes and makes up what it delivers.
     Forges,
-    /// Tells different people different things: other cursors, other entries, other records.
+    /// Shows peers different versions: other cursors, other entries, other records.
     Equivocates,
     /// Answers everything seconds late.
     Dawdles,
     /// Sends every frame many times, and frames that answer no request.
     Floods,
-    /// Says things in another order.
+    /// Sends frames in another order.
     Shuffles,
     /// Refuses at random, with random codes.
     Refuses,

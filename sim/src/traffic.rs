@@ -54,7 +54,7 @@ pub(crate) struct Traffic {
 }
 
 impl Purpose {
-    /// Whether it would not be said if all nodes were there all the time.
+    /// Returns whether it would not be said if all nodes were there all the time.
     pub fn is_repair(self) -> bool {
         match self {
             Self::Push | Self::Answer | Self::Other => false,

@@ -67,7 +67,7 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// The world of a scenario before anybody is up.
+    /// Creates the world of a scenario; no host is up yet.
     pub(crate) fn new(scenario: &'a Scenario, seed: u64, options: Options) -> Self {
         let network = Network::new(scenario.network.clone(), Rng::new(seed, "network", 0));
         let trace = Trace::new(options.transcript, BEGINNING);
@@ -439,7 +439,7 @@ impl fmt::Debug for World<'_> {
 fn steps_allowed(scenario: &Scenario) -> u64 {
     let acts = u64::from(scenario.people).saturating_mul(u64::from(scenario.talk.acts));
     let hosts = u64::from(scenario.nodes).saturating_add(scenario.people.into());
-    // Who says everything five times over and more does so as long as anybody asks.
+    // A flooding adversary sends each answer five times and more, as long as it is asked.
     let floods =
         scenario.adversaries.iter().any(|adversary| adversary.behaviour == Behaviour::Floods);
     let often = if floods { STEPS_OF_A_FLOOD } else { 1 };

@@ -53,10 +53,10 @@ impl Behave for Forges {
     }
 }
 
-/// Says everything several times, and much besides; only while it has something to say.
+/// Sends every frame several times, and invented ones, while its node has something to send.
 #[derive(Debug, Default)]
 pub(super) struct Floods {
-    /// What was said too much in a second.
+    /// Additional frames sent in a second.
     excess: BTreeMap<Peer, (u64, u64)>,
 }
 
@@ -70,7 +70,7 @@ impl Behave for Floods {
             self.exceed(peer, frame.clone(), output);
         }
         for _ in 0..output.rng.below(10) {
-            // No answer to anything, and nothing that a device would have to keep.
+            // It answers no request, and no device has to keep it.
             let request = if output.rng.chance(0.5) { 0 } else { NEVER_ASKED };
             let made_up = made_up(request, None, output);
             self.exceed(peer, made_up, output);
@@ -229,5 +229,5 @@ fn flip(bytes: &mut [u8], output: &mut Output) {
 
 /// The number of a question that no device gets to.
 const NEVER_ASKED: u32 = u32::MAX;
-/// What is said too much to one peer, so that a run ends.
+/// Additional frames to one peer, so that a run ends.
 const EXCESS_PER_S_MAX: u64 = 200;

@@ -6,7 +6,7 @@ use proto::{Body, Frame, Instant, Peer};
 
 use super::{behave::Behave, output::Output};
 
-/// Says everything seconds late, though in order.
+/// Sends every frame seconds late, in order.
 #[derive(Debug, Default)]
 pub(super) struct Dawdles {
     /// When the last of what is held for a peer leaves.
@@ -26,7 +26,7 @@ impl Behave for Dawdles {
     }
 }
 
-/// Says things in another order. Only the greeting keeps its place: nothing is heard before it.
+/// Sends frames in another order, except `Hello`: peers accept nothing before it.
 #[derive(Debug)]
 pub(super) struct Shuffles;
 
@@ -42,5 +42,5 @@ impl Behave for Shuffles {
 
 const LATE_MIN: Duration = Duration::from_secs(1);
 const LATE_MAX: Duration = Duration::from_secs(10);
-/// Long enough that what people say in a row changes places.
+/// Long enough that successive messages of a person are reordered.
 const SHUFFLED_WITHIN: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ pub(super) struct Output {
     pub(super) rng: Rng,
     pub(super) now: Instant,
     outputs: VecDeque<proto::Output<NodeEvent>>,
-    /// What is said later, by peer and then by time.
+    /// Frames to send later, by peer and then by time.
     held: BTreeMap<Peer, BTreeMap<Place, Frame>>,
     due: BTreeSet<(Place, Peer)>,
     count: u64,
@@ -34,7 +34,7 @@ impl Output {
         }
     }
 
-    /// It is `now`: says what was held until then.
+    /// It is `now`: sends what was held until then.
     pub(super) fn wake(&mut self, now: Instant) {
         self.now = now;
         while let Some(((at, number), peer)) = self.due.first().copied()
@@ -44,12 +44,12 @@ impl Output {
         }
     }
 
-    /// Says something at once.
+    /// Sends a frame at once.
     pub(super) fn say(&mut self, peer: Peer, frame: Frame) {
         self.pass(proto::Output::Transmit(peer, frame));
     }
 
-    /// Says something later. When too much is held for a peer, the next of it leaves early.
+    /// Sends a frame later. When too many are held for a peer, the next one leaves early.
     pub(super) fn say_at(&mut self, at: Instant, peer: Peer, frame: Frame) {
         self.count = self.count.saturating_add(1);
         let place = (at, self.count);
@@ -62,7 +62,7 @@ impl Output {
         }
     }
 
-    /// Says at once all that is held for a peer.
+    /// Sends at once all frames that are held for a peer.
     pub(super) fn let_out(&mut self, peer: Peer) {
         for (place, frame) in self.held.remove(&peer).unwrap_or_default() {
             self.due.remove(&(place, peer));

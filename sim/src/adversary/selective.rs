@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{behave::Behave, output::Output};
 use crate::rng::Rng;
 
-/// Never shows a tenth of the entries to anybody.
+/// Shows a tenth of the entries to no peer.
 #[derive(Debug)]
 pub(super) struct Withholds {
     buckets: Buckets,

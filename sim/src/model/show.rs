@@ -258,7 +258,7 @@ impl Model {
         right.then_some(operation)
     }
 
-    /// Tells whether a person has done something like this to a message, or may have.
+    /// Returns whether a person has done something like this to a message, or may have.
     fn may_have_done(&self, target: Operation, person: u32, is_it: impl Fn(&Act) -> bool) -> bool {
         let about = self.about.get(&target).map_or(&[][..], |about| about);
         about.iter().filter_map(|operation| self.record(*operation)).any(|record| {

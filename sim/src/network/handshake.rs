@@ -12,7 +12,7 @@ use super::{
 };
 
 impl Link {
-    /// Dials, if there is anybody who might answer. If not, says so in time.
+    /// Dials, if a host may answer. Otherwise the dial fails after a while.
     pub(super) fn dial(id: LinkId, call: Call, now: Instant, paths: &mut Paths) -> Option<Self> {
         if !paths.is_up(call.from) {
             return None;

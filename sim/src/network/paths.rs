@@ -215,7 +215,7 @@ impl Paths {
         }
     }
 
-    /// Says how long the cut lasted.
+    /// Ends a cut; returns how long it lasted.
     pub(super) fn heal(&mut self, cut: usize, now: Instant) -> Duration {
         let Some(Cut { hosts, since }) = self.cuts.remove(&cut) else { return Duration::ZERO };
         for id in hosts {
@@ -287,7 +287,8 @@ impl Paths {
         Flight { departs, arrives, stalled, load }
     }
 
-    /// Whether something that is there has come through the receiver's downlink; if not, says when.
+    /// Returns when something that has arrived will be through the receiver's downlink, unless it
+    /// is through already.
     pub(super) fn admit(&mut self, to: HostId, load: usize, now: Instant) -> Option<Instant> {
         let host = self.host_mut(to)?;
         let through = host.downlink.after(host.takes(load));

@@ -104,7 +104,7 @@ fn away_for_a_day(scenario: &Scenario) -> bool {
     faults.any(|fault| fault.lasts.is_some_and(|lasts| lasts.0 >= DAY))
 }
 
-/// Whether one host has two faults at once.
+/// Returns whether one host has two faults at once.
 fn overlapping(scenario: &Scenario) -> bool {
     let mut ends = BTreeMap::new();
     scenario.faults.iter().filter(|fault| fault.what != What::Join).any(|fault| {

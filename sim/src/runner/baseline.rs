@@ -167,8 +167,8 @@ enum Change {
 }
 
 impl Change {
-    /// Tells whether it may not pass unseen. A line too few or too many may not: nothing else
-    /// would tell that the baseline is of other scenarios.
+    /// Returns whether the change must be confirmed. A missing or additional line must be: nothing
+    /// else would show that the baseline is of other scenarios.
     fn is_too_bad(&self) -> bool {
         let Self::Cell { column, was, is, .. } = self else { return true };
         let more_is_worse = COLUMNS.get(*column).is_none_or(|column| column.more_is_worse);

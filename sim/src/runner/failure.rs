@@ -20,7 +20,7 @@ use super::{
     table::grouped,
 };
 
-/// Tells what failed and shrinks the first of it. Returns whether all is well.
+/// Reports what failed and shrinks the first failure. Returns whether no run failed.
 pub(super) fn report(
     simulator: &impl Simulator,
     plan: &Plan<'_>,

@@ -66,7 +66,7 @@ impl Outcome {
         self.violations.len().saturating_add(usize::from(self.panic.is_some()))
     }
 
-    /// What is chiefly wrong: the rule that was broken first, or a panic.
+    /// Returns the main fault: a panic, or the rule that was broken first.
     pub(super) fn verdict(&self) -> Verdict {
         match (&self.panic, self.violations.first()) {
             (Some(_), _) => Verdict::Panics,
@@ -75,7 +75,7 @@ impl Outcome {
         }
     }
 
-    /// Tells whether this run shows what another was chiefly wrong in.
+    /// Returns whether this run has the main fault of another one.
     pub(super) fn shows(&self, verdict: Verdict) -> bool {
         match verdict {
             Verdict::Well => self.is_well(),
@@ -157,7 +157,7 @@ fn between_nodes(counts: &BTreeMap<Purpose, Count>) -> String {
     text
 }
 
-/// What is chiefly wrong with a run.
+/// The main fault of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Well,

@@ -53,8 +53,8 @@ pub(super) struct Ran {
     pub(super) wall: Duration,
 }
 
-/// Runs all of the plan, in its order as far as anybody can see. Without `keep_going` the last of
-/// what is returned is the first that failed, if one did.
+/// Runs all of the plan; returns the runs in its order. Without `keep_going` the last of them is
+/// the first that failed, if one did.
 pub(super) fn sweep(simulator: &impl Simulator, plan: &Plan<'_>) -> Vec<Ran> {
     let next = AtomicU64::new(0);
     let stopped = AtomicBool::new(false);

@@ -71,7 +71,7 @@ impl Scenario {
             || self.adversaries.iter().any(|adversary| adversary.node == node)
     }
 
-    /// Whether this host goes and never comes back.
+    /// Returns whether this host goes and never comes back.
     pub(crate) fn leaves(&self, who: Who) -> bool {
         self.faults.iter().any(|fault| fault.is_permanent() && fault.who.contains(&who))
     }
