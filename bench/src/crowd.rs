@@ -36,6 +36,13 @@ pub(crate) struct Plan {
     pub(crate) follow: bool,
 }
 
+impl Plan {
+    /// The first so many, with nothing ready-made, that follow nothing.
+    pub(crate) fn new(devices: u32) -> Self {
+        Self { devices, first: 0, ready_made: 0, follow: false }
+    }
+}
+
 impl Crowd {
     /// Makes accounts and messages, and connects them all.
     pub(crate) async fn gather(plan: Plan, node: &NodeAddress) -> Result<Self> {
@@ -86,9 +93,9 @@ impl Crowd {
         self.progress.stored.load(Relaxed)
     }
 
-    /// How many receipts have come for what was sent.
-    pub(crate) fn receipts(&self) -> u64 {
-        self.progress.receipts.load(Relaxed)
+    /// How many node acks have come for what was sent.
+    pub(crate) fn acks(&self) -> u64 {
+        self.progress.acks.load(Relaxed)
     }
 
     /// The sums of what their drivers count.
@@ -107,9 +114,7 @@ impl Crowd {
 
     /// Hangs up.
     pub(crate) async fn leave(self) -> Result<()> {
-        for device in &self.devices {
-            device.commands().send(Order::Window(0)).await?;
-        }
+        self.order(Order::Window(0)).await?;
         let leaving: Vec<_> =
             self.devices.into_iter().map(|device| tokio::spawn(device.shutdown())).collect();
         for left in leaving {
@@ -120,12 +125,13 @@ impl Crowd {
 }
 
 async fn wait(progress: &Progress, ready: u64) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + PATIENCE;
     while progress.ready.load(Relaxed) < ready {
         if Instant::now() > end || progress.refused.load(Relaxed) > 0 {
             bail!("{} of {ready} devices came in", progress.ready.load(Relaxed));
         }
-        sleep(Duration::from_millis(2)).await;
+        // Other threads count them; this is the resolution of what is measured until they are in.
+        sleep(Duration::from_millis(1)).await;
     }
     Ok(())
 }
@@ -161,3 +167,5 @@ pub(crate) fn authors(
 
 /// Fewer than a node lets begin in a second.
 const DIALS_AT_ONCE: u64 = 100;
+/// Longer than a node with much on its disk takes to answer after a crash.
+const PATIENCE: Duration = Duration::from_secs(180);

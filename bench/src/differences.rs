@@ -106,8 +106,8 @@ fn ranges(sides: &[Vec<Timed>; 2]) -> Result<Cost> {
     Ok(cost)
 }
 
-fn short((_, id): &Timed) -> Item {
-    *id.first_chunk().unwrap_or(&[0; 16])
+fn short(timed: &Timed) -> Item {
+    *timed.1.first_chunk().unwrap_or(&[0; 16])
 }
 
 fn id(number: u64) -> [u8; 32] {

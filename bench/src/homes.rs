@@ -2,9 +2,7 @@
 //! stored, and how many a second all of them take.
 
 use std::{
-    collections::BTreeSet,
     fmt,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -14,14 +12,13 @@ use tokio::time::sleep;
 
 use crate::{
     crowd::{Authors, Crowd, Plan, authors},
-    measure::{DiskProbe, Samples, Scratch, micros, millis},
-    node_process::NodeProcess,
-    people::Pair,
+    env::Env,
+    measure::{DiskProbe, Samples, micros, millis},
     sender::{Author, Order},
 };
 
-pub(crate) async fn run(messages: Option<&str>) -> Result<()> {
-    let messages: u64 = messages.map_or(Ok(ALONE), str::parse)?;
+pub(crate) async fn run(options: &[String]) -> Result<()> {
+    let messages: u64 = options.first().map_or(Ok(ALONE), |count| count.parse())?;
     println!("homes: 100-byte messages at so many nodes; each is a process that syncs to one disk");
     println!("  alone: {messages} messages, one after the other");
     let mut first = None;
@@ -30,10 +27,8 @@ pub(crate) async fn run(messages: Option<&str>) -> Result<()> {
         let first: &Alone = first.get_or_insert_with(|| alone.clone());
         alone.show(case.copies, first);
     }
-    println!(
-        "  together: {DEVICES} people, {WINDOW} messages of each on their way, until the writer"
-    );
-    println!("  has the receipts of all copies");
+    println!("  together: {DEVICES} people, {WINDOW} messages of each on their way, until the");
+    println!("  writer has the acks of all copies");
     let mut first = None;
     for case in CASES {
         let together = case.together().await?;
@@ -47,7 +42,7 @@ pub(crate) async fn run(messages: Option<&str>) -> Result<()> {
 #[derive(Clone, Copy, Debug)]
 struct Case {
     copies: usize,
-    homes: [&'static [u8]; 2],
+    homes: [&'static [usize]; 2],
 }
 
 /// How long messages took that were sent alone.
@@ -70,50 +65,36 @@ struct Together {
 }
 
 impl Case {
-    /// Starts a node for each home. Returns them with the homes' addresses.
-    fn start(&self, directory: &Path) -> Result<(Vec<NodeProcess>, [Vec<NodeAddress>; 2])> {
-        let numbers: BTreeSet<u8> = self.homes.iter().copied().flatten().copied().collect();
-        ensure!(numbers.len() == self.copies, "a case is wrong");
-        let start = |number| NodeProcess::start_as(number, &directory.join(number.to_string()));
-        let nodes = numbers.into_iter().map(start).collect::<Result<Vec<_>>>()?;
-        let address = |number: &u8| nodes[usize::from(*number)].address();
-        let homes = self.homes.map(|homes| homes.iter().map(address).collect());
-        Ok((nodes, homes))
+    /// The addresses of the homes.
+    fn homes(&self, env: &Env) -> [Vec<NodeAddress>; 2] {
+        self.homes.map(|homes| homes.iter().map(|number| env.address(*number)).collect())
     }
 
     async fn alone(&self, messages: u64) -> Result<Alone> {
-        let directory = Scratch::on_disk()?;
-        // Devices have disks of their own in life; on one disk their syncs are in the nodes' way.
-        let memory = Scratch::within(Path::new(MEMORY)).ok();
-        let devices = memory.as_ref().unwrap_or(&directory).path();
-        let (mut nodes, homes) = self.start(directory.path())?;
-        let mut pair = Pair::meet_from(devices, homes).await?;
+        let mut env = Env::new(self.copies)?;
+        env.keep_devices_in_memory();
+        let mut pair = env.pair_at(self.homes(&env)).await?;
         // The nodes have to find each other, and the devices how long each takes.
         sleep(FIND_EACH_OTHER).await;
         pair.say_each(messages.min(WARM_UP), || Ok(())).await?;
-        pair.settle().await;
-        for node in &mut nodes {
-            node.disk_figures()?;
-        }
-        let (mut probe, mut raw) = (DiskProbe::new(directory.path())?, Samples::default());
+        pair.quiesce().await;
+        env.used()?;
+        let (mut probe, mut raw) = (DiskProbe::new(env.path())?, Samples::default());
         let [arrived, stored] = pair
             .say_each(messages, || {
                 raw.push(probe.sample()?);
                 Ok(())
             })
             .await?;
-        let mut syncs = 0;
-        for node in &mut nodes {
-            let figures = node.disk_figures()?;
-            ensure!(figures.syncs >= messages, "a node has no copy of all");
-            syncs += figures.syncs;
-        }
-        Ok(Alone { arrived, stored, syncs: syncs as f64 / messages.max(1) as f64, raw })
+        let syncs = env.used()?.syncs;
+        ensure!(syncs.iter().all(|syncs| *syncs >= messages), "a node has no copy of all");
+        let syncs = syncs.iter().sum::<u64>() as f64 / messages.max(1) as f64;
+        Ok(Alone { arrived, stored, syncs, raw })
     }
 
     async fn together(&self) -> Result<Together> {
-        let directory = Scratch::on_disk()?;
-        let (mut nodes, homes) = self.start(directory.path())?;
+        let mut env = Env::new(self.copies)?;
+        let homes = self.homes(&env);
         let ranking = ranking(&homes);
         let (mut writers, mut others) = (None, Vec::new());
         for node in &ranking.nodes {
@@ -127,36 +108,26 @@ impl Case {
         let writers = writers.context("a ranking without nodes")?;
         // Nothing tells from outside when nodes have opened all logs at each other.
         sleep(FIND_EACH_OTHER).await;
-        let time = |nodes: &[NodeProcess]| -> Result<Duration> {
-            nodes.iter().map(NodeProcess::processor_time).sum()
-        };
-        let before = time(&nodes)?;
-        for node in &mut nodes {
-            node.disk_figures()?;
-        }
+        env.used()?;
         let begun = Instant::now();
         writers.order(Order::ReadyMade(WINDOW)).await?;
         let wanted = (TOGETHER * self.copies) as u64;
-        while writers.receipts() < wanted {
+        while writers.acks() < wanted {
             if begun.elapsed() > PATIENCE {
-                bail!("{} of {wanted} receipts came", writers.receipts());
+                bail!("{} of {wanted} acks came", writers.acks());
             }
-            // The receipts are counted by other threads, which are not to be held up by telling.
+            // The acks are counted by other threads, which are not to be held up by telling.
             sleep(Duration::from_millis(2)).await;
         }
         let took = begun.elapsed();
-        let mut syncs = 0;
-        for node in &mut nodes {
-            syncs += node.disk_figures()?.syncs;
-        }
-        let used = time(&nodes)?.saturating_sub(before);
+        let used = env.used()?;
         for crowd in others.into_iter().chain([writers]) {
             crowd.leave().await?;
         }
         Ok(Together {
             per_s: TOGETHER as f64 / took.as_secs_f64(),
-            nodes: used / TOGETHER as u32,
-            syncs: syncs as f64 / TOGETHER as f64,
+            nodes: used.nodes / TOGETHER as u32,
+            syncs: used.syncs.iter().sum::<u64>() as f64 / TOGETHER as f64,
         })
     }
 
@@ -170,7 +141,7 @@ impl Case {
     ) -> Result<Authors> {
         let side = usize::from(!homes[0].contains(node));
         let ready_made = if speak { TOGETHER } else { 0 };
-        let plan = Plan { devices: DEVICES, first: 0, ready_made, follow: false };
+        let plan = Plan { ready_made, ..Plan::new(DEVICES) };
         authors(plan, |conversation| {
             let account = conversation + side as u32 * DEVICES;
             Author::member(conversation, account, homes[side].clone())
@@ -222,7 +193,6 @@ const CASES: [Case; 4] = [
     Case { copies: 3, homes: [&[0, 1], &[2, 1]] },
     Case { copies: 4, homes: [&[0, 1], &[2, 3]] },
 ];
-const MEMORY: &str = "/dev/shm";
 const ALONE: u64 = 1000;
 const WARM_UP: u64 = 200;
 /// Of all people together.

@@ -12,11 +12,11 @@ use crypto::{
     group::{CommitId, Epoch},
     sign_envelope, verify, verify_envelope,
 };
-use proto::{Content, ContentBody, Envelope, Expiry, Extension, Head, Kind, LogId, Reference};
+use proto::{Content, ContentBody, Envelope, LogId, Reference};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use crate::{measure::micros, people::MESSAGE_BYTES};
+use crate::{measure::micros, people::MESSAGE_BYTES, signed::head};
 
 pub(crate) fn run() -> Result<()> {
     println!("keys: the best of {RUNS} runs");
@@ -49,14 +49,7 @@ fn messages() -> Result<()> {
     let dependencies = vec![Reference([7; 16])];
     let content = Content { dependencies, sent_at_s: 1_800_000_000, body, bundle_seen: None };
     let content = content.encode();
-    let head = Head {
-        kind: Kind::Entry,
-        expiry: Expiry::Never,
-        position: 1,
-        log: LogId([6; 32]),
-        write_key: write_key.public(),
-        extension: Extension::default(),
-    };
+    let head = head(&write_key, LogId([6; 32]), 1);
     let mut seal = |counter| epoch.seal_message(&device, 0, counter, &head, &content, &mut rng);
     let sealing = best(200, || seal(1));
     let page: Vec<Envelope> = (0..PAGE)
@@ -83,11 +76,8 @@ fn messages() -> Result<()> {
     println!("  verify an envelope          {:8.1} µs", micros(check));
     println!("  open a page of {PAGE}           {:8.1} µs", micros(opening));
     println!("    without device signatures {:8.1} µs", micros(unsigned));
-    println!(
-        "  an envelope takes {} bytes, its ciphertext {}",
-        first.encode().len(),
-        first.ciphertext.len()
-    );
+    let (all, ciphertext) = (first.encode().len(), first.ciphertext.len());
+    println!("  an envelope takes {all} bytes, its ciphertext {ciphertext}");
     Ok(())
 }
 

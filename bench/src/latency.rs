@@ -1,51 +1,48 @@
 //! From one device over a node to another: how long, and where the time goes.
 
-use std::{path::Path, thread::sleep, time::Duration};
+use std::{thread::sleep, time::Duration};
 
 use anyhow::Result;
 
 use crate::{
-    measure::{DiskProbe, Samples, Scratch, micros},
-    node_process::NodeProcess,
+    env::Env,
+    measure::{DiskProbe, Samples, micros},
     people::{Legs, Pace, Pair},
 };
 
 pub(crate) async fn run() -> Result<()> {
     println!("latency: 100-byte messages, command to the reader's hand, one node, real disk syncs");
-    let directory = Scratch::on_disk()?;
-    // Devices have disks of their own in life; on one disk their syncs are in the node's way.
-    if let Ok(elsewhere) = Scratch::within(Path::new(MEMORY)) {
+    let mut env = Env::new(1)?;
+    if env.keep_devices_in_memory() {
         println!("  devices' databases in memory");
-        all(directory.path(), elsewhere.path(), &[]).await?;
+        all(env, &[]).await?;
     }
     println!("  devices' databases on the node's disk");
-    let directory = Scratch::on_disk()?;
-    all(directory.path(), directory.path(), &RATES).await
+    all(Env::new(1)?, &RATES).await
 }
 
-async fn all(disk: &Path, devices: &Path, rates: &[(u32, u64)]) -> Result<()> {
-    let mut node = NodeProcess::start(&disk.join("node"))?;
-    let mut pair = Pair::meet(devices, &node.address()).await?;
-    let mut probe = DiskProbe::new(disk)?;
+async fn all(mut env: Env, rates: &[(u32, u64)]) -> Result<()> {
+    let mut pair = env.pair().await?;
+    let mut probe = DiskProbe::new(env.path())?;
     pair.converse(Pace::AfterArrival, WARM_UP, || Ok(())).await?;
-    one(&mut pair, &mut node, &mut probe, "one at a time", Pace::AfterArrival, LONE).await?;
+    one(&mut env, &mut pair, &mut probe, "one at a time", Pace::AfterArrival, LONE).await?;
     for (rate, count) in rates.iter().copied() {
         let title = format!("{rate} a second");
-        one(&mut pair, &mut node, &mut probe, &title, Pace::PerSecond(rate), count).await?;
+        one(&mut env, &mut pair, &mut probe, &title, Pace::PerSecond(rate), count).await?;
     }
     Ok(())
 }
 
 async fn one(
+    env: &mut Env,
     pair: &mut Pair,
-    node: &mut NodeProcess,
     probe: &mut DiskProbe,
     title: &str,
     pace: Pace,
     count: u64,
 ) -> Result<()> {
-    pair.settle().await;
-    node.disk_figures()?;
+    pair.quiesce().await;
+    env.used()?;
     pair.writer.timings.take();
     pair.reader.timings.take();
     pair.legs = Legs::default();
@@ -58,7 +55,7 @@ async fn one(
             Ok(())
         })
         .await?;
-    let at_node = node.disk_figures()?;
+    let at_node = env.used()?;
     let (writer, reader) = (pair.writer.timings.take(), pair.reader.timings.take());
 
     println!("  {title:15} {}", arrived.show());
@@ -70,17 +67,13 @@ async fn one(
         ("open, place", &legs.opening),
         ("to the reader", &legs.event),
     ];
-    for (part, samples) in on_the_way {
-        if samples.len() > 0 {
-            println!("    {part:38} p50 {:6.0} µs", micros(samples.percentile(50)));
-        }
-    }
+    let on_the_way = on_the_way.into_iter().filter(|(_, samples)| samples.len() > 0);
     let syncs = [
         ("the node's sync, which is on the way", at_node.sync_p50),
         ("the writer's sync, which is beside it", writer.syncs.percentile(50)),
         ("the reader's sync, which comes later", reader.syncs.percentile(50)),
     ];
-    for (part, median) in syncs {
+    for (part, median) in on_the_way.map(|(part, legs)| (part, legs.percentile(50))).chain(syncs) {
         println!("    {part:38} p50 {:6.0} µs", micros(median));
     }
     if raw.len() > 0 {
@@ -89,7 +82,6 @@ async fn one(
     Ok(())
 }
 
-const MEMORY: &str = "/dev/shm";
 const WARM_UP: u64 = 500;
 const LONE: u64 = 1000;
 const RATES: [(u32, u64); 2] = [(5, 50), (100, 1000)];

@@ -16,26 +16,28 @@
     reason = "no peer chooses what is computed here"
 )]
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use tokio::runtime::{Builder, Runtime};
 
 mod cpu;
 mod crowd;
 mod differences;
+mod env;
 mod homes;
 mod idle;
 mod keys;
 mod latency;
 mod measure;
 mod network;
-mod node_process;
 mod people;
+mod process;
 mod replicas;
 mod restart;
 mod sender;
+mod signed;
 mod simulator;
-mod siskin_process;
 mod throughput;
 mod timed;
 mod watched;
@@ -53,82 +55,44 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let name = arguments.first().map(String::as_str).unwrap_or_default();
-    let option = arguments.get(1).map(String::as_str);
-    if name == node_process::SERVE {
-        let directory = option.context("in which directory?")?;
-        let number = arguments.get(2).map_or(Ok(0), |number| number.parse())?;
-        return runtime.block_on(node_process::serve(Path::new(directory), number));
+    let (name, options) = arguments
+        .split_first()
+        .map_or(("", [].as_slice()), |(name, options)| (name.as_str(), options));
+    if name == ALL {
+        return BENCHES.iter().try_for_each(|(name, _)| run(&[(*name).to_owned()]));
     }
-    if name == network::SERVE {
-        return runtime.block_on(network::serve(&arguments[1..]));
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    if name == process::SERVE {
+        return runtime.block_on(process::serve(options));
     }
-    let known = NAMES.contains(&name);
+    let Some((_, bench)) = BENCHES.iter().find(|(known, _)| *known == name) else {
+        let names = BENCHES.map(|(name, _)| name).join("|");
+        println!("usage: cargo run --release -p bench -- {names}|{ALL} [OPTION …]");
+        println!("`bench/README.md` says what each measures, and which options it takes.");
+        return Ok(());
+    };
     // A part of another benchmark prints no head.
-    let part = option == Some(wire::ALONE) || (name == "sim" && option.is_some());
-    if (known && !part) || name == ALL {
+    if !options.iter().any(|option| option == wire::ALONE) && (name != "sim" || options.is_empty())
+    {
         measure::print_machine();
     }
-    match name {
-        "latency" => runtime.block_on(latency::run()),
-        "throughput" => throughput::run(&runtime, &arguments[1..]),
-        "wire" => wire::run(&runtime, option),
-        "idle" => runtime.block_on(idle::run(option, arguments.get(2).map(String::as_str))),
-        "cpu" => runtime.block_on(cpu::run()),
-        "differences" => differences::run(),
-        "homes" => runtime.block_on(homes::run(option)),
-        "keys" => keys::run(),
-        "replicas" => replicas::run(),
-        "restart" => restart::run(&runtime, option),
-        "network" => runtime.block_on(network::run(&arguments[1..])),
-        "sim" => simulator::run(&arguments[1..]),
-        ALL => {
-            drop(runtime);
-            NAMES.iter().try_for_each(|name| run(&[(*name).to_owned()]))
-        }
-        _ => {
-            println!("{USAGE}");
-            Ok(())
-        }
-    }
+    bench(&runtime, options)
 }
 
+type Bench = fn(&Runtime, &[String]) -> Result<()>;
+
 const ALL: &str = "all";
-const NAMES: [&str; 12] = [
-    "keys",
-    "latency",
-    "cpu",
-    "wire",
-    "throughput",
-    "idle",
-    "network",
-    "differences",
-    "replicas",
-    "homes",
-    "restart",
-    "sim",
+const BENCHES: [(&str, Bench); 12] = [
+    ("keys", |_, _| keys::run()),
+    ("latency", |runtime, _| runtime.block_on(latency::run())),
+    ("cpu", |runtime, _| runtime.block_on(cpu::run())),
+    ("wire", wire::run),
+    ("throughput", throughput::run),
+    ("idle", |runtime, options| runtime.block_on(idle::run(options))),
+    ("network", |runtime, options| runtime.block_on(network::run(options))),
+    ("differences", |_, _| differences::run()),
+    ("replicas", |_, _| replicas::run()),
+    ("homes", |runtime, options| runtime.block_on(homes::run(options))),
+    ("restart", restart::run),
+    ("sim", |_, options| simulator::run(options)),
 ];
-const USAGE: &str = "usage: cargo run --release -p bench -- NAME
-
-  keys                   message keys, pages, seals and signatures
-  latency                from one device over a node to another
-  cpu                    processor time per message, node and both devices
-  wire                   bytes of IP packets per message
-  throughput [SECONDS [SENDERS WINDOW]]
-                         messages stored per second
-  idle [SECONDS [COUNT]] what 1,000 connected devices cost a node
-  network [NODES ACCOUNTS KILLED]
-                         node processes that find each other's accounts, some of
-                         them killed
-  differences            two replicas find out in what they differ, by symbols and by
-                         ranges
-  replicas               two nodes compare their copies of a log, and repair them
-  homes [MESSAGES]       what it costs to have each message at one, two, three or four nodes
-  restart [ENTRIES]      how soon a node with so many envelopes answers after its start, and
-                         what they take on its disk
-  sim [NODES PEOPLE EVERY_S LASTS_S]
-                         how fast the simulator lets time pass, and its memory
-  all                    all of these
-
-`bench/README.md` says more.";

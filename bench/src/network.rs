@@ -1,7 +1,6 @@
 //! A network of real node processes on this machine: accounts are put at some, looked up at others,
 //! and some nodes are killed.
 
-mod member;
 mod visitor;
 
 use std::{
@@ -10,19 +9,17 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use crypto::{
-    SigningKey,
-    identity::{Authority, Bundle, Device, InboxKey, Phrase, UnsignedRecord},
-};
-use proto::{AccountId, Body, NodeAddress};
+use crypto::identity::Bundle;
+use proto::{AccountId, Body, NodeAddress, NodeId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::{task::JoinSet, time::sleep};
 
-use self::member::{Figures, Member};
-use crate::measure::{Samples, Scratch};
-
-pub(crate) use member::{SERVE, serve};
+use crate::{
+    measure::{Samples, Scratch, millis},
+    process::{Figures, NodeProcess},
+    signed::Account,
+};
 
 /// Runs all of it, and leaves nothing behind.
 pub(crate) async fn run(arguments: &[String]) -> Result<()> {
@@ -48,51 +45,58 @@ pub(crate) async fn run(arguments: &[String]) -> Result<()> {
 }
 
 struct Network {
-    members: Vec<Member>,
-    dice: ChaCha20Rng,
+    members: Vec<NodeProcess>,
+    rng: ChaCha20Rng,
 }
 
 impl Network {
     /// Starts the nodes, all joined through the first, and waits until each has found the others.
     async fn start(directory: &Path, nodes: usize) -> Result<Self> {
         let begun = Instant::now();
-        let mut members: Vec<Member> = Vec::new();
+        let mut members: Vec<NodeProcess> = Vec::new();
         for number in 0..nodes {
-            let through = members.first().map(Member::address);
-            members.push(Member::start(directory, number, through)?);
+            let through = members.first().map(NodeProcess::address);
+            let member = NodeProcess::join(number, &directory.join(number.to_string()), through)?;
+            members.push(member);
         }
         let enough = (nodes - 1).min(20) as u64;
-        let mut network = Self { members, dice: ChaCha20Rng::from_seed([1; 32]) };
-        network
-            .wait("for all nodes to join", |all| all.iter().all(|one| one.contacts >= enough))
-            .await?;
-        let took = begun.elapsed();
-        println!("  joined after {:.1} s", took.as_secs_f64());
+        let mut network = Self { members, rng: ChaCha20Rng::from_seed([1; 32]) };
+        while network.figures()?.iter().any(|one| one.contacts < enough) {
+            if begun.elapsed() > PATIENCE {
+                bail!("not all nodes join: {:?}", network.figures()?);
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        println!("  joined after {:.1} s", begun.elapsed().as_secs_f64());
         Ok(network)
     }
 
     /// Puts accounts at homes drawn at random, and waits until they are published.
-    async fn put_accounts(&mut self, accounts: usize) -> Result<Vec<(AccountId, usize)>> {
-        let before = self.figures()?.iter().map(|one| one.requests).sum::<u64>();
+    async fn put_accounts(&mut self, accounts: usize) -> Result<Vec<(AccountId, NodeId)>> {
+        let before = self.requests()?;
         let (mut put, mut took) = (Vec::new(), Samples::default());
         for _ in 0..accounts {
             let home = self.draw(None);
-            let address = self.members[home].address();
-            let bundle = self.bundle(&address)?;
-            let body = Body::PutBundle(bundle.as_bytes().to_vec());
-            let answer = visitor::ask(address, body).await?;
+            let mut seed = [0; 32];
+            self.rng.fill_bytes(&mut seed);
+            let bundle = Account::new(seed, vec![home.clone()])?.bundle;
+            let (body, node) = (Body::PutBundle(bundle.as_bytes().to_vec()), home.node);
+            let answer = visitor::ask(home, body).await?;
             let Body::Accepted { .. } = answer.body else { bail!("{:?}", answer.body) };
             took.push(answer.took);
-            put.push((bundle.account(), home));
+            put.push((bundle.account(), node));
         }
         println!("  put at a home     {}", took.show());
         // A record is published once no node is asked to store it any more.
         let (mut last, begun) = (0, Instant::now());
         loop {
-            let requests = self.figures()?.iter().map(|one| one.requests).sum::<u64>();
+            let requests = self.requests()?;
             if requests == last || begun.elapsed() > PATIENCE {
                 let each = (requests - before) as f64 / accounts.max(1) as f64;
-                println!("  published         {each:.1} requests each, {:.1} s", secs(begun));
+                println!(
+                    "  published         {each:.1} requests each, {:.1} s",
+                    begun.elapsed().as_secs_f64()
+                );
                 return Ok(put);
             }
             last = requests;
@@ -101,8 +105,8 @@ impl Network {
     }
 
     /// Looks each account up, from an unknown device, at a node that isn't its home.
-    async fn look_up_all(&mut self, when: &str, accounts: &[(AccountId, usize)]) -> Result<()> {
-        let before = self.figures()?.iter().map(|one| one.requests).sum::<u64>();
+    async fn look_up_all(&mut self, when: &str, accounts: &[(AccountId, NodeId)]) -> Result<()> {
+        let before = self.requests()?;
         let begun = Instant::now();
         let (mut under_way, mut answers) = (JoinSet::new(), Vec::new());
         let mut left: Vec<_> = accounts.to_vec();
@@ -110,8 +114,7 @@ impl Network {
             if under_way.len() < AT_ONCE
                 && let Some((account, home)) = left.pop()
             {
-                let at = self.draw_but(home);
-                let address = self.members[at].address();
+                let address = self.draw(Some(home));
                 under_way.spawn(async move {
                     let answer = visitor::ask(address, Body::GetBundle(account)).await?;
                     let is_it = matches!(&answer.body, Body::BundleIs(bundle)
@@ -126,37 +129,32 @@ impl Network {
         let good: Vec<_> = answers.iter().flatten().filter(|(is_it, _)| *is_it).collect();
         let took: Samples = good.iter().map(|(_, answer)| answer.took).collect();
         let met: Samples = good.iter().map(|(_, answer)| answer.met).collect();
-        let after = self.figures()?.iter().map(|one| one.requests).sum::<u64>();
-        let each = (after - before) as f64 / all.max(1) as f64;
+        let each = (self.requests()? - before) as f64 / all.max(1) as f64;
         println!("  {when:16}  {}", took.show());
         println!(
             "    found {}/{all}, {each:.1} requests each, {:.1} s, {AT_ONCE} at a time; handshake p50 {:.1} ms",
             good.len(),
-            secs(begun),
-            met.percentile(50).as_secs_f64() * 1e3,
+            begun.elapsed().as_secs_f64(),
+            millis(met.percentile(50)),
         );
         Ok(())
     }
 
     fn show_members(&mut self, when: &str) -> Result<()> {
-        let figures = self.figures()?;
-        let show = |name: &str, of: &dyn Fn(&Figures) -> u64| {
-            let mut values: Vec<u64> = figures.iter().map(of).collect();
+        let show = |name: &str, mut values: Vec<u64>| {
             values.sort_unstable();
-            let (middle, most) = (values[values.len() / 2], values[values.len() - 1]);
-            format!("{name} {middle} (most {most})")
+            format!("{name} {} (most {})", values[values.len() / 2], values[values.len() - 1])
         };
-        let mut memory: Vec<u64> =
-            self.members.iter().map(Member::memory_kib).collect::<Result<_>>()?;
-        memory.sort_unstable();
+        let figures = self.figures()?;
+        let of = |figure: fn(&Figures) -> u64| figures.iter().map(figure).collect();
+        let memory = self.members.iter().map(NodeProcess::memory_kib).collect::<Result<_>>()?;
         println!(
-            "  {when:16}  per node: {}, {}, {}, {}, memory {:.1} MiB (most {:.1})",
-            show("links", &|one| one.links),
-            show("contacts", &|one| one.contacts),
-            show("neighbours", &|one| one.neighbours),
-            show("records", &|one| one.records),
-            memory[memory.len() / 2] as f64 / 1024.0,
-            memory[memory.len() - 1] as f64 / 1024.0,
+            "  {when:16}  per node: {}, {}, {}, {}, {}",
+            show("links", of(|one| one.links)),
+            show("contacts", of(|one| one.contacts)),
+            show("neighbours", of(|one| one.neighbours)),
+            show("records", of(|one| one.records)),
+            show("memory in KiB", memory),
         );
         Ok(())
     }
@@ -164,60 +162,30 @@ impl Network {
     /// Kills some of them, without warning and at once.
     fn kill(&mut self, killed: usize) {
         for _ in 0..killed {
-            let at = self.draw(None);
-            let mut member = self.members.swap_remove(at);
-            member.kill();
+            let at = self.rng.next_u32() as usize % self.members.len();
+            drop(self.members.swap_remove(at));
         }
-    }
-
-    async fn wait(&mut self, what: &str, until: impl Fn(&[Figures]) -> bool) -> Result<()> {
-        let begun = Instant::now();
-        while !until(&self.figures()?) {
-            if begun.elapsed() > PATIENCE {
-                bail!("timed out waiting {what}: {:?}", self.figures()?);
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
-        Ok(())
     }
 
     fn figures(&mut self) -> Result<Vec<Figures>> {
-        self.members.iter_mut().map(Member::figures).collect()
+        self.members.iter_mut().map(NodeProcess::figures).collect()
     }
 
-    /// A node drawn at random, but not this one.
-    fn draw(&mut self, but: Option<usize>) -> usize {
+    /// How many requests all of them have made.
+    fn requests(&mut self) -> Result<u64> {
+        Ok(self.figures()?.iter().map(|one| one.requests).sum())
+    }
+
+    /// A node that lives, drawn at random, but not this one.
+    fn draw(&mut self, but: Option<NodeId>) -> NodeAddress {
         loop {
-            let drawn = self.dice.next_u32() as usize % self.members.len();
-            if Some(drawn) != but {
-                return drawn;
+            let drawn = self.rng.next_u32() as usize % self.members.len();
+            let address = self.members[drawn].address();
+            if Some(address.node) != but {
+                return address.clone();
             }
         }
     }
-
-    /// A node that lives, drawn at random, but not the one that was started with this number.
-    fn draw_but(&mut self, number: usize) -> usize {
-        let at = self.members.iter().position(|member| member.number() == number);
-        self.draw(at)
-    }
-
-    fn bundle(&mut self, home: &NodeAddress) -> Result<Bundle> {
-        let authority = Authority::create(&Phrase::generate(&mut self.dice), &mut self.dice);
-        let mut seed = [0; 32];
-        self.dice.fill_bytes(&mut seed);
-        let draft = UnsignedRecord {
-            version: 1,
-            devices: vec![Device { key: SigningKey::from_seed(seed).public(), added_s: 1 }],
-            homes: vec![home.clone()],
-            copies: 2,
-            inbox_key: InboxKey::from_seed([7; 32]).public(),
-        };
-        Ok(authority.sign_record(draft)?)
-    }
-}
-
-fn secs(begun: Instant) -> f64 {
-    begun.elapsed().as_secs_f64()
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -67,8 +67,8 @@ pub(crate) struct Legs {
 
 impl Legs {
     fn note(&mut self, sent: Instant, writer: &Person, reader: &Person, took: Duration) {
-        let Some((sealing, sealed)) = writer.moments.command() else { return };
-        let Some((opening, opened)) = reader.moments.delivery() else { return };
+        let [Some((sealing, sealed)), _] = writer.moments.read() else { return };
+        let [_, Some((opening, opened))] = reader.moments.read() else { return };
         self.command.push(sealing.saturating_duration_since(sent));
         self.sealing.push(sealed.saturating_duration_since(sealing));
         self.transit.push(opening.saturating_duration_since(sealed));
@@ -84,20 +84,16 @@ pub(crate) enum Pace {
     AfterArrival,
     /// So many a second, whatever has arrived.
     PerSecond(u32),
-    /// At once.
-    AtOnce,
+}
+
+impl Pace {
+    pub(crate) const AT_ONCE: Self = Self::PerSecond(u32::MAX);
 }
 
 impl Pair {
-    pub(crate) async fn meet(directory: &Path, node: &NodeAddress) -> Result<Self> {
-        Self::meet_from(directory, [vec![node.clone()], vec![node.clone()]]).await
-    }
-
-    /// Two who are at home elsewhere.
-    pub(crate) async fn meet_from(
-        directory: &Path,
-        [writers, readers]: [Vec<NodeAddress>; 2],
-    ) -> Result<Self> {
+    /// Two users with these homes, whose devices store in a directory.
+    pub(crate) async fn meet(directory: &Path, homes: [Vec<NodeAddress>; 2]) -> Result<Self> {
+        let [writers, readers] = homes;
         let mut writer = Person::start(directory, 1, writers).await?;
         let mut reader = Person::start(directory, 2, readers).await?;
         let link = match writer.ask(Action::Invite { uses: 1, valid_s: 3600 }).await? {
@@ -112,7 +108,7 @@ impl Pair {
         writer.wait_for(reader.account, ContactState::Established).await?;
         reader.wait_for(writer.account, ContactState::Established).await?;
         let mut pair = Self { writer, reader, sent: 0, legs: Legs::default() };
-        pair.settle().await;
+        pair.quiesce().await;
         Ok(pair)
     }
 
@@ -139,12 +135,9 @@ impl Pair {
                     pause()?;
                 }
             }
-            Pace::PerSecond(_) | Pace::AtOnce => {
-                let due = |number: u64| match pace {
-                    Pace::PerSecond(rate) => {
-                        start + Duration::from_secs_f64((number - first) as f64 / f64::from(rate))
-                    }
-                    Pace::AfterArrival | Pace::AtOnce => start,
+            Pace::PerSecond(rate) => {
+                let due = |number: u64| {
+                    start + Duration::from_secs_f64((number - first) as f64 / f64::from(rate))
                 };
                 let messages: Vec<Command> = (first..self.sent)
                     .map(|number| self.writer.message(number, self.reader.account))
@@ -180,8 +173,8 @@ impl Pair {
     }
 
     /// Lets receipts and acknowledgements pass.
-    pub(crate) async fn settle(&mut self) {
-        sleep(SETTLE).await;
+    pub(crate) async fn quiesce(&mut self) {
+        sleep(QUIESCE).await;
         self.writer.discard_events();
         self.reader.discard_events();
     }
@@ -213,13 +206,7 @@ impl Person {
             Reply::Account(account) => person.account = account,
             other => bail!("no account but {other:?}"),
         }
-        let end = Instant::now() + PATIENCE;
-        while !person.running.read(is_published).await? {
-            if Instant::now() > end {
-                bail!("the node does not take the account");
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
+        person.until(is_published).await.context("the node does not take the account")?;
         Ok(person)
     }
 
@@ -241,17 +228,26 @@ impl Person {
 
     /// Waits until the two have come so far.
     async fn wait_for(&self, contact: AccountId, state: ContactState) -> Result<()> {
+        let is_so = move |rows: &dyn Rows| {
+            let mut contacts = view::contacts(rows).into_iter();
+            contacts.any(|view| view.account == contact && view.state == state)
+        };
+        self.until(is_so).await.with_context(|| format!("the two are not {state:?}"))
+    }
+
+    /// Waits until the device shows something. Not all of it has an event.
+    async fn until(
+        &self,
+        is_so: impl Fn(&dyn Rows) -> bool + Clone + Send + 'static,
+    ) -> Result<()> {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
-            let contacts = self.running.read(view::contacts).await?;
-            let found = contacts.into_iter().find(|view| view.account == contact);
-            if found.is_some_and(|view| view.state == state) {
+            if self.running.read(is_so.clone()).await? {
                 return Ok(());
             }
             sleep(Duration::from_millis(20)).await;
         }
-        let contacts = self.running.read(view::contacts).await?;
-        bail!("the two did not come to {state:?}: {contacts:?}")
+        bail!("nothing of it for {PATIENCE:?}")
     }
 
     fn message(&mut self, number: u64, contact: AccountId) -> Command {
@@ -315,4 +311,4 @@ pub(crate) const MESSAGE_BYTES: usize = 100;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Longer than a receipt waits.
-const SETTLE: Duration = Duration::from_millis(800);
+const QUIESCE: Duration = Duration::from_millis(800);

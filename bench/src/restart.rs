@@ -3,40 +3,34 @@
 mod fill;
 
 use std::{
+    collections::VecDeque,
     fs,
     ops::ControlFlow,
     os::unix::fs::MetadataExt,
     path::Path,
     process::Command,
-    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
-use net::{Driver, Identity, Keys, Settings};
-use node::{LAYOUT_NAME, LAYOUT_VERSION};
 use proto::{Direction, Rows};
-use store::{Fjall, Layout, Memory};
 use tokio::{runtime::Runtime, time::sleep};
 
 use self::fill::{ENTRIES, Filled};
 use crate::{
     crowd::{Crowd, Plan},
     measure::{Scratch, millis},
-    sender::{Order, Progress, Sender, SenderConfig},
-    siskin_process::{SiskinNode, program},
+    process::{NodeProcess, open_store, program},
+    sender::Order,
 };
 
-pub(crate) fn run(runtime: &Runtime, envelopes: Option<&str>) -> Result<()> {
-    let envelopes: u64 = envelopes.map_or(Ok(ENVELOPES), str::parse)?;
+pub(crate) fn run(runtime: &Runtime, options: &[String]) -> Result<()> {
+    let envelopes: u64 = options.first().map_or(Ok(ENVELOPES), |count| count.parse())?;
     let conversations = u32::try_from(envelopes.div_ceil(EACH).max(1))?;
     program()?;
-    println!(
-        "restart: a node with {conversations} conversations of {EACH} messages each, from the start"
-    );
-    println!(
-        "  of `siskin node run` until a device has opened one; targets: 5 s, 1.5 bytes a byte"
-    );
+    println!("restart: a node with {conversations} conversations of {EACH} messages each, from");
+    println!("  the start of `siskin node run` until a device has opened one");
+    println!("  targets: 5 s, 1.5 bytes a byte");
     let scratch = Scratch::on_disk()?;
     let directory = scratch.path().join("node");
     fs::create_dir(&directory)?;
@@ -54,8 +48,8 @@ pub(crate) fn run(runtime: &Runtime, envelopes: Option<&str>) -> Result<()> {
 
 async fn restart(directory: &Path, filled: Filled) -> Result<()> {
     let node = start("after the filling", directory, Pages::Cold).await?;
-    settle(&node, directory).await?;
-    show_disk("settled", directory, filled.bytes)?;
+    wait_until_quiet(&node, directory).await?;
+    show_disk("quiet", directory, filled.bytes)?;
     node.stop()?;
     for pages in [Pages::Cold, Pages::Warm, Pages::Warm] {
         start("after a stop", directory, pages).await?.stop()?;
@@ -66,7 +60,7 @@ async fn restart(directory: &Path, filled: Filled) -> Result<()> {
         let node = start("to be killed", directory, Pages::Warm).await?;
         stored += write_until_killed(node, number).await?;
         let node = start("after kill -9", directory, pages).await?;
-        settle(&node, directory).await?;
+        wait_until_quiet(&node, directory).await?;
         node.stop()?;
     }
     let held = count(directory)?;
@@ -85,33 +79,17 @@ enum Pages {
 }
 
 /// Starts the node, and shows how long it takes until it listens, and until it has answered.
-async fn start(when: &str, directory: &Path, pages: Pages) -> Result<SiskinNode> {
+async fn start(when: &str, directory: &Path, pages: Pages) -> Result<NodeProcess> {
     let mut cache = "warm";
     if pages == Pages::Cold {
         cache = if forget_pages() { "cold" } else { "warm, for they can't be forgotten" };
     }
     let author = fill::author(0)?;
     let begun = Instant::now();
-    let node = SiskinNode::start(directory)?;
+    let node = NodeProcess::siskin(directory)?;
     let listening = begun.elapsed();
-    let keys = Keys::One(Identity::from_seed(author.transport));
-    let progress = Arc::<Progress>::default();
-    let config = SenderConfig {
-        author,
-        node: node.address().clone(),
-        progress: Arc::clone(&progress),
-        ready_made: Default::default(),
-        follow: true,
-        ranking: None,
-    };
-    let device = Driver::<Sender>::start(Settings::new(keys), config, Memory::new()).await?;
-    while progress.ready.load(Relaxed) == 0 {
-        if progress.refused.load(Relaxed) > 0 || begun.elapsed() > PATIENCE {
-            bail!("the node does not answer");
-        }
-        // The answer is counted by another thread; this is the measure's resolution.
-        sleep(Duration::from_millis(1)).await;
-    }
+    let device =
+        Crowd::connect(vec![(author, VecDeque::new())], node.address(), true, None).await?;
     let answered = begun.elapsed();
     println!(
         "  {when:18} listening after {:7.0} ms, answered after {:7.0} ms   ({:.0} MiB, {:.1} s of processor time, files {cache})",
@@ -120,7 +98,7 @@ async fn start(when: &str, directory: &Path, pages: Pages) -> Result<SiskinNode>
         node.memory_kib()? as f64 / 1024.0,
         node.processor_time()?.as_secs_f64(),
     );
-    device.shutdown().await?;
+    device.leave().await?;
     Ok(node)
 }
 
@@ -132,8 +110,8 @@ fn forget_pages() -> bool {
 
 /// Has users write as fast as they can, and kills the node meanwhile. Returns how many messages it
 /// has accepted at least.
-async fn write_until_killed(node: SiskinNode, number: u32) -> Result<u64> {
-    let plan = Plan { devices: 16, first: number * STRANGERS, ready_made: 0, follow: false };
+async fn write_until_killed(node: NodeProcess, number: u32) -> Result<u64> {
+    let plan = Plan { first: number * STRANGERS, ..Plan::new(16) };
     let crowd = Crowd::gather(plan, node.address()).await?;
     crowd.order(Order::Window(64)).await?;
     // For a time, not until something: the node is killed in the midst of it.
@@ -145,7 +123,7 @@ async fn write_until_killed(node: SiskinNode, number: u32) -> Result<u64> {
 }
 
 /// Waits until the node has nothing to do any more, as far as its disk shows.
-async fn settle(node: &SiskinNode, directory: &Path) -> Result<()> {
+async fn wait_until_quiet(node: &NodeProcess, directory: &Path) -> Result<()> {
     let (begun, mut quiet_since) = (Instant::now(), Instant::now());
     let mut last = (0, Duration::ZERO);
     while quiet_since.elapsed() < QUIET && begun.elapsed() < PATIENCE {
@@ -162,8 +140,7 @@ async fn settle(node: &SiskinNode, directory: &Path) -> Result<()> {
 
 /// What there is, counted row by row.
 fn count(directory: &Path) -> Result<Filled> {
-    let layout = Layout { name: LAYOUT_NAME, version: LAYOUT_VERSION, migrations: &[] };
-    let store = Fjall::open(directory, &layout)?;
+    let store = open_store(directory)?;
     let mut held = Filled::default();
     store.scan(ENTRIES, &[], &[0xFF; 17], Direction::Forward, &mut |_, envelope| {
         held.envelopes += 1;

@@ -10,35 +10,30 @@ use std::{
 };
 
 use crypto::{
-    OPEN_CONTEXT, SigningKey,
+    SigningKey,
     group::{CommitId, Epoch},
-    identity::{Authority, Device, InboxKey, Phrase, UnsignedRecord},
-    open_proof_message, sign_envelope,
+    sign_envelope,
 };
 use proto::{
-    Body, Content, ContentBody, Cursor, Entry, Expiry, Extension, Frame, Head, Hello, Input,
-    Instant, Kind, LogGenesis, LogId, Machine, NodeAddress, NodeId, Open, OpenError, Output, Peer,
-    PublicKey, Ranking, Reference, Rows, Seed, VERSIONS,
+    Body, Content, ContentBody, Entry, Frame, Hello, Input, Instant, LogGenesis, Machine,
+    NodeAddress, OpenError, Output, PublicKey, Ranking, Reference, Rows, Seed, VERSIONS,
 };
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
 
-use crate::people::MESSAGE_BYTES;
+use crate::{
+    people::MESSAGE_BYTES,
+    signed::{Account, Greeted, Opening, head},
+};
 
 /// One account with one conversation, all from one number.
 #[derive(Debug)]
 pub(crate) struct Author {
     pub(crate) transport: [u8; 32],
-    device: SigningKey,
-    bundle: Vec<u8>,
-    inbox: LogId,
+    account: Account,
     epoch: Epoch,
     write_key: SigningKey,
     genesis: LogGenesis,
-    log: LogId,
     position: u64,
     last: Option<Reference>,
-    rng: ChaCha20Rng,
 }
 
 impl Author {
@@ -54,34 +49,13 @@ impl Author {
         account: u32,
         homes: Vec<NodeAddress>,
     ) -> anyhow::Result<Self> {
-        let seed = seed(account);
-        let mut rng = ChaCha20Rng::from_seed(seed);
-        let phrase = Phrase::generate(&mut rng);
-        let device = SigningKey::from_seed(seed);
-        let bundle = Authority::create(&phrase, &mut rng).sign_record(UnsignedRecord {
-            version: 1,
-            devices: vec![Device { key: device.public(), added_s: 1 }],
-            homes,
-            copies: 2,
-            inbox_key: InboxKey::from_seed(seed).public(),
-        })?;
-        let begun = self::seed(conversation);
+        let transport = seed(account);
+        let begun = seed(conversation);
         let epoch = Epoch::from_root(CommitId(begun), begun, &begun);
         let write_key = epoch.write_key();
         let genesis = LogGenesis::Conversation { write_key: write_key.public(), salt: [0; 16] };
-        Ok(Self {
-            transport: seed,
-            device,
-            inbox: LogGenesis::Inbox(bundle.account()).id(),
-            bundle: bundle.as_bytes().to_vec(),
-            epoch,
-            write_key,
-            genesis,
-            log: genesis.id(),
-            position: 0,
-            last: None,
-            rng,
-        })
+        let account = Account::new(transport, homes)?;
+        Ok(Self { transport, account, epoch, write_key, genesis, position: 0, last: None })
     }
 
     /// Seals and signs the next message.
@@ -99,17 +73,10 @@ impl Author {
             body: ContentBody::Text { text: "x".repeat(text_bytes), reply_to: None },
             bundle_seen: None,
         };
-        let head = Head {
-            kind: Kind::Entry,
-            expiry: Expiry::Never,
-            position: self.position,
-            log: self.log,
-            write_key: self.write_key.public(),
-            extension: Extension::default(),
-        };
+        let head = head(&self.write_key, self.genesis.id(), self.position);
+        let Account { device, rng, .. } = &mut self.account;
         let content = content.encode();
-        let ciphertext =
-            self.epoch.seal_message(&self.device, 0, counter, &head, &content, &mut self.rng);
+        let ciphertext = self.epoch.seal_message(device, 0, counter, &head, &content, rng);
         let envelope = sign_envelope(&self.write_key, head, ciphertext.unwrap_or_default());
         self.last = Some(envelope.id().reference());
         let entry = Entry::from_envelope(&envelope, 0, self.write_key.public());
@@ -124,8 +91,8 @@ pub(crate) struct Progress {
     pub(crate) ready: AtomicU64,
     /// Messages that the node holds durably.
     pub(crate) stored: AtomicU64,
-    /// Receipts for them, of this and of other nodes.
-    pub(crate) receipts: AtomicU64,
+    /// Node acks for them, of this and of other nodes.
+    pub(crate) acks: AtomicU64,
     pub(crate) refused: AtomicU64,
 }
 
@@ -231,18 +198,18 @@ impl Sender {
         match (frame.request, frame.body) {
             (_, Body::Hello(hello)) => {
                 self.node_nonce = hello.nonce;
-                self.say(PUT, Body::PutBundle(self.config.author.bundle.clone()));
+                let bundle = self.config.author.account.bundle.as_bytes().to_vec();
+                self.say(PUT, Body::PutBundle(bundle));
             }
             (PUT, Body::Accepted { .. }) => {
-                let Author { inbox, device, .. } = &self.config.author;
-                let open = self.open_frame((INBOX, *inbox), device, None, None);
+                let Author { account, .. } = &self.config.author;
+                let open = self.open_log(INBOX, account.inbox(), &account.device, None);
                 self.say(OPEN_INBOX, open);
             }
             (OPEN_INBOX, Body::Opened { .. }) => {
-                let Author { log, write_key, genesis, .. } = &self.config.author;
-                let genesis = Some(genesis.encode());
+                let Author { write_key, genesis, .. } = &self.config.author;
                 let ranking = self.config.ranking.clone();
-                let open = self.open_frame((CONVERSATION, *log), write_key, genesis, ranking);
+                let open = self.open_log(CONVERSATION, *genesis, write_key, ranking);
                 self.say(OPEN_CONVERSATION, open);
             }
             (OPEN_CONVERSATION, Body::Opened { .. }) => {
@@ -258,7 +225,7 @@ impl Sender {
                 if self.config.ranking.is_some() {
                     self.waiting = self.waiting.saturating_sub(1);
                 }
-                self.config.progress.receipts.fetch_add(1, Relaxed);
+                self.config.progress.acks.fetch_add(1, Relaxed);
             }
             (request, Body::Refused { code, .. }) => {
                 eprintln!("bench: request {request} was refused: {code:?}");
@@ -282,38 +249,25 @@ impl Sender {
         }
     }
 
-    fn open_frame(
+    fn open_log(
         &self,
-        (channel, log): (u32, LogId),
+        channel: u32,
+        genesis: LogGenesis,
         key: &SigningKey,
-        genesis: Option<Vec<u8>>,
         ranking: Option<Ranking>,
     ) -> Body {
-        let client = SigningKey::from_seed(self.config.author.transport).public();
-        let (nonce, node) = (&self.nonce, &self.config.node.node);
-        let message = open_proof_message(&self.node_nonce, nonce, &client, node, &log, channel);
-        let tail = self.config.follow.then_some(Cursor::default());
-        let proof = key.sign(OPEN_CONTEXT, &message);
-        Body::Open(Open {
-            channel,
-            log,
-            key: key.public(),
-            proof,
-            genesis,
-            tail,
-            announce: false,
-            ranking: ranking.map(Box::new),
-        })
+        let greeted = Greeted {
+            node: self.config.node.node,
+            node_nonce: self.node_nonce,
+            device: SigningKey::from_seed(self.config.author.transport).public(),
+            nonce: self.nonce,
+        };
+        greeted.open(Opening { channel, genesis, key, ranking, follow: self.config.follow })
     }
 
     fn say(&mut self, request: u32, body: Body) {
-        let frame = Frame { request, body };
-        self.outputs.push_back(Output::Transmit(self.peer(), frame));
-    }
-
-    fn peer(&self) -> Peer {
-        let NodeId(node) = self.config.node.node;
-        PublicKey(node)
+        let node = PublicKey(self.config.node.node.0);
+        self.outputs.push_back(Output::Transmit(node, Frame { request, body }));
     }
 }
 

@@ -17,26 +17,24 @@ struct Town {
     nodes: u32,
     people: u32,
     /// Between two things that a person does, in the mean.
-    every: Duration,
-    lasts: Duration,
+    every_s: u32,
+    lasts_s: u32,
 }
 
 /// What was there at one moment.
 #[derive(Clone, Debug)]
-struct DeliveryStatus {
+struct Moment {
     processor: Duration,
-    memory_kib: u64,
+    memory_mib: f64,
     tally: Tally,
 }
 
 /// Measures the town of these words, or all of them, each in a process of its own: what one has
 /// freed would otherwise not be counted for the next.
 pub(crate) fn run(words: &[String]) -> Result<()> {
-    if let [nodes, people, every_s, lasts_s] = words {
-        let seconds = |word: &String| Ok::<_, anyhow::Error>(Duration::from_secs(word.parse()?));
-        let (nodes, people) = (nodes.parse()?, people.parse()?);
-        let (every, lasts) = (seconds(every_s)?, seconds(lasts_s)?);
-        return Town { nodes, people, every, lasts }.measure();
+    let numbers: Vec<u32> = words.iter().map(|word| word.parse()).collect::<Result<_, _>>()?;
+    if let [nodes, people, every_s, lasts_s] = *numbers {
+        return Town { nodes, people, every_s, lasts_s }.measure();
     }
     println!("sim: people with one friend each write and, one time in four, read all there is;");
     println!("  all checkers on, one thread, times of the processor");
@@ -44,26 +42,17 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         "  targets: 1,000 nodes with 5,000 people at 20 × real time; 10,000 idle nodes in 8 GiB"
     );
     for town in TOWNS {
-        let mut own = Command::new(std::env::current_exe()?);
-        let ended = own.arg("sim").args(town.words()).status()?;
+        let Town { nodes, people, every_s, lasts_s } = town;
+        let words = [nodes, people, every_s, lasts_s].map(|number| number.to_string());
+        let ended = Command::new(std::env::current_exe()?).arg("sim").args(words).status()?;
         ensure!(ended.success(), "it did not end well: {town:?}");
     }
     Ok(())
 }
 
 impl Town {
-    fn words(&self) -> [String; 4] {
-        let Self { nodes, people, every, lasts } = self;
-        [
-            nodes.to_string(),
-            people.to_string(),
-            every.as_secs().to_string(),
-            lasts.as_secs().to_string(),
-        ]
-    }
-
     fn scenario(&self) -> Scenario {
-        let acts = self.lasts.as_secs() * 3 / self.every.as_secs();
+        let span = |seconds: u32| Span(Duration::from_secs(seconds.into()));
         Scenario {
             name: "town".into(),
             about: String::new(),
@@ -73,10 +62,10 @@ impl Town {
             copies: 2,
             friends: 1.min(self.people),
             acquainted: true,
-            lasts: Span(self.lasts),
+            lasts: span(self.lasts_s),
             talk: Talk {
-                acts: acts as u32,
-                every: Span(self.every),
+                acts: self.lasts_s * 3 / self.every_s,
+                every: span(self.every_s),
                 edits: 0.0,
                 deletions: 0.0,
                 reactions: 0.0,
@@ -85,7 +74,7 @@ impl Town {
             },
             network: Weather { regions: 4, ..Weather::default() },
             disks: Default::default(),
-            skew: Span(Duration::from_secs(1)),
+            skew: span(1),
             behind_nat: Vec::new(),
             churn: None,
             adversaries: Vec::new(),
@@ -95,26 +84,27 @@ impl Town {
 
     fn measure(&self) -> Result<()> {
         let scenario = self.scenario();
-        let Self { nodes, people, every, lasts } = *self;
-        let what = if people == 0 { "nothing".into() } else { format!("one thing each {every:?}") };
-        println!("  {nodes} nodes, {people} people do {what} for {lasts:?}");
+        let Self { nodes, people, every_s, lasts_s } = *self;
+        let what =
+            if people == 0 { "nothing".into() } else { format!("one thing each {every_s} s") };
+        println!("  {nodes} nodes, {people} people do {what} for {lasts_s} s");
         let begun = Instant::now();
-        let start = DeliveryStatus::take(&Tally::default())?;
-        let mut marks = Vec::new();
+        let start = Moment::take(&Tally::default())?;
+        let mut moments = Vec::new();
         let report =
             sim::run_watched(&scenario, 1, Options::default(), &mut |_: Milestone, tally| {
-                marks.push(DeliveryStatus::take(tally));
+                moments.push(Moment::take(tally));
             });
-        let marks: Vec<DeliveryStatus> = marks.into_iter().collect::<Result<_>>()?;
-        let [settled, talked] = &*marks else { bail!("it broke off: {:?}", report.violations) };
-        let end = DeliveryStatus::take(&report.tally)?;
+        let moments: Vec<Moment> = moments.into_iter().collect::<Result<_>>()?;
+        let [settled, talked] = &*moments else { bail!("it broke off: {:?}", report.violations) };
+        let end = Moment::take(&report.tally)?;
         println!("    set-up  {}", start.until(settled));
-        println!("    course  {}", settled.until(talked));
+        println!("    run     {}", settled.until(talked));
         println!("    checks  {}", talked.until(&end));
         println!(
-            "    memory  {:.0} MiB after set-up, {:.0} after the course; {:.0} s on the clock",
-            settled.mib(),
-            talked.mib(),
+            "    memory  {:.0} MiB after set-up, {:.0} after the run; {:.0} s on the clock",
+            settled.memory_mib,
+            talked.memory_mib,
             begun.elapsed().as_secs_f64()
         );
         ensure!(report.violations.is_empty(), "{:?}", report.violations);
@@ -122,18 +112,14 @@ impl Town {
     }
 }
 
-impl DeliveryStatus {
+impl Moment {
     fn take(tally: &Tally) -> Result<Self> {
         let process = std::process::id();
         Ok(Self {
             processor: processor_time(process)?,
-            memory_kib: memory_kib(process)?,
+            memory_mib: memory_kib(process)? as f64 / 1024.0,
             tally: tally.clone(),
         })
-    }
-
-    fn mib(&self) -> f64 {
-        self.memory_kib as f64 / 1024.0
     }
 
     /// What happened from here to there.
@@ -156,14 +142,14 @@ impl DeliveryStatus {
 
 /// People do about 40 things a day, and in a busy hour one each two minutes.
 const TOWNS: [Town; 7] = [
-    Town { nodes: 100, people: 500, every: BUSY, lasts: HOUR },
-    Town { nodes: 100, people: 500, every: DAILY, lasts: HOUR },
-    Town { nodes: 1000, people: 5000, every: BUSY, lasts: HOUR },
-    Town { nodes: 1000, people: 5000, every: DAILY, lasts: HOUR },
-    Town { nodes: 10_000, people: 500, every: BUSY, lasts: HOUR },
-    Town { nodes: 10_000, people: 500, every: DAILY, lasts: HOUR },
-    Town { nodes: 10_000, people: 0, every: DAILY, lasts: HOUR },
+    Town { nodes: 100, people: 500, every_s: BUSY, lasts_s: HOUR },
+    Town { nodes: 100, people: 500, every_s: DAILY, lasts_s: HOUR },
+    Town { nodes: 1000, people: 5000, every_s: BUSY, lasts_s: HOUR },
+    Town { nodes: 1000, people: 5000, every_s: DAILY, lasts_s: HOUR },
+    Town { nodes: 10_000, people: 500, every_s: BUSY, lasts_s: HOUR },
+    Town { nodes: 10_000, people: 500, every_s: DAILY, lasts_s: HOUR },
+    Town { nodes: 10_000, people: 0, every_s: DAILY, lasts_s: HOUR },
 ];
-const HOUR: Duration = Duration::from_secs(3600);
-const BUSY: Duration = Duration::from_secs(120);
-const DAILY: Duration = Duration::from_secs(36 * 60);
+const HOUR: u32 = 3600;
+const BUSY: u32 = 120;
+const DAILY: u32 = 36 * 60;

@@ -1,19 +1,11 @@
 //! Messages that a node stores per second, each synced to disk before it is acknowledged.
 
-use std::{
-    process,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::{runtime::Runtime, time::sleep};
 
-use crate::{
-    crowd::{Crowd, Plan},
-    measure::{Scratch, micros, processor_time},
-    node_process::NodeProcess,
-    sender::Order,
-};
+use crate::{crowd::Plan, env::Env, measure::micros, sender::Order};
 
 pub(crate) fn run(runtime: &Runtime, options: &[String]) -> Result<()> {
     let seconds: u64 = options.first().map_or(Ok(5), |seconds| seconds.parse())?;
@@ -36,11 +28,9 @@ pub(crate) fn run(runtime: &Runtime, options: &[String]) -> Result<()> {
 
 /// Runs one load against a new node. Returns messages per second.
 async fn one(senders: u32, window: u64, seconds: u64, ready_made: Option<usize>) -> Result<f64> {
-    let directory = Scratch::on_disk()?;
-    let mut node = NodeProcess::start(&directory.path().join("node"))?;
-    let plan =
-        Plan { devices: senders, first: 0, ready_made: ready_made.unwrap_or(0), follow: false };
-    let crowd = Crowd::gather(plan, &node.address()).await?;
+    let mut env = Env::new(1)?;
+    let plan = Plan { ready_made: ready_made.unwrap_or(0), ..Plan::new(senders) };
+    let crowd = env.crowd(plan).await?;
     crowd
         .order(match ready_made {
             None => Order::Window(window),
@@ -49,33 +39,29 @@ async fn one(senders: u32, window: u64, seconds: u64, ready_made: Option<usize>)
         .await?;
     // Ready-made messages run out, so their warm-up is short.
     sleep(Duration::from_millis(if ready_made.is_some() { 300 } else { 1000 })).await;
-    node.disk_figures()?;
-    let begun = Instant::now();
-    let (before, ours, theirs) =
-        (crowd.stored(), processor_time(process::id())?, node.processor_time()?);
+    env.used()?;
+    let (begun, before) = (Instant::now(), crowd.stored());
     let made = ready_made.map_or(u64::MAX, |made| made as u64 * 9 / 10);
     while begun.elapsed() < Duration::from_secs(seconds) && crowd.stored() < made {
         sleep(Duration::from_millis(20)).await;
     }
     let stored = crowd.stored() - before;
     let took = begun.elapsed();
-    let senders_time = processor_time(process::id())?.saturating_sub(ours);
-    let node_time = node.processor_time()?.saturating_sub(theirs);
-    let disk = node.disk_figures()?;
+    let used = env.used()?;
 
     let each = |time: Duration| micros(time) / stored.max(1) as f64;
     let per_s = stored as f64 / took.as_secs_f64();
     println!(
         "  {senders:7} {window:8} each   {} {per_s:10.0} {:9.1} {:11.1} {:9.1}   sync p50 {:.0} µs, apply {:.1} µs each",
         if ready_made.is_some() { "ready-made" } else { "on the fly" },
-        each(node_time),
-        each(senders_time),
-        stored as f64 / disk.syncs.max(1) as f64,
-        micros(disk.sync_p50),
-        each(disk.applying),
+        each(used.nodes),
+        each(used.devices),
+        stored as f64 / used.syncs[0].max(1) as f64,
+        micros(used.sync_p50),
+        each(used.applying),
     );
     crowd.leave().await?;
-    node.stop()?;
+    env.stop()?;
     Ok(per_s)
 }
 

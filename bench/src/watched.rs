@@ -19,15 +19,7 @@ pub(crate) struct Watched<M> {
 pub(crate) struct Moments(Mutex<[Option<(Moment, Moment)>; 2]>);
 
 impl Moments {
-    pub(crate) fn command(&self) -> Option<(Moment, Moment)> {
-        self.read()[0]
-    }
-
-    pub(crate) fn delivery(&self) -> Option<(Moment, Moment)> {
-        self.read()[1]
-    }
-
-    fn read(&self) -> [Option<(Moment, Moment)>; 2] {
+    pub(crate) fn read(&self) -> [Option<(Moment, Moment)>; 2] {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -43,11 +35,12 @@ impl<M: Machine> Machine for Watched<M> {
     type Event = M::Event;
 
     fn open(
-        (config, moments): Self::Config,
+        config: Self::Config,
         seed: Seed,
         now: Instant,
         rows: &dyn Rows,
     ) -> Result<Self, OpenError> {
+        let (config, moments) = config;
         Ok(Self { machine: M::open(config, seed, now, rows)?, moments })
     }
 

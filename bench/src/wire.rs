@@ -10,16 +10,12 @@ use anyhow::{Result, bail};
 use net::Counters;
 use tokio::runtime::Runtime;
 
-use crate::{
-    measure::{Scratch, loopback_bytes},
-    node_process::NodeProcess,
-    people::{Pace, Pair},
-};
+use crate::{env::Env, measure::loopback_bytes, people::Pace};
 
 /// Runs in a network namespace of its own if the system allows it, since all bytes that cross the
 /// loopback device are counted.
-pub(crate) fn run(runtime: &Runtime, option: Option<&str>) -> Result<()> {
-    if option != Some(ALONE) {
+pub(crate) fn run(runtime: &Runtime, options: &[String]) -> Result<()> {
+    if !options.iter().any(|option| option == ALONE) {
         let program = std::env::current_exe()?;
         let unshare = |script: &str| {
             let mut command = Command::new("unshare");
@@ -43,18 +39,17 @@ pub(crate) fn run(runtime: &Runtime, option: Option<&str>) -> Result<()> {
 }
 
 async fn measure() -> Result<()> {
-    let directory = Scratch::on_disk()?;
-    let node = NodeProcess::start(&directory.path().join("node"))?;
-    let mut pair = Pair::meet(directory.path(), &node.address()).await?;
+    let env = Env::new(1)?;
+    let mut pair = env.pair().await?;
     pair.converse(Pace::AfterArrival, 50, || Ok(())).await?;
     println!("                        writer→node  node→writer  node→reader  reader→node     all");
     for (title, pace, count) in [
         ("30 ms apart", Pace::AfterArrival, 200),
         ("5 a second", Pace::PerSecond(LONE_PER_S), LONE),
         ("200 a second", Pace::PerSecond(200), 2000),
-        ("as fast as it goes", Pace::AtOnce, 5000),
+        ("as fast as it goes", Pace::AT_ONCE, 5000),
     ] {
-        pair.settle().await;
+        pair.quiesce().await;
         let before = (pair.writer.counters(), pair.reader.counters(), loopback_bytes()?);
         // Longer than acknowledgements wait, shorter than receipts do.
         pair.converse(pace, count, || {
@@ -62,7 +57,7 @@ async fn measure() -> Result<()> {
             Ok(())
         })
         .await?;
-        pair.settle().await;
+        pair.quiesce().await;
         let after = (pair.writer.counters(), pair.reader.counters(), loopback_bytes()?);
         let each = |bytes: u64| bytes as f64 / count as f64;
         let [(up, up_packets), (back, back_packets)] =
@@ -80,7 +75,7 @@ async fn measure() -> Result<()> {
 }
 
 /// Bytes of IP packets, and packets: those sent, those received.
-fn flow(before: &Counters, after: &Counters) -> [(u64, u64); 2] {
+pub(crate) fn flow(before: &Counters, after: &Counters) -> [(u64, u64); 2] {
     let packets = |after: u64, before: u64| after.saturating_sub(before);
     let sent = packets(after.udp_datagrams_out, before.udp_datagrams_out);
     let received = packets(after.udp_datagrams_in, before.udp_datagrams_in);
@@ -91,7 +86,7 @@ fn flow(before: &Counters, after: &Counters) -> [(u64, u64); 2] {
 }
 
 /// An IPv4 and a UDP header.
-pub(crate) const HEADERS: u64 = 28;
+const HEADERS: u64 = 28;
 /// In a network of its own already.
 pub(crate) const ALONE: &str = "alone";
 const LONE_PER_S: u32 = 5;

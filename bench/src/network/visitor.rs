@@ -47,12 +47,8 @@ impl Machine for Visitor {
     type Command = ();
     type Event = Answer;
 
-    fn open(
-        (node, question): Self::Config,
-        _: Seed,
-        _: Instant,
-        _: &dyn Rows,
-    ) -> Result<Self, OpenError> {
+    fn open(config: Self::Config, _: Seed, _: Instant, _: &dyn Rows) -> Result<Self, OpenError> {
+        let (node, question) = config;
         let connect = Output::Connect(PublicKey(node.node.0), node.addresses);
         Ok(Self {
             question: Some(question),

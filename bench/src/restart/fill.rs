@@ -13,16 +13,16 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use crypto::SigningKey;
-use net::Identity;
-use node::{LAYOUT_NAME, LAYOUT_VERSION, Node, NodeCommand, NodeConfig};
+use node::{Node, NodeCommand, NodeConfig};
 use proto::{
-    Body, Frame, Input, Instant, Machine, NodeAddress, NodeId, Output, Peer, PublicKey, Ranking,
-    Seed, Table,
+    Body, Frame, Input, Instant, Machine, NodeAddress, Output, Peer, PublicKey, Ranking, Seed,
+    Table,
 };
-use store::{Fjall, Layout, Memory, Store};
+use store::{Fjall, Memory, Store};
 
 use crate::{
     crowd::{Plan, authors},
+    process::{node_id, open_store},
     sender::{Author, Sender, SenderConfig},
 };
 
@@ -36,15 +36,15 @@ pub(super) struct Filled {
 /// Creates a node in `directory` with so many conversations, with so many messages each. Each has
 /// another home, which is away, so that the node owes it all.
 pub(super) fn fill(directory: &Path, conversations: u32, each: u64) -> Result<Filled> {
-    let layout = Layout { name: LAYOUT_NAME, version: LAYOUT_VERSION, migrations: &[] };
-    let store = Fjall::open(directory, &layout)?;
+    let store = open_store(directory)?;
     let key = directory.join("node.key");
     fs::write(&key, SEED)?;
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
     let mut filler = Filler::new(store)?;
-    let plan = Plan { devices: conversations, first: 0, ready_made: 0, follow: false };
     let mut writers = Vec::new();
-    for (author, _) in authors(plan, |number| Author::new(number, &address(SEED)))? {
+    for (author, _) in
+        authors(Plan::new(conversations), |number| Author::new(number, &address(SEED)))?
+    {
         writers.push(filler.welcome(author)?);
     }
     let (made, to_store) = sync_channel(BATCHES_AHEAD);
@@ -62,7 +62,7 @@ pub(super) fn author(number: u32) -> Result<Author> {
     Author::new(number, &address(SEED))
 }
 
-/// Everybody says something, in turns.
+/// Each author says something, in turns.
 fn write(mut writers: Vec<(Peer, Author)>, each: u64, made: &SyncSender<Batch>) {
     let mut batch = Batch::new();
     for round in 0..each {
@@ -166,7 +166,7 @@ impl Filler {
 fn address(seed: [u8; 32]) -> NodeAddress {
     // No node listens there.
     let addresses = vec![([127, 0, 0, 1], 1).into()];
-    NodeAddress { node: NodeId(Identity::from_seed(seed).public().0), addresses }
+    NodeAddress { node: node_id(seed), addresses }
 }
 
 type Batch = Vec<(Peer, Frame)>;
