@@ -2,36 +2,31 @@
 //! machines of nodes over rows in memory, with all that they say to each other.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::BTreeSet,
     fmt,
     ops::ControlFlow,
-    time::{Duration, Instant as Stopwatch},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
-use crypto::{
-    OPEN_CONTEXT, SigningKey,
-    identity::{Authority, Device, InboxKey, Phrase, UnsignedRecord},
-    open_proof_message, sign_envelope,
-};
+use anyhow::{Result, bail, ensure};
+use crypto::{SigningKey, sign_envelope};
 use node::{Node, NodeConfig};
 use proto::{
-    Body, Cursor, Direction, Entry, Expiry, Extension, Frame, Head, Hello, Input, Instant, Kind,
-    LogGenesis, LogId, Machine, NodeAddress, NodeId, Open, Output, Peer, PublicKey, Ranking, Rows,
-    Seed, Table, VERSIONS, WriteBatch, write_frame,
+    Body, Direction, Entry, Frame, Hello, Input, LogGenesis, LogId, NodeAddress, NodeId, Peer,
+    PublicKey, Ranking, Rows, Table, VERSIONS, WriteBatch, write_frame,
 };
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
 use store::{Memory, Store};
+use testnet::{Keys, Net};
 
-use crate::measure::millis;
+use crate::{
+    measure::millis,
+    signed::{Account, Greeted, Opening, head},
+};
 
 pub(crate) fn run() -> Result<()> {
-    println!(
-        "replicas: two nodes that hold a log of {ENTRIES} entries, half of what differs on each side"
-    );
+    println!("replicas: two nodes with a log of {ENTRIES} entries, half of what differs on each");
     let mut pair = Pair::new()?;
-    pair.pass(SETTLED)?;
+    pair.0.pass(UNTIL_COMPARED);
     for differences in CASES {
         let cost = pair.repair(differences)?;
         println!("  {differences:5} differ: {cost}");
@@ -39,21 +34,8 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Two nodes, and what they said to each other since it was looked at last.
-struct Pair {
-    hosts: [Host; 2],
-    cost: Cost,
-}
-
-/// A node, and what waits to be carried to others.
-struct Host {
-    name: NodeId,
-    node: Node,
-    store: Memory,
-    now: Instant,
-    out: BTreeMap<Peer, VecDeque<Frame>>,
-    nonce: [u8; 16],
-}
+/// Two nodes that hold a log.
+struct Pair(Net<Node>);
 
 /// What went over the wire.
 #[derive(Default)]
@@ -76,95 +58,58 @@ impl fmt::Display for Cost {
 
 impl Pair {
     fn new() -> Result<Self> {
-        let mut pair = Self { hosts: [Host::new(1)?, Host::new(2)?], cost: Cost::default() };
+        let mut net = Net::new(1);
         let key = SigningKey::from_seed([9; 32]);
         let genesis = LogGenesis::Conversation { write_key: key.public(), salt: [9; 16] };
-        for host in &mut pair.hosts {
-            host.settle(genesis, &key)?;
+        for (number, node) in NODES.into_iter().enumerate() {
+            let config = move || NodeConfig {
+                anti_entropy_every: Duration::from_secs(60),
+                scrub_every: Duration::from_secs(300),
+                ..NodeConfig::new(node)
+            };
+            net.add(Keys::One(PublicKey(node.0)), None, config, |_| Vec::new());
+            net.start(number);
+            welcome(&mut net, number, genesis, &key)?;
         }
-        pair.link();
+        net.run();
         for number in 1..=ENTRIES {
-            let append = append(&key, genesis.id(), number);
-            pair.hosts[0].hear(DEVICE, Frame { request: 3, body: append });
+            let body = append(&key, genesis.id(), number);
+            net.input(0, Input::Frame(DEVICE, Frame { request: 3, body }));
             if number.is_multiple_of(64) {
-                pair.carry();
+                net.run();
+                net.sent.clear();
+                net.hosts[0].take(DEVICE);
             }
         }
-        Ok(pair)
-    }
-
-    fn link(&mut self) {
-        let names = self.hosts.each_ref().map(|host| PublicKey(host.name.0));
-        for (host, other) in self.hosts.iter_mut().zip([names[1], names[0]]) {
-            host.input(Input::Connected(other, None));
-        }
+        Ok(Self(net))
     }
 
     /// Each node loses half of so many entries; returns what it cost until both have all.
     fn repair(&mut self, differences: u64) -> Result<Cost> {
-        let before = self.hosts.each_ref().map(Host::count);
+        let Self(net) = self;
+        let count = |net: &Net<Node>| [0, 1].map(|number| count(&net.hosts[number].store));
+        let before = count(net);
         ensure!(before == [ENTRIES; 2], "the copies are not whole: {before:?}");
         let every = ENTRIES.checked_div(differences).unwrap_or(u64::MAX);
-        for (host, at) in self.hosts.iter_mut().zip([0, 1]) {
+        for (host, at) in net.hosts.iter_mut().zip([0, 1]) {
             let is_lost = |place: u64| {
                 differences > 0 && place.is_multiple_of(every) && place / every % 2 == at
             };
-            host.lose(is_lost)?;
+            lose(&mut host.store, is_lost)?;
         }
         if differences == 0 {
             // What has not changed since is compared after a new connection only.
-            let names = self.hosts.each_ref().map(|host| PublicKey(host.name.0));
-            for (host, other) in self.hosts.iter_mut().zip([names[1], names[0]]) {
-                host.input(Input::Disconnected(other));
-            }
-            self.link();
+            net.disconnect(0, 1);
         }
-        self.cost = Cost::default();
-        self.pass(SETTLED)?;
-        let after = self.hosts.each_ref().map(Host::count);
+        net.sent.clear();
+        let began = Instant::now();
+        net.pass(UNTIL_COMPARED);
+        let mut cost = Cost { took: began.elapsed(), ..Cost::default() };
+        net.sent.iter().for_each(|sent| cost.count(&sent.frame));
+        let after = count(net);
         ensure!(after == [ENTRIES; 2], "something is lacking: {after:?}");
-        ensure!(self.cost.pushed as u64 == differences, "{} were pushed", self.cost.pushed);
-        Ok(std::mem::take(&mut self.cost))
-    }
-
-    fn pass(&mut self, time: Duration) -> Result<()> {
-        self.carry();
-        let end = self.hosts[0].now.after(time);
-        loop {
-            let due = self.hosts.iter().filter_map(|host| host.node.poll_timeout()).min();
-            let Some(due) = due.filter(|due| *due <= end) else { break };
-            for host in &mut self.hosts {
-                host.now = host.now.max(due);
-                if host.node.poll_timeout().is_some_and(|due| due <= host.now) {
-                    let began = Stopwatch::now();
-                    host.input(Input::Timeout);
-                    self.cost.took += began.elapsed();
-                }
-            }
-            self.carry();
-        }
-        self.hosts.iter_mut().for_each(|host| host.now = end);
-        Ok(())
-    }
-
-    fn carry(&mut self) {
-        let names = self.hosts.each_ref().map(|host| PublicKey(host.name.0));
-        loop {
-            let mut is_quiet = true;
-            for (from, to) in [(0, 1), (1, 0)] {
-                let frames = self.hosts[from].out.remove(&names[to]).unwrap_or_default();
-                for frame in frames {
-                    is_quiet = false;
-                    self.cost.count(&frame);
-                    let began = Stopwatch::now();
-                    self.hosts[to].hear(names[from], frame);
-                    self.cost.took += began.elapsed();
-                }
-            }
-            if is_quiet {
-                return;
-            }
-        }
+        ensure!(cost.pushed as u64 == differences, "{} were pushed", cost.pushed);
+        Ok(cost)
     }
 }
 
@@ -186,150 +131,85 @@ impl Cost {
     }
 }
 
-impl Host {
-    fn new(number: u8) -> Result<Self> {
-        let name = NodeId([number; 32]);
-        let config = NodeConfig {
-            anti_entropy_every: Duration::from_secs(60),
-            scrub_every: Duration::from_secs(300),
-            ..NodeConfig::new(name)
-        };
-        let (store, now) = (Memory::new(), Instant::from_secs(1_800_000_000));
-        let node = Node::open(config, Seed([number; 32]), now, &store)?;
-        Ok(Self { name, node, store, now, out: BTreeMap::new(), nonce: [0; 16] })
-    }
-
-    /// An account is registered by a device, which opens the conversation of both.
-    fn settle(&mut self, genesis: LogGenesis, key: &SigningKey) -> Result<()> {
-        let Self { name: NodeId([seed, ..]), .. } = *self;
-        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
-        let device = SigningKey::from_seed([seed; 32]);
-        let authority = Authority::create(&Phrase::generate(&mut rng), &mut rng);
-        let record = UnsignedRecord {
-            version: 1,
-            devices: vec![Device { key: device.public(), added_s: 1 }],
-            homes: vec![address(self.name)?],
-            copies: 2,
-            inbox_key: InboxKey::from_seed([3; 32]).public(),
-        };
-        let bundle = authority.sign_record(record).context("no bundle")?;
-        self.input(Input::Connected(DEVICE, None));
-        self.hear(DEVICE, Frame::new(Body::Hello(Hello { versions: VERSIONS, nonce: [9; 16] })));
-        self.hear(DEVICE, Frame::new(Body::PutBundle(bundle.as_bytes().to_vec())));
-        let inbox = LogGenesis::Inbox(bundle.account());
-        let open = self.open(1, inbox, &device, None);
-        self.hear(DEVICE, Frame { request: 1, body: open });
-        let nodes = [1, 2].map(|number| address(NodeId([number; 32])));
-        let nodes = nodes.into_iter().collect::<Result<_>>()?;
-        let open =
-            self.open(2, genesis, key, Some(Ranking { version: 1, nodes, reserve: Vec::new() }));
-        self.hear(DEVICE, Frame { request: 2, body: open });
-        let said = self.out.remove(&DEVICE).unwrap_or_default();
-        let opened = said.iter().filter(|frame| matches!(frame.body, Body::Opened { .. })).count();
-        ensure!(opened == 2, "the logs are not open");
-        Ok(())
-    }
-
-    fn open(
-        &self,
-        channel: u32,
-        genesis: LogGenesis,
-        key: &SigningKey,
-        ranking: Option<Ranking>,
-    ) -> Body {
-        let log = genesis.id();
-        let message = open_proof_message(&self.nonce, &[9; 16], &DEVICE, &self.name, &log, channel);
-        Body::Open(Open {
-            channel,
-            log,
-            key: key.public(),
-            proof: key.sign(OPEN_CONTEXT, &message),
-            genesis: Some(genesis.encode()),
-            tail: None::<Cursor>,
-            announce: false,
-            ranking: ranking.map(Box::new),
-        })
-    }
-
-    fn hear(&mut self, from: Peer, frame: Frame) {
-        self.input(Input::Frame(from, frame));
-    }
-
-    fn input(&mut self, input: Input<node::NodeCommand>) {
-        self.node.handle(input, self.now, &self.store);
-        while let Some(output) = self.node.poll_output() {
-            match output {
-                // Memory has no disk that could be full.
-                Output::Commit(batch) | Output::Note(batch) => drop(self.store.apply(&batch)),
-                Output::Transmit(peer, frame) => {
-                    if let Body::Hello(hello) = &frame.body {
-                        self.nonce = hello.nonce;
-                    }
-                    if !matches!(frame.body, Body::Accepted { .. }) || peer != DEVICE {
-                        self.out.entry(peer).or_default().push_back(frame);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Rows of entries, but for what is in inboxes.
-    fn count(&self) -> u64 {
-        let mut count = 0;
-        self.store.scan(TABLES[0], &[], &[0xFF; 17], Direction::Forward, &mut |_, _| {
-            count += 1;
-            ControlFlow::Continue(())
+/// A device registers an account at a node, and opens the conversation of both nodes.
+fn welcome(
+    net: &mut Net<Node>,
+    number: usize,
+    genesis: LogGenesis,
+    key: &SigningKey,
+) -> Result<()> {
+    let (node, nonce) = (NODES[number], [9; 16]);
+    let account = Account::new(node.0, vec![address(node)])?;
+    let ranking = Ranking { version: 1, nodes: NODES.map(address).into(), reserve: Vec::new() };
+    net.input(number, Input::Connected(DEVICE, None));
+    let said = net.hosts[number].take(DEVICE);
+    let Some(Body::Hello(hello)) = said.into_iter().next().map(|frame| frame.body) else {
+        bail!("no Hello")
+    };
+    let greeted = Greeted { node, node_nonce: hello.nonce, device: DEVICE, nonce };
+    let inbox = (1, account.inbox(), &account.device, None);
+    let [inbox, conversation] =
+        [inbox, (2, genesis, key, Some(ranking))].map(|(channel, genesis, key, ranking)| {
+            greeted.open(Opening { channel, genesis, key, ranking, follow: false })
         });
-        count
+    let bundle = Body::PutBundle(account.bundle.as_bytes().to_vec());
+    let hello = Body::Hello(Hello { versions: VERSIONS, nonce });
+    for (request, body) in (0..).zip([hello, bundle, inbox, conversation]) {
+        net.input(number, Input::Frame(DEVICE, Frame { request, body }));
     }
-
-    /// Loses the entries at some places of the node's order, and the ways to them.
-    fn lose(&mut self, is_lost: impl Fn(u64) -> bool) -> Result<()> {
-        let (mut place, mut lost, mut batch) = (0, BTreeSet::new(), WriteBatch::default());
-        for table in TABLES {
-            self.store.scan(table, &[], &[0xFF; 80], Direction::Forward, &mut |key, value| {
-                let is_entry = table == TABLES[0];
-                let of = if is_entry { key } else { value };
-                let sequence = of.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-                place += u64::from(is_entry);
-                if is_entry && is_lost(place) {
-                    lost.insert(sequence);
-                }
-                if lost.contains(&sequence) {
-                    batch.delete(table, key);
-                }
-                ControlFlow::Continue(())
-            });
-        }
-        self.store.apply(&batch)?;
-        Ok(())
-    }
+    let said = net.hosts[number].take(DEVICE);
+    let opened = said.iter().filter(|frame| matches!(frame.body, Body::Opened { .. })).count();
+    ensure!(opened == 2, "the logs are not open");
+    Ok(())
 }
 
-fn address(node: NodeId) -> Result<NodeAddress> {
-    Ok(NodeAddress { node, addresses: vec!["127.0.0.1:4440".parse()?] })
+/// Rows of entries, but for what is in inboxes.
+fn count(store: &Memory) -> u64 {
+    let mut count = 0;
+    store.scan(TABLES[0], &[], &[0xFF; 17], Direction::Forward, &mut |_, _| {
+        count += 1;
+        ControlFlow::Continue(())
+    });
+    count
+}
+
+/// Loses the entries at some places of the node's order, and the ways to them.
+fn lose(store: &mut Memory, is_lost: impl Fn(u64) -> bool) -> Result<()> {
+    let (mut place, mut lost, mut batch) = (0, BTreeSet::new(), WriteBatch::default());
+    for table in TABLES {
+        store.scan(table, &[], &[0xFF; 80], Direction::Forward, &mut |key, value| {
+            let is_entry = table == TABLES[0];
+            let of = if is_entry { key } else { value };
+            let sequence = of.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            place += u64::from(is_entry);
+            if is_entry && is_lost(place) {
+                lost.insert(sequence);
+            }
+            if lost.contains(&sequence) {
+                batch.delete(table, key);
+            }
+            ControlFlow::Continue(())
+        });
+    }
+    store.apply(&batch)?;
+    Ok(())
+}
+
+fn address(node: NodeId) -> NodeAddress {
+    NodeAddress { node, addresses: vec![([127, 0, 0, 1], 4440).into()] }
 }
 
 fn append(key: &SigningKey, log: LogId, number: u64) -> Body {
-    let head = Head {
-        kind: Kind::Entry,
-        expiry: Expiry::Never,
-        position: number,
-        log,
-        write_key: key.public(),
-        extension: Extension::default(),
-    };
-    let ciphertext = number.to_be_bytes().repeat(32);
-    let envelope = sign_envelope(key, head, ciphertext);
+    let envelope = sign_envelope(key, head(key, log, number), number.to_be_bytes().repeat(32));
     let entry = Entry::from_envelope(&envelope, 0, key.public());
     Body::Append { channel: 2, entry, signature: envelope.signature }
 }
 
+const NODES: [NodeId; 2] = [NodeId([1; 32]), NodeId([2; 32])];
 const DEVICE: Peer = PublicKey([0xDD; 32]);
 /// Entries, and the ways to them.
 const TABLES: [Table; 3] = [Table(4), Table(5), Table(6)];
 const ENTRIES: u64 = 100_000;
 const CASES: [u64; 3] = [10, 1000, 0];
 /// Until all was counted and compared.
-const SETTLED: Duration = Duration::from_secs(1800);
+const UNTIL_COMPARED: Duration = Duration::from_secs(1800);
