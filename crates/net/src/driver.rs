@@ -278,6 +278,7 @@ async fn wind_up(
     if is_orderly {
         let _ = timeout(FAREWELL_MAX, async {
             while !registry.is_empty() {
+                // Links end in tasks that outlive this one if a peer is slow, and report to none.
                 sleep(FAREWELL_STEP).await;
             }
         })

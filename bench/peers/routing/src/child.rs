@@ -11,7 +11,7 @@ use rand_core::{Rng, SeedableRng};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    measure::{Samples, cpu_ms, memory_kib, settle},
+    measure::{Samples, cpu_ms, memory_kib, wait_until_idle},
     subject::Subject,
 };
 
@@ -23,7 +23,7 @@ pub(crate) fn run<S: Subject>(nodes: usize) -> Result<()> {
         std::process::exit(1);
     });
     let living = runtime()?;
-    living.block_on(course::<S>(nodes))?;
+    living.block_on(run_phases::<S>(nodes))?;
     // Hundreds of nodes need not say goodbye to each other.
     std::process::exit(0);
 }
@@ -32,7 +32,7 @@ fn runtime() -> Result<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?)
 }
 
-async fn course<S: Subject>(nodes: usize) -> Result<()> {
+async fn run_phases<S: Subject>(nodes: usize) -> Result<()> {
     let mut rng = ChaCha20Rng::from_seed([7; 32]);
     // The node through which all joined lives on.
     let mut doomed: Vec<usize> = (1..nodes).collect();
@@ -45,34 +45,33 @@ async fn course<S: Subject>(nodes: usize) -> Result<()> {
     let (memory, cpu, began) = (memory_kib()?, cpu_ms()?, Instant::now());
     // What runs nodes that are to be killed can be ended before they know of it.
     let short_lived = runtime()?;
-    let handles = [tokio::runtime::Handle::current(), short_lived.handle().clone()];
-    let [living, short] = &handles;
+    let runtimes = [tokio::runtime::Handle::current(), short_lived.handle().clone()];
+    let [living, short] = &runtimes;
     let on = |node| if doomed.contains(&node) { short.clone() } else { living.clone() };
     let subject = S::start(nodes, on).await?;
     eprintln!("  joined after {:.1} s", began.elapsed().as_secs_f64());
-    settle().await?;
+    wait_until_idle().await?;
     figure("join_cpu_ms", (cpu_ms()? - cpu) / nodes as f64);
 
-    let everybody: Vec<usize> = (0..nodes).collect();
-    let mut course =
-        Course { subject, nodes: everybody, rng, phase: "before", records: Vec::new() };
-    course.put(0).await?;
-    course.get().await?;
-    course.state(memory).await?;
+    let all: Vec<usize> = (0..nodes).collect();
+    let mut load = Load { subject, nodes: all, rng, phase: "before", records: Vec::new() };
+    load.put(0).await?;
+    load.get().await?;
+    load.state(memory).await?;
 
     std::thread::spawn(move || short_lived.shutdown_timeout(KILL_MAX))
         .join()
         .ok()
         .context("kill")?;
-    course.subject.kill(&doomed)?;
-    course.nodes = survivors;
-    course.phase = "after";
-    course.get().await?;
-    course.put(RECORDS).await?;
-    course.state(memory).await
+    load.subject.kill(&doomed)?;
+    load.nodes = survivors;
+    load.phase = "after";
+    load.get().await?;
+    load.put(RECORDS).await?;
+    load.state(memory).await
 }
 
-struct Course<S: Subject> {
+struct Load<S: Subject> {
     subject: S,
     /// Those that live.
     nodes: Vec<usize>,
@@ -81,7 +80,7 @@ struct Course<S: Subject> {
     records: Vec<S::Record>,
 }
 
-impl<S: Subject> Course<S> {
+impl<S: Subject> Load<S> {
     /// Puts records with the numbers from `first` on.
     async fn put(&mut self, first: u64) -> Result<()> {
         self.records = (first..first + RECORDS).map(S::record).collect::<Result<_>>()?;

@@ -57,13 +57,14 @@ pub(crate) fn cpu_ms() -> Result<f64> {
 }
 
 /// Waits until the process has little to do, as after a start or a change; at most for a while.
-pub(crate) async fn settle() -> Result<()> {
+pub(crate) async fn wait_until_idle() -> Result<()> {
     let began = Instant::now();
-    while began.elapsed() < SETTLE_MAX {
+    while began.elapsed() < WAIT_MAX {
         let (cpu, looked) = (cpu_ms()?, Instant::now());
-        tokio::time::sleep(SETTLE_LOOK).await;
+        // The time over which the share of a core is taken.
+        tokio::time::sleep(SAMPLE).await;
         let share = (cpu_ms()? - cpu) / (looked.elapsed().as_secs_f64() * 1000.0);
-        if share < SETTLED {
+        if share < IDLE {
             break;
         }
     }
@@ -72,7 +73,7 @@ pub(crate) async fn settle() -> Result<()> {
 
 /// `USER_HZ` is 100 on every Linux there is.
 const TICK_MS: f64 = 10.0;
-const SETTLE_MAX: Duration = Duration::from_secs(30);
-const SETTLE_LOOK: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(30);
+const SAMPLE: Duration = Duration::from_secs(1);
 /// Part of one core.
-const SETTLED: f64 = 0.1;
+const IDLE: f64 = 0.1;

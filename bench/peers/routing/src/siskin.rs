@@ -47,7 +47,7 @@ impl Subject for Siskin {
         let mut rng = ChaCha20Rng::from_seed(seed(b"account", number));
         let authority = Authority::create(&Phrase::generate(&mut rng), &mut rng);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 4440));
-        let draft = UnsignedRecord {
+        let record = UnsignedRecord {
             version: 1,
             devices: vec![Device {
                 key: SigningKey::from_seed(seed(b"device", number)).public(),
@@ -57,7 +57,7 @@ impl Subject for Siskin {
             copies: 2,
             inbox_key: InboxKey::from_seed([7; 32]).public(),
         };
-        let bundle = authority.sign_record(draft).ok().context("the record is no good")?;
+        let bundle = authority.sign_record(record).ok().context("the record is no good")?;
         Ok(Bundle { key: bundle.account().into(), bytes: bundle.as_bytes().to_vec() })
     }
 

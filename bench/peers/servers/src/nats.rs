@@ -112,9 +112,11 @@ impl Server {
                 thread::spawn(move || work(address, number, window, &stored, &stop))
             })
             .collect();
+        // Warms up: as long as ours does.
         thread::sleep(Duration::from_secs(1));
         let (begun, before) = (Instant::now(), stored.load(Relaxed));
         let (ours, theirs) = (processor_time(process::id())?, processor_time(self.process.id())?);
+        // This is the time that is measured.
         thread::sleep(time);
         let messages = stored.load(Relaxed) - before;
         let took = begun.elapsed();

@@ -41,6 +41,7 @@ impl ServerProcess {
             if TcpStream::connect(address).is_ok() {
                 return Ok(Some(peer));
             }
+            // Servers do not tell when they begin to listen.
             sleep(Duration::from_millis(50));
         }
         Ok(None)

@@ -63,6 +63,7 @@ impl Server {
     fn wire(&self, rate: u32, count: u64) -> Result<f64> {
         let mut writer = User::log_in(self.address, 0)?;
         let mut reader = User::log_in(self.address, 1)?;
+        // Acknowledgements of the logins still follow, and nothing tells which is the last.
         sleep(Duration::from_millis(500));
         let before = loopback_bytes()?;
         for number in 0..count {
@@ -71,6 +72,7 @@ impl Server {
                 "<message to='u1@localhost' type='chat' id='m{number}'><body>{body}</body></message>"
             ))?;
             reader.hear("</message>")?;
+            // This is the rate that is measured.
             sleep(Duration::from_secs(1) / rate);
         }
         Ok((loopback_bytes()? - before) as f64 / count as f64)
@@ -78,6 +80,8 @@ impl Server {
 
     /// Memory per connected user, in KiB.
     fn idle(&self, users: usize) -> Result<f64> {
+        // The server gives memory back some time after a start and after logins, as ours does, and
+        // does not tell when it has.
         sleep(Duration::from_secs(1));
         let empty = memory_kib(self.process.id())?;
         let users: Result<Vec<User>> =

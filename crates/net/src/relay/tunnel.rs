@@ -56,6 +56,7 @@ pub(super) async fn keep(
             Ok(relay) => break Arc::new(relay),
             Err(error) => tracing::warn!(at = %ends.at, %error, "can't reach the relay"),
         }
+        // Nothing tells when there is a route again.
         sleep(KEEP_ALIVE).await;
     };
     let keep_alive = header::keep_alive(&ends.token);
