@@ -1,88 +1,97 @@
 //! `siskin demo`: two people talk through two real nodes on this machine. All of them are separate
 //! processes that are driven only through their sockets.
 
-mod stage;
-mod summary;
+mod people;
 
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use self::{
-    stage::{Person, Stage, WAIT_S},
-    summary::{Join, Summary, Wire, percentile},
-};
+use self::people::{Person, Processes};
 use crate::{
     cli::DemoArgs,
     failure::Failure,
     output::{Output, Style, tick, write_part},
-    rpc::{
-        ContactAccept, ContactAdd, ContactInvite, ContactState, DeliveryStatus, MessageRead,
-        StatusShow,
-    },
+    rpc::{ContactState, DeliveryStatus},
     stop,
 };
 
 /// Plays the conversation and prints what it cost.
 pub(crate) async fn run(args: DemoArgs, out: Output) -> Result<(), Failure> {
-    let mut stage = Stage::new()?;
+    let mut processes = Processes::new()?;
     let played = tokio::select! {
-        played = Box::pin(play(&mut stage, Duration::from_millis(args.pace), out)) => played,
+        played = Box::pin(play(&mut processes, Duration::from_millis(args.pace), out)) => played,
         () = stop::asked(false) => Err(Failure::user("interrupted")),
     };
     if let Ok(summary) = &played {
-        out.result(summary, |summary| summary.show(args.keep, out));
+        out.result(summary, |summary| show(summary, args.keep, out));
         if args.keep {
             stop::asked(false).await;
         }
     }
-    let result = played.map(|_| ()).map_err(|failure| stage.explain(failure));
-    stage.end().await;
-    result
+    processes.end().await;
+    played.map(drop)
 }
 
-async fn play(stage: &mut Stage, pace: Duration, out: Output) -> Result<Summary, Failure> {
+async fn play(all: &mut Processes, pace: Duration, out: Output) -> Result<Value, Failure> {
     let started = Instant::now();
-    let ada_node = stage.start_node("node-ada", None).await?;
-    let ben_node = stage.start_node("node-ben", Some(&ada_node)).await?;
-    let (mut ada, mut ben) = (stage.start_daemon("ada").await?, stage.start_daemon("ben").await?);
+    let ada_node = all.node("node-ada", None).await?;
+    let ben_node = all.node("node-ben", Some(&ada_node)).await?;
+    let (mut ada, mut ben) = (all.daemon("ada").await?, all.daemon("ben").await?);
     ada.create_account(ada_node).await?;
     ben.create_account(ben_node).await?;
-    meet(&mut ada, &mut ben).await?;
-    let before = [ada.call(StatusShow {}).await?, ben.call(StatusShow {}).await?];
-    let mut talk = Talk { ada, ben, pace, out, said: Vec::new(), latencies: Vec::new() };
-    talk.note("ada invites, ben asks, ada accepts\n");
-    for (who, what, text) in BEFORE {
-        talk.say(who, what, text).await?;
-    }
-    let after = [talk.ada.call(StatusShow {}).await?, talk.ben.call(StatusShow {}).await?];
-    let wire = Wire::new(talk.said.len(), &before, &after);
-    talk.while_ben_is_dead(stage).await?;
-    for (who, what, text) in AFTER {
-        talk.say(who, what, text).await?;
-    }
-    talk.compare().await?;
-    let (program, ada, ben) = (stage.program().to_owned(), stage.path("ada"), stage.path("ben"));
-    Ok(Summary {
-        messages: talk.said.len(),
-        while_offline: MEANWHILE.len(),
-        delivery_p50_ms: percentile(&talk.latencies, 50),
-        delivery_p99_ms: percentile(&talk.latencies, 99),
-        wire,
-        seconds: started.elapsed().as_secs_f64(),
-        join: Join { program, ada, ben },
-    })
-}
-
-/// Makes the two contacts of each other.
-async fn meet(ada: &mut Person, ben: &mut Person) -> Result<(), Failure> {
-    let invite = ContactInvite { uses: 1, valid_s: 3600, wait_s: WAIT_S };
-    let link = ada.call(invite).await?.link;
-    ben.call(ContactAdd { link, name: ada.name.to_owned(), wait_s: WAIT_S }).await?;
+    let link = ada.invite().await?;
+    ben.add_contact("ada", link).await?;
     ada.until_contact(ContactState::Asking).await?;
-    let contact = ada.account_of(ben.name).await?;
-    ada.call(ContactAccept { contact, wait_s: WAIT_S }).await?;
-    ben.until_contact(ContactState::Established).await
+    ada.accept(&ben.account).await?;
+    ben.until_contact(ContactState::Established).await?;
+    let mut talk = Talk { ada, ben, pace, out, said: Vec::new(), took: Vec::new() };
+    talk.note("ada invites, ben asks, ada accepts\n");
+
+    let before = talk.traffic().await?;
+    talk.say(Who::Ada, "Hello Ben! Can you read this?").await?;
+    talk.reply(Who::Ben, "Loud and clear. Who else can?").await?;
+    talk.say(Who::Ada, "No one. Our nodes store it, but all they see is noise.").await?;
+    talk.say(Who::Ben, "那我们可以写中文吗？").await?;
+    talk.say(Who::Ada, "当然可以。").await?;
+    talk.say(Who::Ada, "Lunch at twelve?").await?;
+    talk.say(Who::Ben, "Tuesday?").await?;
+    talk.reply(Who::Ada, "Tuesday.").await?;
+    talk.say(Who::Ben, "My train goes into a tunnel now.").await?;
+    let (counted, after) = (talk.said.len(), talk.traffic().await?);
+
+    all.kill("ben").await?;
+    talk.note("— ben's daemon is killed (kill -9) —");
+    talk.leave("Then I just leave these here,").await?;
+    talk.leave("your node keeps them for you,").await?;
+    talk.leave("and you'll have them when you are back.").await?;
+    let (left, back) = (talk.said.len().saturating_sub(counted), Instant::now());
+    talk.ben = all.daemon("ben").await?;
+    talk.ben.until_all(&talk.ada.account, &talk.said).await?;
+    talk.note(&format!("— ben is back and has all {left} after {:.0} ms —", ms(back.elapsed())));
+    talk.say(Who::Ben, "All three arrived, in order.").await?;
+    talk.reply(Who::Ada, "Good. See you at twelve, then?").await?;
+    talk.reply(Who::Ben, "Until Tuesday!").await?;
+    talk.ada.until_all(&talk.ben.account, &talk.said).await?;
+    talk.ben.until_all(&talk.ada.account, &talk.said).await?;
+
+    let per_message = |bytes: fn((u64, u64)) -> u64| {
+        bytes(after).saturating_sub(bytes(before)).checked_div(counted as u64)
+    };
+    Ok(json!({
+        "messages": talk.said.len(),
+        "while_offline": left,
+        "delivery_p50_ms": percentile(&talk.took, 50),
+        "delivery_p99_ms": percentile(&talk.took, 99),
+        "wire": {
+            "messages": counted,
+            "to_nodes_per_message": per_message(|(to_nodes, _)| to_nodes),
+            "from_nodes_per_message": per_message(|(_, from_nodes)| from_nodes),
+        },
+        "seconds": started.elapsed().as_secs_f64(),
+        "join": { "program": all.program(), "ada": all.path("ada"), "ben": all.path("ben") },
+    }))
 }
 
 /// The conversation so far.
@@ -94,7 +103,9 @@ struct Talk {
     out: Output,
     /// The ids of all messages.
     said: Vec<String>,
-    latencies: Vec<Duration>,
+    /// From the request to send to the reader's event, with the disk syncs of both people and their
+    /// nodes; without messages that waited.
+    took: Vec<Duration>,
 }
 
 #[derive(Clone, Copy)]
@@ -103,67 +114,51 @@ enum Who {
     Ben,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum What {
-    Says,
-    /// Answers the last message.
-    Replies,
-}
-
 impl Talk {
+    async fn say(&mut self, who: Who, text: &str) -> Result<(), Failure> {
+        self.send(who, text, None).await
+    }
+
+    /// Answers the last message.
+    async fn reply(&mut self, who: Who, text: &str) -> Result<(), Failure> {
+        let last = self.said.last().cloned();
+        self.send(who, text, last).await
+    }
+
     /// Sends a message and follows it until it is read.
-    async fn say(&mut self, who: Who, what: What, text: &str) -> Result<(), Failure> {
+    async fn send(&mut self, who: Who, text: &str, to: Option<String>) -> Result<(), Failure> {
         let (author, reader, style) = match who {
             Who::Ada => (&mut self.ada, &mut self.ben, Style::Cyan),
             Who::Ben => (&mut self.ben, &mut self.ada, Style::Green),
         };
-        let reply_to = self.said.last().filter(|_| what == What::Replies).cloned();
-        let arrow = if reply_to.is_some() { "↳ " } else { "" };
+        let arrow = if to.is_some() { "↳ " } else { "" };
         print(self.out, &format!("{}  {arrow}{text}", self.out.styled(style, author.name)));
         let start = Instant::now();
-        let id = author.send(reader.name, text, reply_to, DeliveryStatus::Sent).await?;
-        let latency = reader.hears(&id).await?.saturating_duration_since(start);
-        let conversation = reader.account_of(author.name).await?;
-        reader.call(MessageRead { conversation, wait_s: WAIT_S }).await?;
-        author.until_message(reader.name, &id, |m| m.status == Some(DeliveryStatus::Read)).await?;
+        let id = author.send(&reader.account, text, to, DeliveryStatus::Sent).await?;
+        let took = reader.hears(&id).await?.saturating_duration_since(start);
+        reader.read(&author.account).await?;
+        author.until_read(&reader.account, &id).await?;
         self.said.push(id);
-        self.latencies.push(latency);
-        let read = tick(DeliveryStatus::Read, 0);
-        self.note(&format!("  {:.1} ms  {read}", millis(latency)));
+        self.took.push(took);
+        self.note(&format!("  {:.1} ms  {}", ms(took), tick(DeliveryStatus::Read, 0)));
         sleep(self.pace).await;
         Ok(())
     }
 
-    /// Kills Ben's daemon and starts it again; Ada writes in between.
-    async fn while_ben_is_dead(&mut self, stage: &mut Stage) -> Result<(), Failure> {
-        stage.kill("ben").await?;
-        self.note("— ben's daemon is killed (kill -9) —");
-        let mut waiting = Vec::new();
-        for text in MEANWHILE {
-            print(self.out, &format!("{}  {text}", self.out.styled(Style::Cyan, "ada")));
-            waiting.push(self.ada.send("ben", text, None, DeliveryStatus::Stored).await?);
-            self.note(&format!("  {}", tick(DeliveryStatus::Stored, 0)));
-            sleep(self.pace).await;
-        }
-        let start = Instant::now();
-        self.ben = stage.start_daemon("ben").await?;
-        for id in &waiting {
-            self.ben.until_message("ada", id, |message| message.text.is_some()).await?;
-        }
-        let (count, time) = (waiting.len(), millis(start.elapsed()));
-        self.note(&format!("— ben is back and has all {count} after {time:.0} ms —"));
-        self.said.extend(waiting);
+    /// Ada leaves a message at Ben's node.
+    async fn leave(&mut self, text: &str) -> Result<(), Failure> {
+        print(self.out, &format!("{}  {text}", self.out.styled(Style::Cyan, "ada")));
+        let id = self.ada.send(&self.ben.account, text, None, DeliveryStatus::Stored).await?;
+        self.said.push(id);
+        self.note(&format!("  {}", tick(DeliveryStatus::Stored, 0)));
+        sleep(self.pace).await;
         Ok(())
     }
 
-    /// Fails unless both have the same messages in the same order.
-    async fn compare(&mut self) -> Result<(), Failure> {
-        let (ada, ben) = (self.ada.messages("ben").await?, self.ben.messages("ada").await?);
-        let same = ada.iter().zip(&ben).all(|(a, b)| (&a.id, &a.text) == (&b.id, &b.text));
-        if same && ada.len() == ben.len() && ada.iter().map(|message| &message.id).eq(&self.said) {
-            return Ok(());
-        }
-        Err(Failure::user("the two don't see the same conversation"))
+    /// Bytes of IP packets so far: to nodes, from nodes.
+    async fn traffic(&mut self) -> Result<(u64, u64), Failure> {
+        let (ada, ben) = (self.ada.traffic().await?, self.ben.traffic().await?);
+        Ok((ada.0.saturating_add(ben.0), ada.1.saturating_add(ben.1)))
     }
 
     fn note(&self, text: &str) {
@@ -177,28 +172,55 @@ fn print(out: Output, text: &str) {
     }
 }
 
-fn millis(time: Duration) -> f64 {
+fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-const BEFORE: [(Who, What, &str); 9] = [
-    (Who::Ada, What::Says, "Hello Ben! Can you read this?"),
-    (Who::Ben, What::Replies, "Loud and clear. Who else can?"),
-    (Who::Ada, What::Says, "No one. Our nodes store it, but all they see is noise."),
-    (Who::Ben, What::Says, "那我们可以写中文吗？"),
-    (Who::Ada, What::Says, "当然可以。"),
-    (Who::Ada, What::Says, "Lunch at twelve?"),
-    (Who::Ben, What::Says, "Tuesday?"),
-    (Who::Ada, What::Replies, "Tuesday."),
-    (Who::Ben, What::Says, "My train goes into a tunnel now."),
-];
-const MEANWHILE: [&str; 3] = [
-    "Then I just leave these here,",
-    "your node keeps them for you,",
-    "and you'll have them when you are back.",
-];
-const AFTER: [(Who, What, &str); 3] = [
-    (Who::Ben, What::Says, "All three arrived, in order."),
-    (Who::Ada, What::Replies, "Good. See you at twelve, then?"),
-    (Who::Ben, What::Replies, "Until Tuesday!"),
-];
+/// The value below which `percent` of all are, by nearest rank, in milliseconds.
+fn percentile(times: &[Duration], percent: usize) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let rank = sorted.len().saturating_mul(percent).div_ceil(100).saturating_sub(1);
+    sorted.get(rank).copied().map_or(0.0, ms)
+}
+
+/// What was measured, and how to join by hand.
+fn show(summary: &Value, keep: bool, out: Output) -> String {
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    let in_part = |part: &str, name: &str| summary.get(part)?.get(name);
+    let wire = |way| in_part("wire", way).and_then(Value::as_u64).unwrap_or_default();
+    let join = |what, later| {
+        in_part("join", what).and_then(Value::as_str).filter(|_| keep).unwrap_or(later)
+    };
+    let (messages, left) = (&summary["messages"], &summary["while_offline"]);
+    let head = format!("{messages} messages, {left} of them while the reader was dead");
+    let [ada, ben] = [join("ada", "DIR/ada"), join("ben", "DIR/ben")];
+    let program = join("program", "siskin");
+    format!(
+        "\n{}\n\
+         delivery   p50 {:.1} ms, p99 {:.1} ms, each synced to the nodes' disks\n\
+         wire       {} bytes to nodes and {} bytes from nodes per message, with receipts\n\
+         time       {:.1} s\n\n{}\n  \
+         {program} --dir {ada} tail\n  \
+         {program} --dir {ben} send ada 'Hello from the demo'",
+        out.styled(Style::Bold, &head),
+        number(&summary["delivery_p50_ms"]),
+        number(&summary["delivery_p99_ms"]),
+        wire("to_nodes_per_message"),
+        wire("from_nodes_per_message"),
+        number(&summary["seconds"]),
+        if keep { NOW } else { LATER },
+    )
+}
+
+const NOW: &str = "Join in, each command in its own terminal; everything runs until Ctrl-C:";
+const LATER: &str =
+    "To join in, run `siskin demo --keep`; then, with the directory that it prints:";
+
+#[test]
+fn percentiles_are_nearest_ranks() {
+    let times: Vec<_> = (1..=10).rev().map(Duration::from_millis).collect();
+    let near = |percent, wanted: f64| (percentile(&times, percent) - wanted).abs() < 1e-9;
+    assert!(near(50, 5.0) && near(99, 10.0));
+    assert!(percentile(&[], 50).abs() < 1e-9);
+}

@@ -11,9 +11,7 @@ mod session;
 mod subscription;
 mod types;
 
-pub(crate) use account::{
-    AccountCreate, AccountRecover, AccountShow, Created, Secret, Status, StatusShow, Traffic,
-};
+pub(crate) use account::{AccountCreate, AccountRecover, AccountShow, Created, Secret, StatusShow};
 pub(crate) use contact::{
     ContactAccept, ContactAdd, ContactInvite, ContactList, ContactRemove, ContactRename,
     ContactVerify, Invited, Verified,
