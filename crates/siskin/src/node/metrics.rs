@@ -111,7 +111,7 @@ impl Figures {
             ("envelopes_missed", "Entries found missing", counters.missed),
             ("comparisons", "Log comparisons with other nodes", counters.compared),
             ("logs_differing", "Logs that differed from those of another node", counters.differing),
-            ("rows_mended", "Rows repaired or removed", counters.rows_repaired),
+            ("rows_repaired", "Rows repaired or removed", counters.rows_repaired),
             ("envelopes_delivered", "Entries delivered to readers", counters.delivered),
             ("envelopes_expired", "Envelopes that expired", counters.expired),
             ("pages", "Pages of history served", counters.pages),
