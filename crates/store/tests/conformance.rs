@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use proptest::prelude::*;
 use proto::{Direction, Rows, Table, WriteBatch};
 use store::{KEY_MAX, Store, StoreError};
-use subject::{Disk, Ephemeral, FjallDisk, SqliteDisk, Subject};
+use subject::{Disk, Ephemeral, FjallDisk, SqliteDisk, Subject, scan};
 
 const T: Table = Table(3);
 
@@ -407,23 +407,6 @@ fn puts(rows: &[(&[u8], &[u8])]) -> WriteBatch {
         batch.put(T, *key, *value);
     }
     batch
-}
-
-fn scan(
-    rows: &dyn Rows,
-    table: Table,
-    from: &[u8],
-    to: &[u8],
-    direction: Direction,
-    stop: usize,
-) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut found = Vec::new();
-    rows.scan(table, from, to, direction, &mut |key, value| {
-        assert!(found.len() < stop, "visited after a break");
-        found.push((key.to_vec(), value.to_vec()));
-        if found.len() == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    found
 }
 
 fn texts(

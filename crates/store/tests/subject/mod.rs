@@ -10,8 +10,9 @@
     reason = "these are tests"
 )]
 
-use std::{fs, path::Path};
+use std::{fs, ops::ControlFlow, path::Path};
 
+use proto::{Direction, Rows, Table};
 use store::{Fjall, Layout, Memory, OpenError, Sqlite, Store};
 use tempfile::TempDir;
 
@@ -135,4 +136,22 @@ fn copy_file(from: &Path, to: &Path) {
     fs::write(to, &bytes[..end]).unwrap();
     let file = fs::OpenOptions::new().write(true).open(to).unwrap();
     file.set_len(bytes.len() as u64).unwrap();
+}
+
+/// Returns what a visitor sees that breaks off after so many rows.
+pub fn scan(
+    rows: &dyn Rows,
+    table: Table,
+    from: &[u8],
+    to: &[u8],
+    direction: Direction,
+    stop: usize,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    rows.scan(table, from, to, direction, &mut |key, value| {
+        assert!(found.len() < stop, "visited after a break");
+        found.push((key.to_vec(), value.to_vec()));
+        if found.len() == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found
 }

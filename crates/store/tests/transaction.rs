@@ -9,11 +9,12 @@
     reason = "these are tests"
 )]
 
-use std::ops::ControlFlow;
+mod subject;
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use proto::{Direction, Rows, Table, Transaction, WriteBatch};
 use store::{Memory, Store};
+use subject::scan;
 
 type Change = (Table, Vec<u8>, Option<Vec<u8>>);
 
@@ -21,23 +22,23 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn a_draft_shows_what_its_batch_will_do(
+    fn a_transaction_shows_what_its_batch_will_do(
         before in vec(change(), 0..24),
-        drafted in vec(change(), 0..24),
+        changes in vec(change(), 0..24),
         scanned in (key(), key(), 1..8usize),
     ) {
         let (from, to, stop) = scanned;
         let mut memory = Memory::new();
         memory.apply(&batch(before)).unwrap();
         let mut tx = Transaction::new(&memory);
-        for (table, key, value) in drafted.clone() {
+        for (table, key, value) in changes.clone() {
             match value {
                 Some(value) => tx.put(table, key, value),
                 None => tx.delete(table, key),
             }
         }
         let mut applied = memory.clone();
-        applied.apply(&batch(drafted.clone())).unwrap();
+        applied.apply(&batch(changes.clone())).unwrap();
         for table in TABLES {
             prop_assert_eq!(tx.get(table, &from), applied.get(table, &from));
             for direction in [Direction::Forward, Direction::Backward] {
@@ -49,7 +50,7 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(tx.into_batch(), batch(drafted));
+        prop_assert_eq!(tx.into_batch(), batch(changes));
     }
 }
 
@@ -72,21 +73,4 @@ fn batch(changes: Vec<Change>) -> WriteBatch {
         }
     }
     batch
-}
-
-fn scan(
-    rows: &dyn Rows,
-    table: Table,
-    from: &[u8],
-    to: &[u8],
-    direction: Direction,
-    stop: usize,
-) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut found = Vec::new();
-    rows.scan(table, from, to, direction, &mut |key, value| {
-        assert!(found.len() < stop, "visited after a break");
-        found.push((key.to_vec(), value.to_vec()));
-        if found.len() == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    found
 }
