@@ -145,14 +145,14 @@ impl Person {
         let device = SigningKey::from_seed([seed; 32]);
         let inbox = InboxKey::from_seed([seed; 32]);
         let addresses = vec!["127.0.0.1:4440".parse().unwrap()];
-        let draft = UnsignedRecord {
+        let record = UnsignedRecord {
             version: 1,
             devices: vec![Device { key: device.public(), added_s: 1 }],
             homes: vec![NodeAddress { node: NODE, addresses }],
             copies: 2,
             inbox_key: inbox.public(),
         };
-        let bundle = authority.sign_record(draft).unwrap();
+        let bundle = authority.sign_record(record).unwrap();
         Self { device, bundle, authority, recovery: phrase.recovery_key(), inbox }
     }
 

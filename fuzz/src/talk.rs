@@ -127,7 +127,7 @@ impl Talk {
         true
     }
 
-    fn settle(&mut self) {
+    fn carry_all(&mut self) {
         for _ in 0..10_000 {
             if !self.carry(0, |_| {}) && !self.carry(1, |_| {}) {
                 return;
@@ -295,8 +295,8 @@ fn transport(who: usize) -> [u8; 32] {
 
 /// Two devices that have accepted each other.
 static ACQUAINTED: LazyLock<Asleep> = LazyLock::new(|| {
-    let nobody = || (Memory::new(), AccountId::default());
-    let mut talk = Asleep { node: Memory::new(), people: [nobody(), nobody()] }.wake();
+    let no_account = || (Memory::new(), AccountId::default());
+    let mut talk = Asleep { node: Memory::new(), people: [no_account(), no_account()] }.wake();
     talk.now = START;
     let mut rng = ChaCha20Rng::from_seed([1; 32]);
     let address = NodeAddress { node: NODE, addresses: vec!["127.0.0.1:4440".parse().unwrap()] };
@@ -305,7 +305,7 @@ static ACQUAINTED: LazyLock<Asleep> = LazyLock::new(|| {
         let create = Action::CreateAccount { phrase, name: format!("person {who}"), homes };
         talk.command(who, create);
         talk.connect(who);
-        talk.settle();
+        talk.carry_all();
         let account = view::account(&talk.people[who].store).expect("an account");
         talk.people[who].account = account.account;
     }
@@ -321,7 +321,7 @@ static ACQUAINTED: LazyLock<Asleep> = LazyLock::new(|| {
 impl Talk {
     fn command(&mut self, who: usize, action: Action) {
         self.tell(who, Input::Command(Command { ticket: 1, action }));
-        self.settle();
+        self.carry_all();
     }
 }
 
