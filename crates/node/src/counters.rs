@@ -27,7 +27,7 @@ pub struct Counters {
     pub rows_repaired: u64,
     /// Entries handed to readers that follow a log.
     pub delivered: u64,
-    /// Entries announced by reference to brief readers.
+    /// Entries announced by reference to readers that asked for announcements.
     pub named: u64,
     /// Pages of history handed out.
     pub pages: u64,
@@ -50,7 +50,7 @@ pub enum Dropped {
     NotConnected,
     /// A connection beyond the limit.
     TooManyConnections,
-    /// An `Accepted` for a handle that follows nothing.
+    /// An `Accepted` for a channel that is not followed.
     NotFollowing,
     /// An `Accepted` beyond what was delivered; what was delivered counts as accepted.
     AcceptedAhead,

@@ -47,7 +47,7 @@ pub(crate) const GENESES: Table = Table(23);
 /// Number → nothing; this copy is dropped, and its rows are deleted bit by bit.
 pub(crate) const DROPS: Table = Table(24);
 /// Number → nothing; this node is in the reserve of that log.
-pub(crate) const STANDING_IN: Table = Table(25);
+pub(crate) const IN_RESERVE: Table = Table(25);
 /// Number → the sum of the ids of the entries that don't expire; absent until they are counted.
 pub(crate) const FINGERPRINTS: Table = Table(26);
 /// Number of the inbox → nothing; its account wants more copies than two.

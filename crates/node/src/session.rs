@@ -37,7 +37,7 @@ struct Session {
     questions: RateLimiter,
 }
 
-/// A connection's name for a log that it has open: on the wire, its handle.
+/// A connection's name for a log that it has open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Channel {
     pub(crate) peer: Peer,
@@ -156,7 +156,7 @@ impl Sessions {
             (most, at) = (readers.max(most), Some(log));
         }
         [
-            Gauge::new("handles of a connection", channels.unwrap_or(0), limits::CHANNELS_MAX),
+            Gauge::new("channels of a connection", channels.unwrap_or(0), limits::CHANNELS_MAX),
             Gauge::new("readers of a log", most, limits::READERS_MAX),
             Gauge::new("requests of a connection", requests.unwrap_or(0), REQUESTS_MAX),
         ]
@@ -194,7 +194,7 @@ impl Sessions {
     }
 
     /// Checks that there is room for one more channel and that this very connection proves the key.
-    /// The proof names the connection, the log and the handle, so it is worth nothing elsewhere.
+    /// The proof names the connection, the log and the channel, so it is worth nothing elsewhere.
     pub(crate) fn check_proof(&self, peer: Peer, node: NodeId, open: &Open) -> Result<(), Code> {
         let session = self.sessions.get(&peer).ok_or(Code::Unexpected)?;
         let client_nonce = session.client_nonce.ok_or(Code::Unexpected)?;

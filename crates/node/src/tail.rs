@@ -3,8 +3,8 @@
 //!
 //! A tail counts the log's sequence numbers. An entry that is appended while the tail has caught up
 //! goes straight to the tail; any other entry is pulled later. Entries that a connection appends
-//! are left out of the tails of the same connection while the connection lives. A brief tail gets
-//! only the references of entries, for a reader that gets the entries themselves from another node.
+//! are left out of the tails of the same connection while the connection lives. A tail may
+//! announce references of entries only, for a reader that gets the entries from another node.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -34,7 +34,7 @@ struct Tail {
     /// The channel's key: an entry signed with this key is sent without the key.
     key: PublicKey,
     /// Only references are delivered.
-    is_brief: bool,
+    announces: bool,
     /// The first sequence that was not read yet.
     next: u64,
     /// Delivered and not accepted: sequence and bytes.
@@ -93,16 +93,16 @@ impl Tails {
         [
             Gauge { name: "entries a connection has not accepted", value: entries, limit },
             Gauge::new("bytes a connection has not accepted", bytes, UNACCEPTED_BYTES_MAX),
-            Gauge::new("handles behind of a connection", behind, limits::CHANNELS_MAX),
+            Gauge::new("channels behind of a connection", behind, limits::CHANNELS_MAX),
             Gauge::new("own ranges of a tail", own, OWN_RANGES_MAX),
         ]
     }
 
     /// Follows the log of `at` from behind the sequence `after`.
-    pub(crate) fn open(&mut self, at: LogChannel, key: PublicKey, is_brief: bool, after: u64) {
+    pub(crate) fn open(&mut self, at: LogChannel, key: PublicKey, announces: bool, after: u64) {
         let next = after.saturating_add(1);
         let (unaccepted, own) = (VecDeque::new(), VecDeque::new());
-        self.tails.insert(at, Tail { key, is_brief, next, unaccepted, own });
+        self.tails.insert(at, Tail { key, announces, next, unaccepted, own });
         let window = self.windows.entry(at.channel.peer).or_default();
         window.behind.insert((at.channel.number, at.log));
     }
@@ -192,7 +192,7 @@ impl Tails {
 struct Arrival<'a> {
     sequence: u64,
     envelope: &'a Envelope,
-    /// Computed once, for the first brief tail.
+    /// Computed once, for the first tail that announces.
     reference: Option<Reference>,
 }
 
@@ -205,7 +205,7 @@ impl Arrival<'_> {
 impl Tail {
     fn deliver(&mut self, channel: u32, arrival: &mut Arrival<'_>, window: &mut Window) -> Frame {
         let sequence = arrival.sequence;
-        let (body, bytes) = if self.is_brief {
+        let (body, bytes) = if self.announces {
             let reference = arrival.reference();
             (Body::Announce { channel, sequence, reference }, ENTRY_BYTES_MIN)
         } else {

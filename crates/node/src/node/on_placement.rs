@@ -11,7 +11,7 @@ use crate::{
     Drained,
     account::{self, Home},
     command::NodeEvent,
-    layout::{self, GENESES, STANDING_IN},
+    layout::{self, GENESES, IN_RESERVE},
     placement::{
         self, names,
         policy::{Copies, Wish},
@@ -248,10 +248,10 @@ impl Node {
     ) {
         let key = layout::number_key(number);
         if names(&ranking.reserve, &self.own()) {
-            tx.put(STANDING_IN, key, []);
+            tx.put(IN_RESERVE, key, []);
             self.reserve_timer.plan(self.config.reserve_kept, now);
-        } else if tx.get(STANDING_IN, &key).is_some() {
-            tx.delete(STANDING_IN, key);
+        } else if tx.get(IN_RESERVE, &key).is_some() {
+            tx.delete(IN_RESERVE, key);
         }
     }
 }

@@ -6,7 +6,7 @@
 //!  home 1        home 2                    home 3
 //!    ✗   unreachable for ten minutes
 //!                  ── Recruit{record, log} ──▶   makes a copy, ranked as the members said
-//!                  ◀── Replicate ──              calls all nodes of the log: they push their entries
+//!                  ◀── Replicate ──              calls all nodes of the log, which push
 //!    back: it is pushed what it lacks
 //!                                                drops its copy a day later
 //! ```
@@ -17,7 +17,7 @@ use proto::{Body, Code, Instant, LogGenesis, Peer, PublicKey, Ranking, Recruit, 
 use super::Node;
 use crate::{
     account::{self, Refusal},
-    layout::{self, STANDING_IN},
+    layout::{self, IN_RESERVE},
     log::LOG_CHARGE,
     placement::{self, Holders, HoldersChange, names},
     quota::RANKING_CHARGE,
@@ -162,7 +162,7 @@ impl Node {
         self.replicas.ranked(tx, number, change, now);
         // The entries of an inbox stay: they are few, and its account may come here.
         placement::delete_ranking(tx, number);
-        tx.delete(STANDING_IN, layout::number_key(number));
+        tx.delete(IN_RESERVE, layout::number_key(number));
         self.logs.ranked(tx, number);
         if is_inbox {
             return;

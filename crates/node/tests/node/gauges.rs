@@ -28,7 +28,7 @@ fn a_full_node_turns_connections_away_until_one_ends() {
 }
 
 #[test]
-fn a_connection_opens_only_so_many_handles() {
+fn a_connection_opens_only_so_many_channels() {
     let mut world = World::new(NodeConfig::new(NODE));
     let owner = world.connect(1);
     world.register(&owner, &Account::new(1));
@@ -41,7 +41,7 @@ fn a_connection_opens_only_so_many_handles() {
     for channel in 2..=limits::CHANNELS_MAX as u32 {
         assert!(matches!(open(&mut world, channel), Body::Opened { .. }), "{channel}");
     }
-    assert_eq!(gauge(&world, "handles of a connection"), limits::CHANNELS_MAX as u64);
+    assert_eq!(gauge(&world, "channels of a connection"), limits::CHANNELS_MAX as u64);
     assert_eq!(open(&mut world, 5000), refused(Code::Busy));
     world.tell(&owner, Body::Close { channel: 2 });
     assert!(matches!(open(&mut world, 5000), Body::Opened { .. }));
@@ -82,12 +82,12 @@ fn a_reader_that_accepts_nothing_fills_its_window_and_no_more() {
     }
     let unaccepted = "entries a connection has not accepted";
     assert_eq!(gauge(&world, unaccepted), limits::DELIVER_WINDOW);
-    assert_eq!(gauge(&world, "handles behind of a connection"), 3);
+    assert_eq!(gauge(&world, "channels behind of a connection"), 3);
     for channel in 1..4 {
         world.tell(&greedy, Body::Close { channel });
     }
     assert_eq!(gauge(&world, unaccepted), 0);
-    assert_eq!(gauge(&world, "handles behind of a connection"), 0);
+    assert_eq!(gauge(&world, "channels behind of a connection"), 0);
 
     world.open(&greedy, 1, talk.log, &talk.key, None, Some(Cursor::default()));
     for i in 0..12_u8 {

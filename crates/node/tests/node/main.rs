@@ -12,9 +12,10 @@
 
 mod accounts;
 mod acks;
+mod announcements;
 mod anti_entropy;
 mod batch_verifier;
-mod brief;
+
 mod city;
 mod copies;
 mod delivery;

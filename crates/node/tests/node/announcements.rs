@@ -1,4 +1,4 @@
-//! Brief tails: a reader is told the names of entries in place of the entries.
+//! Announcements: a reader is told the references of entries in place of the entries.
 
 use crypto::SigningKey;
 use node::{Dropped, NodeConfig};
