@@ -7,7 +7,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use crate::world::{
-    Account, Client, NODE, START, World, append, draft, envelope, open_frame, refused,
+    Account, Client, NODE, START, World, append, envelope, open_frame, record, refused,
 };
 
 fn start() -> (World, Client, Account) {
@@ -45,7 +45,7 @@ fn a_bundle_is_found_by_anyone() {
 }
 
 #[test]
-fn a_device_that_is_gone_loses_its_handles_and_packages() {
+fn a_device_that_is_gone_loses_its_channels_and_packages() {
     let (mut world, thief, account) = start();
     world.ask(&thief, packages(account.device.public(), &[1, 2], b"last"));
     let channel = 1;
@@ -54,7 +54,7 @@ fn a_device_that_is_gone_loses_its_handles_and_packages() {
     let fresh = SigningKey::from_seed([44; 32]);
     let mut rng = ChaCha20Rng::from_seed([45; 32]);
     let authority = Authority::delegate(&account.phrase, Some(&account.bundle), &mut rng).unwrap();
-    let bundle = authority.sign_record(draft(1, &[fresh.public()], NODE)).unwrap();
+    let bundle = authority.sign_record(record(1, &[fresh.public()], NODE)).unwrap();
     let other = world.connect(2);
     assert!(is_accepted(&world.ask(&other, Body::PutBundle(bundle.as_bytes().to_vec()))));
 
@@ -62,7 +62,8 @@ fn a_device_that_is_gone_loses_its_handles_and_packages() {
     assert_eq!(world.ask(&thief, packages(account.device.public(), &[3], b"")), unexpected);
     let open = open_frame(&thief, 1, account.inbox(), &account.device, None, None);
     assert_eq!(world.ask(&thief, Body::Open(open)), refused(Code::Forbidden));
-    let thiefs = account.authority.sign_record(draft(9, &[account.device.public()], NODE)).unwrap();
+    let thiefs =
+        account.authority.sign_record(record(9, &[account.device.public()], NODE)).unwrap();
     let newer = bundle.as_bytes().to_vec();
     assert_eq!(
         world.ask(&thief, Body::PutBundle(thiefs.as_bytes().to_vec())),
@@ -88,7 +89,7 @@ fn guests_of_an_account_that_has_moved_are_told_where_to() {
     world.open(&guest, 1, account.inbox(), &invite, None, None);
     assert!(is_accepted(&world.ask(&guest, append(1, &to_inbox(&invite, &account)))));
 
-    let elsewhere = draft(2, &[account.device.public()], NodeId([9; 32]));
+    let elsewhere = record(2, &[account.device.public()], NodeId([9; 32]));
     let newer = account.authority.sign_record(elsewhere).unwrap().as_bytes().to_vec();
     assert!(is_accepted(&world.ask(&owner, Body::PutBundle(newer.clone()))));
 
@@ -107,7 +108,7 @@ fn guests_of_an_account_that_has_moved_are_told_where_to() {
 fn two_bundles_of_one_rank_end_the_same_in_any_order() {
     let account = Account::new(1);
     let other = SigningKey::from_seed([44; 32]).public();
-    let fork = account.authority.sign_record(draft(1, &[other], NODE)).unwrap();
+    let fork = account.authority.sign_record(record(1, &[other], NODE)).unwrap();
     let mut ends = Vec::new();
     for order in [[&account.bundle, &fork], [&fork, &account.bundle]] {
         let mut world = World::new(NodeConfig::new(NODE));

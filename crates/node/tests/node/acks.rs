@@ -6,18 +6,18 @@ use proto::{
 };
 
 use crate::{
-    city::{City, key, name, peer},
-    town::is_append,
+    city::{key, name, peer},
+    town::{Town, is_append},
     world::{Account, Conversation, NODE, World, append, expiring, refused},
 };
 
-fn is_held(body: &Body) -> bool {
+fn is_ack(body: &Body) -> bool {
     matches!(body, Body::NodeAck { .. })
 }
 
 /// The nodes whose good acks for an envelope a node's device has got, those of the node itself
 /// first.
-fn signers(city: &mut City, n: usize, envelope: &Envelope) -> Vec<usize> {
+fn signers(city: &mut Town, n: usize, envelope: &Envelope) -> Vec<usize> {
     let device = city.devices[n];
     let mut signers = Vec::new();
     for frame in city.worlds[n].take(device.peer) {
@@ -33,7 +33,7 @@ fn signers(city: &mut City, n: usize, envelope: &Envelope) -> Vec<usize> {
     signers
 }
 
-fn send(city: &mut City, n: usize, envelope: &Envelope) {
+fn send(city: &mut Town, n: usize, envelope: &Envelope) {
     let device = city.devices[n];
     let stored = city.worlds[n].ask(&device, append(2, envelope));
     assert!(matches!(stored, Body::Accepted { .. }), "{stored:?}");
@@ -41,7 +41,7 @@ fn send(city: &mut City, n: usize, envelope: &Envelope) {
 
 #[test]
 fn a_device_gets_one_of_each_node() {
-    let (mut city, talk) = City::sharing(3);
+    let (mut city, talk) = Town::sharing(3);
     let envelope = talk.envelope(1, b"whose word?");
     send(&mut city, 0, &envelope);
     assert_eq!(signers(&mut city, 0, &envelope), [0], "its own node's at once");
@@ -56,8 +56,8 @@ fn a_device_gets_one_of_each_node() {
 }
 
 #[test]
-fn a_receipt_comes_before_the_answer_and_after_the_disk() {
-    let (mut city, talk) = City::sharing(2);
+fn an_ack_comes_before_the_answer_and_after_the_disk() {
+    let (mut city, talk) = Town::sharing(2);
     let (device, envelope) = (city.devices[0], talk.envelope(1, b"durable"));
     let world = &mut city.worlds[0];
     world.syncs = false;
@@ -73,13 +73,13 @@ fn a_receipt_comes_before_the_answer_and_after_the_disk() {
 
 #[test]
 fn an_entry_appended_again_gets_all_acks_again() {
-    let (mut city, talk) = City::sharing(3);
+    let (mut city, talk) = Town::sharing(3);
     let envelope = talk.envelope(1, b"once more");
     send(&mut city, 0, &envelope);
     city.carry();
     assert_eq!(signers(&mut city, 0, &envelope).len(), 3);
     for n in [0, 1, 2] {
-        let pushed = city.count(is_append);
+        let pushed = city.count_all(is_append);
         send(&mut city, n, &envelope);
         send(&mut city, n, &envelope);
         city.carry();
@@ -87,10 +87,10 @@ fn an_entry_appended_again_gets_all_acks_again() {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all, [0, 1, 2], "at {n}");
-        let pushed = city.count(is_append) - pushed;
+        let pushed = city.count_all(is_append) - pushed;
         assert!(pushed <= 4, "{pushed}");
     }
-    assert_eq!(city.texts(0, &talk), ["once more"]);
+    assert_eq!(city.held(0, &talk), ["once more"]);
     city.pass(60);
     assert_eq!(city.dirty(), 0);
     // And on new connections, over which nothing had to be pushed yet.
@@ -99,7 +99,7 @@ fn an_entry_appended_again_gets_all_acks_again() {
     }
     city.carry();
     city.devices[0] = city.worlds[0].connect(1);
-    city.settle(0, &talk);
+    city.join(0, &talk);
     send(&mut city, 0, &envelope);
     city.carry();
     assert_eq!(signers(&mut city, 0, &envelope).len(), 3);
@@ -112,7 +112,7 @@ fn an_entry_appended_again_gets_all_acks_again() {
 
 #[test]
 fn what_is_asked_for_again_out_of_turn_makes_no_gap() {
-    let (mut city, talk) = City::sharing(2);
+    let (mut city, talk) = Town::sharing(2);
     let early = talk.envelope(1, b"1");
     send(&mut city, 0, &early);
     city.carry();
@@ -130,26 +130,26 @@ fn what_is_asked_for_again_out_of_turn_makes_no_gap() {
         }
     }
     city.pass(60);
-    assert_eq!(city.texts(1, &talk).len(), 600);
-    assert_eq!(city.texts(0, &talk), city.texts(1, &talk));
+    assert_eq!(city.held(1, &talk).len(), 600);
+    assert_eq!(city.held(0, &talk), city.held(1, &talk));
     assert_eq!(city.dirty(), 0);
 }
 
 #[test]
 fn a_closed_channel_gets_no_acks() {
-    let (mut city, talk) = City::sharing(2);
+    let (mut city, talk) = Town::sharing(2);
     let (device, envelope) = (city.devices[0], talk.envelope(1, b"gone"));
     send(&mut city, 0, &envelope);
     city.worlds[0].tell(&device, Body::Close { channel: 2 });
     city.worlds[0].take(device.peer);
     city.carry();
-    assert!(!city.worlds[0].take(device.peer).iter().any(|frame| is_held(&frame.body)));
+    assert!(!city.worlds[0].take(device.peer).iter().any(|frame| is_ack(&frame.body)));
     assert_eq!(city.worlds[0].machine().counters().dropped.get(&Dropped::Unasked), None);
 }
 
 #[test]
-fn a_receipt_of_one_that_is_not_pushed_to_is_dropped() {
-    let (mut city, talk) = City::sharing(2);
+fn an_ack_of_one_that_is_not_pushed_to_is_dropped() {
+    let (mut city, talk) = Town::sharing(2);
     let (device, envelope) = (city.devices[0], talk.envelope(1, b"forged"));
     city.cut(0, 1);
     send(&mut city, 0, &envelope);
@@ -164,7 +164,7 @@ fn a_receipt_of_one_that_is_not_pushed_to_is_dropped() {
     for channel in 0..10 {
         world.tell(&stranger, forged(channel, None));
     }
-    // The other node, on a handle on which it pushes itself, and in a third one's name.
+    // The other node, on a channel on which it pushes itself, and in a third one's name.
     world.input(Input::Connected(peer(1), None));
     let hello = Hello { versions: VERSIONS, nonce: [1; 16] };
     world.input(Input::Frame(peer(1), Frame::new(Body::Hello(hello))));
@@ -181,8 +181,8 @@ fn a_receipt_of_one_that_is_not_pushed_to_is_dropped() {
 }
 
 #[test]
-fn an_inbox_gives_its_owner_receipts_and_guests_none() {
-    let mut city = City::new(2);
+fn an_inbox_gives_its_owner_acks_and_guests_none() {
+    let mut city = Town::of(2);
     let account = Account::at_all(1, &[name(0), name(1)]);
     for n in [0, 1] {
         let device = city.devices[n];
@@ -203,7 +203,7 @@ fn an_inbox_gives_its_owner_receipts_and_guests_none() {
     city.worlds[0].ask(&device, append(1, &note));
     city.carry();
     let frames = city.worlds[0].take(device.peer);
-    assert_eq!(frames.iter().filter(|frame| is_held(&frame.body)).count(), 2);
+    assert_eq!(frames.iter().filter(|frame| is_ack(&frame.body)).count(), 2);
 }
 
 #[test]
@@ -216,13 +216,13 @@ fn a_node_without_a_key_gives_none_and_one_alone_only_its_own() {
         world.create(&owner, 2, 9);
         world.ask(&owner, append(2, &talk.envelope(1, b"alone")));
         let frames = world.take(owner.peer);
-        assert_eq!(frames.iter().filter(|frame| is_held(&frame.body)).count(), count);
+        assert_eq!(frames.iter().filter(|frame| is_ack(&frame.body)).count(), count);
     }
 }
 
 #[test]
 fn a_node_hands_over_what_it_has_signed_for_or_signs_that_it_has_lost_it() {
-    let (mut city, talk) = City::sharing(2);
+    let (mut city, talk) = Town::sharing(2);
     let (device, envelope) = (city.devices[0], talk.envelope(1, b"still there?"));
     send(&mut city, 0, &envelope);
     let frames = city.worlds[0].take(device.peer);

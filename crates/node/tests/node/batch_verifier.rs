@@ -48,7 +48,7 @@ fn a_verified_envelope_vouches_for_no_other_signature() {
 
     world.prefetch(&told);
     assert_eq!(world.ask(&clients[0], append(2, &bent)), refused(Code::BadSignature));
-    // Nor for the same bytes on a handle of another log.
+    // Nor for the same bytes on a channel of another log.
     let other = world.create(&clients[0], 3, 8);
     let on_other = append(3, &good[0]);
     assert_eq!(world.ask(&clients[0], on_other), refused(Code::BadSignature));
@@ -204,7 +204,7 @@ fn made(message: &Message, talk: &Conversation, next: &SigningKey) -> Body {
     append(2, &envelope)
 }
 
-/// Two connections that follow a conversation as handle 2; the first may create others.
+/// Two connections that follow a conversation as channel 2; the first may create others.
 fn start() -> (World, [Client; 2], Conversation) {
     let mut world = World::new(NodeConfig::new(NODE));
     let (a, b) = (world.connect(1), world.connect(2));

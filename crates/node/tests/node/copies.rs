@@ -3,13 +3,14 @@
 use proto::{Body, Code, Cursor, Open, Ranking};
 
 use crate::{
-    city::{City, name, ranking},
-    world::{Account, Conversation, append, draft_at, open_frame, refused},
+    city::{name, ranking},
+    town::Town,
+    world::{Account, Conversation, append, open_frame, record_at, refused},
 };
 
 /// Ann's homes are the nodes 0 to 3, of which two serve; Ben's is 4.
 struct Pair {
-    city: City,
+    city: Town,
     ann: Account,
     version: u64,
     talks: Vec<Conversation>,
@@ -26,7 +27,7 @@ impl Pair {
     /// With so many conversations, in each of which something was said.
     fn new(talks: u8) -> Self {
         let ann = Account::at_all(1, &[0, 1, 2, 3].map(name));
-        let mut pair = Self { city: City::new(5), ann, version: 1, talks: Vec::new() };
+        let mut pair = Self { city: Town::of(5), ann, version: 1, talks: Vec::new() };
         for n in [0, 1, 4] {
             let ben = Account::at(2, name(4));
             let account = if n == 4 { &ben } else { &pair.ann };
@@ -61,9 +62,9 @@ impl Pair {
     fn want(&mut self, copies: u32) {
         self.version += 1;
         let homes = [0, 1, 2, 3].map(name);
-        let mut draft = draft_at(self.version, &[self.ann.device.public()], &homes);
-        draft.copies = copies;
-        let bundle = self.ann.authority.sign_record(draft).unwrap();
+        let mut record = record_at(self.version, &[self.ann.device.public()], &homes);
+        record.copies = copies;
+        let bundle = self.ann.authority.sign_record(record).unwrap();
         for n in [0, 1] {
             let device = self.city.devices[n];
             let put = Body::PutBundle(bundle.as_bytes().to_vec());
@@ -78,7 +79,7 @@ impl Pair {
         let has = |talk: &&Conversation| {
             let reader = city.worlds[n].connect(8);
             let opened = city.worlds[n].open(&reader, 1, talk.log, &talk.key, None, None);
-            opened != refused(Code::NotFound) && !city.texts(n, talk).is_empty()
+            opened != refused(Code::NotFound) && !city.held(n, talk).is_empty()
         };
         talks.iter().filter(has).count()
     }
@@ -109,9 +110,9 @@ fn the_next_homes_get_all_at_once_while_everybody_is_there() {
     pair.want(4);
     pair.city.pass(30);
     assert_eq!(pair.held(), [13; 5]);
-    let asked = pair.city.count(|body| matches!(body, Body::Recruit(_)));
+    let asked = pair.city.count_all(|body| matches!(body, Body::Recruit(_)));
     pair.city.pass(3600);
-    let asked_since = pair.city.count(|body| matches!(body, Body::Recruit(_))) - asked;
+    let asked_since = pair.city.count_all(|body| matches!(body, Body::Recruit(_))) - asked;
     assert_eq!(asked_since, 0, "the last two know of each other");
     // Who has a copy and no device that talks with it hears of that too.
     pair.want(2);

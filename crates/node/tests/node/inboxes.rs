@@ -4,15 +4,15 @@ use crypto::SigningKey;
 use proto::{Body, Code, Cursor, Frame, Hello, Input, LogGenesis, Peer, Replicate, VERSIONS};
 
 use crate::{
-    city::{City, config, name, peer},
+    city::{config, name, peer},
     restore::renew,
-    town::is_append,
-    world::{Account, Client, World, append, draft_at, envelope, refused},
+    town::{Town, is_append},
+    world::{Account, Client, World, append, envelope, record_at, refused},
 };
 
 /// An account at the first two of three nodes, whose device is connected to both, and an invite.
 struct Home {
-    city: City,
+    city: Town,
     account: Account,
     invite: SigningKey,
 }
@@ -27,7 +27,7 @@ fn is_accepted(answer: &Body) -> bool {
 
 impl Home {
     fn new(uses: u32) -> Self {
-        let mut city = City::new(3);
+        let mut city = Town::of(3);
         let account = Account::at_all(1, &[name(0), name(1), name(2)]);
         let invite = SigningKey::from_seed([77; 32]);
         for n in [0, 1] {
@@ -64,7 +64,7 @@ impl Home {
 
     fn tell(&mut self, n: usize, version: u64, homes: &[usize]) {
         let homes: Vec<_> = homes.iter().map(|n| name(*n)).collect();
-        let record = draft_at(version, &[self.account.device.public()], &homes);
+        let record = record_at(version, &[self.account.device.public()], &homes);
         let bundle = self.account.authority.sign_record(record).unwrap();
         let (device, put) = (self.city.devices[n], Body::PutBundle(bundle.as_bytes().to_vec()));
         assert!(is_accepted(&self.city.worlds[n].ask(&device, put)));
@@ -90,7 +90,7 @@ fn what_one_home_takes_is_at_both_and_takes_one_use_at_each() {
         assert_eq!(home.ask_for(n, &guests[n], "one more"), refused(Code::Forbidden), "{n}");
         assert!(is_accepted(&home.ask_for(n, &guests[n], "at 0")), "{n}: what is there already");
     }
-    assert_eq!(home.city.count(is_append), 2, "each went once");
+    assert_eq!(home.city.count_all(is_append), 2, "each went once");
     assert!(home.city.worlds[2].wanted.is_empty(), "in reserve");
     home.city.pass(60);
     assert_eq!(home.city.dirty(), 0);
@@ -223,11 +223,11 @@ fn a_newer_record_with_another_second_home_moves_the_copy() {
     assert!(home.city.worlds[1].wanted.is_empty());
 
     // Both change places: nothing has to be copied.
-    let before = home.city.count(is_append);
+    let before = home.city.count_all(is_append);
     home.tell(0, 3, &[2, 0]);
     home.tell(2, 3, &[2, 0]);
     home.city.pass(60);
-    assert_eq!(home.city.count(is_append), before);
+    assert_eq!(home.city.count_all(is_append), before);
     // And a single home shares with no node.
     home.tell(0, 4, &[0]);
     assert!(is_accepted(&home.ask_for(0, &guest, "alone")));

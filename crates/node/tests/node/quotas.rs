@@ -188,6 +188,6 @@ proptest! {
 }
 
 fn newer(account: &Account) -> Vec<u8> {
-    let record = crate::world::draft(2, &[account.device.public()], NODE);
+    let record = crate::world::record(2, &[account.device.public()], NODE);
     account.authority.sign_record(record).unwrap().as_bytes().to_vec()
 }

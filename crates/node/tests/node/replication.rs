@@ -95,7 +95,7 @@ fn a_copy_that_comes_while_the_other_hears_that_there_is_none_gets_all() {
 #[test]
 fn a_node_that_was_away_for_long_gets_all_in_small_portions() {
     let (mut town, talk) = Town::acquainted();
-    town.cut();
+    town.cut(0, 1);
     for position in 1..=3000 {
         town.append(0, 2, &talk.envelope(position, b"meanwhile"));
     }
@@ -104,10 +104,11 @@ fn a_node_that_was_away_for_long_gets_all_in_small_portions() {
     town.carry_some(1);
     town.carry_some(1);
     town.carry_some(1);
-    let on_the_way = town.worlds[0].take_some(town.name(1), usize::MAX);
+    let other = town.name(1);
+    let on_the_way = town.worlds[0].take_some(other, usize::MAX);
     assert!(on_the_way.len() <= limits::QUEUE_FRAMES_MAX, "{}", on_the_way.len());
     // They are lost, with the connection.
-    town.cut();
+    town.cut(0, 1);
     town.link();
     town.carry();
     assert_eq!(town.entries(1, 2, &talk).len(), 3000);
@@ -131,7 +132,7 @@ fn two_busy_logs_take_turns() {
     town.open(0, 3, &other);
     town.open(1, 3, &other);
     town.carry();
-    town.cut();
+    town.cut(0, 1);
     for position in 1..=1000 {
         town.append(0, 2, &talk.envelope(position, b"much"));
     }
@@ -150,7 +151,7 @@ fn a_closed_key_still_counts_for_what_another_node_has_taken() {
     let next = SigningKey::from_seed([77; 32]);
     town.append(0, 2, &key_change(&talk.key, talk.log, 1, &next));
     town.carry();
-    town.cut();
+    town.cut(0, 1);
     // Within the grace there, but late here.
     town.worlds[1].pass(limits::WRITE_KEY_GRACE_S - 10);
     assert!(matches!(town.append(1, 2, &talk.envelope(2, b"in time")), Body::Accepted { .. }));
@@ -280,7 +281,7 @@ fn the_newer_ranking_counts_and_whom_it_leaves_out_is_left_alone() {
     assert!(!town.worlds[0].wanted.contains_key(&other), "no log needs it any more");
     // And back again.
     town.open_as(0, 2, &talk, &ranking(3, &[NODE, OTHER]));
-    town.cut();
+    town.cut(0, 1);
     town.link();
     town.carry();
     assert_eq!(town.texts(0, 2, &talk), town.texts(1, 2, &talk));
@@ -396,7 +397,7 @@ proptest! {
                     town.open(side, 2, &talk);
                 }
                 Step::Sync(side) => town.worlds[side].sync(),
-                Step::Cut => town.cut(),
+                Step::Cut => town.cut(0, 1),
                 Step::Link => town.link(),
                 Step::Pass(seconds) => {
                     town.worlds.iter_mut().for_each(|world| world.pass(seconds));

@@ -5,15 +5,16 @@ use node::{Drained, NodeCommand, NodeConfig, NodeEvent, Registration};
 use proto::{Body, Code, Cursor, Input, LogGenesis, Open, Ranking, Recruit};
 
 use crate::{
-    city::{City, config, name, peer, ranking},
+    city::{config, name, peer, ranking},
     strangers::{ask, greet},
+    town::Town,
     world::{Account, Conversation, World, append, open_frame, refused},
 };
 
 /// Ann's homes are the nodes 0, 1, 2 and 3, of which two serve; Ben's is 4. They have a
 /// conversation.
 struct Pair {
-    city: City,
+    city: Town,
     ann: Account,
     talk: Conversation,
 }
@@ -35,7 +36,7 @@ impl Pair {
     }
 
     fn with(change: impl Fn(&mut [World])) -> Self {
-        let (mut city, talk) = (City::new(5), Conversation::new(60));
+        let (mut city, talk) = (Town::of(5), Conversation::new(60));
         change(&mut city.worlds);
         let ann = Account::at_all(1, &[0, 1, 2, 3].map(name));
         let mut pair = Self { city, ann, talk };
@@ -69,7 +70,7 @@ impl Pair {
     }
 
     fn texts(&mut self, n: usize) -> Vec<String> {
-        self.city.texts(n, &self.talk)
+        self.city.held(n, &self.talk)
     }
 
     /// Whether a node has a copy of the conversation.
@@ -196,18 +197,18 @@ fn who_is_back_in_time_is_not_replaced() {
     pair.city.pass(9 * MINUTE);
     pair.city.revive(0);
     pair.city.pass(DAY);
-    assert_eq!(pair.city.count(is_recruit), 0);
+    assert_eq!(pair.city.count_all(is_recruit), 0);
 }
 
 #[test]
 fn a_node_that_has_dropped_its_copy_is_asked_for_it_once() {
     for draws in 0..8 {
-        asks_once_for_what_was_given_up(draws);
+        asks_once_for_what_was_dropped(draws);
     }
 }
 
 /// Which of two begins to compare is drawn, and so depends on how often they have drawn before.
-fn asks_once_for_what_was_given_up(draws: usize) {
+fn asks_once_for_what_was_dropped(draws: usize) {
     let mut pair = Pair::new();
     pair.say(0, 1, "hello");
     // Nodes 2 and 4 have something else in common.
@@ -291,7 +292,7 @@ fn if_one_does_not_want_to_the_one_behind_it_is_asked() {
     pair.city.pass(15 * MINUTE);
     assert!(!pair.finds_copy(2));
     assert_eq!(pair.texts(3), ["hello"]);
-    assert!(pair.city.count(is_recruit) <= 8, "no home is asked too often");
+    assert!(pair.city.count_all(is_recruit) <= 8, "no home is asked too often");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use proto::{AccountId, Body, Code, Hello, Input, Key, NodeId, Record, Routing, V
 
 use crate::{
     network::{Network, WORK_BITS, address},
-    world::{Account, draft, refused},
+    world::{Account, record, refused},
 };
 
 #[test]
@@ -44,7 +44,7 @@ fn a_changed_bundle_is_published_at_once() {
     let mut network = Network::new(3);
     let account = network.register(1, 1);
     let devices = [account.device.public(), SigningKey::from_seed([7; 32]).public()];
-    let newer = account.authority.sign_record(draft(2, &devices, network.id(1))).unwrap();
+    let newer = account.authority.sign_record(record(2, &devices, network.id(1))).unwrap();
     let device = network.connect(1, 1);
     network.ask(1, device, Body::PutBundle(newer.as_bytes().to_vec()));
     network.pass(1);

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use proto::{Body, Code, Cursor, Frame, Input, Open};
 
 use crate::{
-    city::{City, peer, ranking},
-    town::is_append,
+    city::{peer, ranking},
+    town::{Town, is_append},
     world::{Conversation, append, key_change, open_frame, refused},
 };
 use crypto::SigningKey;
@@ -16,30 +16,30 @@ fn is_settled(body: &Body) -> bool {
     matches!(body, Body::Settled { .. })
 }
 
-fn send(city: &mut City, n: usize, talk: &Conversation, position: u64, text: &str) {
+fn send(city: &mut Town, n: usize, talk: &Conversation, position: u64, text: &str) {
     let (device, envelope) = (city.devices[n], talk.envelope(position, text.as_bytes()));
     let stored = city.worlds[n].ask(&device, append(2, &envelope));
     assert!(matches!(stored, Body::Accepted { .. }), "{stored:?}");
 }
 
-fn check_all_have(city: &mut City, talk: &Conversation, count: usize) {
-    let texts = city.texts(0, talk);
+fn check_all_have(city: &mut Town, talk: &Conversation, count: usize) {
+    let texts = city.held(0, talk);
     assert_eq!(texts.len(), count);
     for n in 1..city.worlds.len() {
-        assert_eq!(city.texts(n, talk), texts, "{n}");
+        assert_eq!(city.held(n, talk), texts, "{n}");
     }
 }
 
 #[test]
 fn each_message_goes_to_each_other_node_once() {
-    let (mut city, talk) = City::sharing(4);
+    let (mut city, talk) = Town::sharing(4);
     for position in 1..=100 {
         send(&mut city, 0, &talk, position, &position.to_string());
         city.carry();
     }
     check_all_have(&mut city, &talk, 100);
-    assert_eq!(city.count(is_append), 300);
-    assert_eq!(city.count(is_settled), 300, "from the first to the others");
+    assert_eq!(city.count_all(is_append), 300);
+    assert_eq!(city.count_all(is_settled), 300, "from the first to the others");
     city.pass(1);
     assert_eq!(city.dirty(), 0, "before anything is late");
     // Until all was compared.
@@ -51,7 +51,7 @@ fn each_message_goes_to_each_other_node_once() {
 
 #[test]
 fn it_does_so_when_all_write_at_once() {
-    let (mut city, talk) = City::sharing(4);
+    let (mut city, talk) = Town::sharing(4);
     for round in 0..50 {
         for n in 0..4 {
             send(&mut city, n, &talk, 1 + round, &format!("{n} {round}"));
@@ -61,12 +61,12 @@ fn it_does_so_when_all_write_at_once() {
     city.pass(1);
     check_all_have(&mut city, &talk, 200);
     assert_eq!(city.dirty(), 0);
-    assert_eq!(city.count(is_append), 600);
+    assert_eq!(city.count_all(is_append), 600);
 }
 
 #[test]
 fn it_does_so_in_a_stream_that_never_pauses() {
-    let (mut city, talk) = City::sharing(3);
+    let (mut city, talk) = Town::sharing(3);
     for position in 1..=600 {
         send(&mut city, 0, &talk, position, &position.to_string());
         // As many are sent as are carried, so that some are always on the way.
@@ -83,7 +83,7 @@ fn it_does_so_in_a_stream_that_never_pauses() {
     }
     city.pass(1);
     check_all_have(&mut city, &talk, 600);
-    let appends = city.count(is_append);
+    let appends = city.count_all(is_append);
     // Now and then one more, so that a node knows how far it has got.
     assert!((1200..1230).contains(&appends), "{appends}");
     assert_eq!(city.dirty(), 0);
@@ -92,7 +92,7 @@ fn it_does_so_in_a_stream_that_never_pauses() {
 #[test]
 fn what_has_reached_one_reaches_all_though_the_first_one_dies() {
     for reached in 0..12 {
-        let (mut city, talk) = City::sharing(4);
+        let (mut city, talk) = Town::sharing(4);
         city.cut(0, 2);
         city.cut(0, 3);
         for position in 1..=100 {
@@ -104,10 +104,10 @@ fn what_has_reached_one_reaches_all_though_the_first_one_dies() {
         }
         city.kill(0);
         city.pass(1);
-        let texts = city.texts(1, &talk);
+        let texts = city.held(1, &talk);
         assert_eq!(texts.len(), (9 * reached).min(100));
         for n in [2, 3] {
-            assert_eq!(city.texts(n, &talk), texts, "{n}");
+            assert_eq!(city.held(n, &talk), texts, "{n}");
         }
         city.revive(0);
         city.pass(700);
@@ -118,7 +118,7 @@ fn what_has_reached_one_reaches_all_though_the_first_one_dies() {
 
 #[test]
 fn the_rest_is_pushed_when_the_first_one_says_nothing_for_a_while() {
-    let (mut city, talk) = City::sharing(3);
+    let (mut city, talk) = Town::sharing(3);
     city.cut(0, 2);
     send(&mut city, 0, &talk, 1, "lonely");
     city.bring(0, 1);
@@ -140,7 +140,7 @@ fn a_node_that_crashes_while_it_waits_pushes_when_it_is_back() {
     // Before it has opened the log at the third one, after that, and after it has pushed something
     // else.
     for further in 0..3 {
-        let (mut city, talk) = City::sharing(3);
+        let (mut city, talk) = Town::sharing(3);
         city.cut(0, 2);
         send(&mut city, 0, &talk, 1, "lonely");
         city.bring(0, 1);
@@ -153,18 +153,18 @@ fn a_node_that_crashes_while_it_waits_pushes_when_it_is_back() {
             city.bring(1, 2);
             city.bring(2, 1);
         }
-        assert_eq!(city.texts(2, &talk), expected[1..], "{further}");
+        assert_eq!(city.held(2, &talk), expected[1..], "{further}");
         city.kill(0);
         city.kill(1);
         city.revive(1);
         city.pass(1);
-        assert_eq!(city.texts(2, &talk), expected, "{further}");
+        assert_eq!(city.held(2, &talk), expected, "{further}");
     }
 }
 
 #[test]
 fn all_is_said_of_what_all_have_and_of_nothing_else() {
-    let (mut city, talk) = City::sharing(3);
+    let (mut city, talk) = Town::sharing(3);
     send(&mut city, 1, &talk, 1, "first");
     city.bring(1, 0);
     city.bring(1, 2);
@@ -179,14 +179,14 @@ fn all_is_said_of_what_all_have_and_of_nothing_else() {
     city.worlds[1].take(peer(0));
     city.kill(1);
     city.pass(1);
-    assert_eq!(city.texts(0, &talk), ["first", "waits at the second", "second"]);
-    assert_eq!(city.texts(2, &talk), ["first", "waits at the second", "second"]);
+    assert_eq!(city.held(0, &talk), ["first", "waits at the second", "second"]);
+    assert_eq!(city.held(2, &talk), ["first", "waits at the second", "second"]);
 }
 
 #[test]
 fn all_is_not_said_of_what_one_has_refused() {
     for refuses in [false, true] {
-        let (mut city, talk) = City::sharing(3);
+        let (mut city, talk) = Town::sharing(3);
         send(&mut city, 0, &talk, 1, "for all?");
         city.bring(0, 1);
         city.bring(1, 0);
@@ -207,12 +207,12 @@ fn all_is_not_said_of_what_one_has_refused() {
 
 #[test]
 fn one_that_never_had_to_push_knows_about_how_far_others_have_got() {
-    let (mut city, talk) = City::sharing(3);
+    let (mut city, talk) = Town::sharing(3);
     for position in 1..=600 {
         send(&mut city, 0, &talk, position, &position.to_string());
         city.carry();
     }
-    let before = city.count(is_append);
+    let before = city.count_all(is_append);
     assert!((1200..1230).contains(&before), "{before}");
     // All connections are new, and there is one more entry, of which the third node has not heard.
     city.cut(1, 2);
@@ -221,14 +221,14 @@ fn one_that_never_had_to_push_knows_about_how_far_others_have_got() {
     city.bring(0, 1);
     city.kill(0);
     city.pass(10);
-    assert_eq!(city.texts(2, &talk).len(), 601);
-    let again = city.count(is_append) - before;
+    assert_eq!(city.held(2, &talk).len(), 601);
+    let again = city.count_all(is_append) - before;
     assert!(again < 150, "{again}");
 }
 
 #[test]
 fn a_change_of_keys_does_not_wait() {
-    let (mut city, talk) = City::sharing(3);
+    let (mut city, talk) = Town::sharing(3);
     let next = SigningKey::from_seed([77; 32]);
     let (device, change) = (city.devices[0], key_change(&talk.key, talk.log, 1, &next));
     city.worlds[0].ask(&device, append(2, &change));
@@ -248,14 +248,14 @@ fn a_change_of_keys_does_not_wait() {
     for frame in city.worlds[2].take(peer(1)) {
         assert!(!matches!(frame.body, Body::Refused { .. }), "{frame:?}");
     }
-    assert_eq!(city.texts(2, &talk), ["commit", "in the new epoch"]);
+    assert_eq!(city.held(2, &talk), ["commit", "in the new epoch"]);
 }
 
 #[test]
 fn no_node_waits_for_one_that_may_not_know_all_nodes() {
-    let (mut city, talk) = City::sharing(4);
+    let (mut city, talk) = Town::sharing(4);
     // The first three of them had agreed before, and only the second one has heard of the fourth.
-    let tell = |city: &mut City, n: usize, version, nodes: &[usize]| {
+    let tell = |city: &mut Town, n: usize, version, nodes: &[usize]| {
         let device = city.devices[n];
         let open = Open {
             ranking: Some(Box::new(ranking(version, nodes))),
@@ -271,12 +271,12 @@ fn no_node_waits_for_one_that_may_not_know_all_nodes() {
     city.carry();
     send(&mut city, 0, &talk, 1, "for three");
     city.carry();
-    assert_eq!(city.texts(3, &talk), ["for three"]);
+    assert_eq!(city.held(3, &talk), ["for three"]);
 }
 
 #[test]
 fn a_word_of_one_that_pushes_nothing_here_is_dropped() {
-    let (mut city, _) = City::sharing(3);
+    let (mut city, _) = Town::sharing(3);
     let device = city.devices[0];
     let world = &mut city.worlds[0];
     for channel in [0, 2, 99] {
@@ -319,7 +319,7 @@ proptest! {
     /// lacks it.
     #[test]
     fn all_have_what_any_has_accepted(steps in proptest::collection::vec(step(), 1..100)) {
-        let (mut city, talk) = City::sharing(3);
+        let (mut city, talk) = Town::sharing(3);
         let (mut number, mut accepted) = (0_u64, Vec::new());
         city.worlds.iter_mut().for_each(|world| world.syncs = false);
         for step in steps {
@@ -346,7 +346,7 @@ proptest! {
                 Step::Crash(n) => {
                     city.kill(n);
                     city.revive(n);
-                    city.settle(n, &talk);
+                    city.join(n, &talk);
                 }
                 Step::Cut(a, b) => city.cut(a, b),
                 Step::Sync(n) => city.worlds[n].sync(),
@@ -360,9 +360,9 @@ proptest! {
             world.sync();
         }
         city.pass(1200);
-        let texts = city.texts(0, &talk);
+        let texts = city.held(0, &talk);
         for n in [1, 2] {
-            prop_assert_eq!(&texts, &city.texts(n, &talk), "{}", n);
+            prop_assert_eq!(&texts, &city.held(n, &talk), "{}", n);
         }
         for text in accepted {
             prop_assert_eq!(texts.iter().filter(|other| **other == text).count(), 1);

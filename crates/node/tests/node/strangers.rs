@@ -38,7 +38,7 @@ fn replicate(talk: &Conversation) -> Body {
     Body::Replicate(Replicate { channel: 1, log: talk.log, head })
 }
 
-/// The request and handle with which a node opens a log.
+/// The request and channel with which a node opens a log.
 fn opening(world: &mut World, peer: Peer) -> (u32, Replicate) {
     let frames = world.take(peer);
     let asked = frames.into_iter().rev().find_map(|frame| match frame.body {

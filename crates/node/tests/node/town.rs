@@ -1,40 +1,50 @@
-//! Two nodes that hold the same logs, and the connection between them.
+//! Nodes that hold the same logs, and the connections between them.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use node::NodeConfig;
 use proto::{
     Body, Cursor, Entry, Envelope, Frame, Input, Instant, NodeAddress, NodeId, Open, Peer, Ranking,
-    Read,
 };
 
 use crate::world::{Account, Client, Conversation, NODE, World, append, open_frame};
 
 pub(crate) const OTHER: NodeId = NodeId([0xBB; 32]);
 
-/// Two nodes; at each an account whose device is connected as peer 1.
 pub(crate) struct Town {
-    pub(crate) worlds: [World; 2],
-    pub(crate) devices: [Client; 2],
-    pub(crate) accounts: [Account; 2],
-    pub(crate) linked: bool,
-    /// What has gone from one node to the other.
-    pub(crate) said: Vec<(usize, Frame)>,
+    pub(crate) worlds: Vec<World>,
+    /// At each node one, connected as peer 1.
+    pub(crate) devices: Vec<Client>,
+    /// Those of the devices, where two nodes have one each.
+    pub(crate) accounts: Vec<Account>,
+    /// Whether connections that a node wants are there at once, or with [`Self::link`].
+    pub(crate) dials: bool,
+    links: BTreeSet<(usize, usize)>,
+    down: BTreeSet<usize>,
+    /// What has gone from one node to another.
+    pub(crate) said: Vec<(usize, usize, Frame)>,
 }
 
 impl Town {
+    /// Two nodes; at each an account.
     pub(crate) fn new() -> Self {
         Self::with([NODE, OTHER].map(config))
     }
 
     pub(crate) fn with(configs: [NodeConfig; 2]) -> Self {
         let accounts = [Account::at(1, NODE), Account::at(2, OTHER)];
-        let mut worlds = configs.map(World::new);
-        let devices = worlds.each_mut().map(|world| world.connect(1));
-        for side in [0, 1] {
-            worlds[side].register(&devices[side], &accounts[side]);
+        let mut town = Self::from_worlds(configs.map(World::new).into());
+        for (side, account) in accounts.iter().enumerate() {
+            town.worlds[side].register(&town.devices[side], account);
         }
-        Self { worlds, devices, accounts, linked: false, said: Vec::new() }
+        Self { accounts: accounts.into(), ..town }
+    }
+
+    pub(crate) fn from_worlds(mut worlds: Vec<World>) -> Self {
+        let devices = worlds.iter_mut().map(|world| world.connect(1)).collect();
+        let (links, down) = (BTreeSet::new(), BTreeSet::new());
+        let (accounts, said) = (Vec::new(), Vec::new());
+        Self { worlds, devices, accounts, dials: false, links, down, said }
     }
 
     /// Two nodes that hold the same conversation, and have told each other.
@@ -52,110 +62,141 @@ impl Town {
         (town, talk)
     }
 
-    pub(crate) fn name(&self, side: usize) -> Peer {
-        self.worlds[side].name()
+    pub(crate) fn name(&self, n: usize) -> Peer {
+        self.worlds[n].name()
     }
 
-    /// A member opens the conversation at its node, and follows it.
-    pub(crate) fn open(&mut self, side: usize, channel: u32, talk: &Conversation) {
-        self.open_as(side, channel, talk, &ranking(1, &[NODE, OTHER]));
+    /// A member opens the conversation of two nodes at its node, and follows it.
+    pub(crate) fn open(&mut self, n: usize, channel: u32, talk: &Conversation) {
+        self.open_as(n, channel, talk, &ranking(1, &[NODE, OTHER]));
     }
 
     pub(crate) fn open_as(
         &mut self,
-        side: usize,
+        n: usize,
         channel: u32,
         talk: &Conversation,
         ranking: &Ranking,
     ) {
-        let opened = self.try_open(side, channel, talk, ranking);
+        let opened = self.try_open(n, channel, talk, ranking);
         assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
     }
 
     pub(crate) fn try_open(
         &mut self,
-        side: usize,
+        n: usize,
         channel: u32,
         talk: &Conversation,
         ranking: &Ranking,
     ) -> Body {
         let Conversation { genesis, log, key } = talk;
-        let device = self.devices[side];
+        let device = self.devices[n];
         let open = Open {
             ranking: Some(Box::new(ranking.clone())),
             ..open_frame(&device, channel, *log, key, Some(*genesis), Some(Cursor::default()))
         };
-        self.worlds[side].ask(&device, Body::Open(open))
+        self.worlds[n].ask(&device, Body::Open(open))
     }
 
-    /// Connects the two, if one of them wants it.
+    /// Connects those of whom one wants it.
     pub(crate) fn link(&mut self) {
-        let wants = |a: usize, b: usize| self.worlds[a].wanted.contains_key(&self.name(b));
-        if self.linked || !(wants(0, 1) || wants(1, 0)) {
-            return;
-        }
-        self.linked = true;
-        for side in [0, 1] {
-            let other = self.name(1 - side);
-            self.worlds[side].input(Input::Connected(other, None));
-        }
-    }
-
-    /// Ends the connection; what is on its way is lost.
-    pub(crate) fn cut(&mut self) {
-        if !std::mem::take(&mut self.linked) {
-            return;
-        }
-        for side in [0, 1] {
-            let other = self.name(1 - side);
-            self.worlds[side].input(Input::Disconnected(other));
-            self.worlds[side].take(other);
+        for a in 0..self.worlds.len() {
+            for b in a + 1..self.worlds.len() {
+                let names = [self.name(a), self.name(b)];
+                let is_wanted = self.worlds[a].wanted.contains_key(&names[1])
+                    || self.worlds[b].wanted.contains_key(&names[0]);
+                let is_down = self.down.contains(&a) || self.down.contains(&b);
+                if is_wanted && !is_down && self.links.insert((a, b)) {
+                    self.worlds[a].input(Input::Connected(names[1], None));
+                    self.worlds[b].input(Input::Connected(names[0], None));
+                }
+            }
         }
     }
 
-    /// The power of a node fails. Its device connects anew, and nothing else.
-    pub(crate) fn crash(&mut self, side: usize) {
-        let other = self.name(side);
-        if std::mem::take(&mut self.linked) {
-            self.worlds[1 - side].input(Input::Disconnected(other));
-            self.worlds[1 - side].take(other);
+    /// Ends the connection of two; what is on its way is lost.
+    pub(crate) fn cut(&mut self, a: usize, b: usize) {
+        if self.links.remove(&(a.min(b), a.max(b))) {
+            self.drop_link(a, b);
+            self.drop_link(b, a);
         }
-        self.worlds[side].crash();
-        self.devices[side] = self.worlds[side].connect(1);
     }
 
-    /// Carries frames until nobody has anything to say; returns how many there were.
+    fn drop_link(&mut self, at: usize, other: usize) {
+        let other = self.name(other);
+        self.worlds[at].input(Input::Disconnected(other));
+        self.worlds[at].take(other);
+    }
+
+    /// A node is not there until further notice.
+    pub(crate) fn kill(&mut self, n: usize) {
+        (0..self.worlds.len()).for_each(|other| self.cut(n, other));
+        self.down.insert(n);
+    }
+
+    /// A node comes back with what is on its disk, and its device with it.
+    pub(crate) fn revive(&mut self, n: usize) {
+        self.down.remove(&n);
+        self.worlds[n].crash();
+        self.devices[n] = self.worlds[n].connect(1);
+    }
+
+    /// The power of a node fails. Its device connects again, and nothing else.
+    pub(crate) fn crash(&mut self, n: usize) {
+        for other in 0..self.worlds.len() {
+            if self.links.remove(&(n.min(other), n.max(other))) {
+                self.drop_link(other, n);
+            }
+        }
+        self.revive(n);
+    }
+
+    /// Carries frames until all are silent; returns how many there were.
     pub(crate) fn carry(&mut self) -> usize {
         let before = self.said.len();
         while self.carry_some(usize::MAX) > 0 {}
         self.said.len() - before
     }
 
-    /// Carries some of the frames that each node has for the other, in their order, and leaves the
-    /// others where they are.
+    /// Carries some of the frames that each node has for each other one, in their order, and leaves
+    /// the others where they are.
     pub(crate) fn carry_some(&mut self, most: usize) -> usize {
+        if self.dials {
+            self.link();
+        }
         let mut carried = 0;
-        for side in [0, 1] {
-            let (here, there) = (self.name(side), self.name(1 - side));
-            for frame in self.worlds[side].take_some(there, most) {
-                carried += 1;
-                if self.linked {
-                    self.said.push((side, frame.clone()));
-                    self.worlds[1 - side].input(Input::Frame(here, frame));
+        for (a, b) in self.links.clone() {
+            for (from, to) in [(a, b), (b, a)] {
+                let (here, there) = (self.name(from), self.name(to));
+                for frame in self.worlds[from].take_some(there, most) {
+                    carried += 1;
+                    self.said.push((from, to, frame.clone()));
+                    self.worlds[to].input(Input::Frame(here, frame));
                 }
             }
         }
         carried
     }
 
-    /// Lets time pass for both, with what they say meanwhile.
+    /// Brings what one node has for another one, and nothing else.
+    pub(crate) fn bring(&mut self, from: usize, to: usize) {
+        let (here, there) = (self.name(from), self.name(to));
+        for frame in self.worlds[from].take(there) {
+            self.worlds[to].input(Input::Frame(here, frame));
+        }
+    }
+
+    /// Lets time pass for all, with what they say meanwhile.
     pub(crate) fn pass(&mut self, seconds: u64) {
         let end = Instant::from_secs(self.worlds[0].now.as_secs() + seconds);
         self.carry();
         loop {
-            let due = self.worlds.iter().filter_map(|world| world.poll_timeout()).min();
+            let (down, worlds) = (&self.down, &mut self.worlds);
+            let up = worlds.iter_mut().enumerate().filter(|(n, _)| !down.contains(n));
+            let mut up: Vec<&mut World> = up.map(|(_, world)| world).collect();
+            let due = up.iter().filter_map(|world| world.poll_timeout()).min();
             let Some(due) = due.filter(|due| *due <= end) else { break };
-            for world in &mut self.worlds {
+            for world in &mut up {
                 world.now = world.now.max(due);
                 if world.poll_timeout().is_some_and(|due| due <= world.now) {
                     world.input(Input::Timeout);
@@ -166,39 +207,29 @@ impl Town {
         self.worlds.iter_mut().for_each(|world| world.now = end);
     }
 
-    pub(crate) fn append(&mut self, side: usize, channel: u32, envelope: &Envelope) -> Body {
-        let device = self.devices[side];
-        self.worlds[side].ask(&device, append(channel, envelope))
+    pub(crate) fn append(&mut self, n: usize, channel: u32, envelope: &Envelope) -> Body {
+        let device = self.devices[n];
+        self.worlds[n].ask(&device, append(channel, envelope))
     }
 
-    /// Everything that a node has of a log that is open there, in timeline order.
-    pub(crate) fn entries(&mut self, side: usize, channel: u32, talk: &Conversation) -> Vec<Entry> {
-        let (device, mut from, mut all) = (self.devices[side], Default::default(), Vec::new());
-        loop {
-            let read = Read { channel, from, backward: false, limit: 256 };
-            let page = self.worlds[side].ask(&device, Body::Read(read));
-            let Body::Page { entries, more } = page else { panic!("{page:?}") };
-            if let Some(last) = entries.last() {
-                let key = talk.key.public();
-                from = (last.position, last.clone().into_envelope(talk.log, key, [0; 64]).id());
-            }
-            all.extend(entries);
-            if !more {
-                return all;
-            }
-        }
+    /// Everything that a node has of a log that its device has open, in timeline order.
+    pub(crate) fn entries(&mut self, n: usize, channel: u32, talk: &Conversation) -> Vec<Entry> {
+        self.worlds[n].entries(&self.devices[n], channel, talk)
     }
 
-    /// The ciphertexts of a log at a node, as texts.
-    pub(crate) fn texts(&mut self, side: usize, channel: u32, talk: &Conversation) -> Vec<String> {
-        let entries = self.entries(side, channel, talk).into_iter();
-        entries.map(|entry| String::from_utf8(entry.ciphertext).unwrap()).collect()
+    /// The ciphertexts of them, as texts.
+    pub(crate) fn texts(&mut self, n: usize, channel: u32, talk: &Conversation) -> Vec<String> {
+        texts(self.entries(n, channel, talk))
     }
 
-    /// How many frames of a kind a node has said to the other.
-    pub(crate) fn count(&self, side: usize, kind: fn(&Body) -> bool) -> usize {
-        self.said.iter().filter(|(by, frame)| *by == side && kind(&frame.body)).count()
+    /// How many frames of a kind a node has said to others.
+    pub(crate) fn count(&self, n: usize, kind: fn(&Body) -> bool) -> usize {
+        self.said.iter().filter(|(by, _, frame)| *by == n && kind(&frame.body)).count()
     }
+}
+
+pub(crate) fn texts(entries: Vec<Entry>) -> Vec<String> {
+    entries.into_iter().map(|entry| String::from_utf8(entry.ciphertext).unwrap()).collect()
 }
 
 /// A node that compares so often that all is quiet soon.

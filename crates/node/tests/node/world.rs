@@ -10,7 +10,7 @@ use crypto::{
 use node::{Node, NodeConfig};
 use proto::{
     AccountId, Body, Code, Cursor, Entry, Envelope, Expiry, Extension, Frame, Head, Hello, Input,
-    Instant, Kind, LogGenesis, LogId, Machine, NodeAddress, NodeId, Open, Peer, PublicKey,
+    Instant, Kind, LogGenesis, LogId, Machine, NodeAddress, NodeId, Open, Peer, PublicKey, Read,
     VERSIONS,
 };
 use rand_chacha::ChaCha20Rng;
@@ -137,7 +137,7 @@ impl World {
         std::iter::from_fn(|| self.take_first(peer, |_| true)).take(most).collect()
     }
 
-    /// The sequences and ciphertexts that were delivered on a handle.
+    /// The sequences and ciphertexts that were delivered on a channel.
     pub(crate) fn delivered(&mut self, client: &Client) -> Vec<(u32, Entry)> {
         let frames = self.take(client.peer).into_iter();
         let delivered = frames.filter_map(|frame| match frame.body {
@@ -145,6 +145,29 @@ impl World {
             _ => None,
         });
         delivered.collect()
+    }
+
+    /// Everything of a log that a client has open, in timeline order.
+    pub(crate) fn entries(
+        &mut self,
+        client: &Client,
+        channel: u32,
+        talk: &Conversation,
+    ) -> Vec<Entry> {
+        let (mut from, mut all) = (Default::default(), Vec::new());
+        loop {
+            let read = Read { channel, from, backward: false, limit: 256 };
+            let page = self.ask(client, Body::Read(read));
+            let Body::Page { entries, more } = page else { panic!("{page:?}") };
+            if let Some(last) = entries.last() {
+                let key = talk.key.public();
+                from = (last.position, last.clone().into_envelope(talk.log, key, [0; 64]).id());
+            }
+            all.extend(entries);
+            if !more {
+                return all;
+            }
+        }
     }
 
     /// Opens a log.
@@ -160,7 +183,7 @@ impl World {
         self.ask(client, Body::Open(open_frame(client, channel, log, key, genesis, tail)))
     }
 
-    /// Registers an account and opens its inbox as handle 1.
+    /// Registers an account and opens its inbox as channel 1.
     pub(crate) fn register(&mut self, client: &Client, account: &Account) {
         let put = Body::PutBundle(account.bundle.as_bytes().to_vec());
         assert!(matches!(self.ask(client, put), Body::Accepted { .. }));
@@ -201,7 +224,7 @@ impl Account {
         let phrase = Phrase::generate(&mut rng);
         let authority = Authority::create(&phrase, &mut rng);
         let device = SigningKey::from_seed([seed; 32]);
-        let bundle = authority.sign_record(draft_at(1, &[device.public()], homes)).unwrap();
+        let bundle = authority.sign_record(record_at(1, &[device.public()], homes)).unwrap();
         Self { phrase, authority, device, bundle }
     }
 
@@ -214,11 +237,11 @@ impl Account {
     }
 }
 
-pub(crate) fn draft(version: u64, devices: &[PublicKey], home: NodeId) -> UnsignedRecord {
-    draft_at(version, devices, &[home])
+pub(crate) fn record(version: u64, devices: &[PublicKey], home: NodeId) -> UnsignedRecord {
+    record_at(version, devices, &[home])
 }
 
-pub(crate) fn draft_at(version: u64, devices: &[PublicKey], homes: &[NodeId]) -> UnsignedRecord {
+pub(crate) fn record_at(version: u64, devices: &[PublicKey], homes: &[NodeId]) -> UnsignedRecord {
     let home = |node: &NodeId| {
         let addresses = vec!["127.0.0.1:4440".parse().unwrap()];
         NodeAddress { node: *node, addresses }

@@ -7,7 +7,7 @@ use super::{
     Outcome::{Refused, Stale},
     Sent,
 };
-use crate::world::{Account, NODE, draft};
+use crate::world::{Account, NODE, record};
 
 /// Bundles.
 pub(super) fn bundles() -> Vec<Case> {
@@ -32,7 +32,7 @@ pub(super) fn bundles() -> Vec<Case> {
         ("an older bundle", Stale, |s| {
             let owner = s.owner;
             let old = s.account.bundle.as_bytes().to_vec();
-            let record = draft(2, &[s.account.device.public()], NODE);
+            let record = record(2, &[s.account.device.public()], NODE);
             s.account.bundle = s.account.authority.sign_record(record).unwrap();
             s.world.ask(&owner, Body::PutBundle(s.account.bundle.as_bytes().to_vec()));
             Sent::Frame(s.stranger, Body::PutBundle(old))
