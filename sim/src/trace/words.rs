@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
                 self.log.map_or_else(|| format!("channel: {value}"), |log| format!("log: {log}")),
             ),
             "kind" if value == "Entry" => None,
-            "proof" | "signature" | "nonce" | "receipt" => None,
+            "proof" | "signature" | "nonce" | "ack" => None,
             "incarnation" if value != "0" => Some(self.names.copy(&value)),
             _ if is_absent => None,
             _ => Some(format!("{name}: {value}")),
@@ -126,7 +126,10 @@ const LISTED_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use proto::{AccountId, Body, Code, Cursor, EnvelopeId, LogId, NodeAddress, NodeId, Ranking};
+    use proto::{
+        AccountId, Body, Code, Cursor, EnvelopeId, LogId, NodeAck, NodeAddress, NodeId, Ranking,
+        Reference,
+    };
 
     use super::*;
 
@@ -152,6 +155,10 @@ mod tests {
         let mut names = Names::default();
         let refused = Body::Refused { code: Code::Busy, newer: Vec::new() };
         assert_eq!(shorten(&format!("{refused:?}"), None, &mut names), "Refused { code: Busy }");
+        let ack = NodeAck { incarnation: 7, signature: [1; 64] };
+        let acked = Body::NodeAck { channel: 0, reference: Reference([1; 16]), node: None, ack };
+        let shown = shorten(&format!("{acked:?}"), None, &mut Names::default());
+        assert_eq!(shown, "NodeAck { reference: envelope 1 }", "without its signature");
         let opened = |incarnation, sequence| {
             let head = Cursor { incarnation, sequence };
             format!("{:?}", Body::Opened { head, position: sequence })
