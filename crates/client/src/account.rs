@@ -2,9 +2,9 @@
 //! `spec/accounts.md`.
 //!
 //! ```text
-//!  record ─ signs what the account says of itself      migration ─ moves it to other homes
-//!  homes ─ primary, secondary, reserve; failover       reputation, hold_down ─ which of them to use
-//!  key_packages, invites ─ at each home                audit ─ whether homes have what they acknowledged
+//!  record ─ signs what the account says of itself     migration ─ moves it to other homes
+//!  homes ─ primary, secondary, reserve; failover      reputation, hold_down ─ which of them to use
+//!  key_packages, invites ─ at each home               audit ─ whether homes have what they signed
 //!  recovery ─ the account from its phrase
 //! ```
 
@@ -14,6 +14,7 @@ mod homes;
 pub(crate) mod invites;
 pub(crate) mod key_packages;
 mod migration;
+mod previous;
 mod record;
 mod recovery;
 mod reputation;
@@ -29,8 +30,9 @@ use proto::{AccountId, Body, Code, Cursor, Gauge, LogGenesis, LogId, NodeAddress
 use rand_core::Rng;
 
 use hold_down::HoldDown;
+use previous::PreviousHomes;
 use reputation::Reputation;
-use row::{AccountRow, PreviousHome, RefusalRow};
+use row::AccountRow;
 
 pub(crate) use recovery::Recovery;
 
@@ -38,7 +40,7 @@ use crate::{
     CommandError,
     contact::Refused,
     identity::Identity,
-    link::{Channel, ChannelAt, ChannelUse, Links, OpenLog, is_transient},
+    link::{Channel, ChannelAt, ChannelUse, InboxUse, Links, OpenLog, is_transient},
     log::{self, Policy},
     ranking::{ACTIVE_HOMES, first_homes},
     step::{Misbehaviour, Step},
@@ -53,7 +55,7 @@ pub(crate) struct Account {
     bundle: Bundle,
     /// The record that the next home has to accept.
     next: Option<Bundle>,
-    previous: Vec<PreviousHome>,
+    previous: PreviousHomes,
     /// Homes that have been unreachable for long.
     unreachable: BTreeSet<NodeId>,
     /// The first two that are not, in the order of the record.
@@ -101,10 +103,10 @@ impl Account {
     fn new(row: AccountRow, bundle: Bundle) -> Option<Self> {
         Some(Self {
             id: bundle.account(),
-            device: SigningKey::from_seed(row.device_seed.as_slice().try_into().ok()?),
-            inbox: InboxKey::from_seed(row.inbox_seed.as_slice().try_into().ok()?),
+            device: row.device()?,
+            inbox: row.inbox()?,
             next: row.next(),
-            previous: row.previous.iter().filter_map(PreviousHome::load).collect(),
+            previous: row.previous(),
             unreachable: BTreeSet::new(),
             active: first_homes(&bundle).to_vec(),
             swapped: false,
@@ -125,8 +127,8 @@ impl Account {
     ) -> Result<Self, CommandError> {
         let NewDevice { version, copies, name, homes } = unsigned;
         let (mut device_seed, mut inbox_seed) = ([0; 32], [0; 32]);
-        step.rng.fill_bytes(&mut device_seed);
-        step.rng.fill_bytes(&mut inbox_seed);
+        step.rng().fill_bytes(&mut device_seed);
+        step.rng().fill_bytes(&mut inbox_seed);
         let (device, inbox) = (SigningKey::from_seed(device_seed), InboxKey::from_seed(inbox_seed));
         let too_large = CommandError::BadRequest("its record would be too large");
         let bundle = authority
@@ -134,22 +136,14 @@ impl Account {
                 version,
                 devices: vec![crypto::identity::Device {
                     key: device.public(),
-                    added_s: step.now.as_secs(),
+                    added_s: step.now().as_secs(),
                 }],
                 homes,
                 copies,
                 inbox_key: inbox.public(),
             })
             .map_err(|_| too_large.clone())?;
-        let row = AccountRow {
-            authority: authority.encode().to_vec(),
-            device_seed: device_seed.to_vec(),
-            inbox_seed: inbox_seed.to_vec(),
-            bundle: bundle.as_bytes().to_vec(),
-            name,
-            account: bundle.account().0.to_vec(),
-            ..AccountRow::default()
-        };
+        let row = AccountRow::new(authority, device_seed, inbox_seed, &bundle, name);
         row.save(step);
         let account = Self::new(row, bundle).ok_or(too_large)?;
         account.make_first_key_packages(step);
@@ -163,7 +157,7 @@ impl Account {
             device: &self.device,
             inbox: &self.inbox,
             bundle: &self.bundle,
-            name: &self.row.name,
+            name: self.row.name(),
             homes: self.homes(),
         }
     }
@@ -177,7 +171,6 @@ impl Account {
         self.row.is_locked_out()
     }
 
-    /// Takes what others have to know.
     pub(crate) fn take_events(&mut self) -> Vec<AccountEvent> {
         std::mem::take(&mut self.events)
     }
@@ -188,36 +181,37 @@ impl Account {
 
     /// Which nodes have to acknowledge an entry before it is called stored.
     pub(crate) fn policy(&self) -> Policy {
+        let needed = usize::try_from(self.row.acks_needed()).unwrap_or(usize::MAX);
         let extra = self.bundle.homes().iter().take(self.bundle.copies()).skip(ACTIVE_HOMES);
-        Policy {
-            needed: usize::try_from(self.row.acks_needed()).unwrap_or(usize::MAX),
-            extra: extra.map(|home| home.node).collect(),
-            excluded: self.reputation.faulty().clone(),
-        }
+        let extra = extra.map(|home| home.node).collect();
+        Policy::new(needed, extra, self.reputation.faulty().clone())
+    }
+
+    /// Other nodes count until an entry is stored, or more of them.
+    fn on_policy_changed(&mut self) {
+        self.events.push(AccountEvent::PolicyChanged);
     }
 
     /// A node has misbehaved; of nodes that are not own homes nothing better is expected.
     pub(crate) fn on_misbehaviour(&mut self, step: &Step<'_>, node: &NodeId, kind: Misbehaviour) {
         if self.is_active_home(node) {
-            self.reputation.note(*node, kind, step.now);
+            self.reputation.note(*node, kind, step.now());
         }
     }
 
-    /// The nodes that it needs links to.
     pub(crate) fn needed_nodes(&self) -> impl Iterator<Item = &NodeAddress> {
         let homes = self.bundle.homes().iter();
         let unreachable = homes.filter(|home| self.unreachable.contains(&home.node));
-        let previous = self.previous.iter().map(|previous| &previous.home);
+        let previous = self.previous.addresses();
         self.active.iter().chain(unreachable).chain(self.next_home()).chain(previous)
     }
 
-    pub(crate) fn inbox_log(&self) -> LogId {
+    fn inbox_log(&self) -> LogId {
         LogGenesis::Inbox(self.id).id()
     }
 
     fn save(&mut self, step: &mut Step<'_>) {
-        self.row.next = self.next.as_ref().map(|next| next.as_bytes().to_vec()).unwrap_or_default();
-        self.row.previous = self.previous.iter().map(PreviousHome::to_row).collect();
+        self.row.set_migration(self.next.as_ref(), &self.previous);
         self.row.save(step);
     }
 }
@@ -249,8 +243,8 @@ impl Account {
 
     /// The connection to a node is gone; the next one begins all tasks by itself.
     pub(crate) fn on_node_gone(&mut self, step: &mut Step<'_>, node: &NodeId) {
-        step.timers.disarm(Timer::Account(AccountTimer::ServeReserve(*node)));
-        if self.homes().secondary == Some(*node) {
+        step.timers().disarm(Timer::Account(AccountTimer::ServeReserve(*node)));
+        if self.homes().secondary() == Some(*node) {
             self.hold_down.on_confirmed();
         }
     }
@@ -275,19 +269,14 @@ impl Account {
                 links.task_done(node, PendingTask::Invite(key));
                 invites::on_registered(step, node, &key);
             }
-            (AccountRequest::Audit(log, key, asked), Body::Page { entries, .. }) => {
-                self.on_audited(step, links, node, &audit::Audited { log, key, asked, entries });
-            }
-            (AccountRequest::Challenge(log, key, entry), answer) => {
-                let challenged = audit::Challenged { log, key, entry };
-                return self.on_challenged(step, links, node, &challenged, answer);
+            (request @ (AccountRequest::Audit(..) | AccountRequest::Challenge(..)), answer) => {
+                return self.on_audit_answer(step, links, node, request, answer);
             }
             _ => return false,
         }
         true
     }
 
-    /// A node refuses a request.
     pub(crate) fn on_refused(
         &mut self,
         step: &mut Step<'_>,
@@ -311,18 +300,17 @@ impl Account {
         }
     }
 
-    /// A node has opened the inbox.
     pub(crate) fn on_inbox_opened(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
         node: &NodeId,
-        used_for: ChannelUse,
+        used_for: InboxUse,
         head: Cursor,
     ) {
         log::on_copy(step, node, &self.inbox_log(), head);
-        if used_for == ChannelUse::PreviousInbox {
-            self.on_previous_opened(node, head.sequence);
+        if used_for == InboxUse::Previous {
+            self.previous.on_opened(node, head.sequence);
             return self.on_previous_progress(step, links, node);
         }
         links.task_done(node, PendingTask::Publish);
@@ -337,34 +325,32 @@ impl Account {
         step: &mut Step<'_>,
         links: &mut Links,
         at: ChannelAt<'_>,
-        used_for: ChannelUse,
+        used_for: InboxUse,
         sequence: u64,
     ) {
         links.check_order(step, at, sequence);
         log::put_cursor(step, at.node, &self.inbox_log(), sequence);
         links.on_delivered(step, at, sequence, ACKNOWLEDGE_DELAY);
-        if used_for == ChannelUse::PreviousInbox {
+        if used_for == InboxUse::Previous {
             self.on_previous_progress(step, links, at.node);
         }
     }
 
-    /// A node would not open the inbox.
     pub(crate) fn on_inbox_refused(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
         node: &NodeId,
-        used_for: ChannelUse,
+        used_for: InboxUse,
         code: Code,
     ) {
-        if used_for == ChannelUse::PreviousInbox {
+        if used_for == InboxUse::Previous {
             self.on_previous_done(step, links, node);
         } else {
             self.on_home_refused(step, links, node, code);
         }
     }
 
-    /// A home would not serve the account.
     fn on_home_refused(
         &mut self,
         step: &mut Step<'_>,
@@ -407,17 +393,11 @@ impl Account {
 
     fn close_inbox(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
         let inbox = self.inbox_log();
-        links.close_at(step, node, |channel| channel.log == inbox);
+        links.close_at(step, node, |channel| channel.is_of(&inbox));
     }
 
     /// Tries a task again where it stands.
-    pub(crate) fn retry(
-        &mut self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        node: &NodeId,
-        task: PendingTask,
-    ) {
+    fn retry(&mut self, step: &mut Step<'_>, links: &mut Links, node: &NodeId, task: PendingTask) {
         if !links.is_up(node) || self.is_locked_out() {
             return;
         }
@@ -437,7 +417,6 @@ impl Account {
         }
     }
 
-    /// A timer is due.
     pub(crate) fn on_timer(&mut self, step: &mut Step<'_>, links: &mut Links, timer: AccountTimer) {
         match timer {
             // What follows from it is seen to after each input.
@@ -457,27 +436,23 @@ impl Account {
         }
     }
 
-    /// Finds the channel of the own inbox at a node.
     fn inbox_at(&self, links: &Links, node: &NodeId) -> Option<u32> {
         let inbox = self.inbox_log();
-        links.find(node, |channel: &Channel| channel.log == inbox)
+        links.find(node, |channel: &Channel| channel.is_of(&inbox))
     }
 
-    /// Asks a node to open the inbox.
     fn open_inbox(
         &self,
         step: &mut Step<'_>,
         links: &mut Links,
         node: &NodeId,
-        used_for: ChannelUse,
+        used_for: InboxUse,
     ) {
         let log = self.inbox_log();
-        let is_told = used_for == ChannelUse::Inbox && self.is_reserve_home(node);
-        let opening = OpenLog {
-            tail: Some(log::cursor(&step.rows, node, &log)),
-            ranking: is_told.then(|| self.inbox_ranking()),
-            ..OpenLog::to_write(log, &self.device, used_for)
-        };
+        let is_told = used_for == InboxUse::Current && self.is_reserve_home(node);
+        let opening = OpenLog::to_write(log, &self.device, ChannelUse::Inbox(used_for))
+            .from(log::cursor(step.rows(), node, &log))
+            .announcing(is_told.then(|| self.inbox_ranking()));
         links.open(step, node, opening);
     }
 }

@@ -2,15 +2,16 @@
 //! `spec/delivery.md`, section 2.
 //!
 //! ```text
-//!  we ask     ExpectRecord ─▶ ExpectKeyPackages ─▶ ExpectLog ─▶ ExpectAnswer ─▶ established   request
-//!  they ask   their request ─▶ the user accepts, or both asked each other ─▶ established      answer
-//!  where are they?   a home of theirs, or our own home by a lookup                            locate
+//!  request   we ask: ExpectRecord ─▶ ExpectKeyPackages ─▶ ExpectLog ─▶ ExpectAnswer ─▶ established
+//!  answer    they ask: their request ─▶ the user accepts, or both asked each other ─▶ established
+//!  locate    where they are: a home of theirs knows, or our own home by a lookup
 //! ```
 //!
 //! The states of asking are rows: a device that is killed goes on from where it stands.
 
 mod answer;
 mod locate;
+mod refused;
 mod request;
 
 use std::collections::BTreeMap;
@@ -21,12 +22,12 @@ use crypto::{
 };
 use prost::Message;
 use proto::{
-    AccountId, LogGenesis, LogId, NodeAddress, NodeId, PublicKey, Ranking, Rows, Table, wire,
+    AccountId, LogGenesis, LogId, NodeAddress, NodeId, PublicKey, Ranking, Rows, Table, limits,
+    wire,
 };
 use sha2::{Digest, Sha256};
 
-pub(crate) use answer::{Control, Joining};
-pub(crate) use request::Refused;
+pub(crate) use refused::Refused;
 
 use crate::{
     CommandError, ContactState, Event, InviteLink, Reply,
@@ -40,13 +41,13 @@ use crate::{
 /// Account → [`ContactRow`].
 const CONTACTS: Table = Table(2);
 /// Log → number: conversations that others asked for and that are not to be asked for again.
-const SETTLED: Table = Table(21);
+const DISMISSED: Table = Table(21);
 
 /// Someone this account knows or has asked.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ContactRow {
     #[prost(string, tag = "1")]
-    pub(crate) name: String,
+    name: String,
     #[prost(enumeration = "crate::ContactState", tag = "2")]
     state: i32,
     #[prost(bytes = "vec", tag = "3")]
@@ -54,7 +55,7 @@ pub(crate) struct ContactRow {
     #[prost(bytes = "vec", tag = "4")]
     conversation: Vec<u8>,
     #[prost(bool, tag = "5")]
-    pub(crate) verified: bool,
+    verified: bool,
     #[prost(uint64, tag = "6")]
     since_s: u64,
     /// While adding: the link that was given.
@@ -65,16 +66,16 @@ pub(crate) struct ContactRow {
     request: Option<wire::ContactRequest>,
     /// Two bundles of equal rank that differ were seen: the account's authority signs both.
     #[prost(bool, tag = "9")]
-    pub(crate) forked: bool,
+    forked: bool,
     /// Why adding failed, for the user.
     #[prost(string, tag = "10")]
-    pub(crate) trouble: String,
+    trouble: String,
     /// Hash of the bundle of theirs that they know we have.
     #[prost(bytes = "vec", tag = "11")]
     told: Vec<u8>,
     /// They have another bundle of ours than the one we have.
     #[prost(bool, tag = "12")]
-    pub(crate) sees_other_bundle: bool,
+    sees_other_bundle: bool,
     /// While adding: the envelope with the request, sealed once. An invite stores nothing after
     /// its last use but takes the same envelope again.
     #[prost(bytes = "vec", tag = "13")]
@@ -109,6 +110,9 @@ pub(crate) struct ContactLimits {
 pub(crate) enum ContactEvent {
     /// A conversation begins, into which the contact will be asked.
     Create(Box<NewConversation>),
+    /// A conversation that the contact asked for is joined, in place of another one with it. The
+    /// contact said that it is at the nodes `told`.
+    Join { new: Box<NewConversation>, replaced: Option<LogId>, told: Vec<NodeAddress> },
     /// Both have asked each other, and theirs is the conversation to join.
     Crossed(AccountId),
     /// A stranger has used an invite.
@@ -171,7 +175,6 @@ pub(crate) struct At<'a> {
     pub(crate) account: &'a AccountId,
 }
 
-/// Returns a contact's row.
 pub(crate) fn row(rows: &dyn Rows, account: &AccountId) -> Option<ContactRow> {
     rows::load(rows, CONTACTS, &account.0)
 }
@@ -200,21 +203,45 @@ pub(crate) fn established(rows: &dyn Rows, account: &AccountId) -> Result<LogId,
 /// Returns the hash of the contact's newest bundle, if the contact was not told that we have it,
 /// and remembers that it is told now.
 pub(crate) fn take_bundle_to_tell(step: &mut Step<'_>, account: &AccountId) -> Option<[u8; 32]> {
-    let mut contact = row(&step.rows, account)?;
+    let mut contact = row(step.rows(), account)?;
     let hash: [u8; 32] = Sha256::digest(&contact.bundle).into();
     if contact.told == hash {
         return None;
     }
     contact.told = hash.to_vec();
-    step.rows.put(CONTACTS, account.0, contact.encode_to_vec());
+    step.put(CONTACTS, account.0, contact.encode_to_vec());
     Some(hash)
 }
 
 /// What was to tell the contact which bundle is known here will never arrive.
 pub(crate) fn forget_bundle_told(step: &mut Step<'_>, account: &AccountId) {
-    if let Some(mut contact) = row(&step.rows, account) {
+    if let Some(mut contact) = row(step.rows(), account) {
         contact.told = Vec::new();
-        step.rows.put(CONTACTS, account.0, contact.encode_to_vec());
+        step.put(CONTACTS, account.0, contact.encode_to_vec());
+    }
+}
+
+/// What the user is shown.
+impl ContactRow {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn is_verified(&self) -> bool {
+        self.verified
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.forked
+    }
+
+    /// Returns whether they have another bundle of ours than the one we have.
+    pub(crate) fn sees_other_bundle(&self) -> bool {
+        self.sees_other_bundle
+    }
+
+    pub(crate) fn trouble(&self) -> &str {
+        &self.trouble
     }
 }
 
@@ -277,7 +304,6 @@ impl Contacts {
         contacts
     }
 
-    /// Takes what others have to know.
     pub(crate) fn take_events(&mut self) -> Vec<ContactEvent> {
         std::mem::take(&mut self.events)
     }
@@ -288,8 +314,8 @@ impl Contacts {
     }
 
     fn save(&mut self, step: &mut Step<'_>, account: &AccountId, row: &ContactRow) {
-        step.rows.put(CONTACTS, account.0, row.encode_to_vec());
-        step.event(Event::Contacts);
+        step.put(CONTACTS, account.0, row.encode_to_vec());
+        step.emit(Event::Contacts);
         self.index(*account, row);
     }
 
@@ -314,29 +340,50 @@ impl Contacts {
         links: &mut Links,
         account: &AccountId,
     ) -> Result<(), CommandError> {
-        let row = row(&step.rows, account).ok_or(CommandError::NoContact)?;
-        step.rows.delete(CONTACTS, account.0);
+        let row = row(step.rows(), account).ok_or(CommandError::NoContact)?;
+        step.delete(CONTACTS, account.0);
         self.states.remove(account);
         self.adding.remove(account);
         if let Some(log) = row.asked_for() {
-            settle(step, &log);
+            dismiss(step, &log);
         }
         let invited = ChannelUse::Invited(*account);
-        links.close(step, |channel| channel.used_for == invited);
-        step.timers.disarm_all(|timer| matches!(timer, Timer::Contact(_, of) if of == account));
+        links.close(step, |channel| channel.is_for(invited));
+        step.timers().disarm_all(|timer| matches!(timer, Timer::Contact(_, of) if of == account));
         step.drop_idle_links();
-        step.event(Event::Contacts);
+        step.emit(Event::Contacts);
         Ok(())
     }
 
+    pub(crate) fn rename(
+        &mut self,
+        step: &mut Step<'_>,
+        account: &AccountId,
+        name: String,
+    ) -> Result<Reply, CommandError> {
+        if name.len() > limits::NAME_MAX {
+            return Err(CommandError::TooLong(limits::NAME_MAX));
+        }
+        self.change(step, account, |contact| contact.name = name)
+    }
+
+    pub(crate) fn set_verified(
+        &mut self,
+        step: &mut Step<'_>,
+        account: &AccountId,
+        verified: bool,
+    ) -> Result<Reply, CommandError> {
+        self.change(step, account, |contact| contact.verified = verified)
+    }
+
     /// Changes a contact's row by the user's wish.
-    pub(crate) fn change(
+    fn change(
         &mut self,
         step: &mut Step<'_>,
         account: &AccountId,
         change: impl FnOnce(&mut ContactRow),
     ) -> Result<Reply, CommandError> {
-        let mut row = row(&step.rows, account).ok_or(CommandError::NoContact)?;
+        let mut row = row(step.rows(), account).ok_or(CommandError::NoContact)?;
         change(&mut row);
         self.save(step, account, &row);
         Ok(Reply::Nothing)
@@ -345,26 +392,23 @@ impl Contacts {
 
 /// Remembers that a log is not to be asked for again: the node that keeps the inbox can deliver an
 /// old request once more at any time.
-pub(crate) fn settle(step: &mut Step<'_>, log: &LogId) {
-    let mut settled = Vec::new();
-    rows::each(&step.rows, SETTLED, b"", &mut |log, number| {
-        settled.push((number.to_vec(), log.to_vec()));
-        std::ops::ControlFlow::Continue(())
-    });
-    settled.sort_unstable();
-    let last = settled.last().and_then(|(number, _)| number.as_slice().try_into().ok());
+pub(crate) fn dismiss(step: &mut Step<'_>, log: &LogId) {
+    let dismissed = rows::all(step.rows(), DISMISSED, b"").into_iter();
+    let mut dismissed: Vec<_> = dismissed.map(|(log, number)| (number, log)).collect();
+    dismissed.sort_unstable();
+    let last = dismissed.last().and_then(|(number, _)| number.as_slice().try_into().ok());
     let next = last.map_or(0, u64::from_be_bytes).saturating_add(1);
-    let excess = settled.len().saturating_add(1).saturating_sub(SETTLED_MAX);
-    for (_, oldest) in settled.into_iter().take(excess) {
-        step.rows.delete(SETTLED, oldest);
+    let excess = dismissed.len().saturating_add(1).saturating_sub(DISMISSED_MAX);
+    for (_, oldest) in dismissed.into_iter().take(excess) {
+        step.delete(DISMISSED, oldest);
     }
-    step.rows.put(SETTLED, log.0, next.to_be_bytes());
+    step.put(DISMISSED, log.0, next.to_be_bytes());
 }
 
-fn is_settled(rows: &dyn Rows, log: &LogId) -> bool {
-    rows.get(SETTLED, &log.0).is_some()
+fn is_dismissed(rows: &dyn Rows, log: &LogId) -> bool {
+    rows.get(DISMISSED, &log.0).is_some()
 }
 
 /// Logs that are remembered because they are not to be asked for again: more contacts than a user
 /// removes in the month for which an inbox keeps a request.
-const SETTLED_MAX: usize = 1_000;
+const DISMISSED_MAX: usize = 1_000;

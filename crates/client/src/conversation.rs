@@ -2,8 +2,9 @@
 //! opens what arrives, and keeps the timeline; the [`Log`] below it carries the envelopes.
 //!
 //! ```text
-//!  compose ─▶ group: seal ─▶ timeline ─▶ Log::append          Log ─▶ incoming ─▶ group: open ─▶ timeline
-//!                 ▲ withdraw: what its node will never take leaves the timeline, the rest is sealed again
+//!  compose ─▶ group: seal ─▶ timeline ─▶ Log::append    Log ─▶ incoming ─▶ group: open ─▶ timeline
+//!                 ▲ withdraw: what its node will never take leaves the timeline, and what depends
+//!                   on it is sealed again
 //! ```
 
 mod compose;
@@ -12,68 +13,36 @@ mod epoch;
 mod frontier;
 mod group;
 mod incoming;
+mod row;
 mod timeline;
 mod withdraw;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use prost::Message;
 use proto::{
-    AccountId, Body, Code, ContentBody, ConversationId, Cursor, Gauge, LogGenesis, LogId,
-    NodeAddress, NodeId, Reference, Rows, Table,
+    AccountId, Body, Code, ContentBody, ConversationId, Cursor, Gauge, LogId, NodeAddress, NodeId,
+    Reference, Rows,
 };
 
 pub use compose::TEXT_MAX;
-pub(crate) use compose::check_text;
+pub(crate) use compose::{check_emoji, check_text};
 pub(crate) use drafts::{count_drafts, forget_drafts, keep_draft};
-pub(crate) use frontier::Frontier;
-use group::{Group, GroupState};
-pub(crate) use timeline::{count_unread, visit_annotations, visit_arrivals};
+use frontier::Frontier;
+pub(crate) use frontier::last_arrival;
+use group::Group;
+pub(crate) use row::{logs, placements};
+pub(crate) use timeline::{unread, visit_annotations, visit_arrivals};
 
 use crate::{
     Event,
-    contact::{self, Control, NewConversation},
+    contact::{self, NewConversation},
     entries,
     identity::{ActiveHomes, Identity},
-    link::{ChannelUse, Links, PAUSE_MIN},
+    link::{Links, LogUse, PAUSE_MIN},
     log::{Acked, Appended, Log, LogState, Policy},
-    rows,
     step::Step,
     topics::{ConversationTimer, LogRequest, Timer},
 };
-
-/// Log → [`ConversationRow`].
-const CONVERSATIONS: Table = Table(5);
-
-/// What of a conversation rarely changes.
-#[derive(Clone, PartialEq, Message)]
-struct ConversationRow {
-    #[prost(bytes = "vec", tag = "1")]
-    contact: Vec<u8>,
-    #[prost(message, optional, tag = "2")]
-    ranking: Option<proto::wire::Ranking>,
-    /// Kept as long as the conversation: a node that has no copy, or no longer, makes one from it.
-    #[prost(bytes = "vec", tag = "3")]
-    genesis: Vec<u8>,
-    /// The commit whose epoch this device sends on.
-    #[prost(bytes = "vec", tag = "4")]
-    head: Vec<u8>,
-    /// The log was open at its node.
-    #[prost(bool, tag = "5")]
-    exists: bool,
-    /// This account has created it.
-    #[prost(bool, tag = "6")]
-    created: bool,
-    /// The seed of the first epoch's write key, kept like the genesis.
-    #[prost(bytes = "vec", tag = "7")]
-    first_key: Vec<u8>,
-    /// Nodes of the ranking that don't know it yet, and that no other device may tell.
-    #[prost(bytes = "vec", repeated, tag = "8")]
-    unannounced: Vec<Vec<u8>>,
-    /// A node was told of others that hold the log.
-    #[prost(bool, tag = "9")]
-    shared: bool,
-}
 
 /// One conversation, as rows have it.
 pub(crate) struct Conversation {
@@ -88,44 +57,12 @@ pub(crate) struct Conversation {
 pub(crate) enum ConversationEvent {
     /// Its log was opened for the first time: the contact can be asked to join.
     Created,
-    /// A contact said something that concerns more than the timeline.
-    Control(Control),
+    /// A contact has said which record of this account it has, by its hash.
+    BundleSeen { author: AccountId, seen: [u8; 32] },
+    /// A contact accepts, in place of another conversation if it says so.
+    Accepted { author: AccountId, bundle: Vec<u8>, instead_of: Option<LogId> },
     /// A node has acknowledged an own entry which the contact is going to acknowledge too.
     Acked,
-}
-
-/// Returns the logs of all conversations; `None` if the key of a row is damaged.
-pub(crate) fn logs(rows: &dyn Rows) -> Vec<Option<LogId>> {
-    let mut logs = Vec::new();
-    rows::each(rows, CONVERSATIONS, b"", &mut |log, _| {
-        logs.push(LogId::try_from(log).ok());
-        std::ops::ControlFlow::Continue(())
-    });
-    logs
-}
-
-/// Returns where the logs of all conversations are.
-pub(crate) fn placements(rows: &dyn Rows) -> Vec<(LogId, LogState)> {
-    let all = rows::load_all::<ConversationRow>(rows, CONVERSATIONS, b"").into_iter();
-    all.filter_map(|(log, row)| Some((LogId::try_from(log.as_slice()).ok()?, row.log_state()?)))
-        .collect()
-}
-
-impl ConversationRow {
-    fn log_state(&self) -> Option<LogState> {
-        Some(LogState {
-            genesis: LogGenesis::decode(&self.genesis).ok()?,
-            ranking: self.ranking.clone()?.try_into().ok()?,
-            created: self.created,
-            exists: self.exists,
-            shared: self.shared,
-            unannounced: self
-                .unannounced
-                .iter()
-                .flat_map(|n| NodeId::try_from(n.as_slice()))
-                .collect(),
-        })
-    }
 }
 
 /// Setting up.
@@ -138,8 +75,10 @@ impl Conversation {
         policy: Policy,
     ) -> Self {
         let NewConversation { genesis, contact, ranking, created, out, snapshot } = new;
-        let state = LogState::new(genesis, ranking, created);
-        let log = Log::load(&step.rows, state, homes, policy);
+        let unannounced = BTreeSet::new();
+        let (exists, shared) = (false, false);
+        let state = LogState { genesis, ranking, created, exists, shared, unannounced };
+        let log = Log::load(step.rows(), state, homes, policy);
         let group = Group::create(step, *log.id(), out, &snapshot);
         let frontier = Frontier::default();
         let conversation = Self { contact, log, group, frontier, events: Vec::new() };
@@ -154,36 +93,16 @@ impl Conversation {
         homes: ActiveHomes,
         policy: Policy,
     ) -> Option<Self> {
-        let row: ConversationRow = rows::load(rows, CONVERSATIONS, &log.0)?;
-        let state = row.log_state()?;
-        Some(Self {
-            contact: AccountId::try_from(row.contact.as_slice()).ok()?,
-            log: Log::load(rows, state, homes, policy),
-            group: Group::load(
-                rows,
-                log,
-                &GroupState { head: row.head, first_key: row.first_key },
-            )?,
-            frontier: Frontier::load(rows, &log)?,
-            events: Vec::new(),
-        })
+        let row = row::load(rows, &log)?;
+        let contact = row.contact()?;
+        let group = row.group(rows, log)?;
+        let log = Log::load(rows, row.log_state()?, homes, policy);
+        let frontier = Frontier::load(rows, log.id())?;
+        Some(Self { contact, log, group, frontier, events: Vec::new() })
     }
 
     fn save(&self, step: &mut Step<'_>) {
-        let GroupState { head, first_key } = self.group.state();
-        let state = self.log.state();
-        let row = ConversationRow {
-            contact: self.contact.0.to_vec(),
-            ranking: Some((&state.ranking).into()),
-            genesis: state.genesis.encode(),
-            head,
-            exists: state.exists,
-            created: state.created,
-            first_key,
-            unannounced: state.unannounced.iter().map(|node| node.0.to_vec()).collect(),
-            shared: state.shared,
-        };
-        step.rows.put(CONVERSATIONS, self.log.id().0, row.encode_to_vec());
+        row::save(step, &self.contact, &self.log, &self.group);
     }
 
     /// Ends what an input led to here: saves what changed, and returns what others have to know.
@@ -198,9 +117,9 @@ impl Conversation {
     /// Forgets the conversation and whatever goes on in it. Its timeline stays in rows.
     pub(crate) fn forget(self, step: &mut Step<'_>, links: &mut Links) {
         let log = *self.log.id();
-        step.rows.delete(CONVERSATIONS, log.0);
-        step.timers.disarm_all(|timer| matches!(timer, Timer::Conversation(_, of) if *of == log));
-        links.close(step, |channel| channel.log == log);
+        row::forget(step, &log);
+        step.timers().disarm_all(|timer| matches!(timer, Timer::Conversation(_, of) if *of == log));
+        links.close(step, |channel| channel.is_of(&log));
     }
 }
 
@@ -210,46 +129,28 @@ impl Conversation {
         &self.contact
     }
 
-    pub(crate) fn log_id(&self) -> &LogId {
-        self.log.id()
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(crate) fn log_mut(&mut self) -> &mut Log {
+        &mut self.log
     }
 
     /// Resumes what the device was closed in the middle of.
     pub(crate) fn resume(&self, step: &mut Step<'_>) {
-        if self.frontier.unacknowledged {
+        if self.frontier.owes_receipt() {
             self.arm(step, Duration::ZERO, ConversationTimer::Receipt);
         }
     }
 
-    /// Returns whether its log was opened at a node before.
-    pub(crate) fn exists(&self) -> bool {
-        self.log.state().exists
-    }
-
-    /// The nodes that it needs links to.
     pub(crate) fn needed_nodes(&self) -> impl Iterator<Item = &NodeAddress> {
         self.log.primary().into_iter().chain(self.log.unannounced_addresses())
     }
 
-    /// Returns whether its log is at this active home.
-    pub(crate) fn is_at(&self, node: &NodeId) -> bool {
-        self.log.is_primary(node) || self.log.secondary() == Some(*node)
-    }
-
-    /// Returns whether a node has yet to be told of its ranking.
-    pub(crate) fn has_to_announce(&self, node: &NodeId) -> bool {
-        self.log.unannounced().contains(node)
-    }
-
-    /// The nodes that have yet to be told of its ranking.
-    pub(crate) fn unannounced(&self) -> impl Iterator<Item = &NodeId> {
-        self.log.unannounced().iter()
-    }
-
     pub(crate) fn gauges(&self) -> Vec<Gauge> {
-        let heads = self.frontier.heads.len();
-        let heads = Gauge::new("heads of a conversation", heads, proto::limits::HEADS_MAX);
-        self.group.gauges().into_iter().chain([heads]).chain(self.log.gauges()).collect()
+        let heads = [self.frontier.gauge()];
+        self.group.gauges().into_iter().chain(heads).chain(self.log.gauges()).collect()
     }
 }
 
@@ -271,7 +172,7 @@ impl Conversation {
     ) {
         self.log.forget_refusals();
         if self.log.is_primary(node) {
-            step.timers.disarm(Timer::Conversation(ConversationTimer::Retry, *self.log.id()));
+            step.timers().disarm(Timer::Conversation(ConversationTimer::Retry, *self.log.id()));
             self.open(step, links, own);
         } else {
             self.log.open_secondary(step, links, &self.group);
@@ -294,10 +195,6 @@ impl Conversation {
         }
     }
 
-    pub(crate) fn set_policy(&mut self, policy: Policy) {
-        self.log.set_policy(policy);
-    }
-
     /// The own account has another record, and perhaps moves by it. Links to the nodes that have to
     /// be told are wanted.
     pub(crate) fn on_own_record(
@@ -307,7 +204,7 @@ impl Conversation {
         own: Identity<'_>,
         moves: bool,
     ) {
-        let theirs = contact::bundle(&step.rows, &self.contact);
+        let theirs = contact::bundle(step.rows(), &self.contact);
         self.log.set_homes(own.homes);
         self.log.on_own_record(step, links, own.bundle, theirs.as_ref(), moves);
         for node in self.log.unannounced_addresses() {
@@ -323,7 +220,7 @@ impl Conversation {
         links: &mut Links,
         own: Identity<'_>,
     ) -> bool {
-        let Some(theirs) = contact::bundle(&step.rows, &self.contact) else { return false };
+        let Some(theirs) = contact::bundle(step.rows(), &self.contact) else { return false };
         if !self.log.on_contact_record(step, links, own.bundle, &theirs) {
             return false;
         }
@@ -359,19 +256,8 @@ impl Conversation {
         let _ = self.send(step, links, own, ContentBody::Accept { bundle, instead_of });
     }
 
-    /// Announces the ranking to a node.
     pub(crate) fn announce(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
         self.log.announce(step, links, &self.group, node, 0);
-    }
-
-    /// An own home has said where the contact is.
-    pub(crate) fn on_record_received(&mut self, node: &NodeId) {
-        self.log.on_record_received(node);
-    }
-
-    /// The contact knows the newest record of this account.
-    pub(crate) fn on_known_to_contact(&mut self, step: &mut Step<'_>) {
-        self.log.on_known_to_contact(step);
     }
 
     /// Returns whether its nodes are others than the contact was told when it asked; then all have
@@ -394,61 +280,52 @@ impl Conversation {
 
 /// Channels and answers.
 impl Conversation {
-    /// A node has opened the log.
     pub(crate) fn on_opened(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
         own: Identity<'_>,
         node: &NodeId,
-        used_for: ChannelUse,
+        used_for: LogUse,
         head: Cursor,
     ) {
-        if let ChannelUse::Announce(_) = used_for {
+        if let LogUse::Announce(_) = used_for {
             return self.log.on_announced_ranking(step, links, node);
         }
         self.log.on_copy(step, node, used_for, head);
         match used_for {
-            ChannelUse::Read => {
+            LogUse::Read => {
                 if self.log.on_opened(step, links, &self.group) {
                     self.events.push(ConversationEvent::Created);
                 }
             }
-            ChannelUse::Write if self.log.is_primary(node) => {
+            LogUse::Write if self.log.is_primary(node) => {
                 self.log.pump(step, links, &self.group);
             }
-            ChannelUse::Write => self.log.hedge(step, links, &self.group),
-            ChannelUse::Have => self.log.on_secondary_opened(step, links, &self.group),
-            ChannelUse::Announce(_)
-            | ChannelUse::Inbox
-            | ChannelUse::PreviousInbox
-            | ChannelUse::Invited(_) => {}
+            LogUse::Write => self.log.hedge(step, links, &self.group),
+            LogUse::Have => self.log.on_secondary_opened(step, links, &self.group),
+            LogUse::Announce(_) => {}
         }
         self.resolve_refused(step, links, own, false);
     }
 
-    /// A node would not open the log.
     pub(crate) fn on_open_refused(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
         node: &NodeId,
-        used_for: ChannelUse,
+        used_for: LogUse,
         code: Code,
     ) {
         match used_for {
-            ChannelUse::Announce(back) => {
+            LogUse::Announce(back) => {
                 self.log.on_announce_refused(step, links, &self.group, node, back, code);
             }
-            ChannelUse::Read | ChannelUse::Write if self.log.is_primary(node) => {
+            LogUse::Read | LogUse::Write if self.log.is_primary(node) => {
                 self.log.on_open_refused(step, links, used_for, code);
             }
-            ChannelUse::Have => self.log.on_secondary_refused(step),
-            ChannelUse::Read
-            | ChannelUse::Write
-            | ChannelUse::Inbox
-            | ChannelUse::PreviousInbox
-            | ChannelUse::Invited(_) => {}
+            LogUse::Have => self.log.on_secondary_refused(step),
+            LogUse::Read | LogUse::Write => {}
         }
     }
 
@@ -474,7 +351,7 @@ impl Conversation {
                 self.log.on_stored(step, node, sequence);
             }
             (LogRequest::Fetch(key), Body::Page { entries, more }) => {
-                self.on_fetched(step, links, own, incoming::Page { key: *key, entries, more });
+                self.on_fetched(step, links, own, *key, entries, more);
                 self.log.on_announced_fetched(step, links, node, more);
             }
             _ => return false,
@@ -482,7 +359,6 @@ impl Conversation {
         true
     }
 
-    /// A node refuses a request.
     pub(crate) fn on_refused(
         &mut self,
         step: &mut Step<'_>,
@@ -508,7 +384,7 @@ impl Conversation {
         own: Identity<'_>,
         appended: Appended,
     ) {
-        if appended == Appended::Accepted && self.frontier.unacknowledged {
+        if appended == Appended::Accepted && self.frontier.owes_receipt() {
             self.arm(step, Duration::ZERO, ConversationTimer::Receipt);
         }
         if appended != Appended::Blocked {
@@ -532,7 +408,7 @@ impl Conversation {
         ack: Acked,
     ) {
         if let Some(key) = self.log.on_ack(step, links, node, reference, ack)
-            && entries::is_answered(&step.rows, self.log.id(), key)
+            && entries::is_answered(step.rows(), self.log.id(), key)
         {
             self.events.push(ConversationEvent::Acked);
         }
@@ -543,14 +419,13 @@ impl Conversation {
         match self.group.open_activity(ciphertext) {
             Some(activity) if activity.typing => {
                 let conversation = self.conversation_id();
-                step.event(Event::Typing { conversation, account: self.contact });
+                step.emit(Event::Typing { conversation, account: self.contact });
             }
             Some(_) => {}
             None => step.count_dropped(),
         }
     }
 
-    /// A timer is due.
     pub(crate) fn on_timer(
         &mut self,
         step: &mut Step<'_>,
@@ -585,6 +460,6 @@ impl Conversation {
     }
 
     fn arm(&self, step: &mut Step<'_>, after: Duration, timer: ConversationTimer) {
-        step.timers.arm(step.now.after(after), Timer::Conversation(timer, *self.log.id()));
+        step.arm(after, Timer::Conversation(timer, *self.log.id()));
     }
 }

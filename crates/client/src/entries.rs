@@ -29,7 +29,7 @@ pub(crate) struct EntryRow {
     #[prost(bytes = "vec", tag = "1")]
     author: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
-    pub(crate) content: Vec<u8>,
+    content: Vec<u8>,
 }
 
 impl EntryRow {
@@ -44,29 +44,33 @@ impl EntryRow {
     pub(crate) fn author(&self) -> Option<AccountId> {
         AccountId::try_from(self.author.as_slice()).ok()
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.content.len()
+    }
+
+    pub(crate) fn content(&self) -> Option<Content> {
+        Content::decode(&self.content).ok()
+    }
 }
 
-/// Puts an entry into its place.
 pub(crate) fn put(step: &mut Step<'_>, log: &LogId, key: TimelineKey, row: &EntryRow) {
-    step.rows.put(MESSAGES, key.row_key(log), row.encode_to_vec());
-    step.rows.put(REFERENCES, join(log, key.id.reference()), key.encode());
+    step.put(MESSAGES, key.row_key(log), row.encode_to_vec());
+    step.put(REFERENCES, join(log, key.id.reference()), key.encode());
 }
 
-/// Takes an entry out.
 pub(crate) fn delete(step: &mut Step<'_>, log: &LogId, key: TimelineKey) {
-    step.rows.delete(MESSAGES, key.row_key(log));
-    step.rows.delete(REFERENCES, join(log, key.id.reference()));
-    step.rows.delete(DELIVERY, key.row_key(log));
+    step.delete(MESSAGES, key.row_key(log));
+    step.delete(REFERENCES, join(log, key.id.reference()));
+    step.delete(DELIVERY, key.row_key(log));
 }
 
-/// Reads an entry.
 pub(crate) fn row(rows: &dyn Rows, log: &LogId, key: TimelineKey) -> Option<EntryRow> {
     rows::load(rows, MESSAGES, &key.row_key(log))
 }
 
-/// Reads what an entry says.
 pub(crate) fn content(rows: &dyn Rows, log: &LogId, key: TimelineKey) -> Option<Content> {
-    Content::decode(&row(rows, log, key)?.content).ok()
+    row(rows, log, key)?.content()
 }
 
 /// Visits entries in the order of the timeline or against it, from the key `from` up to the key
@@ -85,12 +89,10 @@ pub(crate) fn scan(
     });
 }
 
-/// Finds where an entry stands.
 pub(crate) fn find(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Option<TimelineKey> {
     TimelineKey::decode(&rows.get(REFERENCES, &join(log, reference))?)
 }
 
-/// Returns whether an entry is shown.
 pub(crate) fn has(rows: &dyn Rows, log: &LogId, reference: &Reference) -> bool {
     rows.get(REFERENCES, &join(log, reference)).is_some()
 }
@@ -108,7 +110,7 @@ pub(crate) fn current(rows: &dyn Rows, log: &LogId, reference: &Reference) -> Re
 
 /// Remembers under which name an entry was sealed again.
 pub(crate) fn succeed(step: &mut Step<'_>, log: &LogId, old: Reference, new: Reference) {
-    step.rows.put(SUCCESSORS, join(log, old), new.0);
+    step.put(SUCCESSORS, join(log, old), new.0);
 }
 
 /// How far an entry has come: folded over all members, and with each of them.
@@ -187,7 +189,7 @@ pub(crate) fn set_status(
 }
 
 fn put_delivery(step: &mut Step<'_>, log: &LogId, key: TimelineKey, delivery: &Delivery) {
-    step.rows.put(DELIVERY, key.row_key(log), delivery.encode());
+    step.put(DELIVERY, key.row_key(log), delivery.encode());
 }
 
 /// What a receipt has changed.
@@ -210,7 +212,7 @@ pub(crate) fn add_receipt(
     status: DeliveryStatus,
     members: &[AccountId],
 ) -> Receipt {
-    let mut delivery = delivery(&step.rows, log, key);
+    let mut delivery = delivery(step.rows(), log, key);
     let is_refused = delivery.status == Some(DeliveryStatus::Refused);
     if is_refused || !delivery.add_receipt(by, status) {
         return Receipt::Known;
@@ -227,7 +229,7 @@ pub(crate) fn advance_status(
     key: TimelineKey,
     status: DeliveryStatus,
 ) {
-    let mut delivery = delivery(&step.rows, log, key);
+    let mut delivery = delivery(step.rows(), log, key);
     if delivery.status.is_none_or(|before| before < status) {
         delivery.status = Some(status);
         put_delivery(step, log, key, &delivery);

@@ -20,14 +20,25 @@ pub(crate) struct Identity<'a> {
 /// The two homes that this device talks with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ActiveHomes {
-    /// Delivers, and takes what is sent.
-    pub(crate) primary: Option<NodeId>,
-    /// Announces what it holds, and is failed over to.
-    pub(crate) secondary: Option<NodeId>,
+    primary: Option<NodeId>,
+    secondary: Option<NodeId>,
 }
 
 impl ActiveHomes {
-    /// Returns whether a node is one of them.
+    pub(crate) fn new(primary: Option<NodeId>, secondary: Option<NodeId>) -> Self {
+        Self { primary, secondary }
+    }
+
+    /// The one that delivers, and takes what is sent.
+    pub(crate) fn primary(&self) -> Option<NodeId> {
+        self.primary
+    }
+
+    /// The one that announces what it holds, and is failed over to.
+    pub(crate) fn secondary(&self) -> Option<NodeId> {
+        self.secondary
+    }
+
     pub(crate) fn contains(&self, node: &NodeId) -> bool {
         [self.primary, self.secondary].contains(&Some(*node))
     }

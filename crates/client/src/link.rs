@@ -11,15 +11,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crypto::{OPEN_CONTEXT, SigningKey, derive_key, open_proof_message};
 use proto::{
-    Body, Code, Frame, Gauge, Hello, Instant, LogId, NodeAddress, NodeId, Open, PublicKey,
-    VERSIONS, limits, negotiate,
+    Body, Code, Cursor, Frame, Gauge, Hello, Instant, LogId, NodeAddress, NodeId, Open, PublicKey,
+    Ranking, VERSIONS, limits, negotiate,
 };
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
-pub(crate) use channel::{Channel, ChannelAt, ChannelUse, OpenLog};
+pub(crate) use channel::{Channel, ChannelAt, ChannelUse, InboxUse, LogUse};
 use pace::Pace;
-pub(crate) use retry::{PAUSE_MIN, is_transient, pause};
+pub(crate) use retry::{PAUSE_MIN, back_off_time, is_transient};
 
 use crate::{
     step::{Durability, Misbehaviour, Step},
@@ -33,6 +33,38 @@ pub(crate) struct Links {
     limits: LinkLimits,
     /// Links, channels and requests for which there was no room.
     dropped: u64,
+}
+
+/// A log to open.
+pub(crate) struct OpenLog<'a> {
+    log: LogId,
+    key: &'a SigningKey,
+    used_for: ChannelUse,
+    genesis: Option<Vec<u8>>,
+    tail: Option<Cursor>,
+    ranking: Option<Ranking>,
+}
+
+impl<'a> OpenLog<'a> {
+    /// A log that exists, to be written only.
+    pub(crate) fn to_write(log: LogId, key: &'a SigningKey, used_for: ChannelUse) -> Self {
+        Self { log, key, used_for, genesis: None, tail: None, ranking: None }
+    }
+
+    /// Also to be read, from here on.
+    pub(crate) fn from(self, tail: Cursor) -> Self {
+        Self { tail: Some(tail), ..self }
+    }
+
+    /// A node that has no copy of it is to make one.
+    pub(crate) fn founding(self, genesis: Option<Vec<u8>>) -> Self {
+        Self { genesis, ..self }
+    }
+
+    /// The node has to know who holds the log.
+    pub(crate) fn announcing(self, ranking: Option<Ranking>) -> Self {
+        Self { ranking, ..self }
+    }
 }
 
 /// How much the links may hold.
@@ -126,7 +158,7 @@ impl Links {
     pub(crate) fn keep_only(&mut self, step: &mut Step<'_>, needs: impl Fn(&NodeId) -> bool) {
         for node in self.nodes().iter().filter(|node| !needs(node)) {
             self.links.remove(node);
-            step.timers.disarm(Timer::Acknowledge(*node));
+            step.timers().disarm(Timer::Acknowledge(*node));
             step.disconnect(node);
         }
     }
@@ -139,7 +171,7 @@ impl Links {
     pub(crate) fn on_connected(&mut self, step: &mut Step<'_>, node: &NodeId) {
         let Some(link) = self.links.get_mut(node) else { return step.disconnect(node) };
         link.reset();
-        step.rng.fill_bytes(&mut link.our_nonce);
+        step.rng().fill_bytes(&mut link.our_nonce);
         let hello = Hello { versions: VERSIONS, nonce: link.our_nonce };
         step.transmit(node, Frame::new(Body::Hello(hello)));
     }
@@ -149,7 +181,7 @@ impl Links {
         if let Some(link) = self.links.get_mut(node) {
             link.reset();
         }
-        step.timers.disarm(Timer::Acknowledge(*node));
+        step.timers().disarm(Timer::Acknowledge(*node));
     }
 
     /// Takes in a node's first greeting; returns whether the link is up with it.
@@ -180,7 +212,6 @@ impl Links {
 
 /// Requests.
 impl Links {
-    /// Sends a request.
     pub(crate) fn request(
         &mut self,
         step: &mut Step<'_>,
@@ -196,9 +227,9 @@ impl Links {
         // Drawn, so that no node can answer what was not asked yet.
         let mut number = 0;
         while number == 0 || link.requests.contains_key(&number) {
-            number = step.rng.next_u32() >> (u32::BITS - REQUEST_BITS);
+            number = step.rng().next_u32() >> (u32::BITS - REQUEST_BITS);
         }
-        link.requests.insert(number, Sent { request, at: step.now });
+        link.requests.insert(number, Sent { request, at: step.now() });
         step.transmit(node, Frame { request: number, body });
     }
 
@@ -236,7 +267,6 @@ impl Links {
         requests.filter(|sent| fits(&sent.request)).map(|sent| sent.at).max()
     }
 
-    /// A node has sent something.
     pub(crate) fn record_response(&mut self, node: &NodeId, now: Instant) {
         if let Some(link) = self.links.get_mut(node) {
             let oldest = link.oldest_prompt();
@@ -272,7 +302,7 @@ impl Links {
         let Some(link) = self.links.get_mut(node) else { return };
         let Some(node_nonce) = link.node_nonce else { return };
         let public = key.public();
-        let is_same = |channel: &Channel| channel.key == public && channel.serves(&log, used_for);
+        let is_same = |channel: &Channel| channel.writes(&log, &public) && channel.is_for(used_for);
         if link.channels.values().any(is_same) {
             return;
         }
@@ -286,7 +316,7 @@ impl Links {
         link.channels.insert(number, Channel::new(log, public, used_for));
         let message = open_proof_message(&node_nonce, &link.our_nonce, &peer, node, &log, number);
         let proof = key.sign(OPEN_CONTEXT, &message);
-        let announce = used_for == ChannelUse::Have;
+        let announce = used_for == ChannelUse::Log(LogUse::Have);
         let ranking = ranking.map(Box::new);
         let open =
             Open { channel: number, log, key: public, proof, genesis, tail, announce, ranking };
@@ -320,10 +350,9 @@ impl Links {
         }
     }
 
-    /// A node has opened a log.
     pub(crate) fn on_opened(&mut self, node: &NodeId, number: u32) -> Option<Channel> {
         let channel = self.links.get_mut(node)?.channels.get_mut(&number)?;
-        channel.open = true;
+        channel.on_opened();
         Some(*channel)
     }
 
@@ -341,14 +370,14 @@ impl Links {
         let channels = &self.links.get(node)?.channels;
         channels
             .iter()
-            .find(|(_, channel)| channel.open && fits(channel))
+            .find(|(_, channel)| channel.is_open() && fits(channel))
             .map(|(number, _)| *number)
     }
 
     /// Finds the channel on which entries of a log can be fetched from a node, and its key.
     pub(crate) fn find_fetching(&self, node: &NodeId, log: &LogId) -> Option<(u32, PublicKey)> {
         let number = self.find(node, |channel| channel.fetches(log))?;
-        Some((number, self.channel(node, number)?.key))
+        Some((number, self.channel(node, number)?.key()))
     }
 
     /// Returns whether a channel that fits is open, or soon will be.
@@ -380,7 +409,7 @@ impl Links {
         if channel.on_delivered(sequence) >= ACKNOWLEDGE_EVERY {
             self.acknowledge(step, node);
         } else {
-            step.timers.arm(step.now.after(delay), Timer::Acknowledge(*node));
+            step.arm(delay, Timer::Acknowledge(*node));
         }
     }
 

@@ -14,37 +14,35 @@ mod acks;
 mod cursor;
 mod deferred;
 mod fetch;
+mod hedge;
 mod outbox;
 mod placement;
 mod queue;
 mod secondary;
-mod window;
+mod write_keys;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crypto::SigningKey;
-use proto::{
-    Gauge, Instant, LogGenesis, LogId, NodeAddress, NodeId, PublicKey, Ranking, Rows, limits,
-};
+use proto::{Gauge, Instant, LogGenesis, LogId, NodeAddress, NodeId, Ranking, Rows, limits};
 
 pub use acks::Acked;
-use acks::{AWAITED_MAX, Awaited};
 pub(crate) use acks::{Policy, ack_of, acks, first_acked, visit_acked};
 pub(crate) use cursor::{cursor, on_copy, put_cursor};
 use deferred::Deferred;
 pub(crate) use deferred::deferred_since;
+use hedge::Awaited;
 pub(crate) use outbox::{
     announced_keys, count_outgoing, count_unacked, erase, forget_change, keep_change,
     on_acknowledged, on_withdrawn, outgoing, unacked,
 };
-pub(crate) use queue::Appended;
+use queue::SendWindow;
+pub(crate) use queue::{Appended, Refusal, WINDOW};
 use secondary::{HAVE_MAX, HaveList};
-use window::SendWindow;
-pub(crate) use window::{Refill, Refusal, WINDOW};
+pub(crate) use write_keys::WriteKeys;
 
 use crate::{
     identity::ActiveHomes,
-    link::{ChannelUse, Links},
+    link::{Links, LogUse},
     rows::TimelineKey,
     step::Step,
 };
@@ -81,27 +79,7 @@ pub(crate) struct LogState {
     pub(crate) unannounced: BTreeSet<NodeId>,
 }
 
-impl LogState {
-    /// A log that no device has opened yet.
-    pub(crate) fn new(genesis: LogGenesis, ranking: Ranking, created: bool) -> Self {
-        let unannounced = BTreeSet::new();
-        Self { genesis, ranking, created, exists: false, shared: false, unannounced }
-    }
-}
-
-/// The keys with which a log may be written; its owner has them.
-pub(crate) trait WriteKeys {
-    /// The key whose public half is `public`.
-    fn find(&self, public: &PublicKey) -> Option<&SigningKey>;
-    /// The first key, with which a node makes its copy of the log.
-    fn first(&self) -> Option<&SigningKey>;
-    /// Keys that a node may know as the newest, from the newest that is not in `unpublished` back
-    /// to the first.
-    fn published(&self, unpublished: &BTreeSet<PublicKey>) -> Vec<&SigningKey>;
-}
-
 impl Log {
-    /// Opens a log from its owner's row.
     pub(crate) fn load(
         rows: &dyn Rows,
         state: LogState,
@@ -140,7 +118,7 @@ impl Log {
 
     /// The node with which this device talks about the log: the primary home, if that holds it.
     pub(crate) fn primary(&self) -> Option<&NodeAddress> {
-        let home = self.named().find(|node| Some(node.node) == self.homes.primary);
+        let home = self.named().find(|node| Some(node.node) == self.homes.primary());
         home.or_else(|| self.state.ranking.nodes.first())
     }
 
@@ -151,20 +129,30 @@ impl Log {
     }
 
     /// The other active home, if it holds the log as well.
-    pub(crate) fn secondary(&self) -> Option<NodeId> {
-        let at_home = self.primary().is_some_and(|node| Some(node.node) == self.homes.primary);
-        self.homes.secondary.filter(|node| at_home && self.may_hold(node))
+    fn secondary(&self) -> Option<NodeId> {
+        let at_home = self.primary().is_some_and(|node| Some(node.node) == self.homes.primary());
+        self.homes.secondary().filter(|node| at_home && self.may_hold(node))
+    }
+
+    /// Returns whether the log was opened at a node before.
+    pub(crate) fn exists(&self) -> bool {
+        self.state.exists
+    }
+
+    /// Returns whether it is at this active home.
+    pub(crate) fn is_at(&self, node: &NodeId) -> bool {
+        self.is_primary(node) || self.secondary() == Some(*node)
     }
 
     /// Returns whether the log is open for reading at a node, or soon will be.
     fn reads(&self, links: &Links, node: &NodeId) -> bool {
-        links.has(node, |channel| channel.serves(&self.id, ChannelUse::Read))
+        links.has(node, |channel| channel.serves(&self.id, LogUse::Read))
     }
 
     /// The channel on which the log is read at its primary, if it is open.
     pub(crate) fn reading(&self, links: &Links) -> Option<(NodeId, u32)> {
         let node = self.primary()?.node;
-        let number = links.find(&node, |channel| channel.serves(&self.id, ChannelUse::Read))?;
+        let number = links.find(&node, |channel| channel.serves(&self.id, LogUse::Read))?;
         Some((node, number))
     }
 
@@ -183,12 +171,8 @@ impl Log {
             Gauge::new("missing of a conversation", self.deferred.missing(), MISSING_MAX),
             Gauge::new("briefs of a conversation", self.have.missing(), HAVE_MAX),
             Gauge::new("doubted entries of a conversation", self.doubted.len(), WINDOW),
-            Gauge::new(
-                "entries of a conversation that await receipts",
-                self.awaited.len(),
-                AWAITED_MAX,
-            ),
-            Gauge::new("refusals of a conversation", self.window.refused.len(), WINDOW),
+            self.awaited.gauge(),
+            self.window.gauge(),
         ]
     }
 }

@@ -7,29 +7,27 @@ use std::{
 };
 
 use proto::{
-    Body, ConversationId, Cursor, Frame, Gauge, Input, Instant, LogId, Machine, NodeId, OpenError,
-    Output, Reference, Rows, Seed, limits,
+    AccountId, Body, Code, ConversationId, Cursor, Entry, Frame, Gauge, Hello, Input, Instant,
+    LogId, Machine, NodeAddress, NodeId, OpenError, Output, Reference, Rows, Seed, limits,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use zeroize::Zeroizing;
 
 use crate::{
-    Action, Command, CommandError, ContactState, Event, Reply,
+    Action, Command, CommandError, ContactState, Event, InviteLink, Reply,
     account::{Account, AccountEvent, Recovery, invites, key_packages},
     contact::{
-        self, At, ContactEvent, ContactLimits, Contacts, Conversations, Joining, Local,
-        NewConversation, Refused,
+        self, At, ContactEvent, ContactLimits, Contacts, Conversations, Local, NewConversation,
+        Refused,
     },
     conversation::{self, Conversation, ConversationEvent},
     identity::Identity,
-    link::{Channel, ChannelAt, ChannelUse, LinkLimits, Links},
+    link::{Channel, ChannelAt, ChannelUse, LinkLimits, Links, LogUse},
     log::{self, WINDOW},
     step::{Counters, Misbehaviour, Step},
     timers::Timers,
-    topics::{
-        AccountRequest, AccountTimer, ContactRequest, ContactTimer, PendingTask, Request, Timer,
-    },
+    topics::{AccountRequest, AccountTimer, ContactTimer, PendingTask, Request, Timer},
 };
 
 /// What a device needs to know before it opens.
@@ -72,7 +70,7 @@ impl Conversations for BTreeMap<LogId, Conversation> {
     }
 
     fn exists(&self, log: &LogId) -> bool {
-        self.get(log).is_some_and(Conversation::exists)
+        self.get(log).is_some_and(|conversation| conversation.log().exists())
     }
 
     fn has_room(&self) -> bool {
@@ -185,7 +183,7 @@ impl Client {
         self.links.keep_only(step, |node| needed.contains(node));
     }
 
-    fn needed_nodes(&self) -> Vec<proto::NodeAddress> {
+    fn needed_nodes(&self) -> Vec<NodeAddress> {
         let recovery = self.recovery.iter().flat_map(Recovery::needed_nodes);
         let account = self.account.as_ref().filter(|account| !account.is_locked_out());
         let Some(account) = account else { return recovery.cloned().collect() };
@@ -233,8 +231,8 @@ impl Client {
                 if is_failover {
                     self.close_conversations(step);
                 }
-                self.each(step, |conversation, at| {
-                    conversation.on_homes_changed(at.step, at.links, at.own, is_failover);
+                self.each(step, |conversation, step, links, own| {
+                    conversation.on_homes_changed(step, links, own, is_failover);
                 });
             }
             AccountEvent::PolicyChanged => self.set_policies(),
@@ -246,8 +244,8 @@ impl Client {
             AccountEvent::PreviousInformed => {
                 // Now that those who move at the same time can see it here, it is time to look
                 // there; again, if this home was unreachable before.
-                self.each(step, |conversation, at| {
-                    conversation.announce_to_all(at.step, at.links);
+                self.each(step, |conversation, step, links, _| {
+                    conversation.announce_to_all(step, links);
                 });
                 self.announce_everywhere(step);
             }
@@ -258,15 +256,15 @@ impl Client {
 
     fn on_record_changed(&mut self, step: &mut Step<'_>, moves: bool) {
         self.set_policies();
-        self.each(step, |conversation, at| {
-            conversation.on_own_record(at.step, at.links, at.own, moves);
+        self.each(step, |conversation, step, links, own| {
+            conversation.on_own_record(step, links, own, moves);
         });
         self.announce_everywhere(step);
         // Contacts that are online learn at once which record counts now.
-        self.each(step, |conversation, at| {
-            let log = contact::established(&at.step.rows, conversation.contact());
-            if log.is_ok_and(|log| log == *conversation.log_id()) {
-                conversation.send_record(at.step, at.links, at.own, None);
+        self.each(step, |conversation, step, links, own| {
+            let log = contact::established(step.rows(), conversation.contact());
+            if log.is_ok_and(|log| log == *conversation.log().id()) {
+                conversation.send_record(step, links, own, None);
             }
         });
         self.locate_all(step);
@@ -274,17 +272,25 @@ impl Client {
 
     fn on_contact_event(&mut self, step: &mut Step<'_>, event: ContactEvent) {
         match event {
-            ContactEvent::Create(new) => self.create_conversation(step, *new),
+            ContactEvent::Create(new) => {
+                let log = self.insert_conversation(step, *new);
+                self.with(step, &log, Conversation::open);
+            }
+            ContactEvent::Join { new, replaced, told } => {
+                self.join_conversation(step, *new, replaced, &told);
+            }
             ContactEvent::Crossed(account) => {
                 let _ = self.accept(step, &account);
+                // It is joined before anything else that was raised is seen to.
+                self.dispatch(step);
             }
             ContactEvent::InviteUsed(key) => invites::on_used(step, &key),
             ContactEvent::RecordChanged(account) => {
                 let mut changed = Vec::new();
-                self.each(step, |conversation, at| {
+                self.each(step, |conversation, step, links, own| {
                     let is_theirs = *conversation.contact() == account;
-                    if is_theirs && conversation.on_contact_record(at.step, at.links, at.own) {
-                        changed.extend(conversation.unannounced().copied());
+                    if is_theirs && conversation.on_contact_record(step, links, own) {
+                        changed.extend(conversation.log().unannounced().iter().copied());
                     }
                 });
                 for node in changed {
@@ -293,22 +299,20 @@ impl Client {
             }
             ContactEvent::RecordReceived(node, account) => {
                 if self.account.as_ref().is_some_and(|me| me.is_active_home(&node)) {
-                    self.each(step, |conversation, _| {
+                    self.each(step, |conversation, _, _, _| {
                         if *conversation.contact() == account {
-                            conversation.on_record_received(&node);
+                            conversation.log_mut().on_record_received(&node);
                         }
                     });
                 }
             }
             ContactEvent::KnownToContact(log) => {
-                self.with(step, &log, |conversation, at| {
-                    conversation.on_known_to_contact(at.step);
+                self.with(step, &log, |conversation, step, _, _| {
+                    conversation.log_mut().on_known_to_contact(step);
                 });
             }
             ContactEvent::Established(log) => {
-                self.with(step, &log, |conversation, at| {
-                    conversation.send_drafts(at.step, at.links, at.own);
-                });
+                self.with(step, &log, Conversation::send_drafts);
             }
         }
     }
@@ -319,44 +323,42 @@ impl Client {
         log: &LogId,
         event: ConversationEvent,
     ) {
-        let Self { account: Some(account), contacts, conversations, links, .. } = self else {
-            return;
-        };
-        let local = Local { own: account.identity(), conversations };
         match event {
             ConversationEvent::Created => {
-                if let Some(conversation) = local.conversations.get(log) {
-                    contacts.deliver(step, links, local, conversation.contact());
-                }
+                let contact = self.conversations.get(log).map(|created| *created.contact());
+                self.with_contacts(|contacts, links, local| {
+                    contact.map(|contact| contacts.deliver(step, links, local, &contact))
+                });
             }
-            ConversationEvent::Control(control) => {
-                contacts.apply_control(step, local, log, control);
+            ConversationEvent::BundleSeen { author, seen } => {
+                self.with_contacts(|contacts, _, local| {
+                    contacts.on_bundle_seen(step, local.own, log, &author, seen);
+                });
             }
-            ConversationEvent::Acked => account.plan_audit(step),
+            ConversationEvent::Accepted { author, bundle, instead_of } => {
+                self.with_contacts(|contacts, _, local| {
+                    contacts.on_accepted(step, local, log, &author, &bundle, instead_of);
+                });
+            }
+            ConversationEvent::Acked => {
+                self.with_account(|account, _| account.plan_audit(step));
+            }
         }
     }
 }
 
-/// What a conversation is given for the time of a call.
-struct With<'a, 'b> {
-    step: &'a mut Step<'b>,
-    links: &'a mut Links,
-    own: Identity<'a>,
-}
-
-/// Conversations.
+/// How modules are called.
 impl Client {
     /// Lets a conversation act, and follows up on what it raises.
     fn with<T>(
         &mut self,
         step: &mut Step<'_>,
         log: &LogId,
-        act: impl FnOnce(&mut Conversation, With<'_, '_>) -> T,
+        act: impl FnOnce(&mut Conversation, &mut Step<'_>, &mut Links, Identity<'_>) -> T,
     ) -> Option<T> {
         let Self { account: Some(account), conversations, links, .. } = self else { return None };
         let conversation = conversations.get_mut(log)?;
-        let own = account.identity();
-        let result = act(conversation, With { step: &mut *step, links, own });
+        let result = act(conversation, step, links, account.identity());
         for event in conversation.finish(step) {
             self.on_conversation_event(step, log, event);
         }
@@ -364,18 +366,39 @@ impl Client {
     }
 
     /// Lets all conversations act.
-    fn each(&mut self, step: &mut Step<'_>, mut act: impl FnMut(&mut Conversation, With<'_, '_>)) {
+    fn each(
+        &mut self,
+        step: &mut Step<'_>,
+        mut act: impl FnMut(&mut Conversation, &mut Step<'_>, &mut Links, Identity<'_>),
+    ) {
         for log in self.conversations.keys().copied().collect::<Vec<_>>() {
             self.with(step, &log, &mut act);
         }
     }
 
+    fn with_contacts<T>(
+        &mut self,
+        act: impl FnOnce(&mut Contacts, &mut Links, Local<'_, BTreeMap<LogId, Conversation>>) -> T,
+    ) -> Option<T> {
+        let own = self.account.as_ref()?.identity();
+        let local = Local { own, conversations: &self.conversations };
+        Some(act(&mut self.contacts, &mut self.links, local))
+    }
+
+    fn with_account<T>(&mut self, act: impl FnOnce(&mut Account, &mut Links) -> T) -> Option<T> {
+        Some(act(self.account.as_mut()?, &mut self.links))
+    }
+}
+
+/// Conversations.
+impl Client {
     /// Closes the logs of conversations at the active homes, which have other roles from now on.
     fn close_conversations(&mut self, step: &mut Step<'_>) {
         let homes = self.account.as_ref().map(Account::active_homes).unwrap_or_default();
         for home in homes {
             self.links.close_at(step, &home.node, |channel| {
-                matches!(channel.used_for, ChannelUse::Read | ChannelUse::Write | ChannelUse::Have)
+                let used_for = channel.used_for();
+                matches!(used_for, ChannelUse::Log(LogUse::Read | LogUse::Write | LogUse::Have))
             });
         }
     }
@@ -384,24 +407,49 @@ impl Client {
         let Some(account) = &self.account else { return };
         let policy = account.policy();
         for conversation in self.conversations.values_mut() {
-            conversation.set_policy(policy.clone());
+            conversation.log_mut().set_policy(policy.clone());
         }
     }
 
-    fn create_conversation(&mut self, step: &mut Step<'_>, new: NewConversation) {
-        let Some(account) = &self.account else { return };
-        let (homes, policy) = (account.homes(), account.policy());
+    fn insert_conversation(&mut self, step: &mut Step<'_>, new: NewConversation) -> LogId {
+        let homes = self.account.as_ref().map(Account::homes).unwrap_or_default();
+        let policy = self.account.as_ref().map(Account::policy).unwrap_or_default();
         let log = new.genesis.id();
-        let conversation = Conversation::create(step, new, homes, policy);
-        self.conversations.insert(log, conversation);
-        self.with(step, &log, |conversation, at| conversation.open(at.step, at.links, at.own));
+        self.conversations.insert(log, Conversation::create(step, new, homes, policy));
+        log
+    }
+
+    /// Joins the conversation that a contact asked for, and says so in it.
+    fn join_conversation(
+        &mut self,
+        step: &mut Step<'_>,
+        new: NewConversation,
+        replaced: Option<LogId>,
+        told: &[NodeAddress],
+    ) {
+        if let Some(before) = replaced.and_then(|replaced| self.conversations.remove(&replaced)) {
+            before.forget(step, &mut self.links);
+        }
+        let log = self.insert_conversation(step, new);
+        let unannounced = self.with(step, &log, |conversation, step, links, own| {
+            conversation.check_told(step, links, told);
+            conversation.open(step, links, own);
+            conversation.log().unannounced().iter().copied().collect::<Vec<_>>()
+        });
+        for node in unannounced.unwrap_or_default() {
+            self.announce(step, &node);
+        }
+        self.with(step, &log, |conversation, step, links, own| {
+            conversation.send_record(step, links, own, replaced);
+            conversation.send_drafts(step, links, own);
+        });
     }
 
     /// Opens the conversations that are at a node.
     fn open_conversations(&mut self, step: &mut Step<'_>, node: &NodeId) {
-        self.each(step, |conversation, at| {
-            if conversation.is_at(node) {
-                conversation.on_home_up(at.step, at.links, at.own, node);
+        self.each(step, |conversation, step, links, own| {
+            if conversation.log().is_at(node) {
+                conversation.on_home_up(step, links, own, node);
             }
         });
     }
@@ -414,11 +462,11 @@ impl Client {
             return;
         }
         let is_home = account.is_active_home(node);
-        self.each(step, |conversation, at| {
-            if conversation.has_to_announce(node) {
-                Contacts::ask_where(at.step, at.links, node, *conversation.contact());
+        self.each(step, |conversation, step, links, _| {
+            if conversation.log().unannounced().contains(node) {
+                Contacts::ask_where(step, links, node, *conversation.contact());
                 if !is_home {
-                    conversation.announce(at.step, at.links, node);
+                    conversation.announce(step, links, node);
                 }
             }
         });
@@ -434,68 +482,10 @@ impl Client {
     fn locate_all(&self, step: &mut Step<'_>) {
         self.contacts.locate_all(step);
         for conversation in self.conversations.values() {
-            if conversation.unannounced().next().is_some() {
+            if !conversation.log().unannounced().is_empty() {
                 Contacts::locate_soon(step, *conversation.contact(), 0);
             }
         }
-    }
-
-    /// Joins the conversation that a contact asked for, and says so in it.
-    fn accept(
-        &mut self,
-        step: &mut Step<'_>,
-        contact: &proto::AccountId,
-    ) -> Result<Reply, CommandError> {
-        self.active()?;
-        let Self { account: Some(account), contacts, conversations, .. } = self else {
-            return Err(CommandError::NoAccount);
-        };
-        let local = Local { own: account.identity(), conversations };
-        let (hashes, secrets): (Vec<_>, Vec<_>) =
-            key_packages::secrets(&step.rows).into_iter().unzip();
-        let joining = contacts.accept(step, local, &secrets, contact)?;
-        let Joining { new, replaced, told, used_package } = joining;
-        if let Some(hash) = hashes.get(used_package) {
-            key_packages::on_used(step, hash);
-        }
-        if let Some(replaced) = replaced.and_then(|replaced| self.conversations.remove(&replaced)) {
-            replaced.forget(step, &mut self.links);
-        }
-        let log = new.genesis.id();
-        let (homes, policy) = (account.homes(), account.policy());
-        let conversation = Conversation::create(step, new, homes, policy);
-        self.conversations.insert(log, conversation);
-        let unannounced = self.with(step, &log, |conversation, at| {
-            conversation.check_told(at.step, at.links, &told);
-            conversation.open(at.step, at.links, at.own);
-            conversation.unannounced().copied().collect::<Vec<_>>()
-        });
-        for node in unannounced.unwrap_or_default() {
-            self.announce(step, &node);
-        }
-        self.with(step, &log, |conversation, at| {
-            let With { step, links, own } = at;
-            conversation.send_record(step, links, own, replaced);
-            conversation.send_drafts(step, links, own);
-        });
-        Ok(Reply::Nothing)
-    }
-
-    fn remove_contact(
-        &mut self,
-        step: &mut Step<'_>,
-        contact: &proto::AccountId,
-    ) -> Result<Reply, CommandError> {
-        self.contacts.remove(step, &mut self.links, contact)?;
-        conversation::forget_drafts(step, contact);
-        // Crossing requests may have left more than one.
-        let theirs = self.conversations.extract_if(.., |_, c| c.contact() == contact);
-        for (log, conversation) in theirs.collect::<Vec<_>>() {
-            conversation.forget(step, &mut self.links);
-            log::erase(step, &log);
-            contact::settle(step, &log);
-        }
-        Ok(Reply::Nothing)
     }
 }
 
@@ -503,131 +493,133 @@ impl Client {
 impl Client {
     fn on_disconnected(&mut self, step: &mut Step<'_>, node: &NodeId) {
         self.links.on_disconnected(step, node);
-        step.timers.disarm_all(
+        step.timers().disarm_all(
             |timer| matches!(timer, Timer::Account(AccountTimer::Retry(at, _)) if at == node),
         );
-        if let Self { account: Some(account), contacts, conversations, links, .. } = self {
-            account.on_node_gone(step, node);
-            let local = Local { own: account.identity(), conversations };
+        self.with_account(|account, _| account.on_node_gone(step, node));
+        self.with_contacts(|contacts, links, local| {
             contacts.on_node_gone(step, links, local, node);
-        }
-        step.event(Event::LinkChanged(*node, false));
+        });
+        step.emit(Event::LinkChanged(*node, false));
     }
 
     fn on_node_up(&mut self, step: &mut Step<'_>, node: &NodeId) {
-        step.event(Event::LinkChanged(*node, true));
+        step.emit(Event::LinkChanged(*node, true));
         if let Some(recovery) = &self.recovery {
             recovery.ask(step, &mut self.links, node);
         }
-        let Some(account) = &mut self.account else { return };
-        account.on_node_up(step, &mut self.links, node);
-        let is_active_home = account.is_active_home(node);
+        let is_active_home = self.with_account(|account, links| {
+            account.on_node_up(step, links, node);
+            account.is_active_home(node)
+        });
         self.dispatch(step);
         if self.active().is_err() {
             return;
         }
-        if !is_active_home {
+        if is_active_home == Some(false) {
             self.open_conversations(step, node);
         }
-        if let Self { account: Some(account), contacts, conversations, links, .. } = self {
-            let local = Local { own: account.identity(), conversations };
-            contacts.on_node_up(step, links, local, node);
-        }
+        self.with_contacts(|contacts, links, local| contacts.on_node_up(step, links, local, node));
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else a node says is an answer")]
     fn on_frame(&mut self, step: &mut Step<'_>, node: &NodeId, frame: Frame) {
         let Frame { request, body } = frame;
-        self.links.record_response(node, step.now);
+        self.links.record_response(node, step.now());
         if let Body::Hello(hello) = body {
-            if self.links.is_up(node) {
-                // What was signed over the first nonce, and what will be, must stay valid.
-                return invalid(step, node);
-            }
-            if self.links.on_hello(step, node, hello) {
-                self.on_node_up(step, node);
-            }
-            return;
+            return self.on_hello(step, node, hello);
         }
         if !self.links.is_up(node) {
             return step.count_dropped();
         }
         match body {
-            Body::Deliver { channel, entry } => self.on_delivered(step, node, channel, entry),
+            Body::Deliver { channel, entry } => {
+                self.on_delivered(step, ChannelAt { node, number: channel }, entry);
+            }
             Body::Signal { channel, ciphertext } => {
-                let log = self.links.channel(node, channel).map(|channel| channel.log);
-                let conversation = log.and_then(|log| self.conversations.get(&log));
-                match conversation {
+                let channel = self.links.channel(node, channel);
+                match channel.and_then(|channel| self.conversations.get(channel.log())) {
                     Some(conversation) => conversation.on_signal(step, &ciphertext),
                     None => step.count_dropped(),
                 }
             }
-            Body::Announce { channel: number, sequence, reference } => {
-                let channel = self.links.channel(node, number);
-                let announces = |channel: &Channel| channel.used_for == ChannelUse::Have;
-                let Some(channel) = channel.filter(announces) else { return step.count_dropped() };
-                self.with(step, &channel.log, |conversation, at| {
-                    let channel = ChannelAt { node, number };
-                    conversation.on_announced(at.step, at.links, channel, sequence, reference);
-                });
+            Body::Announce { channel, sequence, reference } => {
+                self.on_announced(step, ChannelAt { node, number: channel }, sequence, reference);
             }
             Body::NodeAck { channel, reference, node: holder, ack } => {
-                let log = self.links.channel(node, channel).map(|channel| channel.log);
-                let Some(log) = log else { return step.count_dropped() };
-                self.with(step, &log, |conversation, at| {
-                    let ack = log::Acked { node: holder.unwrap_or(*node), ack };
-                    conversation.on_ack(at.step, at.links, node, &reference, ack);
-                });
+                let ack = log::Acked { node: holder.unwrap_or(*node), ack };
+                self.on_ack(step, ChannelAt { node, number: channel }, &reference, ack);
             }
             Body::Goodbye(_) => {}
-            answer => match self.links.take_answered(node, request, step.now) {
+            answer => match self.links.take_answered(node, request, step.now()) {
                 Some(request) => self.on_answer(step, node, request, answer),
                 None => invalid(step, node),
             },
         }
     }
 
-    fn on_delivered(
-        &mut self,
-        step: &mut Step<'_>,
-        node: &NodeId,
-        number: u32,
-        entry: proto::Entry,
-    ) {
-        let Some(channel) = self.links.channel(node, number) else { return step.count_dropped() };
-        let at_channel = ChannelAt { node, number };
-        match channel.used_for {
-            ChannelUse::Read => {
-                self.with(step, &channel.log, |conversation, at| {
-                    let With { step, links, own } = at;
-                    conversation.on_delivered(step, links, own, at_channel, channel.key, entry);
-                });
-            }
-            ChannelUse::Inbox | ChannelUse::PreviousInbox => {
-                self.on_inbox_entry(step, at_channel, channel, entry);
-            }
-            ChannelUse::Write
-            | ChannelUse::Have
-            | ChannelUse::Invited(_)
-            | ChannelUse::Announce(_) => step.count_dropped(),
+    fn on_hello(&mut self, step: &mut Step<'_>, node: &NodeId, hello: Hello) {
+        if self.links.is_up(node) {
+            // What was signed over the first nonce, and what will be, must stay valid.
+            invalid(step, node);
+        } else if self.links.on_hello(step, node, hello) {
+            self.on_node_up(step, node);
         }
     }
 
-    fn on_inbox_entry(
+    fn on_delivered(&mut self, step: &mut Step<'_>, at: ChannelAt<'_>, entry: Entry) {
+        let Some(channel) = self.links.channel(at.node, at.number) else {
+            return step.count_dropped();
+        };
+        match channel.used_for() {
+            ChannelUse::Log(LogUse::Read) => {
+                self.with(step, channel.log(), |conversation, step, links, own| {
+                    conversation.on_delivered(step, links, own, at, channel.key(), entry);
+                });
+            }
+            ChannelUse::Inbox(inbox) => {
+                let sequence = entry.sequence;
+                let envelope = entry.into_envelope(*channel.log(), channel.key(), [0; 64]);
+                self.with_contacts(|contacts, _, local| {
+                    contacts.on_request(step, local, &envelope);
+                });
+                self.with_account(|account, links| {
+                    account.on_inbox_delivered(step, links, at, inbox, sequence);
+                });
+            }
+            ChannelUse::Log(LogUse::Write | LogUse::Have | LogUse::Announce(_))
+            | ChannelUse::Invited(_) => step.count_dropped(),
+        }
+    }
+
+    fn on_announced(
         &mut self,
         step: &mut Step<'_>,
         at: ChannelAt<'_>,
-        channel: Channel,
-        entry: proto::Entry,
+        sequence: u64,
+        reference: Reference,
     ) {
-        let sequence = entry.sequence;
-        let Self { account: Some(account), contacts, conversations, links, .. } = self else {
-            return;
+        let channel = self.links.channel(at.node, at.number);
+        let announces = |channel: &Channel| channel.is_for(ChannelUse::Log(LogUse::Have));
+        let Some(channel) = channel.filter(announces) else { return step.count_dropped() };
+        self.with(step, channel.log(), |conversation, step, links, _| {
+            conversation.log_mut().on_announced(step, links, at, sequence, reference);
+        });
+    }
+
+    fn on_ack(
+        &mut self,
+        step: &mut Step<'_>,
+        at: ChannelAt<'_>,
+        reference: &Reference,
+        ack: log::Acked,
+    ) {
+        let Some(channel) = self.links.channel(at.node, at.number) else {
+            return step.count_dropped();
         };
-        let envelope = entry.into_envelope(channel.log, channel.key, [0; 64]);
-        let local = Local { own: account.identity(), conversations };
-        contacts.on_request(step, local, &envelope);
-        account.on_inbox_delivered(step, links, at, channel.used_for, sequence);
+        self.with(step, channel.log(), |conversation, step, links, _| {
+            conversation.on_ack(step, links, at.node, reference, ack);
+        });
     }
 
     fn on_answer(&mut self, step: &mut Step<'_>, node: &NodeId, request: Request, answer: Body) {
@@ -639,61 +631,34 @@ impl Client {
                 if let Some(channel) = self.links.on_opened(node, number) {
                     self.on_opened(step, node, channel, head);
                 }
-                true
+                Some(true)
             }
-            (Request::Open(_), _) => false,
-            (Request::Log(log, request), answer) => self
-                .with(step, &log, |conversation, at| {
-                    let With { step, links, own } = at;
+            (Request::Open(_), _) => Some(false),
+            (Request::Log(log, request), answer) => {
+                self.with(step, &log, |conversation, step, links, own| {
                     conversation.on_answer(step, links, own, node, &request, answer)
                 })
-                .unwrap_or(true),
+            }
             (Request::Account(AccountRequest::GetOwnBundle), Body::BundleIs(bundle)) => {
                 self.on_own_bundle(step, &bundle);
-                true
+                Some(true)
             }
-            (Request::Account(request), answer) => {
-                let Self { account: Some(account), links, .. } = self else { return };
+            (Request::Account(request), answer) => self.with_account(|account, links| {
                 account.on_answer(step, links, node, request, answer)
-            }
+            }),
             (Request::Contact(account, request), answer) => {
-                self.on_contact_answer(step, node, account, request, answer)
+                self.with_contacts(|contacts, links, local| {
+                    let at = At { node, account: &account };
+                    contacts.on_answer(step, links, local, at, request, answer)
+                })
             }
         };
-        if !is_answer {
+        if is_answer == Some(false) {
             // What was asked is asked again.
             invalid(step, node);
-            let refused = Refused { code: proto::Code::Unexpected, newer: &[] };
+            let refused = Refused { code: Code::Unexpected, newer: &[] };
             self.on_refused(step, node, request, refused);
         }
-    }
-
-    fn on_contact_answer(
-        &mut self,
-        step: &mut Step<'_>,
-        node: &NodeId,
-        account: proto::AccountId,
-        request: ContactRequest,
-        answer: Body,
-    ) -> bool {
-        let Self { account: Some(me), contacts, conversations, links, .. } = self else {
-            return true;
-        };
-        let local = Local { own: me.identity(), conversations };
-        let at = At { node, account: &account };
-        match (request, answer) {
-            (ContactRequest::GetBundle, Body::BundleIs(bundle)) => {
-                contacts.on_bundle(step, links, local, at, &bundle);
-            }
-            (ContactRequest::TakeKeyPackages, Body::KeyPackages { packages, .. }) => {
-                contacts.on_key_packages(step, links, local, at, &packages);
-            }
-            (ContactRequest::Deliver, Body::Accepted { .. }) => {
-                contacts.on_delivered(step, links, local, at);
-            }
-            _ => return false,
-        }
-        true
     }
 
     fn on_refused(
@@ -703,7 +668,6 @@ impl Client {
         request: Request,
         refused: Refused<'_>,
     ) {
-        let code = refused.code;
         match request {
             Request::Open(number) => {
                 if let Some(channel) = self.links.on_open_refused(node, number) {
@@ -711,61 +675,46 @@ impl Client {
                 }
             }
             Request::Log(log, request) => {
-                self.with(step, &log, |conversation, at| {
-                    let With { step, links, own } = at;
-                    conversation.on_refused(step, links, own, node, &request, code);
+                self.with(step, &log, |conversation, step, links, own| {
+                    conversation.on_refused(step, links, own, node, &request, refused.code);
                 });
             }
             Request::Account(AccountRequest::GetOwnBundle) => {
                 let links = &mut self.links;
                 let gives_up =
-                    |recovery: &mut Recovery| !recovery.on_refused(step, links, node, code);
+                    |recovery: &mut Recovery| !recovery.on_refused(step, links, node, refused.code);
                 if let Some(recovery) = self.recovery.take_if(gives_up) {
                     step.done(recovery.ticket(), Err(CommandError::UnknownAccount));
                 }
             }
             Request::Account(request) => {
-                if let Self { account: Some(account), links, .. } = self {
+                self.with_account(|account, links| {
                     account.on_refused(step, links, node, request, refused);
-                }
+                });
             }
             Request::Contact(account, request) => {
-                let Self { account: Some(me), contacts, conversations, links, .. } = self else {
-                    return;
-                };
-                let local = Local { own: me.identity(), conversations };
-                let at = At { node, account: &account };
-                match request {
-                    ContactRequest::GetBundle => contacts.on_unknown(step, links, local, at, code),
-                    ContactRequest::TakeKeyPackages | ContactRequest::Deliver => {
-                        contacts.on_refused(step, links, local, at, refused);
-                    }
-                }
+                self.with_contacts(|contacts, links, local| {
+                    let at = At { node, account: &account };
+                    contacts.on_refused(step, links, local, at, request, refused);
+                });
             }
         }
     }
 
     fn on_opened(&mut self, step: &mut Step<'_>, node: &NodeId, channel: Channel, head: Cursor) {
-        match channel.used_for {
-            ChannelUse::Inbox | ChannelUse::PreviousInbox => {
-                if let Self { account: Some(account), links, .. } = self {
-                    account.on_inbox_opened(step, links, node, channel.used_for, head);
-                }
+        match channel.used_for() {
+            ChannelUse::Inbox(inbox) => {
+                self.with_account(|account, links| {
+                    account.on_inbox_opened(step, links, node, inbox, head);
+                });
             }
             ChannelUse::Invited(account) => {
-                let Self { account: Some(me), contacts, conversations, links, .. } = self else {
-                    return;
-                };
-                let local = Local { own: me.identity(), conversations };
-                let at = At { node, account: &account };
-                contacts.on_inbox_opened(step, links, local, at);
+                self.with_contacts(|contacts, links, local| {
+                    contacts.on_inbox_opened(step, links, local, At { node, account: &account });
+                });
             }
-            used_for @ (ChannelUse::Read
-            | ChannelUse::Write
-            | ChannelUse::Have
-            | ChannelUse::Announce(_)) => {
-                self.with(step, &channel.log, |conversation, at| {
-                    let With { step, links, own } = at;
+            ChannelUse::Log(used_for) => {
+                self.with(step, channel.log(), |conversation, step, links, own| {
                     conversation.on_opened(step, links, own, node, used_for, head);
                 });
             }
@@ -779,25 +728,21 @@ impl Client {
         channel: Channel,
         refused: Refused<'_>,
     ) {
-        match channel.used_for {
-            ChannelUse::Inbox | ChannelUse::PreviousInbox => {
-                if let Self { account: Some(account), links, .. } = self {
-                    account.on_inbox_refused(step, links, node, channel.used_for, refused.code);
-                }
+        match channel.used_for() {
+            ChannelUse::Inbox(inbox) => {
+                self.with_account(|account, links| {
+                    account.on_inbox_refused(step, links, node, inbox, refused.code);
+                });
             }
             ChannelUse::Invited(account) => {
-                let Self { account: Some(me), contacts, conversations, links, .. } = self else {
-                    return;
-                };
-                let local = Local { own: me.identity(), conversations };
-                contacts.on_refused(step, links, local, At { node, account: &account }, refused);
+                self.with_contacts(|contacts, links, local| {
+                    let at = At { node, account: &account };
+                    contacts.on_inbox_refused(step, links, local, at, refused);
+                });
             }
-            used_for @ (ChannelUse::Read
-            | ChannelUse::Write
-            | ChannelUse::Have
-            | ChannelUse::Announce(_)) => {
-                self.with(step, &channel.log, |conversation, at| {
-                    conversation.on_open_refused(at.step, at.links, node, used_for, refused.code);
+            ChannelUse::Log(used_for) => {
+                self.with(step, channel.log(), |conversation, step, links, _| {
+                    conversation.on_open_refused(step, links, node, used_for, refused.code);
                 });
             }
         }
@@ -807,18 +752,14 @@ impl Client {
     fn on_own_bundle(&mut self, step: &mut Step<'_>, bundle: &[u8]) {
         let Some(recovery) = self.recovery.take() else { return };
         let ticket = recovery.ticket();
-        let result = recovery.finish(step, &mut self.links, bundle);
-        let result = result.map(|account| {
-            let id = account.id();
-            self.account = Some(account);
-            Reply::Account(id)
-        });
+        let account = recovery.finish(step, &mut self.links, bundle);
+        let result = account.map(|account| Reply::Account(self.account.insert(account).id()));
         step.done(ticket, result);
     }
 
     fn on_timeout(&mut self, step: &mut Step<'_>) {
         for _ in 0..TIMERS_AT_A_TIME {
-            let Some(timer) = step.timers.pop_due(step.now) else { return };
+            let Some(timer) = step.take_due_timer() else { return };
             self.on_timer(step, timer);
             self.dispatch(step);
         }
@@ -828,34 +769,30 @@ impl Client {
         match timer {
             Timer::Acknowledge(node) => self.links.acknowledge(step, &node),
             Timer::Conversation(timer, log) => {
-                self.with(step, &log, |conversation, at| {
-                    conversation.on_timer(at.step, at.links, at.own, timer);
+                self.with(step, &log, |conversation, step, links, own| {
+                    conversation.on_timer(step, links, own, timer);
                 });
             }
             Timer::Account(AccountTimer::Retry(node, PendingTask::Recover)) => {
-                if let Some(recovery) = self.recovery.as_ref().filter(|_| self.links.is_up(&node)) {
+                if let Some(recovery) = &self.recovery {
                     recovery.ask(step, &mut self.links, &node);
                 }
             }
             Timer::Account(AccountTimer::Retry(node, PendingTask::Add(account))) => {
-                if let Self { account: Some(me), contacts, conversations, links, .. } = self
-                    && links.is_up(&node)
-                {
-                    let local = Local { own: me.identity(), conversations };
+                self.with_contacts(|contacts, links, local| {
                     contacts.retry(step, links, local, At { node: &node, account: &account });
-                }
+                });
             }
             Timer::Account(timer) => {
-                if let Self { account: Some(account), links, .. } = self {
-                    account.on_timer(step, links, timer);
-                }
+                self.with_account(|account, links| account.on_timer(step, links, timer));
             }
             Timer::Contact(ContactTimer::Locate(tries), account) => {
                 let theirs = self.conversations.values().filter(|c| *c.contact() == account);
-                let unannounced = theirs.flat_map(|c| c.unannounced().copied()).collect();
-                if let Self { account: Some(me), contacts, links, .. } = self {
-                    contacts.on_locate(step, links, me.identity(), account, tries, unannounced);
-                }
+                let unannounced =
+                    theirs.flat_map(|c| c.log().unannounced().iter().copied()).collect();
+                self.with_contacts(|contacts, links, local| {
+                    contacts.on_locate(step, links, local.own, account, tries, unannounced);
+                });
             }
         }
     }
@@ -886,10 +823,14 @@ impl Client {
     ) -> Result<Option<Reply>, CommandError> {
         let reply = match action {
             Action::CreateAccount { phrase, name, homes } => {
-                self.create_account(step, &phrase, name, homes)
+                self.check_no_account()?;
+                let account = Account::create(step, &mut self.links, &phrase, name, homes)?;
+                Ok(Reply::Account(self.account.insert(account).id()))
             }
             Action::RecoverAccount { phrase, name, homes } => {
-                self.recover(step, ticket, phrase, name, homes)?;
+                self.check_no_account()?;
+                let links = &mut self.links;
+                self.recovery = Some(Recovery::begin(step, links, ticket, phrase, name, homes)?);
                 return Ok(None);
             }
             Action::Move { homes, pinned } => {
@@ -907,55 +848,46 @@ impl Client {
             Action::AddContact { link, name } => self.add_contact(step, &link, name),
             Action::Accept { contact } => self.accept(step, &contact),
             Action::RemoveContact { contact } => self.remove_contact(step, &contact),
-            Action::Rename { contact, name } if name.len() <= limits::NAME_MAX => {
-                self.contacts.change(step, &contact, |contact| contact.name = name)
-            }
-            Action::Rename { .. } => Err(CommandError::TooLong(limits::NAME_MAX)),
+            Action::Rename { contact, name } => self.contacts.rename(step, &contact, name),
             Action::SetVerified { contact, verified } => {
-                self.contacts.change(step, &contact, |contact| contact.verified = verified)
+                self.contacts.set_verified(step, &contact, verified)
             }
             Action::Send { conversation, text, reply_to } => {
                 self.send_text(step, &conversation, &text, reply_to)
             }
             Action::Edit { conversation, target, text } => {
-                self.edit(step, &conversation, target, &text)
+                conversation::check_text(&text)?;
+                self.in_conversation(step, &conversation, |c, step, links, own| {
+                    c.edit(step, links, own, target, &text)
+                })
             }
             Action::Delete { conversation, target } => {
-                self.in_conversation(step, &conversation, |c, at| {
-                    c.delete(at.step, at.links, at.own, target)
+                self.in_conversation(step, &conversation, |c, step, links, own| {
+                    c.delete(step, links, own, target)
                 })
             }
             Action::React { conversation, target, emoji } => {
-                self.react(step, &conversation, target, emoji)
-            }
-            Action::MarkRead { conversation } => {
-                self.in_conversation(step, &conversation, |c, at| {
-                    Ok(c.mark_read(at.step, at.links, at.own))
+                conversation::check_emoji(&emoji)?;
+                self.in_conversation(step, &conversation, |c, step, links, own| {
+                    c.react(step, links, own, target, emoji)
                 })
             }
-            Action::Typing { conversation } => {
-                self.in_conversation(step, &conversation, |c, at| c.typing(at.step, at.links))
+            Action::MarkRead { conversation } => {
+                self.in_conversation(step, &conversation, Conversation::mark_read)
             }
-            Action::Rekey { conversation } => self
-                .in_conversation(step, &conversation, |c, at| c.rekey(at.step, at.links, at.own)),
+            Action::Typing { conversation } => {
+                self.in_conversation(step, &conversation, |c, step, links, _| c.typing(step, links))
+            }
+            Action::Rekey { conversation } => {
+                self.in_conversation(step, &conversation, Conversation::rekey)
+            }
         };
         reply.map(Some)
     }
 
-    fn create_account(
-        &mut self,
-        step: &mut Step<'_>,
-        phrase: &crypto::identity::Phrase,
-        name: String,
-        homes: Vec<proto::NodeAddress>,
-    ) -> Result<Reply, CommandError> {
-        if self.account.is_some() || self.recovery.is_some() {
-            return Err(CommandError::AccountExists);
-        }
-        let account = Account::create(step, &mut self.links, phrase, name, homes)?;
-        let id = account.id();
-        self.account = Some(account);
-        Ok(Reply::Account(id))
+    fn check_no_account(&self) -> Result<(), CommandError> {
+        let has_one = self.account.is_some() || self.recovery.is_some();
+        if has_one { Err(CommandError::AccountExists) } else { Ok(()) }
     }
 
     fn send_text(
@@ -970,11 +902,13 @@ impl Client {
         let ConversationId::Direct(contact) = conversation else {
             return Err(CommandError::NoConversation);
         };
-        match contact::row(&step.rows, contact).map(|row| row.state()) {
+        match contact::row(step.rows(), contact).map(|row| row.state()) {
             None => Err(CommandError::NoContact),
-            Some(ContactState::Established) => self.in_conversation(step, conversation, |c, at| {
-                c.send_text(at.step, at.links, at.own, text, reply_to)
-            }),
+            Some(ContactState::Established) => {
+                self.in_conversation(step, conversation, |c, step, links, own| {
+                    c.send_text(step, links, own, text, reply_to)
+                })
+            }
             Some(_) if reply_to.is_some() => Err(CommandError::NotAccepted),
             Some(_) => {
                 conversation::keep_draft(step, contact, text)?;
@@ -983,80 +917,68 @@ impl Client {
         }
     }
 
-    fn edit(
-        &mut self,
-        step: &mut Step<'_>,
-        conversation: &ConversationId,
-        target: Reference,
-        text: &str,
-    ) -> Result<Reply, CommandError> {
-        conversation::check_text(text)?;
-        self.in_conversation(step, conversation, |c, at| {
-            c.edit(at.step, at.links, at.own, target, text)
-        })
-    }
-
-    fn react(
-        &mut self,
-        step: &mut Step<'_>,
-        conversation: &ConversationId,
-        target: Reference,
-        emoji: String,
-    ) -> Result<Reply, CommandError> {
-        if emoji.len() > limits::EMOJI_MAX {
-            return Err(CommandError::TooLong(limits::EMOJI_MAX));
-        }
-        self.in_conversation(step, conversation, |c, at| {
-            c.react(at.step, at.links, at.own, target, emoji)
-        })
-    }
-
     /// Acts in a conversation; in one with a contact, once that has accepted.
     fn in_conversation(
         &mut self,
         step: &mut Step<'_>,
         conversation: &ConversationId,
-        act: impl FnOnce(&mut Conversation, With<'_, '_>) -> Result<Reply, CommandError>,
+        act: impl FnOnce(
+            &mut Conversation,
+            &mut Step<'_>,
+            &mut Links,
+            Identity<'_>,
+        ) -> Result<Reply, CommandError>,
     ) -> Result<Reply, CommandError> {
         self.active()?;
         let ConversationId::Direct(contact) = conversation else {
             return Err(CommandError::NoConversation);
         };
-        let log = contact::established(&step.rows, contact)?;
+        let log = contact::established(step.rows(), contact)?;
         self.with(step, &log, act).ok_or(CommandError::NoContact)?
     }
 
     fn add_contact(
         &mut self,
         step: &mut Step<'_>,
-        link: &crate::InviteLink,
+        link: &InviteLink,
         name: String,
     ) -> Result<Reply, CommandError> {
         self.active()?;
-        let Self { account: Some(account), contacts, conversations, links, .. } = self else {
-            return Err(CommandError::NoAccount);
-        };
-        let local = Local { own: account.identity(), conversations };
-        if contacts.add(step, links, local, link, name)? {
-            return self.accept(step, &link.account);
+        let has_asked = self
+            .with_contacts(|contacts, links, local| contacts.add(step, links, local, link, name))
+            .ok_or(CommandError::NoAccount)??;
+        if has_asked { self.accept(step, &link.account) } else { Ok(Reply::Nothing) }
+    }
+
+    /// Accepts a contact that has asked: the conversation that it asked for is joined.
+    fn accept(&mut self, step: &mut Step<'_>, contact: &AccountId) -> Result<Reply, CommandError> {
+        self.active()?;
+        let packages = key_packages::secrets(step.rows());
+        let (hashes, secrets): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
+        let used = self
+            .with_contacts(|contacts, _, local| contacts.accept(step, local, &secrets, contact))
+            .ok_or(CommandError::NoAccount)??;
+        if let Some(hash) = hashes.get(used) {
+            key_packages::on_used(step, hash);
         }
         Ok(Reply::Nothing)
     }
 
-    fn recover(
+    fn remove_contact(
         &mut self,
         step: &mut Step<'_>,
-        ticket: u64,
-        phrase: crypto::identity::Phrase,
-        name: String,
-        homes: Vec<proto::NodeAddress>,
-    ) -> Result<(), CommandError> {
-        if self.account.is_some() || self.recovery.is_some() {
-            return Err(CommandError::AccountExists);
+        contact: &AccountId,
+    ) -> Result<Reply, CommandError> {
+        self.contacts.remove(step, &mut self.links, contact)?;
+        conversation::forget_drafts(step, contact);
+        // Crossing requests may have left more than one.
+        let theirs = self.conversations.extract_if(.., |_, c| c.contact() == contact);
+        for (log, conversation) in theirs.collect::<Vec<_>>() {
+            conversation.forget(step, &mut self.links);
+            log::erase(step, &log);
+            contact::dismiss(step, &log);
         }
-        let links = &mut self.links;
-        self.recovery = Some(Recovery::begin(step, links, ticket, phrase, name, homes)?);
-        Ok(())
+        Ok(Reply::Nothing)
     }
 }
 

@@ -22,17 +22,18 @@ pub(crate) fn first_homes(bundle: &Bundle) -> &[NodeAddress] {
 /// newer ones.
 pub(crate) fn ranking(creator: &Bundle, other: &Bundle) -> Ranking {
     let mut named = Vec::new();
-    let nodes = in_turns((first_homes(creator), first_homes(other)), &mut named);
+    let nodes = in_turns(first_homes(creator), first_homes(other), &mut named);
     let reserve = |bundle: &'_ Bundle| bundle.homes().iter().skip(ACTIVE_HOMES).cloned().collect();
     let (first, second): (Vec<_>, Vec<_>) = (reserve(creator), reserve(other));
-    let reserve = in_turns((&first, &second), &mut named);
+    let reserve = in_turns(&first, &second, &mut named);
     Ranking { version: age(creator).saturating_add(age(other)), nodes, reserve }
 }
 
 /// Returns the homes of two accounts that are not `named` yet, in turns, as many as a ranking has
 /// room for. The same node under other addresses is no other node.
 fn in_turns(
-    (first, second): (&[NodeAddress], &[NodeAddress]),
+    first: &[NodeAddress],
+    second: &[NodeAddress],
     named: &mut Vec<NodeId>,
 ) -> Vec<NodeAddress> {
     let mut nodes = Vec::new();

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use prost::Message;
-use proto::{Direction, Envelope, EnvelopeId, LogId, Rows, Table, Transaction, Visit};
+use proto::{Direction, Envelope, EnvelopeId, LogId, Rows, Table, Visit};
 
 /// Reads one row and decodes it; `None` if it is missing or damaged.
 pub(crate) fn load<M: Message + Default>(rows: &dyn Rows, table: Table, key: &[u8]) -> Option<M> {
@@ -31,33 +31,24 @@ pub(crate) fn count(rows: &dyn Rows, table: Table, prefix: &[u8]) -> usize {
     count
 }
 
-/// Deletes all rows whose key begins with `prefix`.
-pub(crate) fn erase(rows: &mut Transaction<'_>, table: Table, prefix: &[u8]) {
-    let mut keys = Vec::new();
-    let (from, to) = prefix_range(prefix);
-    rows.scan(table, &from, &to, Direction::Forward, &mut |key, _| {
-        keys.push(key.to_vec());
+/// Returns all rows whose key begins with `prefix`, with what follows the prefix.
+pub(crate) fn all(rows: &dyn Rows, table: Table, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut all = Vec::new();
+    each(rows, table, prefix, &mut |key, row| {
+        all.push((key.to_vec(), row.to_vec()));
         ControlFlow::Continue(())
     });
-    for key in keys {
-        rows.delete(table, key);
-    }
+    all
 }
 
-/// All rows below a prefix, decoded.
+/// The same, decoded; without those that are damaged.
 pub(crate) fn load_all<M: Message + Default>(
     rows: &dyn Rows,
     table: Table,
     prefix: &[u8],
 ) -> Vec<(Vec<u8>, M)> {
-    let mut all = Vec::new();
-    each(rows, table, prefix, &mut |key, value| {
-        if let Ok(row) = M::decode(value) {
-            all.push((key.to_vec(), row));
-        }
-        ControlFlow::Continue(())
-    });
-    all
+    let all = all(rows, table, prefix).into_iter();
+    all.filter_map(|(key, row)| Some((key, M::decode(row.as_slice()).ok()?))).collect()
 }
 
 /// The keys `from <= key < to` that begin with `prefix`, which is not all `0xff`.

@@ -1,14 +1,14 @@
 //! One step of the machine: everything that one input leads to.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use proto::{
-    ConversationId, Frame, Instant, LogId, NodeAddress, NodeId, Output, PublicKey, Rows,
+    ConversationId, Frame, Instant, LogId, NodeAddress, NodeId, Output, PublicKey, Rows, Table,
     Transaction,
 };
 use rand_chacha::ChaCha20Rng;
 
-use crate::{CommandError, Event, Reply, timers::Timers, topics::Timer};
+use crate::{CommandError, Event, Reply, rows, timers::Timers, topics::Timer};
 
 /// What one input changes and says. All changes become one commit; what is said leaves after it.
 ///
@@ -17,14 +17,13 @@ use crate::{CommandError, Event, Reply, timers::Timers, topics::Timer};
 /// if its key was set aside by an earlier one: should the commit be lost in a crash, either the
 /// node has the message and delivers it, or the user was never told that it was sent.
 pub(crate) struct Step<'a> {
-    /// The rows, with what this step has changed.
-    pub(crate) rows: Transaction<'a>,
-    pub(crate) now: Instant,
-    pub(crate) rng: ChaCha20Rng,
-    /// What is due later; the machine's, for the time of the step.
-    pub(crate) timers: Timers<Timer>,
-    /// The machine's counters, for the time of the step.
-    pub(crate) counters: Counters,
+    rows: Transaction<'a>,
+    now: Instant,
+    rng: ChaCha20Rng,
+    /// The machine's, for the time of the step.
+    timers: Timers<Timer>,
+    /// The machine's, for the time of the step.
+    counters: Counters,
     demands: Demands,
     misbehaved: Vec<(NodeId, Misbehaviour)>,
     has_idle_links: bool,
@@ -123,6 +122,53 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// The rows, with what this step has changed.
+    pub(crate) fn rows(&self) -> &dyn Rows {
+        &self.rows
+    }
+
+    pub(crate) fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, row: impl Into<Vec<u8>>) {
+        self.rows.put(table, key, row);
+    }
+
+    pub(crate) fn delete(&mut self, table: Table, key: impl Into<Vec<u8>>) {
+        self.rows.delete(table, key);
+    }
+
+    /// Deletes all rows whose key begins with `prefix`.
+    pub(crate) fn erase(&mut self, table: Table, prefix: &[u8]) {
+        for (key, _) in rows::all(&self.rows, table, prefix) {
+            self.rows.delete(table, [prefix, &key].concat());
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub(crate) fn rng(&mut self) -> &mut ChaCha20Rng {
+        &mut self.rng
+    }
+
+    /// What is due later.
+    pub(crate) fn timers(&mut self) -> &mut Timers<Timer> {
+        &mut self.timers
+    }
+
+    /// Sets a timer; one that is set already keeps its time.
+    pub(crate) fn arm(&mut self, after: Duration, timer: Timer) {
+        self.timers.arm(self.now.after(after), timer);
+    }
+
+    /// Sets a timer; one that is set for later is moved to this time.
+    pub(crate) fn arm_by(&mut self, after: Duration, timer: Timer) {
+        self.timers.arm_by(self.now.after(after), timer);
+    }
+
+    pub(crate) fn take_due_timer(&mut self) -> Option<Timer> {
+        self.timers.pop_due(self.now)
+    }
+
     /// Demands when the step's changes are durable.
     pub(crate) fn require(&mut self, durability: Durability) {
         match durability {
@@ -137,7 +183,6 @@ impl<'a> Step<'a> {
         self.misbehaved.push((*node, kind));
     }
 
-    /// Takes what was reported.
     pub(crate) fn take_misbehaved(&mut self) -> Vec<(NodeId, Misbehaviour)> {
         std::mem::take(&mut self.misbehaved)
     }
@@ -175,7 +220,7 @@ impl<'a> Step<'a> {
 
     /// Tells the application something; a hint to look at rows once is enough, however many of
     /// them change.
-    pub(crate) fn event(&mut self, event: Event) {
+    pub(crate) fn emit(&mut self, event: Event) {
         let hint = match &event {
             Event::Account => Some(Hint::Account),
             Event::Contacts => Some(Hint::Contacts),
@@ -208,7 +253,7 @@ impl<'a> Step<'a> {
     }
 
     pub(crate) fn done(&mut self, ticket: u64, result: Result<Reply, CommandError>) {
-        self.event(Event::Done { ticket, result });
+        self.emit(Event::Done { ticket, result });
     }
 
     /// Returns the outputs in the order in which they are to be carried out, and what the machine

@@ -34,7 +34,6 @@ impl<T: Copy + Ord> Timers<T> {
         self.arm(due, timer);
     }
 
-    /// Returns whether a timer is set.
     pub(crate) fn is_armed(&self, timer: T) -> bool {
         self.due.contains_key(&timer)
     }
@@ -44,7 +43,6 @@ impl<T: Copy + Ord> Timers<T> {
         self.due.get(&timer).copied()
     }
 
-    /// Cancels a timer.
     pub(crate) fn disarm(&mut self, timer: T) {
         if let Some(due) = self.due.remove(&timer) {
             self.queue.remove(&(due, timer));
@@ -70,7 +68,6 @@ impl<T: Copy + Ord> Timers<T> {
         Some(timer)
     }
 
-    /// Returns how many timers are set.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -5,8 +5,8 @@ mod homes;
 use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 use proto::{
-    AccountId, Content, ContentBody, ConversationId, Direction, EnvelopeId, Instant, LogId,
-    NodeAddress, PublicKey, Reference, Rows,
+    AccountId, ContentBody, ConversationId, Direction, EnvelopeId, Instant, LogId, NodeAddress,
+    PublicKey, Reference, Rows,
 };
 use sha2::{Digest, Sha256};
 
@@ -14,7 +14,7 @@ use crate::{
     Acked, ContactState, DeliveryStatus, TimelineKey,
     account::{self, invites, key_packages},
     contact::{self, ContactRow},
-    conversation::{self, Frontier},
+    conversation,
     entries::{self, EntryRow},
     log,
     rows::prefix_range,
@@ -131,7 +131,7 @@ pub fn account(rows: &dyn Rows) -> Option<AccountView> {
         account: bundle.account(),
         trouble: homes::trouble(&row, &bundle),
         locked_out: row.is_locked_out(),
-        name: row.name,
+        name: row.name().to_owned(),
         homes: bundle.homes().to_vec(),
         devices: bundle.devices().iter().map(|device| device.key).collect(),
         rank: bundle.rank(),
@@ -237,8 +237,7 @@ pub fn arrivals(
 
 /// The number of the last arrival.
 pub fn last_arrival(rows: &dyn Rows, conversation: &ConversationId) -> u64 {
-    let frontier = log(rows, conversation).and_then(|log| Frontier::load(rows, &log));
-    frontier.map_or(0, |frontier| frontier.arrivals)
+    log(rows, conversation).map_or(0, |log| conversation::last_arrival(rows, &log))
 }
 
 /// Sixty digits that two people compare to know that no one stands between them: the same on both
@@ -273,23 +272,21 @@ fn contact_view(rows: &dyn Rows, account: AccountId, row: ContactRow) -> Contact
     ContactView {
         account,
         state: row.state(),
-        verified: row.verified,
-        forked: row.forked,
-        sees_other_bundle: row.sees_other_bundle,
+        verified: row.is_verified(),
+        forked: row.is_forked(),
+        sees_other_bundle: row.sees_other_bundle(),
         unread: log.map_or(0, |log| unread(rows, &log, &account)),
         outgoing: log.map_or(0, |log| log::count_outgoing(rows, &log)),
         waiting: conversation::count_drafts(rows, &account),
         log,
-        name: row.name,
-        trouble: row.trouble,
+        name: row.name().to_owned(),
+        trouble: row.trouble().to_owned(),
     }
 }
 
 fn unread(rows: &dyn Rows, log: &LogId, contact: &AccountId) -> usize {
-    let frontier = Frontier::load(rows, log).unwrap_or_default();
-    let members = std::slice::from_ref(contact);
-    let count = || conversation::count_unread(rows, log, members, frontier.read);
-    usize::try_from(frontier.unread.unwrap_or_else(count)).unwrap_or(usize::MAX)
+    let unread = conversation::unread(rows, log, std::slice::from_ref(contact));
+    usize::try_from(unread).unwrap_or(usize::MAX)
 }
 
 fn gap(rows: &dyn Rows, log: &LogId, now: Instant) -> Option<Item> {
@@ -306,7 +303,7 @@ fn message_view(
     row: &EntryRow,
     own: Option<AccountId>,
 ) -> Option<MessageView> {
-    let content = Content::decode(&row.content).ok()?;
+    let content = row.content()?;
     let ContentBody::Text { text, reply_to } = content.body else { return None };
     let author = row.author()?;
     let own = own == Some(author);
@@ -343,7 +340,7 @@ fn annotate(
         return None;
     }
     let by = row.author()?;
-    match Content::decode(&row.content).ok()?.body {
+    match row.content()?.body {
         ContentBody::Edit { text, .. } if by == author && view.text.is_some() => {
             view.text = Some(text);
             view.edited = true;

@@ -17,7 +17,7 @@ use prost::Message;
 use proto::{Body, Code, Entry, EnvelopeId, Expiry, LogId, NodeId, PublicKey, Rows, Table, limits};
 use rand_core::Rng;
 
-use super::{Account, AccountEvent};
+use super::Account;
 use crate::{
     Event, entries,
     link::Links,
@@ -48,32 +48,16 @@ pub(crate) fn proofs(rows: &dyn Rows) -> Vec<(LossProof, u64)> {
     rows.filter_map(|(_, row)| Some((LossProof::decode(&row.proof).ok()?, row.at_s))).collect()
 }
 
-/// Returns all nodes that are proven faulty.
 pub(crate) fn faulty(rows: &dyn Rows) -> BTreeSet<NodeId> {
     let rows = rows::load_all::<ConvictionRow>(rows, CONVICTIONS, b"").into_iter();
     rows.filter_map(|(node, _)| NodeId::try_from(node.as_slice()).ok()).collect()
-}
-
-/// Entries that a home was asked for.
-pub(super) struct Audited {
-    pub(super) log: LogId,
-    pub(super) key: PublicKey,
-    pub(super) asked: Vec<TimelineKey>,
-    pub(super) entries: Vec<Entry>,
-}
-
-/// An entry that a home was challenged for.
-pub(super) struct Challenged {
-    pub(super) log: LogId,
-    pub(super) key: PublicKey,
-    pub(super) entry: TimelineKey,
 }
 
 /// Asking.
 impl Account {
     /// Resumes from what the device knew when it was closed.
     pub(crate) fn resume_audits(&mut self, step: &mut Step<'_>) {
-        if log::first_acked(&step.rows, &[0; 32]).is_some() {
+        if log::first_acked(step.rows(), &[0; 32]).is_some() {
             self.plan_audit(step);
         }
     }
@@ -81,7 +65,7 @@ impl Account {
     /// A node has acknowledged an entry: plans to ask for it later.
     pub(crate) fn plan_audit(&mut self, step: &mut Step<'_>) {
         self.audits = 0;
-        step.timers.arm_by(step.now.after(AUDIT_MIN), Timer::Account(AccountTimer::Audit));
+        step.arm_by(AUDIT_MIN, Timer::Account(AccountTimer::Audit));
     }
 
     /// Asks the homes for some of what they have acknowledged, as long as there is anything that
@@ -90,8 +74,8 @@ impl Account {
         let mut logs = BTreeSet::new();
         for _ in 0..LOGS_AT_A_TIME {
             let mut from = [0; 32];
-            step.rng.fill_bytes(&mut from);
-            logs.extend(log::first_acked(&step.rows, &from));
+            step.rng().fill_bytes(&mut from);
+            logs.extend(log::first_acked(step.rows(), &from));
         }
         for log in &logs {
             self.audit_log(step, links, log);
@@ -99,14 +83,14 @@ impl Account {
         if !logs.is_empty() {
             let pause = AUDIT_MIN.saturating_mul(1 << self.audits.min(DOUBLINGS_MAX));
             self.audits = self.audits.saturating_add(1);
-            step.timers.arm(step.now.after(pause), Timer::Account(AccountTimer::Audit));
+            step.arm(pause, Timer::Account(AccountTimer::Audit));
         }
     }
 
     fn audit_log(&self, step: &mut Step<'_>, links: &mut Links, log: &LogId) {
         let acked = sample(step, log);
         for home in self.active_homes().iter().map(|home| home.node) {
-            let incarnation = log::cursor(&step.rows, &home, log).incarnation;
+            let incarnation = log::cursor(step.rows(), &home, log).incarnation;
             // What it has acknowledged for an older copy is no promise any more.
             let by_home = |ack: &Acked| ack.node == home && ack.ack.incarnation == incarnation;
             let asked = acked.iter().filter(|(_, acks)| acks.iter().any(by_home));
@@ -122,54 +106,45 @@ impl Account {
 
 /// What is answered.
 impl Account {
-    /// A home has handed over what it has of what it acknowledged; the rest it is challenged for.
-    pub(super) fn on_audited(
-        &self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        node: &NodeId,
-        Audited { log, key, asked, entries }: &Audited,
-    ) {
-        let there = ids(log, *key, entries);
-        for entry in asked.iter().filter(|entry| !there.contains(&entry.id)) {
-            if let Some(ack) = log::ack_of(&step.rows, log, *entry, node)
-                && let Some((channel, key)) = links.find_fetching(node, log)
-            {
-                let body = Body::Challenge { channel, id: entry.id, ack };
-                let request = AccountRequest::Challenge(*log, key, *entry);
-                links.request(step, node, Request::Account(request), body);
-            }
-        }
-    }
-
-    /// A home answers a challenge. Returns false if that is no answer to it.
-    pub(super) fn on_challenged(
+    /// A home answers an audit or a challenge. Returns false if that is no answer to it.
+    pub(super) fn on_audit_answer(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
         node: &NodeId,
-        challenged: &Challenged,
+        request: AccountRequest,
         answer: Body,
     ) -> bool {
-        if let Body::Lost { signature } = answer {
-            self.on_lost(step, links, node, challenged, signature);
-            return true;
+        match (request, answer) {
+            (AccountRequest::Audit(log, key, asked), Body::Page { entries, .. }) => {
+                let there = ids(&log, key, &entries);
+                for entry in asked.iter().filter(|entry| !there.contains(&entry.id)) {
+                    challenge(step, links, node, &log, *entry);
+                }
+                true
+            }
+            (AccountRequest::Challenge(log, _, entry), Body::Lost { signature }) => {
+                self.on_lost(step, links, node, &log, entry, signature);
+                true
+            }
+            (AccountRequest::Challenge(log, key, entry), Body::Page { entries, .. }) => {
+                ids(&log, key, &entries).contains(&entry.id)
+            }
+            _ => false,
         }
-        let Body::Page { entries, .. } = answer else { return false };
-        ids(&challenged.log, challenged.key, &entries).contains(&challenged.entry.id)
     }
 
-    /// A home says that it has lost what it acknowledged.
     fn on_lost(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
         node: &NodeId,
-        Challenged { log, entry, .. }: &Challenged,
+        log: &LogId,
+        entry: TimelineKey,
         lost: [u8; 64],
     ) {
-        let ack = log::ack_of(&step.rows, log, *entry, node);
-        let (Some(envelope), Some(ack)) = (log::unacked(&step.rows, log, *entry), ack) else {
+        let ack = log::ack_of(step.rows(), log, entry, node);
+        let (Some(envelope), Some(ack)) = (log::unacked(step.rows(), log, entry), ack) else {
             // It has arrived meanwhile, and is not needed any more.
             return;
         };
@@ -188,13 +163,13 @@ impl Account {
             return;
         }
         step.require(Durability::First);
-        let row = ConvictionRow { proof: proof.encode(), at_s: step.now.as_secs() };
-        step.rows.put(CONVICTIONS, node.0, row.encode_to_vec());
+        let row = ConvictionRow { proof: proof.encode(), at_s: step.now().as_secs() };
+        step.put(CONVICTIONS, node.0, row.encode_to_vec());
         forget_oldest(step);
-        self.reputation.set_faulty(faulty(&step.rows));
-        self.events.push(AccountEvent::PolicyChanged);
-        step.event(Event::Convicted(node));
-        step.event(Event::Account);
+        self.reputation.set_faulty(faulty(step.rows()));
+        self.on_policy_changed();
+        step.emit(Event::Convicted(node));
+        step.emit(Event::Account);
         self.replace(step, links, &node);
     }
 
@@ -215,6 +190,23 @@ impl Account {
     }
 }
 
+/// A home did not hand over an entry that it has acknowledged: asks it what became of that.
+fn challenge(
+    step: &mut Step<'_>,
+    links: &mut Links,
+    node: &NodeId,
+    log: &LogId,
+    entry: TimelineKey,
+) {
+    if let Some(ack) = log::ack_of(step.rows(), log, entry, node)
+        && let Some((channel, key)) = links.find_fetching(node, log)
+    {
+        let body = Body::Challenge { channel, id: entry.id, ack };
+        let request = Request::Account(AccountRequest::Challenge(*log, key, entry));
+        links.request(step, node, request, body);
+    }
+}
+
 /// A home refused a challenge. It may have another copy by now, or no room for requests; but
 /// whatever it may have lost, it knows its own signature.
 pub(super) fn on_challenge_refused(step: &mut Step<'_>, node: &NodeId, code: Code) {
@@ -225,17 +217,17 @@ pub(super) fn on_challenge_refused(step: &mut Step<'_>, node: &NodeId, code: Cod
 
 /// Draws some entries of a log that nodes keep without expiry and have acknowledged, and who has.
 fn sample(step: &mut Step<'_>, log: &LogId) -> Vec<(TimelineKey, Vec<Acked>)> {
-    let random = step.rng.next_u64();
+    let random = step.rng().next_u64();
     let choose = |last: u64| random.checked_rem(last.saturating_add(1)).unwrap_or_default();
     let mut seen = Vec::new();
-    log::visit_acked(&step.rows, log, choose, &mut |key, acks| {
+    log::visit_acked(step.rows(), log, choose, &mut |key, acks| {
         seen.push((key, acks));
         if seen.len() < SAMPLE_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     seen.retain(|(key, _)| {
         let is_permanent = |entry: proto::Envelope| entry.head.expiry == Expiry::Never;
-        entries::is_answered(&step.rows, log, *key)
-            && log::unacked(&step.rows, log, *key).is_some_and(is_permanent)
+        entries::is_answered(step.rows(), log, *key)
+            && log::unacked(step.rows(), log, *key).is_some_and(is_permanent)
     });
     seen
 }
@@ -245,11 +237,11 @@ fn ids(log: &LogId, key: PublicKey, entries: &[Entry]) -> BTreeSet<EnvelopeId> {
 }
 
 fn forget_oldest(step: &mut Step<'_>) {
-    let mut rows = rows::load_all::<ConvictionRow>(&step.rows, CONVICTIONS, b"");
+    let mut rows = rows::load_all::<ConvictionRow>(step.rows(), CONVICTIONS, b"");
     rows.sort_by_key(|(_, row)| row.at_s);
     let excess = rows.len().saturating_sub(CONVICTIONS_MAX);
     for (node, _) in rows.into_iter().take(excess) {
-        step.rows.delete(CONVICTIONS, node);
+        step.delete(CONVICTIONS, node);
     }
 }
 

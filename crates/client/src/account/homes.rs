@@ -9,7 +9,7 @@ use super::{Account, AccountEvent};
 use crate::{
     Event,
     identity::ActiveHomes,
-    link::{Channel, ChannelUse, Links},
+    link::{Channel, ChannelUse, InboxUse, Links},
     ranking::ACTIVE_HOMES,
     step::{Durability, Step},
     topics::{AccountRequest, AccountTimer, Request, Timer},
@@ -19,7 +19,7 @@ use crate::{
 impl Account {
     pub(crate) fn homes(&self) -> ActiveHomes {
         let node = |home: Option<&NodeAddress>| home.map(|home| home.node);
-        ActiveHomes { primary: node(self.primary()), secondary: node(self.secondary()) }
+        ActiveHomes::new(node(self.primary()), node(self.secondary()))
     }
 
     fn primary(&self) -> Option<&NodeAddress> {
@@ -70,14 +70,15 @@ impl Account {
             return self.fail_over(step);
         }
         let timer = Timer::Account(AccountTimer::CheckPrimary);
-        if step.timers.is_armed(timer) || !links.is_up(&secondary) {
+        if step.timers().is_armed(timer) || !links.is_up(&secondary) {
             return;
         }
-        let soon = step.now.after(links.response_timeout(&primary).min(CHECK_EVERY));
+        let soon = step.now().after(links.response_timeout(&primary).min(CHECK_EVERY));
         if is_failing(step, links, &primary) {
-            step.timers.arm(soon.max(self.hold_down.until(step.now)), timer);
+            let due = soon.max(self.hold_down.until(step.now()));
+            step.timers().arm(due, timer);
         } else if links.silent_since(&primary).is_some() {
-            step.timers.arm(soon, timer);
+            step.timers().arm(soon, timer);
         }
     }
 
@@ -92,7 +93,7 @@ impl Account {
         if is_failing(step, links, secondary) {
             return false;
         }
-        let now = step.now;
+        let now = step.now();
         let hold_until = self.hold_down.until(now);
         let penalised = |node| self.reputation.penalised_until(node, now);
         match (penalised(primary), penalised(secondary)) {
@@ -115,15 +116,15 @@ impl Account {
 
     fn fail_over(&mut self, step: &mut Step<'_>) {
         step.require(Durability::First);
-        step.timers.disarm(Timer::Account(AccountTimer::CheckPrimary));
+        step.timers().disarm(Timer::Account(AccountTimer::CheckPrimary));
         let is_penalised =
-            |home: &NodeAddress| self.reputation.penalised_until(&home.node, step.now).is_some();
+            |home: &NodeAddress| self.reputation.penalised_until(&home.node, step.now()).is_some();
         let forced =
             self.primary().is_some_and(is_penalised) && self.secondary().is_some_and(is_penalised);
         self.swapped = !self.swapped && self.active.len() > 1;
-        self.hold_down.on_failover(step.now, forced);
+        self.hold_down.on_failover(step.now(), forced);
         self.events.push(AccountEvent::HomesChanged { is_failover: true });
-        step.event(Event::Account);
+        step.emit(Event::Account);
     }
 }
 
@@ -140,7 +141,7 @@ fn is_gone(step: &Step<'_>, links: &Links, node: &NodeId) -> bool {
 
 fn is_silent_for(step: &Step<'_>, links: &Links, node: &NodeId, timeout: Duration) -> bool {
     !links.is_up(node)
-        || links.silent_since(node).is_some_and(|since| step.now >= since.after(timeout))
+        || links.silent_since(node).is_some_and(|since| step.now() >= since.after(timeout))
         || is_closed(links, node)
 }
 
@@ -148,7 +149,7 @@ fn is_silent_for(step: &Step<'_>, links: &Links, node: &NodeId, timeout: Duratio
 fn is_closed(links: &Links, node: &NodeId) -> bool {
     let puts =
         |request: &Request| matches!(request, Request::Account(AccountRequest::PutBundle(_)));
-    let is_inbox = |channel: &Channel| channel.used_for == ChannelUse::Inbox;
+    let is_inbox = |channel: &Channel| channel.is_for(ChannelUse::Inbox(InboxUse::Current));
     links.pending(node, puts) == 0 && !links.has(node, is_inbox)
 }
 
@@ -162,16 +163,16 @@ impl Account {
             return;
         }
         let is_homeless = self.active.iter().all(|home| !links.is_up(&home.node));
-        let due = step.now.after(if is_homeless { HOMELESS_AFTER } else { UNREACHABLE_AFTER });
+        let due = step.now().after(if is_homeless { HOMELESS_AFTER } else { UNREACHABLE_AFTER });
         for NodeAddress { node, .. } in &self.active {
             let is_known = self.unreachable.contains(node);
             let timer = Timer::Account(AccountTimer::Unreachable(*node));
-            let is_later = step.timers.due(timer).is_some_and(|at| at > due);
+            let is_later = step.timers().due(timer).is_some_and(|at| at > due);
             if links.is_up(node) || is_known || is_later {
-                step.timers.disarm(timer);
+                step.timers().disarm(timer);
             }
             if !links.is_up(node) && !is_known {
-                step.timers.arm(due, timer);
+                step.timers().arm(due, timer);
             }
         }
     }
@@ -203,9 +204,9 @@ impl Account {
             links.want(step, home);
         }
         step.drop_idle_links();
-        let is_failover = self.homes().primary != homes_before.primary;
+        let is_failover = self.homes().primary() != homes_before.primary();
         self.events.push(AccountEvent::HomesChanged { is_failover });
-        step.event(Event::Account);
+        step.emit(Event::Account);
     }
 
     /// Of the homes that are reachable the first two are active, of the others as many as are
@@ -229,7 +230,7 @@ impl Account {
     /// was this device that was offline, it serves.
     pub(super) fn arm_reserve(&self, step: &mut Step<'_>, node: &NodeId) {
         let timer = Timer::Account(AccountTimer::ServeReserve(*node));
-        step.timers.arm(step.now.after(TURN_UP_TIME), timer);
+        step.arm(TURN_UP_TIME, timer);
     }
 }
 

@@ -45,33 +45,29 @@ fn all(rows: &dyn Rows) -> Vec<(Vec<u8>, InviteRow)> {
 }
 
 fn save(step: &mut Step<'_>, key: &PublicKey, invite: &InviteRow) {
-    step.rows.put(INVITES, key.0, invite.encode_to_vec());
+    step.put(INVITES, key.0, invite.encode_to_vec());
 }
 
-/// Returns whether every invite is known to a home.
 pub(crate) fn are_published(rows: &dyn Rows) -> bool {
     all(rows).iter().all(|(_, invite)| !invite.homes.is_empty())
 }
 
-/// Returns whether a home knows every invite.
 pub(crate) fn are_all_at(rows: &dyn Rows, home: &NodeId) -> bool {
     all(rows).iter().all(|(_, invite)| invite.is_at(home))
 }
 
-/// A stranger has used an invite.
 pub(crate) fn on_used(step: &mut Step<'_>, key: &PublicKey) {
-    if let Some(mut invite) = rows::load::<InviteRow>(&step.rows, INVITES, &key.0) {
+    if let Some(mut invite) = rows::load::<InviteRow>(step.rows(), INVITES, &key.0) {
         invite.used = invite.used.saturating_add(1);
         save(step, key, &invite);
     }
 }
 
-/// A home knows an invite.
 pub(super) fn on_registered(step: &mut Step<'_>, node: &NodeId, key: &PublicKey) {
-    if let Some(mut invite) = rows::load::<InviteRow>(&step.rows, INVITES, &key.0) {
+    if let Some(mut invite) = rows::load::<InviteRow>(step.rows(), INVITES, &key.0) {
         note(&mut invite.homes, node);
         save(step, key, &invite);
-        step.event(Event::Account);
+        step.emit(Event::Account);
     }
 }
 
@@ -84,11 +80,11 @@ impl Account {
         uses: u32,
         valid_s: u64,
     ) -> Result<Reply, CommandError> {
-        let now_s = step.now.as_secs();
+        let now_s = step.now().as_secs();
         let mut open = 0_usize;
-        for (key, invite) in all(&step.rows) {
+        for (key, invite) in all(step.rows()) {
             if invite.expires_s <= now_s {
-                step.rows.delete(INVITES, key);
+                step.delete(INVITES, key);
             } else {
                 open = open.saturating_add(1);
             }
@@ -97,7 +93,7 @@ impl Account {
             return Err(CommandError::TooMany(limits::INVITES_MAX));
         }
         let mut token = [0; 16];
-        step.rng.fill_bytes(&mut token);
+        step.rng().fill_bytes(&mut token);
         let invite = InviteRow {
             token: token.to_vec(),
             expires_s: now_s.saturating_add(valid_s),
@@ -116,7 +112,7 @@ impl Account {
 
     /// The inbox is open at a home: registers all invites that it does not know.
     pub(super) fn register_invites(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
-        for (key, invite) in all(&step.rows) {
+        for (key, invite) in all(step.rows()) {
             if let (Ok(key), false) = (PublicKey::try_from(key.as_slice()), invite.is_at(node)) {
                 self.register_again(step, links, node, &key);
             }
@@ -131,10 +127,10 @@ impl Account {
         node: &NodeId,
         key: &PublicKey,
     ) {
-        let Some(invite) = rows::load::<InviteRow>(&step.rows, INVITES, &key.0) else { return };
-        if invite.expires_s <= step.now.as_secs() {
-            step.rows.delete(INVITES, key.0);
-            step.event(Event::Account);
+        let Some(invite) = rows::load::<InviteRow>(step.rows(), INVITES, &key.0) else { return };
+        if invite.expires_s <= step.now().as_secs() {
+            step.delete(INVITES, key.0);
+            step.emit(Event::Account);
         } else if !invite.is_at(node) && invite.used < invite.uses {
             self.register(step, links, node, *key, &invite);
         }

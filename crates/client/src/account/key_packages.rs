@@ -1,6 +1,6 @@
 //! Key packages: with them others welcome this device into a group while it sleeps.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::time::Duration;
 
 use crypto::group::{Cgka, Mls};
 use prost::Message;
@@ -21,7 +21,7 @@ const KEY_PACKAGES: Table = Table(4);
 
 /// A key package that others may use to welcome this device.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct KeyPackageRow {
+pub(super) struct KeyPackageRow {
     #[prost(bytes = "vec", tag = "1")]
     public: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
@@ -57,29 +57,22 @@ fn all(rows: &dyn Rows) -> Vec<(Vec<u8>, KeyPackageRow)> {
 /// Returns the secrets of all key packages, each with its hash, to find the one that a Welcome is
 /// for.
 pub(crate) fn secrets(rows: &dyn Rows) -> Vec<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>)> {
-    let mut secrets = Vec::new();
-    rows::each(rows, KEY_PACKAGES, b"", &mut |hash, row| {
-        let package = KeyPackageRow::decode(row).ok();
-        secrets.extend(package.map(|package| (hash.to_vec(), package.secret.into())));
-        ControlFlow::Continue(())
-    });
-    secrets
+    let all = all(rows).into_iter();
+    all.map(|(hash, package)| (hash, package.secret.into())).collect()
 }
 
 /// A Welcome was for this key package: unless it is the last resort, it is not used again.
 pub(crate) fn on_used(step: &mut Step<'_>, hash: &[u8]) {
-    let package: Option<KeyPackageRow> = rows::load(&step.rows, KEY_PACKAGES, hash);
+    let package: Option<KeyPackageRow> = rows::load(step.rows(), KEY_PACKAGES, hash);
     if package.is_some_and(|package| !package.last_resort) {
-        step.rows.delete(KEY_PACKAGES, hash);
+        step.delete(KEY_PACKAGES, hash);
     }
 }
 
-/// Returns whether every key package is held by a home.
 pub(crate) fn are_published(rows: &dyn Rows) -> bool {
     all(rows).iter().all(|(_, package)| !package.homes.is_empty())
 }
 
-/// Returns whether a home holds the key package of last resort.
 pub(crate) fn is_last_resort_at(rows: &dyn Rows, home: &NodeId) -> bool {
     all(rows).iter().any(|(_, package)| package.last_resort && package.is_at(home))
 }
@@ -87,16 +80,18 @@ pub(crate) fn is_last_resort_at(rows: &dyn Rows, home: &NodeId) -> bool {
 /// The home node took none of these key packages.
 pub(super) fn on_refused(step: &mut Step<'_>, hashes: Vec<Vec<u8>>) {
     for hash in hashes {
-        let package: Option<KeyPackageRow> = rows::load(&step.rows, KEY_PACKAGES, &hash);
-        if let Some(mut package) = package {
-            package.offered = false;
-            step.rows.put(KEY_PACKAGES, hash, package.encode_to_vec());
-        }
+        change(step, hash, |package| package.offered = false);
+    }
+}
+
+fn change(step: &mut Step<'_>, hash: Vec<u8>, change: impl FnOnce(&mut KeyPackageRow)) {
+    if let Some(mut package) = rows::load(step.rows(), KEY_PACKAGES, &hash) {
+        change(&mut package);
+        step.put(KEY_PACKAGES, hash, package.encode_to_vec());
     }
 }
 
 impl Account {
-    /// Makes the key packages of a new device.
     pub(super) fn make_first_key_packages(&self, step: &mut Step<'_>) {
         self.make_key_packages(step, WANTED, true);
     }
@@ -104,8 +99,7 @@ impl Account {
     fn make_key_packages(&self, step: &mut Step<'_>, count: usize, last_resort: bool) {
         forget_oldest(step, KEPT_MAX.saturating_sub(count));
         for i in 0..count.saturating_add(usize::from(last_resort)) {
-            let Ok((public, secret)) = Mls.key_package(&self.device, &self.id, &mut step.rng)
-            else {
+            let Ok((public, secret)) = Mls.key_package(&self.device, &self.id, step.rng()) else {
                 return;
             };
             let hash = Sha256::digest(&public);
@@ -115,9 +109,9 @@ impl Account {
                 last_resort: last_resort && i == count,
                 offered: false,
                 homes: Vec::new(),
-                made_s: step.now.as_secs(),
+                made_s: step.now().as_secs(),
             };
-            step.rows.put(KEY_PACKAGES, hash.to_vec(), package.encode_to_vec());
+            step.put(KEY_PACKAGES, hash.to_vec(), package.encode_to_vec());
         }
     }
 
@@ -143,7 +137,7 @@ impl Account {
             last_resort: Vec::new(),
         };
         let mut hashes = Vec::new();
-        let lacking = all(&step.rows).into_iter().filter(|(_, package)| package.lacks(node));
+        let lacking = all(step.rows()).into_iter().filter(|(_, package)| package.lacks(node));
         for (hash, mut package) in lacking {
             if hashes.len() >= limits::KEY_PACKAGES_MAX {
                 break;
@@ -152,7 +146,7 @@ impl Account {
                 put.last_resort = package.public;
             } else if !package.offered {
                 package.offered = true;
-                step.rows.put(KEY_PACKAGES, hash.clone(), package.encode_to_vec());
+                step.put(KEY_PACKAGES, hash.clone(), package.encode_to_vec());
                 put.one_time.push(package.public);
             }
             hashes.push(hash);
@@ -173,28 +167,24 @@ impl Account {
     ) {
         links.task_done(node, PendingTask::KeyPackages);
         for hash in hashes {
-            let package: Option<KeyPackageRow> = rows::load(&step.rows, KEY_PACKAGES, &hash);
-            if let Some(mut package) = package {
-                note(&mut package.homes, node);
-                step.rows.put(KEY_PACKAGES, hash, package.encode_to_vec());
-            }
+            change(step, hash, |package| note(&mut package.homes, node));
         }
-        step.event(Event::Account);
+        step.emit(Event::Account);
         let lacking = WANTED.saturating_sub(usize::try_from(left).unwrap_or(WANTED));
         if lacking <= WANTED / 2 {
             return;
         }
-        let stored = one_time(&step.rows);
+        let stored = one_time(step.rows());
         let recent: Vec<_> = stored
             .iter()
             .map(|(made_s, _)| Instant::from_secs(*made_s))
-            .filter(|made| *made <= step.now && step.now.since(*made) < REFILL_TIME)
+            .filter(|made| *made <= step.now() && step.now().since(*made) < REFILL_TIME)
             .collect();
         let most = REFILL_MAX.saturating_mul(self.active_homes().len());
         if recent.len().saturating_add(lacking) > most {
             if let Some(oldest) = recent.first() {
                 let timer = AccountTimer::Retry(*node, PendingTask::KeyPackages);
-                step.timers.arm(oldest.after(REFILL_TIME), Timer::Account(timer));
+                step.timers().arm(oldest.after(REFILL_TIME), Timer::Account(timer));
             }
             return;
         }
@@ -222,8 +212,8 @@ fn one_time(rows: &dyn Rows) -> Vec<(u64, Vec<u8>)> {
 /// Forgets the oldest one-time key packages beyond `kept`. Those were taken and never used, or the
 /// node lost them.
 fn forget_oldest(step: &mut Step<'_>, kept: usize) {
-    for (_, hash) in one_time(&step.rows).into_iter().rev().skip(kept) {
-        step.rows.delete(KEY_PACKAGES, hash);
+    for (_, hash) in one_time(step.rows()).into_iter().rev().skip(kept) {
+        step.delete(KEY_PACKAGES, hash);
     }
 }
 

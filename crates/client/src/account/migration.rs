@@ -10,11 +10,11 @@
 //!
 //! What is left to be done is in rows, so a device that is killed in the middle goes on from there.
 
-use proto::{Code, NodeAddress, NodeId, limits};
+use proto::{Code, NodeAddress, NodeId};
 
-use super::{Account, AccountEvent, PreviousHome, record};
+use super::{Account, AccountEvent, record};
 use crate::{
-    link::{ChannelUse, Links},
+    link::{ChannelUse, InboxUse, Links},
     log,
     ranking::first_homes,
     step::Step,
@@ -52,7 +52,7 @@ impl Account {
     ) {
         if self.is_next_home(node) {
             self.propose(step, links, node);
-        } else if self.is_previous_home(node) {
+        } else if self.previous.contains(node) {
             record::put(step, links, node, &self.bundle);
         }
         self.events.push(AccountEvent::Announce(*node));
@@ -70,24 +70,25 @@ impl Account {
         // Newer than the record that was refused, which the node may have kept nevertheless.
         let homes = self.bundle.homes().to_vec();
         let pinned: Vec<_> = self.pinned();
-        let trouble = std::mem::take(&mut self.row.migration_trouble);
+        let trouble = self.row.migration_trouble().to_owned();
         if self.propose_homes(step, homes, &pinned).is_err() {
             self.next = None;
         }
-        self.row.migration_trouble = trouble;
+        self.row.set_migration_trouble(trouble);
         self.save(step);
         self.activate_record(step, links, None);
     }
 
     /// Remembers why the next home does not accept the account.
     pub(super) fn set_migration_trouble(&mut self, step: &mut Step<'_>, code: Code) {
-        self.row.migration_trouble = if code == Code::Closed {
+        let trouble = if code == Code::Closed {
             "the new home takes no new accounts".to_owned()
         } else if matches!(code, Code::Full | Code::Quota) {
             "the new home is full".to_owned()
         } else {
             format!("the new home refused ({code:?})")
         };
+        self.row.set_migration_trouble(trouble);
         self.save(step);
     }
 
@@ -113,14 +114,14 @@ impl Account {
         for home in &active {
             links.want(step, home);
             if at == Some(&home.node) {
-                self.open_inbox(step, links, &home.node, ChannelUse::Inbox);
+                self.open_inbox(step, links, &home.node, InboxUse::Current);
             } else {
                 self.publish(step, links, &home.node);
             }
         }
-        for previous in &self.previous {
-            links.want(step, &previous.home);
-            record::put(step, links, &previous.home.node, &self.bundle);
+        for previous in self.previous.addresses() {
+            links.want(step, previous);
+            record::put(step, links, &previous.node, &self.bundle);
         }
         step.drop_idle_links();
     }
@@ -133,17 +134,17 @@ impl Account {
         let is_in = |homes: &[NodeAddress], home: &NodeAddress| {
             homes.iter().any(|other| other.node == home.node)
         };
-        self.row.bundle = next.as_bytes().to_vec();
+        self.row.set_bundle(&next);
         self.bundle = next;
         self.choose_active();
         let after = self.active.clone();
         let moves = after.iter().any(|home| !is_in(&before, home));
         // Homes that were to be told of an older record are told of this one.
-        self.previous.iter_mut().for_each(|previous| previous.is_informed = false);
+        self.previous.on_record();
         for home in before.iter().filter(|home| !is_in(&after, home)) {
-            self.leave(step, home.clone());
+            self.previous.add(home.clone(), step.now().as_secs());
         }
-        self.previous.retain(|previous| !is_in(&after, &previous.home));
+        after.iter().for_each(|home| self.previous.remove(&home.node));
         self.save(step);
         Some(moves)
     }
@@ -151,25 +152,11 @@ impl Account {
 
 /// Previous homes.
 impl Account {
-    pub(super) fn is_previous_home(&self, node: &NodeId) -> bool {
-        self.previous.iter().any(|previous| previous.home.node == *node)
-    }
-
     /// Returns whether a home that was left, and that is up, has yet to be told. A device that
     /// moves says so there before it looks where others are: of two that move at the same time at
     /// least one then sees it.
     pub(crate) fn has_to_inform_previous(&self, links: &Links) -> bool {
-        let is_due =
-            |previous: &PreviousHome| !previous.is_informed && links.is_up(&previous.home.node);
-        self.previous.iter().any(is_due)
-    }
-
-    pub(super) fn leave(&mut self, step: &Step<'_>, home: NodeAddress) {
-        self.previous.retain(|previous| previous.home.node != home.node);
-        let since_s = step.now.as_secs();
-        self.previous.push(PreviousHome { home, since_s, is_informed: false, end: None });
-        let excess = self.previous.len().saturating_sub(PREVIOUS_MAX);
-        self.previous.drain(..excess);
+        self.previous.has_uninformed(|node| links.is_up(node))
     }
 
     /// A home that was left knows the newer record, and lets no device in any more: what its inbox
@@ -181,33 +168,21 @@ impl Account {
         node: &NodeId,
     ) {
         self.close_inbox(step, links, node);
-        let previous = self.previous.iter_mut().find(|previous| previous.home.node == *node);
-        if let Some(previous) = previous {
-            previous.is_informed = true;
-            self.open_inbox(step, links, node, ChannelUse::PreviousInbox);
+        if self.previous.on_informed(node) {
+            self.open_inbox(step, links, node, InboxUse::Previous);
         }
         self.events.push(AccountEvent::PreviousInformed);
     }
 
-    /// The inbox that was left is open, up to `end`.
-    pub(super) fn on_previous_opened(&mut self, node: &NodeId, end: u64) {
-        let previous = self.previous.iter_mut().find(|previous| previous.home.node == *node);
-        if let Some(previous) = previous {
-            previous.end = Some(end);
-        }
-    }
-
     /// The inbox that was left is open, or something came from it.
-    pub(crate) fn on_previous_progress(
+    pub(super) fn on_previous_progress(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
         node: &NodeId,
     ) {
-        let previous = self.previous.iter().find(|previous| previous.home.node == *node);
-        let end = previous.and_then(|previous| previous.end);
-        let here = log::cursor(&step.rows, node, &self.inbox_log()).sequence;
-        if end.is_some_and(|end| here >= end) {
+        let here = log::cursor(step.rows(), node, &self.inbox_log()).sequence;
+        if self.previous.ends_at(node, here) {
             self.on_previous_done(step, links, node);
         }
     }
@@ -219,26 +194,18 @@ impl Account {
         links: &mut Links,
         node: &NodeId,
     ) {
-        self.previous.retain(|previous| previous.home.node != *node);
+        self.previous.remove(node);
         self.save(step);
         links.acknowledge(step, node);
-        links.close_at(step, node, |channel| channel.used_for == ChannelUse::PreviousInbox);
+        links.close_at(step, node, |channel| channel.is_for(ChannelUse::Inbox(InboxUse::Previous)));
         // What waited until this home was told need wait no longer.
         self.events.push(AccountEvent::PreviousDone);
         step.drop_idle_links();
     }
 
-    /// Forgets homes that were left so long ago that no contact comes there any more.
     pub(crate) fn forget_old_homes(&mut self, step: &mut Step<'_>) {
-        let since = step.now.as_secs().saturating_sub(PREVIOUS_KEPT_S);
-        if self.previous.iter().any(|previous| previous.since_s < since) {
-            self.previous.retain(|previous| previous.since_s >= since);
+        if self.previous.forget_old(step.now().as_secs()) {
             self.save(step);
         }
     }
 }
-
-/// Homes that are remembered because they were left: as many as a record names.
-const PREVIOUS_MAX: usize = limits::RANKING_MAX;
-/// For how long: an invite that is older has most likely expired.
-const PREVIOUS_KEPT_S: u64 = 60 * 24 * 3600;

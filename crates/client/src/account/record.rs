@@ -4,11 +4,11 @@
 use crypto::identity::{Authority, Bundle, Phrase, Precedence, UnsignedRecord};
 use proto::{Body, Code, NodeAddress, NodeId, limits};
 
-use super::{Account, NewDevice, RefusalRow};
+use super::{Account, NewDevice};
 use crate::{
     CommandError,
     contact::Refused,
-    link::{ChannelUse, Links, is_transient},
+    link::{InboxUse, Links, is_transient},
     step::Step,
     topics::{AccountRequest, PendingTask, Request},
 };
@@ -24,7 +24,7 @@ impl Account {
         homes: Vec<NodeAddress>,
     ) -> Result<Self, CommandError> {
         check_new(&name, &homes)?;
-        let authority = Authority::create(phrase, &mut step.rng);
+        let authority = Authority::create(phrase, step.rng());
         let new = NewDevice { version: 1, copies: limits::COPIES_MIN, name, homes };
         let account = Self::create_device(step, &authority, new)?;
         account.publish_everywhere(step, links);
@@ -63,9 +63,9 @@ impl Account {
         if newest.next_draft().copies != copies {
             self.sign_next(step, |unsigned| unsigned.copies = copies)?;
         }
-        self.row.acks_needed = acks;
+        self.row.set_acks_needed(acks);
         self.save(step);
-        self.events.push(super::AccountEvent::PolicyChanged);
+        self.on_policy_changed();
         self.propose_or_activate(step, links);
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Account {
         homes: Vec<NodeAddress>,
         pinned: &[NodeId],
     ) -> Result<(), CommandError> {
-        check_new(&self.row.name, &homes)?;
+        check_new(self.row.name(), &homes)?;
         let once = homes.iter().enumerate().all(|(at, home)| {
             homes.iter().skip(at.saturating_add(1)).all(|other| other.node != home.node)
         });
@@ -85,12 +85,12 @@ impl Account {
             return Err(CommandError::BadRequest("a home is named twice"));
         }
         let pinned = pinned.iter().filter(|node| homes.iter().any(|home| home.node == **node));
-        self.row.pinned = pinned.map(|node| node.0.to_vec()).collect();
+        self.row.pin(pinned);
         let newest = self.next.as_ref().unwrap_or(&self.bundle);
         if newest.homes() != homes {
             self.sign_next(step, |unsigned| unsigned.homes = homes)?;
         }
-        self.row.migration_trouble = String::new();
+        self.row.set_migration_trouble(String::new());
         self.save(step);
         Ok(())
     }
@@ -100,8 +100,8 @@ impl Account {
         step: &Step<'_>,
         change: impl FnOnce(&mut UnsignedRecord),
     ) -> Result<(), CommandError> {
-        let authority = Authority::decode(&self.row.authority)
-            .map_err(|_| CommandError::BadRequest("its authority can't be read"))?;
+        let authority = self.row.authority();
+        let authority = authority.ok_or(CommandError::BadRequest("its authority can't be read"))?;
         let mut unsigned = self.next.as_ref().unwrap_or(&self.bundle).next_draft();
         change(&mut unsigned);
         let next = authority
@@ -111,7 +111,7 @@ impl Account {
         self.next = Some(next);
         // It may have accepted the record, and its answer be on the way: it must hear of the next.
         if let Some(home) = before.filter(|home| !self.is_next_home(&home.node)) {
-            self.leave(step, home);
+            self.previous.add(home, step.now().as_secs());
         }
         Ok(())
     }
@@ -134,7 +134,6 @@ impl Account {
         }
     }
 
-    /// A node has accepted a record of this account.
     pub(super) fn on_record_accepted(
         &mut self,
         step: &mut Step<'_>,
@@ -153,17 +152,16 @@ impl Account {
         let is_newest = self.bundle.rank().2 == version;
         if self.is_active_home(node) && is_newest {
             self.set_trouble(step, node, None);
-            self.open_inbox(step, links, node, ChannelUse::Inbox);
+            self.open_inbox(step, links, node, InboxUse::Current);
         } else if self.is_active_home(node) {
             self.publish(step, links, node);
-        } else if self.is_previous_home(node) && is_newest {
+        } else if self.previous.contains(node) && is_newest {
             self.on_previous_informed(step, links, node);
-        } else if self.is_previous_home(node) {
+        } else if self.previous.contains(node) {
             put(step, links, node, &self.bundle);
         }
     }
 
-    /// A node would not accept a record of this account.
     pub(super) fn on_record_refused(
         &mut self,
         step: &mut Step<'_>,
@@ -180,7 +178,7 @@ impl Account {
             if !is_transient(code) {
                 self.cancel_migration(step, links);
             }
-        } else if self.is_previous_home(node) && !self.is_active_home(node) {
+        } else if self.previous.contains(node) && !self.is_active_home(node) {
             // While a record waits for the next home, this one may know that.
             let waits = self.next.is_some();
             self.back_off(step, links, node, PendingTask::InformPrevious, code);
@@ -199,7 +197,7 @@ impl Account {
         // What lists this device only this device has signed: it is about to move.
         let ours = newer.account() == self.id && !newer.has_device(&self.device.public());
         if ours && self.bundle.compare(&newer) == Precedence::Older {
-            self.row.superseded_by = newer.as_bytes().to_vec();
+            self.row.supersede(&newer);
             self.row.save(step);
         }
     }
@@ -213,14 +211,7 @@ impl Account {
             Some(Code::Stale) => Some("a newer record of the account is out".to_owned()),
             Some(refused) => Some(format!("the home node refused ({refused:?})")),
         };
-        let others = self.row.refusals.iter().filter(|refusal| {
-            let is_of = |home: &NodeAddress| home.node.0 == *refusal.node;
-            refusal.node != node.0 && self.active_homes().iter().any(is_of)
-        });
-        let this = why.map(|why| RefusalRow { node: node.0.to_vec(), why });
-        let refusals: Vec<_> = others.cloned().chain(this).collect();
-        if self.row.refusals != refusals {
-            self.row.refusals = refusals;
+        if self.row.set_refusal(node, why, &self.active) {
             self.row.save(step);
         }
     }

@@ -33,9 +33,7 @@ impl Recovery {
         let recovery = Self { ticket, phrase, name, homes };
         for home in &recovery.homes {
             links.want(step, home);
-            if links.is_up(&home.node) {
-                recovery.ask(step, links, &home.node);
-            }
+            recovery.ask(step, links, &home.node);
         }
         Ok(recovery)
     }
@@ -44,15 +42,16 @@ impl Recovery {
         self.ticket
     }
 
-    /// The nodes that it needs links to.
     pub(crate) fn needed_nodes(&self) -> impl Iterator<Item = &NodeAddress> {
         self.homes.iter()
     }
 
-    /// A node is up: it may know the account.
+    /// Asks a node for the account, if it is up.
     pub(crate) fn ask(&self, step: &mut Step<'_>, links: &mut Links, node: &NodeId) {
-        let request = Request::Account(AccountRequest::GetOwnBundle);
-        links.request(step, node, request, Body::GetBundle(self.account()));
+        if links.is_up(node) {
+            let request = Request::Account(AccountRequest::GetOwnBundle);
+            links.request(step, node, request, Body::GetBundle(self.account()));
+        }
     }
 
     fn account(&self) -> AccountId {
@@ -84,7 +83,7 @@ impl Recovery {
             .ok()
             .filter(|bundle| bundle.account() == self.account())
             .ok_or(CommandError::UnknownAccount)?;
-        let authority = Authority::delegate(&self.phrase, Some(&old), &mut step.rng)
+        let authority = Authority::delegate(&self.phrase, Some(&old), step.rng())
             .map_err(|_| CommandError::UnknownAccount)?;
         let next = old.next_draft();
         let (version, copies) = (next.version, next.copies);

@@ -50,7 +50,6 @@ impl Reputation {
         }
     }
 
-    /// These are proven faulty.
     pub(super) fn set_faulty(&mut self, nodes: BTreeSet<NodeId>) {
         self.faulty = nodes;
     }

@@ -1,9 +1,13 @@
 //! The row of the own account.
 
-use crypto::identity::Bundle;
+use crypto::{
+    SigningKey,
+    identity::{Authority, Bundle, InboxKey},
+};
 use prost::Message;
-use proto::{AccountId, NodeAddress, NodeId, Rows, Table, wire};
+use proto::{AccountId, NodeAddress, NodeId, Rows, Table};
 
+use super::previous::{PreviousHomeRow, PreviousHomes};
 use crate::{Event, rows, step::Step};
 
 /// One row: this device and its account. Key: empty.
@@ -13,90 +17,150 @@ const ACCOUNT: Table = Table(1);
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct AccountRow {
     #[prost(bytes = "vec", tag = "1")]
-    pub(super) authority: Vec<u8>,
+    authority: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
-    pub(super) device_seed: Vec<u8>,
+    device_seed: Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
-    pub(super) inbox_seed: Vec<u8>,
+    inbox_seed: Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
-    pub(super) bundle: Vec<u8>,
+    bundle: Vec<u8>,
     #[prost(string, tag = "5")]
-    pub(crate) name: String,
+    name: String,
     /// A newer bundle, not ours, that replaces this device's.
     #[prost(bytes = "vec", tag = "6")]
-    pub(super) superseded_by: Vec<u8>,
+    superseded_by: Vec<u8>,
     #[prost(bytes = "vec", tag = "8")]
-    pub(super) account: Vec<u8>,
+    account: Vec<u8>,
     /// While the account moves: the record that the next home has to accept.
     #[prost(bytes = "vec", tag = "9")]
-    pub(super) next: Vec<u8>,
+    next: Vec<u8>,
     /// Homes that the account has left and that have something to be told or to hand over.
     #[prost(message, repeated, tag = "10")]
-    pub(super) previous: Vec<PreviousHomeRow>,
+    previous: Vec<PreviousHomeRow>,
     /// Homes that the user has pinned.
     #[prost(bytes = "vec", repeated, tag = "11")]
-    pub(super) pinned: Vec<Vec<u8>>,
+    pinned: Vec<Vec<u8>>,
     /// Why the next home does not accept the account.
     #[prost(string, tag = "12")]
-    pub(crate) migration_trouble: String,
+    migration_trouble: String,
     /// Homes that don't serve the account, and why.
     #[prost(message, repeated, tag = "13")]
-    pub(super) refusals: Vec<RefusalRow>,
+    refusals: Vec<RefusalRow>,
     /// Nodes that have to hold an entry before it is called stored; 0: two.
     #[prost(uint32, tag = "14")]
-    pub(super) acks_needed: u32,
+    acks_needed: u32,
 }
 
 /// A home does not serve the account.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct RefusalRow {
+struct RefusalRow {
     #[prost(bytes = "vec", tag = "1")]
-    pub(super) node: Vec<u8>,
+    node: Vec<u8>,
     #[prost(string, tag = "2")]
-    pub(super) why: String,
-}
-
-/// A home that the account has left.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct PreviousHomeRow {
-    #[prost(message, optional, tag = "1")]
-    home: Option<wire::NodeAddress>,
-    /// When it was left.
-    #[prost(uint64, tag = "2")]
-    since_s: u64,
-}
-
-/// A home that the account has left.
-#[derive(Clone, Debug)]
-pub(super) struct PreviousHome {
-    pub(super) home: NodeAddress,
-    pub(super) since_s: u64,
-    /// It knows the newer record and lets no device in any more.
-    pub(super) is_informed: bool,
-    /// The last sequence that its inbox has for this account.
-    pub(super) end: Option<u64>,
-}
-
-impl PreviousHome {
-    pub(super) fn load(row: &PreviousHomeRow) -> Option<Self> {
-        let home = NodeAddress::try_from(row.home.as_ref()?).ok()?;
-        Some(Self { home, since_s: row.since_s, is_informed: false, end: None })
-    }
-
-    pub(super) fn to_row(&self) -> PreviousHomeRow {
-        let home = Some(wire::NodeAddress::from(&self.home));
-        PreviousHomeRow { home, since_s: self.since_s }
-    }
+    why: String,
 }
 
 pub(crate) fn load(rows: &dyn Rows) -> Option<AccountRow> {
     rows::load(rows, ACCOUNT, b"")
 }
 
+/// What is kept.
 impl AccountRow {
+    pub(super) fn new(
+        authority: &Authority,
+        device_seed: [u8; 32],
+        inbox_seed: [u8; 32],
+        bundle: &Bundle,
+        name: String,
+    ) -> Self {
+        Self {
+            authority: authority.encode().to_vec(),
+            device_seed: device_seed.to_vec(),
+            inbox_seed: inbox_seed.to_vec(),
+            bundle: bundle.as_bytes().to_vec(),
+            name,
+            account: bundle.account().0.to_vec(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn save(&self, step: &mut Step<'_>) {
-        step.rows.put(ACCOUNT, b"", self.encode_to_vec());
-        step.event(Event::Account);
+        step.put(ACCOUNT, b"", self.encode_to_vec());
+        step.emit(Event::Account);
+    }
+
+    pub(super) fn set_bundle(&mut self, bundle: &Bundle) {
+        self.bundle = bundle.as_bytes().to_vec();
+    }
+
+    /// Keeps which record the next home has to accept, and which homes were left.
+    pub(super) fn set_migration(&mut self, next: Option<&Bundle>, previous: &PreviousHomes) {
+        self.next = next.map(|next| next.as_bytes().to_vec()).unwrap_or_default();
+        self.previous = previous.to_rows();
+    }
+
+    /// Keeps why the next home does not accept the account.
+    pub(super) fn set_migration_trouble(&mut self, why: String) {
+        self.migration_trouble = why;
+    }
+
+    pub(super) fn pin<'a>(&mut self, nodes: impl Iterator<Item = &'a NodeId>) {
+        self.pinned = nodes.map(|node| node.0.to_vec()).collect();
+    }
+
+    pub(super) fn set_acks_needed(&mut self, acks: u32) {
+        self.acks_needed = acks;
+    }
+
+    /// A newer bundle, not ours, replaces this device's.
+    pub(super) fn supersede(&mut self, newer: &Bundle) {
+        self.superseded_by = newer.as_bytes().to_vec();
+    }
+
+    /// Keeps why a home does not serve the account, or that it does, and forgets homes that are not
+    /// active any more; returns whether that changes anything.
+    pub(super) fn set_refusal(
+        &mut self,
+        node: &NodeId,
+        why: Option<String>,
+        active: &[NodeAddress],
+    ) -> bool {
+        let others = self.refusals.iter().filter(|refusal| {
+            let is_of = |home: &NodeAddress| home.node.0 == *refusal.node;
+            refusal.node != node.0 && active.iter().any(is_of)
+        });
+        let this = why.map(|why| RefusalRow { node: node.0.to_vec(), why });
+        let refusals: Vec<_> = others.cloned().chain(this).collect();
+        let changes = self.refusals != refusals;
+        self.refusals = refusals;
+        changes
+    }
+}
+
+/// What is known.
+impl AccountRow {
+    pub(super) fn authority(&self) -> Option<Authority> {
+        Authority::decode(&self.authority).ok()
+    }
+
+    pub(super) fn device(&self) -> Option<SigningKey> {
+        Some(SigningKey::from_seed(self.device_seed.as_slice().try_into().ok()?))
+    }
+
+    pub(super) fn inbox(&self) -> Option<InboxKey> {
+        Some(InboxKey::from_seed(self.inbox_seed.as_slice().try_into().ok()?))
+    }
+
+    pub(super) fn previous(&self) -> PreviousHomes {
+        PreviousHomes::load(&self.previous)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn migration_trouble(&self) -> &str {
+        &self.migration_trouble
     }
 
     /// Returns the newest bundle that counts.
@@ -114,18 +178,15 @@ impl AccountRow {
         !self.superseded_by.is_empty()
     }
 
-    /// Returns the account's id.
     pub(crate) fn account(&self) -> Option<AccountId> {
         AccountId::try_from(self.account.as_slice()).ok()
     }
 
     /// Returns the homes that were left and have something to be told or to hand over.
     pub(crate) fn previous_homes(&self) -> Vec<NodeAddress> {
-        let previous = self.previous.iter().filter_map(PreviousHome::load);
-        previous.map(|previous| previous.home).collect()
+        self.previous().addresses().cloned().collect()
     }
 
-    /// Returns the homes that the user has pinned.
     pub(crate) fn pinned(&self) -> impl Iterator<Item = NodeId> {
         self.pinned.iter().flat_map(|node| NodeId::try_from(node.as_slice()))
     }

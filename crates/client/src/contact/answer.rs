@@ -2,27 +2,16 @@
 
 use crypto::{
     group::{Allowed, Cgka, Mls},
-    identity::open_request,
+    identity::{Bundle, open_request},
 };
-use proto::{AccountId, ContentBody, Envelope, LogGenesis, LogId, NodeAddress, Ranking, wire};
+use proto::{AccountId, Envelope, LogGenesis, LogId, NodeAddress, wire};
 use zeroize::Zeroizing;
 
 use super::{
-    ContactEvent, ContactRow, Contacts, Conversations, Local, NewConversation, is_settled, row,
-    settle,
+    ContactEvent, ContactRow, Contacts, Conversations, Local, NewConversation, dismiss,
+    is_dismissed, row,
 };
-use crate::{CommandError, ContactState, ranking::ranking, step::Step};
-
-/// A conversation that a contact asked for, to be joined.
-pub(crate) struct Joining {
-    pub(crate) new: NewConversation,
-    /// The conversation with this contact that it replaces.
-    pub(crate) replaced: Option<LogId>,
-    /// The nodes that the contact said hold the log.
-    pub(crate) told: Vec<NodeAddress>,
-    /// Which of the key packages the contact has used.
-    pub(crate) used_package: usize,
-}
+use crate::{CommandError, ContactState, identity::Identity, ranking::ranking, step::Step};
 
 impl Contacts {
     /// A stranger put something into our inbox.
@@ -40,11 +29,11 @@ impl Contacts {
             return step.count_dropped();
         };
         let log = genesis.id();
-        let is_known = local.conversations.contains(&log) || is_settled(&step.rows, &log);
+        let is_known = local.conversations.contains(&log) || is_dismissed(step.rows(), &log);
         if account == local.own.account || is_known {
             return;
         }
-        let known = row(&step.rows, &account);
+        let known = row(step.rows(), &account);
         if known.is_none() && !self.has_room_for_a_request() {
             return step.count_dropped();
         }
@@ -61,9 +50,9 @@ impl Contacts {
             self.events.push(ContactEvent::InviteUsed(envelope.head.write_key));
         }
         if let Some(log) = contact.asked_for().filter(|asked| *asked != log) {
-            settle(step, &log);
+            dismiss(step, &log);
         }
-        contact.since_s = step.now.as_secs();
+        contact.since_s = step.now().as_secs();
         contact.set_state(ContactState::Asking);
         contact.request = Some(opened.request);
         self.save(step, &account, &contact);
@@ -86,7 +75,7 @@ impl Contacts {
         let ours_stays = ours.is_some_and(|ours| their_log.is_ok_and(|theirs| ours < theirs));
         if ours_stays {
             if let Ok(log) = their_log {
-                settle(step, &log);
+                dismiss(step, &log);
             }
             return self.save(step, account, &contact);
         }
@@ -97,16 +86,16 @@ impl Contacts {
         self.events.push(ContactEvent::Crossed(*account));
     }
 
-    /// Accepts a contact's request: the conversation that it asked for is to be joined. `packages`
-    /// are the secrets of the own key packages.
+    /// Accepts a contact's request: the conversation that it asked for is joined. `packages` are
+    /// the secrets of the own key packages; returns which of them the contact has used.
     pub(crate) fn accept(
         &mut self,
         step: &mut Step<'_>,
         local: Local<'_, impl Conversations>,
         packages: &[Zeroizing<Vec<u8>>],
         account: &AccountId,
-    ) -> Result<Joining, CommandError> {
-        let mut contact = row(&step.rows, account).ok_or(CommandError::NoContact)?;
+    ) -> Result<usize, CommandError> {
+        let mut contact = row(step.rows(), account).ok_or(CommandError::NoContact)?;
         let (ContactState::Asking, Some(request)) = (contact.state(), contact.request.take())
         else {
             return Err(CommandError::NoRequest);
@@ -116,84 +105,96 @@ impl Contacts {
         if replaced.is_none() && !local.conversations.has_room() {
             return Err(CommandError::TooMany(self.limits.conversations));
         }
-        let genesis = LogGenesis::decode(&request.log_genesis)
-            .map_err(|_| CommandError::BadRequest("it names no conversation"))?;
-        let told = request.ranking.iter().map(NodeAddress::try_from);
-        let told = told.collect::<Result<Vec<_>, _>>();
-        let told = told.ok().filter(|told| !told.is_empty());
-        let told = told.ok_or(CommandError::BadRequest("it names no node"))?;
-        // Whatever they told: both come to the same ranking from the same records.
-        let ranking: Ranking = ranking(&theirs, local.own.bundle);
-        let allowed = Allowed::new([local.own.bundle, &theirs]);
-        let (device, me) = (local.own.device, &local.own.account);
-        let joined = Mls
-            .join(device, me, &request.welcome, packages, &allowed, &mut step.rng)
-            .map_err(|_| CommandError::BadRequest("its Welcome is not for this device"))?;
-        let LogGenesis::Conversation { write_key, .. } = genesis else {
-            return Err(CommandError::BadRequest("it names no conversation"));
-        };
-        if joined.out.epoch.write_key().public() != write_key {
-            return Err(CommandError::BadRequest("its log is of another group"));
-        }
-        contact.establish(genesis.id());
+        let told = told_nodes(&request).ok_or(CommandError::BadRequest("it names no node"))?;
+        let (new, used_package) = join(step, local, packages, *account, &theirs, &request)?;
+        contact.establish(new.genesis.id());
         self.save(step, account, &contact);
         if let Some(replaced) = replaced {
-            settle(step, &replaced);
+            dismiss(step, &replaced);
         }
-        let new = NewConversation {
-            genesis,
-            contact: *account,
-            ranking,
-            created: false,
-            out: joined.out,
-            snapshot: joined.snapshot.to_vec(),
-        };
-        Ok(Joining { new, replaced, told, used_package: joined.used })
+        self.events.push(ContactEvent::Join { new: Box::new(new), replaced, told });
+        Ok(used_package)
     }
 
-    /// A contact said something in a conversation that concerns more than its timeline.
-    pub(crate) fn apply_control(
+    /// A contact has said which record of this account it has, by its hash.
+    pub(crate) fn on_bundle_seen(
+        &mut self,
+        step: &mut Step<'_>,
+        own: Identity<'_>,
+        log: &LogId,
+        author: &AccountId,
+        seen: [u8; 32],
+    ) {
+        let Some(mut contact) = row(step.rows(), author) else { return };
+        contact.sees_other_bundle = seen != own.bundle.hash();
+        self.save(step, author, &contact);
+        if !contact.sees_other_bundle {
+            self.events.push(ContactEvent::KnownToContact(*log));
+        }
+    }
+
+    /// A contact has accepted in a conversation, perhaps in place of another one; said again, it
+    /// tells that they have moved.
+    pub(crate) fn on_accepted(
         &mut self,
         step: &mut Step<'_>,
         local: Local<'_, impl Conversations>,
         log: &LogId,
-        control: Control,
+        author: &AccountId,
+        bundle: &[u8],
+        instead_of: Option<LogId>,
     ) {
-        let Control { author, body, bundle_seen } = control;
-        let Some(mut contact) = row(&step.rows, &author) else { return };
-        if let Some(seen) = bundle_seen {
-            contact.sees_other_bundle = seen != local.own.bundle.hash();
-            self.save(step, &author, &contact);
-            if !contact.sees_other_bundle {
-                self.events.push(ContactEvent::KnownToContact(*log));
-            }
-        }
-        let ContentBody::Accept { bundle, instead_of } = body else { return };
+        let Some(mut contact) = row(step.rows(), author) else { return };
         if contact.state() == ContactState::Established && contact.log() == Some(*log) {
-            // Said again, it tells that they have moved.
-            if !contact.pin(&author, &bundle) {
+            if !contact.pin(author, bundle) {
                 return step.count_dropped();
             }
-            self.save(step, &author, &contact);
-            return self.events.push(ContactEvent::RecordChanged(author));
+            self.save(step, author, &contact);
+            return self.events.push(ContactEvent::RecordChanged(*author));
         }
         // Their own request may still be on its way.
         if let Some(other) = instead_of.filter(|other| !local.conversations.contains(other)) {
-            settle(step, &other);
+            dismiss(step, &other);
         }
-        contact.pin(&author, &bundle);
+        contact.pin(author, bundle);
         contact.establish(*log);
-        self.save(step, &author, &contact);
-        self.events.push(ContactEvent::RecordChanged(author));
+        self.save(step, author, &contact);
+        self.events.push(ContactEvent::RecordChanged(*author));
         self.events.push(ContactEvent::Established(*log));
     }
 }
 
-/// What a contact said beyond a message.
-#[derive(Debug)]
-pub(crate) struct Control {
-    pub(crate) author: AccountId,
-    pub(crate) body: ContentBody,
-    /// The hash of the newest bundle of this account that the contact has.
-    pub(crate) bundle_seen: Option<[u8; 32]>,
+/// The nodes that hold the log, as the contact said.
+fn told_nodes(request: &wire::ContactRequest) -> Option<Vec<NodeAddress>> {
+    let told = request.ranking.iter().map(NodeAddress::try_from);
+    told.collect::<Result<Vec<_>, _>>().ok().filter(|told| !told.is_empty())
+}
+
+/// Joins the group to which a request welcomes this device; returns as well which key package the
+/// contact has used.
+fn join(
+    step: &mut Step<'_>,
+    local: Local<'_, impl Conversations>,
+    packages: &[Zeroizing<Vec<u8>>],
+    contact: AccountId,
+    theirs: &Bundle,
+    request: &wire::ContactRequest,
+) -> Result<(NewConversation, usize), CommandError> {
+    let no_conversation = CommandError::BadRequest("it names no conversation");
+    let genesis = LogGenesis::decode(&request.log_genesis).map_err(|_| no_conversation.clone())?;
+    // Whatever they told: both come to the same ranking from the same records.
+    let ranking = ranking(theirs, local.own.bundle);
+    let allowed = Allowed::new([local.own.bundle, theirs]);
+    let (device, me) = (local.own.device, &local.own.account);
+    let joined = Mls
+        .join(device, me, &request.welcome, packages, &allowed, step.rng())
+        .map_err(|_| CommandError::BadRequest("its Welcome is not for this device"))?;
+    let LogGenesis::Conversation { write_key, .. } = genesis else { return Err(no_conversation) };
+    if joined.out.epoch.write_key().public() != write_key {
+        return Err(CommandError::BadRequest("its log is of another group"));
+    }
+    let snapshot = joined.snapshot.to_vec();
+    let new =
+        NewConversation { genesis, contact, ranking, created: false, out: joined.out, snapshot };
+    Ok((new, joined.used))
 }

@@ -11,7 +11,7 @@ use super::{ContactEvent, Contacts, Conversations, Local, row};
 use crate::{
     ContactState,
     identity::Identity,
-    link::{Links, pause},
+    link::{Links, back_off_time},
     step::Step,
     topics::{ContactRequest, ContactTimer, Request, Timer},
 };
@@ -38,19 +38,19 @@ impl Contacts {
         own: Identity<'_>,
         account: AccountId,
     ) {
-        if let Some(primary) = own.homes.primary {
+        if let Some(primary) = own.homes.primary() {
             Self::ask_where(step, links, &primary, account);
         }
     }
 
     /// Looks an account up soon, unless it can be reached.
     pub(crate) fn locate_soon(step: &mut Step<'_>, account: AccountId, tries: u32) {
-        step.timers.disarm_all(
+        step.timers().disarm_all(
             |timer| matches!(timer, Timer::Contact(ContactTimer::Locate(_), of) if *of == account),
         );
-        let wait = if tries == 0 { REACH_TIME } else { pause(tries) };
+        let wait = if tries == 0 { REACH_TIME } else { back_off_time(tries) };
         let timer = Timer::Contact(ContactTimer::Locate(tries), account);
-        step.timers.arm(step.now.after(wait), timer);
+        step.arm(wait, timer);
     }
 
     /// Looks all up soon that are being added.
@@ -92,14 +92,14 @@ impl Contacts {
         account: &AccountId,
     ) {
         self.events.push(ContactEvent::RecordChanged(*account));
-        let Some(mut contact) = row(&step.rows, account) else { return };
+        let Some(mut contact) = row(step.rows(), account) else { return };
         let (Some(mut link), Some(theirs)) = (contact.adding(), contact.bundle()) else { return };
         let home = theirs.homes().first().map(|home| home.node);
         if link.nodes.first().map(|address| address.node) == home {
             return;
         }
         let inbox = LogGenesis::Inbox(*account).id();
-        links.close(step, |channel| channel.log == inbox);
+        links.close(step, |channel| channel.is_of(&inbox));
         link.nodes = theirs.homes().iter().take(2).cloned().collect();
         contact.link = link.to_string();
         contact.trouble = String::new();

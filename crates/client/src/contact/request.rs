@@ -20,19 +20,11 @@ use super::{
 use crate::{
     CommandError, ContactState, InviteLink,
     identity::Identity,
-    link::{ChannelUse, Links, OpenLog, is_transient},
+    link::{ChannelUse, Links, OpenLog},
     ranking::ranking,
     step::{Misbehaviour, Step},
     topics::{AccountTimer, ContactRequest, PendingTask, Request, Timer},
 };
-
-/// What asking a node for something led to, if it did not give it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Refused<'a> {
-    pub(crate) code: Code,
-    /// With [`Code::Stale`] a newer bundle.
-    pub(crate) newer: &'a [u8],
-}
 
 /// The user asks.
 impl Contacts {
@@ -52,15 +44,14 @@ impl Contacts {
         if name.len() > limits::NAME_MAX {
             return Err(CommandError::TooLong(limits::NAME_MAX));
         }
-        let mut contact = row(&step.rows, &link.account).unwrap_or_default();
+        let mut contact = row(step.rows(), &link.account).unwrap_or_default();
         match contact.state() {
             ContactState::Established => return Ok(false),
             ContactState::Asking => return Ok(true),
+            ContactState::None if self.states.len() >= self.limits.contacts => {
+                return Err(CommandError::TooMany(self.limits.contacts));
+            }
             ContactState::None | ContactState::Adding | ContactState::Requested => {}
-        }
-        let is_new = contact.state() == ContactState::None;
-        if is_new && self.states.len() >= self.limits.contacts {
-            return Err(CommandError::TooMany(self.limits.contacts));
         }
         if contact.log().is_none() && !local.conversations.has_room() {
             return Err(CommandError::TooMany(self.limits.conversations));
@@ -69,7 +60,7 @@ impl Contacts {
         contact.link = link.to_string();
         contact.answered = Vec::new();
         contact.trouble = String::new();
-        contact.since_s = step.now.as_secs();
+        contact.since_s = step.now().as_secs();
         if contact.name.is_empty() {
             contact.name = name;
         }
@@ -93,8 +84,7 @@ impl Contacts {
         local: Local<'_, impl Conversations>,
         node: &NodeId,
     ) {
-        let at_node = |link: &&InviteLink| link.nodes.iter().any(|address| address.node == *node);
-        for link in self.adding.values().filter(at_node).cloned().collect::<Vec<_>>() {
+        for link in self.links_at(node) {
             self.open_inbox(step, links, local, node, &link);
         }
     }
@@ -107,12 +97,17 @@ impl Contacts {
         local: Local<'_, impl Conversations>,
         node: &NodeId,
     ) {
-        let at_node = |link: &&InviteLink| link.nodes.iter().any(|address| address.node == *node);
-        for link in self.adding.values().filter(at_node).cloned().collect::<Vec<_>>() {
+        for link in self.links_at(node) {
             for other in link.nodes.iter().filter(|address| address.node != *node) {
                 self.open_inbox(step, links, local, &other.node, &link);
             }
         }
+    }
+
+    /// The links of those who are being added through a node.
+    fn links_at(&self, node: &NodeId) -> Vec<InviteLink> {
+        let is_at = |link: &&InviteLink| link.nodes.iter().any(|address| address.node == *node);
+        self.adding.values().filter(is_at).cloned().collect()
     }
 
     /// Adding a contact is tried again at a node.
@@ -123,7 +118,8 @@ impl Contacts {
         local: Local<'_, impl Conversations>,
         at: At<'_>,
     ) {
-        if let Some(link) = self.adding.get(at.account).cloned() {
+        let link = self.adding.get(at.account).filter(|_| links.is_up(at.node));
+        if let Some(link) = link.cloned() {
             self.open_inbox(step, links, local, at.node, &link);
         }
     }
@@ -155,10 +151,10 @@ impl Contacts {
         at: At<'_>,
     ) {
         let At { node, account } = at;
-        let Some(contact) = row(&step.rows, account) else { return };
+        let Some(contact) = row(step.rows(), account) else { return };
         let Some(link) = contact.adding() else { return };
         // One home is enough, and each would hand out key packages.
-        if is_asked(links, step.now, &link) {
+        if is_asked(links, step.now(), &link) {
             return retry_later(step, node, account);
         }
         if contact.request.is_some() {
@@ -170,7 +166,7 @@ impl Contacts {
     }
 
     /// A node has said what it knows of an account.
-    pub(crate) fn on_bundle(
+    pub(super) fn on_bundle(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
@@ -179,7 +175,7 @@ impl Contacts {
         bytes: &[u8],
     ) {
         let At { node, account } = at;
-        let Some(before) = row(&step.rows, account) else { return };
+        let Some(before) = row(step.rows(), account) else { return };
         let mut contact = before.clone();
         if !contact.pin(account, bytes) {
             step.count_dropped();
@@ -191,7 +187,7 @@ impl Contacts {
             self.follow(step, links, local, account);
         }
         self.events.push(ContactEvent::RecordReceived(*node, *account));
-        let Some(contact) = row(&step.rows, account) else { return };
+        let Some(contact) = row(step.rows(), account) else { return };
         let Some(link) = contact.adding() else { return };
         if contact.request.is_some() {
             return self.deliver(step, links, local, account);
@@ -205,8 +201,33 @@ impl Contacts {
 
 /// ExpectKeyPackages, ExpectLog, ExpectAnswer.
 impl Contacts {
+    /// A node answers a request. Returns false if that is no answer to it.
+    pub(crate) fn on_answer(
+        &mut self,
+        step: &mut Step<'_>,
+        links: &mut Links,
+        local: Local<'_, impl Conversations>,
+        at: At<'_>,
+        request: ContactRequest,
+        answer: Body,
+    ) -> bool {
+        match (request, answer) {
+            (ContactRequest::GetBundle, Body::BundleIs(bundle)) => {
+                self.on_bundle(step, links, local, at, &bundle);
+            }
+            (ContactRequest::TakeKeyPackages, Body::KeyPackages { packages, .. }) => {
+                self.on_key_packages(step, links, local, at, &packages);
+            }
+            (ContactRequest::Deliver, Body::Accepted { .. }) => {
+                self.on_delivered(step, links, local, at);
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// The contact's devices can be welcomed: makes the group, whose log is to be opened first.
-    pub(crate) fn on_key_packages(
+    fn on_key_packages(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
@@ -215,7 +236,7 @@ impl Contacts {
         packages: &[Vec<u8>],
     ) {
         let account = at.account;
-        let Some(mut contact) = row(&step.rows, account) else { return };
+        let Some(mut contact) = row(step.rows(), account) else { return };
         let (Some(link), Some(theirs), None) =
             (contact.adding(), contact.bundle(), &contact.request)
         else {
@@ -227,12 +248,12 @@ impl Contacts {
         }
         let allowed = Allowed::new([local.own.bundle, &theirs]);
         let created =
-            Mls.create(local.own.device, &local.own.account, packages, &allowed, &mut step.rng);
+            Mls.create(local.own.device, &local.own.account, packages, &allowed, step.rng());
         let Ok(created) = created else {
             return self.on_failed(step, links, local, at, Code::Invalid);
         };
         let mut salt = [0; 16];
-        step.rng.fill_bytes(&mut salt);
+        step.rng().fill_bytes(&mut salt);
         let write_key = created.out.epoch.write_key().public();
         let genesis = LogGenesis::Conversation { write_key, salt };
         let ranking = ranking(local.own.bundle, &theirs);
@@ -266,7 +287,7 @@ impl Contacts {
         local: Local<'_, impl Conversations>,
         account: &AccountId,
     ) {
-        let Some(mut contact) = row(&step.rows, account) else { return };
+        let Some(mut contact) = row(step.rows(), account) else { return };
         let (Some(link), Some(log)) = (contact.adding(), contact.log()) else { return };
         if !local.conversations.exists(&log) {
             return;
@@ -275,7 +296,7 @@ impl Contacts {
         let open =
             lacking.find_map(|address| Some((address.node, invited(links, &address.node, &link)?)));
         let Some((node, channel)) = open else { return };
-        if is_asked(links, step.now, &link) {
+        if is_asked(links, step.now(), &link) {
             return retry_later(step, &node, account);
         }
         let key = link.key().public();
@@ -284,14 +305,14 @@ impl Contacts {
             return;
         };
         contact.sealed = envelope.encode();
-        step.rows.put(CONTACTS, account.0, contact.encode_to_vec());
+        step.put(CONTACTS, account.0, contact.encode_to_vec());
         let entry = Entry::from_envelope(&envelope, 0, key);
         let body = Body::Append { channel, entry, signature: envelope.signature };
         links.request(step, &node, Request::Contact(*account, ContactRequest::Deliver), body);
     }
 
     /// A node has stored our request in an inbox.
-    pub(crate) fn on_delivered(
+    fn on_delivered(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
@@ -299,7 +320,7 @@ impl Contacts {
         at: At<'_>,
     ) {
         let At { node, account } = at;
-        let Some(mut contact) = row(&step.rows, account) else { return };
+        let Some(mut contact) = row(step.rows(), account) else { return };
         if contact.adding().is_none() {
             return;
         }
@@ -311,7 +332,7 @@ impl Contacts {
 
     /// A home of a contact has our request, or will get it from another one. Each of them is given
     /// it, if it can be reached: one may forget what it has stored.
-    fn on_answered(
+    pub(super) fn on_answered(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
@@ -333,7 +354,7 @@ impl Contacts {
         self.save(step, account, &contact);
         if is_done {
             let invited = ChannelUse::Invited(*account);
-            links.close(step, |channel| channel.used_for == invited);
+            links.close(step, |channel| channel.is_for(invited));
             step.drop_idle_links();
         } else {
             self.deliver(step, links, local, account);
@@ -341,129 +362,16 @@ impl Contacts {
     }
 }
 
-/// What goes wrong.
-impl Contacts {
-    /// A node would not do what adding a contact takes. It may have been their home and know where
-    /// they went; else the network may.
-    pub(crate) fn on_refused(
-        &mut self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        local: Local<'_, impl Conversations>,
-        at: At<'_>,
-        Refused { code, newer }: Refused<'_>,
-    ) {
-        let At { node, account } = at;
-        if code == Code::Stale {
-            self.on_bundle(step, links, local, at, newer);
-            let link = self.adding.get(account);
-            if link.is_none_or(|link| link.nodes.iter().all(|address| address.node != *node)) {
-                return;
-            }
-        }
-        self.on_failed(step, links, local, at, code);
-        let knows_no_better = local.own.homes.contains(node);
-        if matches!(code, Code::NotFound | Code::Forbidden) && !knows_no_better {
-            Self::locate(step, links, local.own, *account);
-        }
-    }
-
-    /// A node does not know an account.
-    pub(crate) fn on_unknown(
-        &mut self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        local: Local<'_, impl Conversations>,
-        at: At<'_>,
-        code: Code,
-    ) {
-        let At { node, account } = at;
-        self.events.push(ContactEvent::RecordReceived(*node, *account));
-        self.on_failed(step, links, local, at, code);
-    }
-
-    /// Adding can't go on for now; the user is told why. What is refused for now is tried again.
-    fn on_failed(
-        &mut self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        local: Local<'_, impl Conversations>,
-        at: At<'_>,
-        code: Code,
-    ) {
-        let At { node, account } = at;
-        let Some(mut contact) = row(&step.rows, account) else { return };
-        let Some(link) = contact.adding() else { return };
-        // An invite may come to one of two homes later than to the other.
-        let may_come = matches!(code, Code::Forbidden | Code::NotFound)
-            && link.nodes.len() > 1
-            && links.refusals_of(node, PendingTask::Add(*account)) < WAITS_FOR_INVITE;
-        let passes = may_come || is_transient(code);
-        if passes {
-            back_off(step, links, node, account, code);
-        }
-        if contact.state() == ContactState::Requested {
-            // Another home has the request and should hand it over to this one, but may lie.
-            if !passes {
-                self.on_answered(step, links, local, at, contact);
-            }
-            return;
-        }
-        contact.trouble = trouble(code);
-        self.save(step, account, &contact);
-        if is_transient(code) {
-            return;
-        }
-        // Another home that is open goes on, and this one only once it is opened again.
-        let invited = ChannelUse::Invited(*account);
-        links.close_at(step, node, |channel| channel.used_for == invited);
-        for other in &link.nodes {
-            if links.has(&other.node, |channel| channel.open && channel.used_for == invited) {
-                let at = At { node: &other.node, account };
-                self.on_inbox_opened(step, links, local, at);
-            }
-        }
-    }
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "other codes are shown as they are")]
-fn trouble(code: Code) -> String {
-    match code {
-        Code::Forbidden => "the invite was used up, taken back or has expired".into(),
-        Code::NotFound => "their node does not know the account".into(),
-        Code::Full | Code::Quota => "their inbox is full".into(),
-        Code::Invalid => "what their node has of them is not valid".into(),
-        refused => format!("their node refused ({refused:?})"),
-    }
-}
-
-/// Tries to add a contact again after a pause. A node that does not know the channel any more is
-/// asked to open the inbox again.
-fn back_off(
-    step: &mut Step<'_>,
-    links: &mut Links,
-    node: &NodeId,
-    account: &AccountId,
-    code: Code,
-) {
-    let task = PendingTask::Add(*account);
-    links.back_off(step, node, task, task);
-    if code == Code::Unexpected {
-        let inbox = LogGenesis::Inbox(*account).id();
-        links.close_at(step, node, |channel| channel.log == inbox);
-    }
-}
-
 /// Asks a node again once another one has had time to answer.
 fn retry_later(step: &mut Step<'_>, node: &NodeId, account: &AccountId) {
     let timer = AccountTimer::Retry(*node, PendingTask::Add(*account));
-    step.timers.arm(step.now.after(ANSWER_TIME), Timer::Account(timer));
+    step.arm(ANSWER_TIME, Timer::Account(timer));
 }
 
 /// Finds the channel that an invite opened.
 fn invited(links: &Links, node: &NodeId, link: &InviteLink) -> Option<u32> {
     let (log, key) = (LogGenesis::Inbox(link.account).id(), link.key().public());
-    links.find(node, |channel| channel.log == log && channel.key == key)
+    links.find(node, |channel| channel.writes(&log, &key))
 }
 
 /// Returns whether a node of a link was asked something about its account within the last seconds,
@@ -497,14 +405,11 @@ fn seal(
     };
     let aad = head.encode();
     let theirs = contact.bundle()?;
-    let ciphertext = seal_request(&theirs, &aad, request, own.device, &mut step.rng).ok()?;
+    let ciphertext = seal_request(&theirs, &aad, request, own.device, step.rng()).ok()?;
     Some(sign_envelope(&key, head, ciphertext))
 }
 
 /// How long a node is given to answer before another home of the same account is asked.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
-/// How often an invite that a home does not know is tried again there: within five minutes or so
-/// its maker has told all homes that can be reached.
-const WAITS_FOR_INVITE: u32 = 6;
 /// Entries of an inbox depend on nothing.
 const INBOX_POSITION: u64 = 1;

@@ -4,7 +4,6 @@ use proto::{Body, Content, ContentBody, EnvelopeId, Frame, Reference, limits, wi
 
 use super::{
     Conversation, drafts,
-    frontier::NextEntry,
     group::SealedEntry,
     timeline::{self, NewEntry, renamed},
 };
@@ -77,16 +76,14 @@ impl Conversation {
         step: &mut Step<'_>,
         links: &mut Links,
         own: Identity<'_>,
-    ) -> Reply {
+    ) -> Result<Reply, CommandError> {
         let log = *self.log.id();
-        let newest = timeline::newest_of(&step.rows, &log, &self.contact);
-        if let Some(newest) = newest.filter(|newest| *newest > self.frontier.read) {
-            self.frontier.read = newest;
-            self.frontier.unread = Some(0);
+        let newest = timeline::newest_of(step.rows(), &log, &self.contact);
+        if newest.is_some_and(|newest| self.frontier.mark_read(newest)) {
             self.frontier.save(step, &log);
             self.send_receipt(step, links, own, true);
         }
-        Reply::Nothing
+        Ok(Reply::Nothing)
     }
 
     /// Tells the contact that the user is typing, if the primary is up.
@@ -106,7 +103,7 @@ impl Conversation {
         links: &mut Links,
         own: Identity<'_>,
     ) -> Result<Reply, CommandError> {
-        if log::announced_keys(&step.rows, self.log.id()).len() >= KEY_CHANGES_MAX {
+        if log::announced_keys(step.rows(), self.log.id()).len() >= KEY_CHANGES_MAX {
             return Err(CommandError::TooMany(KEY_CHANGES_MAX));
         }
         let id = self.change_keys(step, links, own);
@@ -122,7 +119,7 @@ impl Conversation {
         links: &mut Links,
         own: Identity<'_>,
     ) {
-        for (row_key, text) in drafts::drafts_of(&step.rows, &self.contact) {
+        for (row_key, text) in drafts::drafts_of(step.rows(), &self.contact) {
             let body = ContentBody::Text { text, reply_to: None };
             if self.send(step, links, own, body).is_some() {
                 drafts::forget(step, row_key);
@@ -132,8 +129,8 @@ impl Conversation {
 
     /// Finds a message, also under the name that it had before it was sealed again.
     fn find(&self, step: &Step<'_>, reference: &Reference) -> Option<TimelineKey> {
-        let current = entries::current(&step.rows, self.log.id(), reference);
-        entries::find(&step.rows, self.log.id(), &current)
+        let current = entries::current(step.rows(), self.log.id(), reference);
+        entries::find(step.rows(), self.log.id(), &current)
     }
 
     /// Checks that a message is the user's own.
@@ -144,7 +141,7 @@ impl Conversation {
         target: &Reference,
     ) -> Result<(), CommandError> {
         let key = self.find(step, target).ok_or(CommandError::NoMessage)?;
-        let row = entries::row(&step.rows, self.log.id(), key).ok_or(CommandError::NoMessage)?;
+        let row = entries::row(step.rows(), self.log.id(), key).ok_or(CommandError::NoMessage)?;
         if row.is_by(&own.account) { Ok(()) } else { Err(CommandError::NotYours) }
     }
 
@@ -156,7 +153,7 @@ impl Conversation {
         body: ContentBody,
     ) -> Result<Reply, CommandError> {
         let log = *self.log.id();
-        let body = renamed(body, |target| entries::current(&step.rows, &log, target));
+        let body = renamed(body, |target| entries::current(step.rows(), &log, target));
         let sent = self.send_with_key(step, links, own, body);
         let (id, key_was_set_aside) = sent.ok_or(CommandError::NoContact)?;
         if key_was_set_aside {
@@ -168,8 +165,7 @@ impl Conversation {
 
 /// Sealing.
 impl Conversation {
-    /// Sends a content: seals, places and queues it, all in this commit.
-    pub(crate) fn send(
+    pub(super) fn send(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
@@ -189,7 +185,7 @@ impl Conversation {
     ) -> Option<(EnvelopeId, bool)> {
         step.require(Durability::First);
         let bundle_seen = contact::take_bundle_to_tell(step, &self.contact);
-        let sent_at_s = step.now.as_secs();
+        let sent_at_s = step.now().as_secs();
         let content = Content { sent_at_s, body, bundle_seen, ..Content::default() };
         let sent = self.seal(step, links, own, content);
         self.resolve_refused(step, links, own, false);
@@ -204,9 +200,8 @@ impl Conversation {
         own: Identity<'_>,
         content: Content,
     ) -> Option<(EnvelopeId, bool)> {
-        let NextEntry { position, dependencies } = self.frontier.next_entry();
-        let content = Content { dependencies, ..content };
-        let sealed = self.group.seal(step, own.device, position, content)?;
+        let content = Content { dependencies: self.frontier.newest_heads(), ..content };
+        let sealed = self.group.seal(step, own.device, self.frontier.next_position(), content)?;
         self.append(step, links, own, &sealed);
         Some((sealed.key.id, sealed.key_was_set_aside))
     }
@@ -219,8 +214,9 @@ impl Conversation {
         own: Identity<'_>,
     ) -> Option<EnvelopeId> {
         let allowed = self.allowed(step, own);
-        let next = self.frontier.next_entry();
-        let sealed = self.group.rekey(step, own.device, &allowed, next)?;
+        let (position, dependencies) =
+            (self.frontier.next_position(), self.frontier.newest_heads());
+        let sealed = self.group.rekey(step, own.device, &allowed, position, dependencies)?;
         self.append(step, links, own, &sealed);
         Some(sealed.key.id)
     }
@@ -243,6 +239,14 @@ pub(crate) fn check_text(text: &str) -> Result<(), CommandError> {
         return Err(CommandError::Empty);
     }
     if text.len() > TEXT_MAX { Err(CommandError::TooLong(TEXT_MAX)) } else { Ok(()) }
+}
+
+/// Checks a reaction that the user wants to send.
+pub(crate) fn check_emoji(emoji: &str) -> Result<(), CommandError> {
+    if emoji.len() > limits::EMOJI_MAX {
+        return Err(CommandError::TooLong(limits::EMOJI_MAX));
+    }
+    Ok(())
 }
 
 /// Key changes that wait in an outbox: few of the epochs that a device keeps, so that it never

@@ -1,7 +1,5 @@
 //! Texts that wait for a contact to accept.
 
-use std::ops::ControlFlow;
-
 use prost::Message;
 use proto::{AccountId, Rows, Table};
 
@@ -25,18 +23,15 @@ pub(crate) fn keep_draft(
     contact: &AccountId,
     text: &str,
 ) -> Result<(), CommandError> {
-    let (mut number, mut count) = (0_u64, 0_usize);
-    rows::each(&step.rows, DRAFTS, &contact.0, &mut |key, _| {
-        count = count.saturating_add(1);
-        number = key.first_chunk::<8>().map_or(0, |last| u64::from_be_bytes(*last));
-        ControlFlow::Continue(())
-    });
-    if count >= DRAFTS_MAX {
+    let drafts = rows::all(step.rows(), DRAFTS, &contact.0);
+    if drafts.len() >= DRAFTS_MAX {
         return Err(CommandError::TooMany(DRAFTS_MAX));
     }
-    let row = Draft { text: text.to_owned(), written_s: step.now.as_secs() };
+    let last = drafts.last().and_then(|(key, _)| key.first_chunk::<8>());
+    let number = last.map_or(0, |last| u64::from_be_bytes(*last));
+    let row = Draft { text: text.to_owned(), written_s: step.now().as_secs() };
     let number = number.saturating_add(1).to_be_bytes();
-    step.rows.put(DRAFTS, [contact.0.as_slice(), &number].concat(), row.encode_to_vec());
+    step.put(DRAFTS, [contact.0.as_slice(), &number].concat(), row.encode_to_vec());
     Ok(())
 }
 
@@ -46,19 +41,16 @@ pub(super) fn drafts_of(rows: &dyn Rows, contact: &AccountId) -> Vec<(Vec<u8>, S
     drafts.map(|(number, draft)| ([contact.0.as_slice(), &number].concat(), draft.text)).collect()
 }
 
-/// A text waits no longer.
 pub(super) fn forget(step: &mut Step<'_>, row_key: Vec<u8>) {
-    step.rows.delete(DRAFTS, row_key);
+    step.delete(DRAFTS, row_key);
 }
 
-/// Counts the texts that wait for a contact.
 pub(crate) fn count_drafts(rows: &dyn Rows, contact: &AccountId) -> usize {
     rows::count(rows, DRAFTS, &contact.0)
 }
 
-/// Forgets what waits for a contact.
 pub(crate) fn forget_drafts(step: &mut Step<'_>, contact: &AccountId) {
-    rows::erase(&mut step.rows, DRAFTS, &contact.0);
+    step.erase(DRAFTS, &contact.0);
 }
 
 /// Texts that wait for a contact to accept: more than anyone writes to who has not answered.

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use crypto::{
     SigningKey,
-    group::{CommitId, EpochOut},
+    group::{CommitId, EpochOut, Opened},
+    sign_envelope,
 };
 use prost::Message;
-use proto::{AccountId, LogId, PublicKey};
+use proto::{AccountId, Envelope, Expiry, Extension, Head, Kind, LogId, PublicKey};
+use rand_chacha::ChaCha20Rng;
+use zeroize::Zeroizing;
 
 /// One state of a conversation's group.
 #[derive(Clone, PartialEq, Message)]
@@ -33,34 +36,20 @@ struct Member {
     device: Vec<u8>,
 }
 
+/// A state of the group as it is used: the row, decoded, and what this device has sent on it.
 pub(super) struct LiveEpoch {
-    pub(super) secrets: crypto::group::Epoch,
-    pub(super) write_key: SigningKey,
-    pub(super) parent: CommitId,
-    pub(super) own_leaf: u32,
+    secrets: crypto::group::Epoch,
+    write_key: SigningKey,
+    parent: CommitId,
+    own_leaf: u32,
     /// The next message's.
-    pub(super) counter: u32,
+    counter: u32,
     /// Rows say that counters below this one may be in use.
-    pub(super) set_aside: u32,
-    pub(super) members: BTreeMap<u32, (AccountId, PublicKey)>,
+    set_aside: u32,
+    members: BTreeMap<u32, (AccountId, PublicKey)>,
 }
 
-/// Which key an entry used: no device may use one twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counted {
-    pub(super) commit: CommitId,
-    pub(super) leaf: u32,
-    pub(super) counter: u32,
-}
-
-impl Counted {
-    /// The key of its row.
-    pub(super) fn row_key(&self, log: &LogId) -> Vec<u8> {
-        let (leaf, counter) = (self.leaf.to_be_bytes(), self.counter.to_be_bytes());
-        [log.0.as_slice(), &self.commit.0, &leaf, &counter].concat()
-    }
-}
-
+/// Rows, and what is known of it.
 impl LiveEpoch {
     pub(super) fn new(out: EpochOut, parent: CommitId) -> Self {
         let members = out.members.into_iter();
@@ -90,6 +79,36 @@ impl LiveEpoch {
         })
     }
 
+    pub(super) fn commit(&self) -> CommitId {
+        self.secrets.commit()
+    }
+
+    pub(super) fn write_key(&self) -> &SigningKey {
+        &self.write_key
+    }
+
+    pub(super) fn public_key(&self) -> PublicKey {
+        self.write_key.public()
+    }
+
+    /// Returns the commit whose epoch this one left; its own if it is the first that is kept.
+    pub(super) fn parent(&self) -> CommitId {
+        self.parent
+    }
+
+    /// Makes it the first epoch that is kept.
+    pub(super) fn make_root(&mut self) {
+        self.parent = self.commit();
+    }
+
+    pub(super) fn member(&self, leaf: u32) -> Option<AccountId> {
+        self.members.get(&leaf).map(|(account, _)| *account)
+    }
+
+    pub(super) fn members(&self) -> usize {
+        self.members.len()
+    }
+
     pub(super) fn to_row(&self) -> EpochRow {
         let member = |(leaf, (account, device)): (&u32, &(AccountId, PublicKey))| Member {
             leaf: *leaf,
@@ -105,12 +124,90 @@ impl LiveEpoch {
     }
 }
 
+/// Sealing and opening.
+impl LiveEpoch {
+    /// Takes the counter of the message key that this device uses next. Returns as well below which
+    /// counter rows have to say that keys may be in use, unless an earlier commit has set this one
+    /// aside: even if the present one is lost no other message can get it.
+    pub(super) fn take_key(&mut self) -> Option<(u32, Option<u32>)> {
+        let counter = self.counter;
+        self.counter = counter.checked_add(1)?;
+        let is_set_aside = counter < self.set_aside;
+        if !is_set_aside {
+            self.set_aside = self.counter.saturating_add(SET_ASIDE);
+        }
+        Some((counter, (!is_set_aside).then_some(self.set_aside)))
+    }
+
+    /// The head of an entry of this epoch.
+    pub(super) fn head(&self, log: LogId, kind: Kind, position: u64) -> Head {
+        Head {
+            kind,
+            expiry: Expiry::Never,
+            position,
+            log,
+            write_key: self.public_key(),
+            extension: Extension::default(),
+        }
+    }
+
+    pub(super) fn sign(&self, head: Head, ciphertext: Vec<u8>) -> Envelope {
+        sign_envelope(&self.write_key, head, ciphertext)
+    }
+
+    pub(super) fn seal_message(
+        &self,
+        head: Head,
+        content: &[u8],
+        device: &SigningKey,
+        counter: u32,
+        rng: &mut ChaCha20Rng,
+    ) -> Option<Envelope> {
+        let leaf = self.own_leaf;
+        let ciphertext = self.secrets.seal_message(device, leaf, counter, &head, content, rng)?;
+        Some(self.sign(head, ciphertext))
+    }
+
+    pub(super) fn seal_commit(
+        &self,
+        head: Head,
+        mls: &[u8],
+        rng: &mut ChaCha20Rng,
+    ) -> Option<Envelope> {
+        let ciphertext = self.secrets.seal_commit(&head, mls, rng)?;
+        Some(self.sign(head, ciphertext))
+    }
+
+    pub(super) fn seal_signal(
+        &self,
+        log: &LogId,
+        plaintext: &[u8],
+        rng: &mut ChaCha20Rng,
+    ) -> Option<Vec<u8>> {
+        self.secrets.seal_signal(log, self.own_leaf, plaintext, rng)
+    }
+
+    pub(super) fn open_signal(&self, log: &LogId, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (_, plaintext) = self.secrets.open_signal(log, ciphertext).ok()?;
+        Some(plaintext)
+    }
+
+    pub(super) fn open(&self, envelope: &Envelope) -> Option<Opened> {
+        let device_of = |leaf: u32| self.members.get(&leaf).map(|(_, device)| *device);
+        self.secrets.open(&envelope.head, &envelope.ciphertext, &device_of).ok()
+    }
+}
+
 impl Member {
-    pub(super) fn account(&self) -> Option<AccountId> {
+    fn account(&self) -> Option<AccountId> {
         AccountId::try_from(self.account.as_slice()).ok()
     }
 
-    pub(super) fn device(&self) -> Option<PublicKey> {
+    fn device(&self) -> Option<PublicKey> {
         PublicKey::try_from(self.device.as_slice()).ok()
     }
 }
+
+/// Message keys that are set aside at a time. One sync in so many messages is waited for; a crash
+/// leaves so many numbers unused, of 2^28.
+const SET_ASIDE: u32 = 64;

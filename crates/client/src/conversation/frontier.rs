@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use prost::Message;
-use proto::{LogId, Reference, Rows, Table, limits};
+use proto::{Gauge, LogId, Reference, Rows, Table, limits};
 
 use crate::{
     rows::{self, TimelineKey},
@@ -33,60 +33,100 @@ struct FrontierRow {
 
 /// The edge of what is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Frontier {
+pub(super) struct Frontier {
     /// Shown entries on which nothing shown depends.
-    pub(crate) heads: BTreeSet<TimelineKey>,
-    pub(crate) arrivals: u64,
+    heads: BTreeSet<TimelineKey>,
+    arrivals: u64,
     /// Up to where the user has read.
-    pub(crate) read: TimelineKey,
+    read: TimelineKey,
     /// Texts of the contact behind that, once they were counted.
-    pub(crate) unread: Option<u64>,
+    unread: Option<u64>,
     /// Something arrived of which the author has not been told.
-    pub(crate) unacknowledged: bool,
+    unacknowledged: bool,
 }
 
-/// Where the next entry of this device stands.
-pub(super) struct NextEntry {
-    pub(crate) position: u64,
-    pub(crate) dependencies: Vec<Reference>,
+/// Returns the number of the last arrival.
+pub(crate) fn last_arrival(rows: &dyn Rows, log: &LogId) -> u64 {
+    Frontier::load(rows, log).map_or(0, |frontier| frontier.arrivals)
 }
 
 impl Frontier {
-    /// Notes that an entry is shown.
-    pub(super) fn show(&mut self, key: TimelineKey, dependencies: &BTreeSet<&Reference>) {
+    pub(super) fn load(rows: &dyn Rows, log: &LogId) -> Option<Self> {
+        Some(Self::from_row(&rows::load(rows, FRONTIERS, &log.0)?))
+    }
+
+    pub(super) fn save(&self, step: &mut Step<'_>, log: &LogId) {
+        step.put(FRONTIERS, log.0, self.to_row().encode_to_vec());
+    }
+
+    /// Notes that an entry is shown; returns its arrival number.
+    pub(super) fn show(&mut self, key: TimelineKey, dependencies: &BTreeSet<&Reference>) -> u64 {
         self.arrivals = self.arrivals.saturating_add(1);
         self.heads.retain(|head| !dependencies.contains(&head.id.reference()));
         self.add_heads([key]);
+        self.arrivals
+    }
+
+    /// Entries are gone, and what they alone depended on is at the edge again.
+    pub(super) fn retreat(&mut self, gone: impl Fn(&TimelineKey) -> bool, bare: Vec<TimelineKey>) {
+        self.heads.retain(|head| !gone(head));
+        self.add_heads(bare);
     }
 
     /// Adds heads. Of too many those with the smallest positions go: they stay shown, but nothing
     /// said here will depend on them.
-    pub(super) fn add_heads(&mut self, heads: impl IntoIterator<Item = TimelineKey>) {
+    fn add_heads(&mut self, heads: impl IntoIterator<Item = TimelineKey>) {
         self.heads.extend(heads);
         while self.heads.len() > limits::HEADS_MAX {
             self.heads.pop_first();
         }
     }
 
-    pub(crate) fn load(rows: &dyn Rows, log: &LogId) -> Option<Self> {
-        Some(Self::from_row(&rows::load(rows, FRONTIERS, &log.0)?))
-    }
-
-    pub(super) fn save(&self, step: &mut Step<'_>, log: &LogId) {
-        step.rows.put(FRONTIERS, log.0, self.to_row().encode_to_vec());
-    }
-
-    /// Returns where the next entry stands: 1 + the largest position of the heads, and depending on
-    /// them.
-    pub(super) fn next_entry(&self) -> NextEntry {
-        let position = self.heads.last().map_or(0, |key| key.position);
-        NextEntry { position: position.saturating_add(1), dependencies: self.newest_heads() }
+    /// Returns where the next entry stands: 1 + the largest position of the heads.
+    pub(super) fn next_position(&self) -> u64 {
+        self.heads.last().map_or(0, |key| key.position).saturating_add(1)
     }
 
     /// Returns as many heads as an entry may depend on, the newest first.
     pub(super) fn newest_heads(&self) -> Vec<Reference> {
         let heads = self.heads.iter().rev().take(limits::DEPENDENCIES_MAX);
         heads.map(|key| key.id.reference()).collect()
+    }
+
+    /// Returns how many texts of the contact the user has not read; `count` counts those behind a
+    /// place one by one.
+    pub(super) fn unread(&self, count: impl FnOnce(TimelineKey) -> u64) -> u64 {
+        self.unread.unwrap_or_else(|| count(self.read))
+    }
+
+    /// A text of the contact arrives, and is unread unless the user has read further.
+    pub(super) fn add_unread(&mut self, key: TimelineKey, count: impl FnOnce(TimelineKey) -> u64) {
+        if key > self.read {
+            self.unread = Some(self.unread(count).saturating_add(1));
+        }
+    }
+
+    /// The user has read up to here; returns whether that is news.
+    pub(super) fn mark_read(&mut self, newest: TimelineKey) -> bool {
+        let is_news = newest > self.read;
+        if is_news {
+            self.read = newest;
+            self.unread = Some(0);
+        }
+        is_news
+    }
+
+    /// Returns whether something arrived of which the author has not been told.
+    pub(super) fn owes_receipt(&self) -> bool {
+        self.unacknowledged
+    }
+
+    pub(super) fn set_owes_receipt(&mut self, owes: bool) {
+        self.unacknowledged = owes;
+    }
+
+    pub(super) fn gauge(&self) -> Gauge {
+        Gauge::new("heads of a conversation", self.heads.len(), limits::HEADS_MAX)
     }
 
     fn from_row(row: &FrontierRow) -> Self {

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crypto::{
     SigningKey,
     group::{Allowed, Cgka, CommitId, CommitRef, EpochOut, Mls, Opened},
-    sign_envelope,
 };
 use prost::Message;
 use proto::{
@@ -19,10 +18,7 @@ use proto::{
 };
 use zeroize::Zeroizing;
 
-use super::{
-    epoch::{Counted, EpochRow, LiveEpoch},
-    frontier::NextEntry,
-};
+use super::epoch::{EpochRow, LiveEpoch};
 use crate::{
     log::{self, WriteKeys},
     rows::{self, TimelineKey, join},
@@ -52,8 +48,8 @@ pub(super) struct Group {
 
 /// An entry that was opened.
 pub(super) enum OpenedEntry {
-    /// A member says something.
-    Said { author: AccountId, content: Content, bytes: Zeroizing<Vec<u8>>, counted: Counted },
+    /// A member says something; `counted` is the row key of the message key that it used.
+    Said { author: AccountId, content: Content, bytes: Zeroizing<Vec<u8>>, counted: Vec<u8> },
     /// A member gave the group a new state.
     Changed { mls: Vec<u8>, dependencies: Vec<Reference> },
 }
@@ -74,14 +70,6 @@ pub(super) enum Committer {
     Member(AccountId),
     /// It was published a second time, by any member.
     Unknown,
-}
-
-/// What of a group its owner keeps in its own row.
-pub(super) struct GroupState {
-    /// The commit whose epoch this device sends on.
-    pub(super) head: Vec<u8>,
-    /// The seed of the first epoch's write key, kept like the genesis.
-    pub(super) first_key: Vec<u8>,
 }
 
 /// Why an envelope can't be shown.
@@ -109,37 +97,41 @@ impl Group {
     }
 
     /// Opens the group of a log from its rows and what its owner has kept of it.
-    pub(super) fn load(rows: &dyn Rows, log: LogId, kept: &GroupState) -> Option<Self> {
+    pub(super) fn load(
+        rows: &dyn Rows,
+        log: LogId,
+        first: Option<SigningKey>,
+        head: CommitId,
+    ) -> Option<Self> {
         let mut group = Self {
             log,
-            first: kept.first_key.as_slice().try_into().ok().map(SigningKey::from_seed),
+            first,
             epochs: BTreeMap::new(),
             by_key: BTreeMap::new(),
-            head: CommitId(kept.head.as_slice().try_into().ok()?),
+            head,
             changed: false,
         };
         for (commit, row) in rows::load_all::<EpochRow>(rows, EPOCHS, &log.0) {
             let counter = rows.get(COUNTERS, &join(&log, &commit));
             let epoch = LiveEpoch::from_row(&row, counter.as_deref())?;
-            group.by_key.insert(epoch.write_key.public(), epoch.secrets.commit());
-            group.epochs.insert(epoch.secrets.commit(), epoch);
+            group.by_key.insert(epoch.public_key(), epoch.commit());
+            group.epochs.insert(epoch.commit(), epoch);
         }
         Some(group)
     }
 
-    /// What its owner keeps of it.
-    pub(super) fn state(&self) -> GroupState {
-        let first_key = self.first.as_ref().map(|key| key.to_seed().to_vec()).unwrap_or_default();
-        GroupState { head: self.head.0.to_vec(), first_key }
+    /// The commit whose epoch this device sends on.
+    pub(super) fn head(&self) -> CommitId {
+        self.head
     }
 
-    /// Returns whether that changed since this was last asked.
+    /// Returns whether what its owner keeps changed since this was last asked.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
     pub(super) fn gauges(&self) -> [Gauge; 2] {
-        let members = self.epochs.values().map(|epoch| epoch.members.len()).max().unwrap_or(0);
+        let members = self.epochs.values().map(|epoch| epoch.members()).max().unwrap_or(0);
         [
             Gauge::new("epochs of a conversation", self.epochs.len(), limits::EPOCHS_OPEN_MAX),
             Gauge::new("members of a conversation", members, MEMBERS_MAX),
@@ -161,26 +153,14 @@ impl Group {
         content: Content,
     ) -> Option<SealedEntry> {
         let bytes = content.encode();
-        let log = self.log;
         let epoch = self.epochs.get_mut(&self.head)?;
-        let (leaf, counter) = (epoch.own_leaf, epoch.counter);
-        let key_was_set_aside = counter < epoch.set_aside;
-        epoch.counter = counter.checked_add(1)?;
-        if !key_was_set_aside {
-            epoch.set_aside = epoch.counter.saturating_add(SET_ASIDE);
-            step.rows.put(COUNTERS, join(&log, self.head.0), epoch.set_aside.to_be_bytes());
+        let (counter, set_aside) = epoch.take_key()?;
+        if let Some(below) = set_aside {
+            step.put(COUNTERS, join(&self.log, self.head.0), below.to_be_bytes());
         }
-        let head = Head {
-            kind: Kind::Entry,
-            expiry: Expiry::Never,
-            position,
-            log,
-            write_key: epoch.write_key.public(),
-            extension: Extension::default(),
-        };
-        let ciphertext =
-            epoch.secrets.seal_message(device, leaf, counter, &head, &bytes, &mut step.rng)?;
-        let envelope = sign_envelope(&epoch.write_key, head, ciphertext);
+        let head = epoch.head(self.log, Kind::Entry, position);
+        let envelope = epoch.seal_message(head, &bytes, device, counter, step.rng())?;
+        let key_was_set_aside = set_aside.is_none();
         let key = TimelineKey { position, id: envelope.id() };
         Some(SealedEntry { key, envelope, content, bytes, key_was_set_aside })
     }
@@ -191,9 +171,9 @@ impl Group {
         step: &mut Step<'_>,
         device: &SigningKey,
         allowed: &Allowed,
-        next: NextEntry,
+        position: u64,
+        dependencies: Vec<Reference>,
     ) -> Option<SealedEntry> {
-        let NextEntry { position, dependencies } = next;
         let link = CommitRef {
             parent: self.head.0.to_vec(),
             intents: Vec::new(),
@@ -202,19 +182,12 @@ impl Group {
             expiry: Expiry::Never as u32,
         };
         let parent = self.head;
-        let snapshot = Zeroizing::new(step.rows.get(SNAPSHOTS, &join(&self.log, parent.0))?);
-        let committed = Mls.commit(&snapshot, device, &link, allowed, &mut step.rng).ok()?;
+        let snapshot = Zeroizing::new(step.rows().get(SNAPSHOTS, &join(&self.log, parent.0))?);
+        let committed = Mls.commit(&snapshot, device, &link, allowed, step.rng()).ok()?;
         let epoch = self.epochs.get(&parent)?;
-        let head = Head {
-            kind: Kind::KeyChange,
-            expiry: Expiry::Never,
-            position,
-            log: self.log,
-            write_key: epoch.write_key.public(),
-            extension: Extension::next_key(committed.out.epoch.write_key().public()),
-        };
-        let ciphertext = epoch.secrets.seal_commit(&head, &committed.mls, &mut step.rng)?;
-        let envelope = sign_envelope(&epoch.write_key, head, ciphertext);
+        let extension = Extension::next_key(committed.out.epoch.write_key().public());
+        let head = Head { extension, ..epoch.head(self.log, Kind::KeyChange, position) };
+        let envelope = epoch.seal_commit(head, &committed.mls, step.rng())?;
         log::keep_change(step, &self.log, &committed.out.epoch.commit().0, &envelope);
         self.add_epoch(step, committed.out, parent, &committed.snapshot);
         let content = Content { dependencies, ..Content::default() };
@@ -228,18 +201,18 @@ impl Group {
         let commit =
             self.by_key.get(&head.write_key).ok_or(Unopened::UnknownEpoch(head.write_key))?;
         let epoch = self.epochs.get(commit).ok_or(Unopened::Bad)?;
-        let device_of = |leaf: u32| epoch.members.get(&leaf).map(|(_, device)| *device);
-        match epoch.secrets.open(head, &envelope.ciphertext, &device_of) {
-            Ok(Opened::Message { leaf, counter, content: bytes, .. }) => {
+        match epoch.open(envelope).ok_or(Unopened::Bad)? {
+            Opened::Message { leaf, counter, content: bytes, .. } => {
                 if head.kind != Kind::Entry {
                     return Err(Unopened::Bad);
                 }
                 let content = Content::decode(&bytes).map_err(|_| Unopened::Bad)?;
-                let (author, _) = epoch.members.get(&leaf).ok_or(Unopened::Bad)?;
-                let counted = Counted { commit: *commit, leaf, counter };
-                Ok(OpenedEntry::Said { author: *author, content, bytes, counted })
+                let author = epoch.member(leaf).ok_or(Unopened::Bad)?;
+                let (leaf, counter) = (leaf.to_be_bytes(), counter.to_be_bytes());
+                let counted = [self.log.0.as_slice(), &commit.0, &leaf, &counter].concat();
+                Ok(OpenedEntry::Said { author, content, bytes, counted })
             }
-            Ok(Opened::Commit { mls }) => {
+            Opened::Commit { mls } => {
                 let link = Mls.link(&mls).map_err(|_| Unopened::Bad)?;
                 let fits = link.parent == commit.0
                     && link.position == head.position
@@ -252,17 +225,15 @@ impl Group {
                     _ => Err(Unopened::Bad),
                 }
             }
-            Err(_) => Err(Unopened::Bad),
         }
     }
 
     /// Notes which key an entry used: no device may use one twice.
-    pub(super) fn count_key(&self, step: &mut Step<'_>, counted: &Counted, key: TimelineKey) {
-        let row_key = counted.row_key(&self.log);
-        if step.rows.get(COUNTED, &row_key).is_some() {
+    pub(super) fn count_key(step: &mut Step<'_>, counted: Vec<u8>, key: TimelineKey) {
+        if step.rows().get(COUNTED, &counted).is_some() {
             step.count_equivocation();
         }
-        step.rows.put(COUNTED, row_key, key.id.0);
+        step.put(COUNTED, counted, key.id.0);
     }
 
     /// Seals something that is forwarded and not stored.
@@ -272,13 +243,11 @@ impl Group {
         activity: wire::Activity,
     ) -> Option<Vec<u8>> {
         let plaintext = activity.encode_to_vec();
-        let LiveEpoch { secrets, own_leaf, .. } = self.epochs.get(&self.head)?;
-        secrets.seal_signal(&self.log, *own_leaf, &plaintext, &mut step.rng)
+        self.epochs.get(&self.head)?.seal_signal(&self.log, &plaintext, step.rng())
     }
 
     pub(super) fn open_activity(&self, ciphertext: &[u8]) -> Option<wire::Activity> {
-        let epoch = self.epochs.get(&self.head)?;
-        let (_, plaintext) = epoch.secrets.open_signal(&self.log, ciphertext).ok()?;
+        let plaintext = self.epochs.get(&self.head)?.open_signal(&self.log, ciphertext)?;
         wire::Activity::decode(plaintext.as_slice()).ok()
     }
 
@@ -298,16 +267,16 @@ impl Group {
             // is the same, and one's own can't be processed anyway.
             return Some(Committer::Unknown);
         }
-        let snapshot = Zeroizing::new(step.rows.get(SNAPSHOTS, &join(&self.log, parent.0))?);
-        let processed = Mls.process(&snapshot, device, mls, allowed, &mut step.rng).ok()?;
+        let snapshot = Zeroizing::new(step.rows().get(SNAPSHOTS, &join(&self.log, parent.0))?);
+        let processed = Mls.process(&snapshot, device, mls, allowed, step.rng()).ok()?;
         if processed.out.epoch.write_key().public() != announced {
             return None;
         }
         let before = self.epochs.get(&parent)?;
-        let author = before.members.get(&processed.committer)?.0;
+        let author = before.member(processed.committer)?;
         // Readers are not given the signature; any member can make it.
         let Envelope { head, ciphertext, .. } = envelope.clone();
-        let signed = sign_envelope(&before.write_key, head, ciphertext);
+        let signed = before.sign(head, ciphertext);
         log::keep_change(step, &self.log, &processed.out.epoch.commit().0, &signed);
         self.add_epoch(step, processed.out, parent, &processed.snapshot);
         Some(Committer::Member(author))
@@ -320,9 +289,9 @@ impl Group {
         let mut undone: Vec<_> = undone.copied().into_iter().collect();
         while let Some(commit) = undone.pop() {
             let Some(epoch) = self.epochs.remove(&commit) else { continue };
-            self.by_key.remove(&epoch.write_key.public());
+            self.by_key.remove(&epoch.public_key());
             self.forget_rows(step, commit);
-            let children = self.epochs.iter().filter(|(_, epoch)| epoch.parent == commit);
+            let children = self.epochs.iter().filter(|(_, epoch)| epoch.parent() == commit);
             undone.extend(children.map(|(child, _)| *child));
         }
         self.head = self.head_of(root, &BTreeSet::new());
@@ -332,9 +301,9 @@ impl Group {
     fn add_epoch(&mut self, step: &mut Step<'_>, out: EpochOut, parent: CommitId, snapshot: &[u8]) {
         let commit = out.epoch.commit();
         let epoch = LiveEpoch::new(out, parent);
-        step.rows.put(EPOCHS, join(&self.log, commit.0), epoch.to_row().encode_to_vec());
-        step.rows.put(SNAPSHOTS, join(&self.log, commit.0), snapshot);
-        self.by_key.insert(epoch.write_key.public(), commit);
+        step.put(EPOCHS, join(&self.log, commit.0), epoch.to_row().encode_to_vec());
+        step.put(SNAPSHOTS, join(&self.log, commit.0), snapshot);
+        self.by_key.insert(epoch.public_key(), commit);
         self.epochs.insert(commit, epoch);
         self.forget_epochs(step);
         self.head = self.head_of(self.root(), &BTreeSet::new());
@@ -348,7 +317,7 @@ impl Group {
         if self.epochs.len() <= limits::EPOCHS_OPEN_MAX {
             return;
         }
-        let unpublished = log::announced_keys(&step.rows, &self.log);
+        let unpublished = log::announced_keys(step.rows(), &self.log);
         while self.epochs.len() > limits::EPOCHS_OPEN_MAX
             && let Some(root) = self
                 .child_of(self.root(), &unpublished)
@@ -362,20 +331,20 @@ impl Group {
                 .collect();
             for commit in gone {
                 if let Some(epoch) = self.epochs.remove(&commit) {
-                    self.by_key.remove(&epoch.write_key.public());
+                    self.by_key.remove(&epoch.public_key());
                 }
                 self.forget_rows(step, commit);
             }
             if let Some(epoch) = self.epochs.get_mut(&root) {
-                epoch.parent = root;
-                step.rows.put(EPOCHS, join(&self.log, root.0), epoch.to_row().encode_to_vec());
+                epoch.make_root();
+                step.put(EPOCHS, join(&self.log, root.0), epoch.to_row().encode_to_vec());
             }
         }
     }
 
     fn forget_rows(&self, step: &mut Step<'_>, commit: CommitId) {
         for table in [EPOCHS, SNAPSHOTS, COUNTERS] {
-            step.rows.delete(table, join(&self.log, commit.0));
+            step.delete(table, join(&self.log, commit.0));
         }
         log::forget_change(step, &self.log, &commit.0);
     }
@@ -384,7 +353,7 @@ impl Group {
     fn descends(&self, mut commit: CommitId, from: CommitId) -> bool {
         while commit != from {
             match self.epochs.get(&commit) {
-                Some(epoch) if epoch.parent != commit => commit = epoch.parent,
+                Some(epoch) if epoch.parent() != commit => commit = epoch.parent(),
                 _ => return false,
             }
         }
@@ -392,7 +361,7 @@ impl Group {
     }
 
     fn root(&self) -> CommitId {
-        let root = self.epochs.iter().find(|(commit, epoch)| epoch.parent == **commit);
+        let root = self.epochs.iter().find(|(commit, epoch)| epoch.parent() == **commit);
         root.map_or(self.head, |(commit, _)| *commit)
     }
 
@@ -408,7 +377,7 @@ impl Group {
     /// The epoch with the lowest id of those that follow another.
     fn child_of(&self, parent: CommitId, without: &BTreeSet<PublicKey>) -> Option<CommitId> {
         let mut children = self.epochs.iter().filter(|(_, epoch)| {
-            epoch.parent == parent && !without.contains(&epoch.write_key.public())
+            epoch.parent() == parent && !without.contains(&epoch.public_key())
         });
         children.find(|(child, _)| **child != parent).map(|(child, _)| *child)
     }
@@ -417,7 +386,7 @@ impl Group {
 impl WriteKeys for Group {
     fn find(&self, public: &PublicKey) -> Option<&SigningKey> {
         let epoch = self.epochs.get(self.by_key.get(public)?)?;
-        Some(&epoch.write_key)
+        Some(epoch.write_key())
     }
 
     fn first(&self) -> Option<&SigningKey> {
@@ -428,18 +397,15 @@ impl WriteKeys for Group {
         let mut commit = self.head_of(self.root(), unpublished);
         let mut keys = Vec::new();
         while let Some(epoch) = self.epochs.get(&commit) {
-            keys.push(&epoch.write_key);
-            if epoch.parent == commit || keys.len() > limits::EPOCHS_OPEN_MAX {
+            keys.push(epoch.write_key());
+            if epoch.parent() == commit || keys.len() > limits::EPOCHS_OPEN_MAX {
                 break;
             }
-            commit = epoch.parent;
+            commit = epoch.parent();
         }
         keys
     }
 }
 
-/// Message keys that are set aside at a time. One sync in so many messages is waited for; a crash
-/// leaves so many numbers unused, of 2^28.
-const SET_ASIDE: u32 = 64;
 /// Devices in a group of two accounts.
 const MEMBERS_MAX: usize = 2 * limits::DEVICES_MAX;

@@ -4,17 +4,17 @@
 use std::time::Duration;
 
 use crypto::group::Allowed;
-use proto::{ContentBody, Entry, Envelope, EnvelopeId, PublicKey, Receipt, Reference};
+use proto::{
+    AccountId, Content, ContentBody, Entry, Envelope, EnvelopeId, PublicKey, Receipt, Reference,
+};
 
 use super::{
     Conversation, ConversationEvent,
-    group::{Committer, OpenedEntry, Unopened},
+    group::{Committer, Group, OpenedEntry, Unopened},
     timeline::{self, NewEntry},
 };
 use crate::{
-    DeliveryStatus,
-    contact::{self, Control},
-    entries,
+    DeliveryStatus, contact, entries,
     identity::Identity,
     link::{ChannelAt, Links},
     log,
@@ -22,14 +22,6 @@ use crate::{
     step::{Durability, Step},
     topics::ConversationTimer,
 };
-
-/// Entries that were fetched on a channel with this key.
-pub(super) struct Page {
-    pub(super) key: PublicKey,
-    pub(super) entries: Vec<Entry>,
-    /// There are more that did not fit.
-    pub(super) more: bool,
-}
 
 /// Why an envelope was not placed.
 enum NotPlaced {
@@ -62,25 +54,16 @@ impl Conversation {
         links.on_delivered(step, at, sequence, ACKNOWLEDGE_DELAY);
     }
 
-    /// The secondary home announces an entry.
-    pub(crate) fn on_announced(
-        &mut self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        at: ChannelAt<'_>,
-        sequence: u64,
-        reference: Reference,
-    ) {
-        self.log.on_announced(step, links, at, sequence, reference);
-    }
-
-    /// Takes the entries of a page in that was fetched because they were missing.
+    /// Takes the entries of a page in that was fetched on a channel with this key because they were
+    /// missing; there may be `more` that did not fit.
     pub(super) fn on_fetched(
         &mut self,
         step: &mut Step<'_>,
         links: &mut Links,
         own: Identity<'_>,
-        Page { key, entries, more }: Page,
+        key: PublicKey,
+        entries: Vec<Entry>,
+        more: bool,
     ) {
         let log = *self.log.id();
         let mut useful = false;
@@ -108,7 +91,7 @@ impl Conversation {
         while let Some(envelope) = ready.pop() {
             let id = envelope.id();
             let reference = id.reference();
-            if entries::has(&step.rows, self.log.id(), &reference) {
+            if entries::has(step.rows(), self.log.id(), &reference) {
                 self.log.forget_deferred(step, &id);
                 continue;
             }
@@ -143,7 +126,7 @@ impl Conversation {
         match self.group.open(envelope) {
             Ok(OpenedEntry::Said { author, content, bytes, counted }) => {
                 self.check(step, key, &content.dependencies)?;
-                self.group.count_key(step, &counted, key);
+                Group::count_key(step, counted, key);
                 let is_own = own.account == author;
                 let entry = NewEntry { author, content: &content, bytes: &bytes, own: is_own };
                 self.insert(step, key, &entry);
@@ -151,12 +134,8 @@ impl Conversation {
                     // A crash lost it here, or another device of ours wrote it.
                     let log = *self.log.id();
                     entries::set_status(step, &log, key, DeliveryStatus::Stored);
-                } else if content.bundle_seen.is_some()
-                    || matches!(content.body, ContentBody::Accept { .. })
-                {
-                    let (body, bundle_seen) = (content.body, content.bundle_seen);
-                    let control = Control { author, body, bundle_seen };
-                    self.events.push(ConversationEvent::Control(control));
+                } else {
+                    self.events.extend(control(author, content));
                 }
                 Ok(())
             }
@@ -186,7 +165,7 @@ impl Conversation {
             Committer::Member(author) => author,
             Committer::Unknown => self.contact,
         };
-        let content = proto::Content { dependencies, ..Default::default() };
+        let content = Content { dependencies, ..Default::default() };
         let bytes = content.encode();
         let own = author == own.account;
         self.insert(step, key, &NewEntry { author, content: &content, bytes: &bytes, own });
@@ -195,7 +174,7 @@ impl Conversation {
 
     /// The devices that may be in the group.
     pub(super) fn allowed(&self, step: &Step<'_>, own: Identity<'_>) -> Allowed {
-        let theirs = contact::bundle(&step.rows, &self.contact);
+        let theirs = contact::bundle(step.rows(), &self.contact);
         Allowed::new([own.bundle].into_iter().chain(&theirs))
     }
 
@@ -207,7 +186,7 @@ impl Conversation {
         dependencies: &[Reference],
     ) -> Result<(), NotPlaced> {
         let position = key.position;
-        match timeline::check_position(&step.rows, self.log.id(), position, dependencies) {
+        match timeline::check_position(step.rows(), self.log.id(), position, dependencies) {
             Ok(true) => Ok(()),
             Ok(false) => Err(NotPlaced::Invalid),
             Err(missing) => Err(NotPlaced::Waits(missing.iter().map(|m| m.0.to_vec()).collect())),
@@ -219,7 +198,7 @@ impl Conversation {
         let log = *self.log.id();
         let Self { contact, frontier, .. } = self;
         timeline::insert(step, &log, std::slice::from_ref(contact), frontier, key, entry);
-        if self.frontier.unacknowledged {
+        if self.frontier.owes_receipt() {
             let jitter = Duration::from_millis(key.position.wrapping_mul(37) % 100);
             let after = RECEIPT_DELAY.saturating_add(jitter);
             self.arm(step, after, ConversationTimer::Receipt);
@@ -235,7 +214,7 @@ impl Conversation {
         own: Identity<'_>,
         read: bool,
     ) {
-        if !self.frontier.unacknowledged && !read {
+        if !self.frontier.owes_receipt() && !read {
             return;
         }
         // While the node accepts nothing, what arrives must not fill the outbox with receipts.
@@ -247,6 +226,17 @@ impl Conversation {
         let receipt = Receipt { delivered: Vec::new(), read };
         let _ = self.send(step, links, own, ContentBody::Receipt(receipt));
     }
+}
+
+/// What an entry of another account says that concerns more than the timeline.
+fn control(author: AccountId, content: Content) -> impl Iterator<Item = ConversationEvent> {
+    let seen = content.bundle_seen.map(|seen| ConversationEvent::BundleSeen { author, seen });
+    let accepted = if let ContentBody::Accept { bundle, instead_of } = content.body {
+        Some(ConversationEvent::Accepted { author, bundle, instead_of })
+    } else {
+        None
+    };
+    seen.into_iter().chain(accepted)
 }
 
 /// Readers get envelopes without the write key's signature; what they check is inside.

@@ -42,25 +42,22 @@ pub(super) fn insert(
     key: TimelineKey,
     entry: &NewEntry<'_>,
 ) {
-    if members.contains(&entry.author) && key > frontier.read && is_text(&entry.content.body) {
-        let before = frontier.unread;
-        let before =
-            before.unwrap_or_else(|| count_unread(&step.rows, log, members, frontier.read));
-        frontier.unread = Some(before.saturating_add(1));
+    if members.contains(&entry.author) && is_text(&entry.content.body) {
+        frontier.add_unread(key, |read| count_unread(step.rows(), log, members, read));
     }
     entries::put(step, log, key, &EntryRow::new(&entry.author, entry.bytes));
-    frontier.show(key, &entry.content.dependencies.iter().collect::<BTreeSet<_>>());
-    step.rows.put(ARRIVALS, numbered(log, frontier.arrivals), key.encode());
+    let arrival = frontier.show(key, &entry.content.dependencies.iter().collect());
+    step.put(ARRIVALS, numbered(log, arrival), key.encode());
     let speaks = !matches!(entry.content.body, ContentBody::Receipt(_) | ContentBody::Unknown);
     if entry.own {
         entries::set_status(step, log, key, DeliveryStatus::Sent);
-        frontier.unacknowledged = false;
+        frontier.set_owes_receipt(false);
     } else if speaks {
-        frontier.unacknowledged = true;
+        frontier.set_owes_receipt(true);
     }
     frontier.save(step, log);
     if let Some(target) = target_of(&entry.content.body) {
-        step.rows.put(ANNOTATIONS, annotation_key(log, &target, key), b"");
+        step.put(ANNOTATIONS, annotation_key(log, &target, key), b"");
     }
     if !entry.own {
         let mut acknowledge = |status, references: &[Reference]| {
@@ -76,20 +73,21 @@ pub(super) fn insert(
     step.timeline_changed(log);
 }
 
+/// Counts the texts of members that the user has not read.
+pub(crate) fn unread(rows: &dyn Rows, log: &LogId, members: &[AccountId]) -> u64 {
+    let frontier = Frontier::load(rows, log).unwrap_or_default();
+    frontier.unread(|read| count_unread(rows, log, members, read))
+}
+
 /// Counts the texts of members behind the entry up to which the user has read, one by one.
-pub(crate) fn count_unread(
-    rows: &dyn Rows,
-    log: &LogId,
-    members: &[AccountId],
-    read: TimelineKey,
-) -> u64 {
+fn count_unread(rows: &dyn Rows, log: &LogId, members: &[AccountId], read: TimelineKey) -> u64 {
     let mut from = read.row_key(log);
     from.push(0);
     let mut unread = 0_u64;
     let to = prefix_range(&log.0).1;
     entries::scan(rows, log, &from, &to, Direction::Forward, &mut |_, row| {
         let is_unread = row.author().is_some_and(|author| members.contains(&author))
-            && Content::decode(&row.content).is_ok_and(|content| is_text(&content.body));
+            && row.content().is_some_and(|content| is_text(&content.body));
         unread = unread.saturating_add(u64::from(is_unread));
         ControlFlow::Continue(())
     });
@@ -125,12 +123,11 @@ pub(super) fn retreat(
         entries::delete(step, log, *key);
         log::on_withdrawn(step, log, *key);
         if let Some(target) = target_of(&content.body) {
-            step.rows.delete(ANNOTATIONS, annotation_key(log, &target, *key));
+            step.delete(ANNOTATIONS, annotation_key(log, &target, *key));
         }
     }
     forget_arrivals(step, log, gone, stays);
-    frontier.heads.retain(|head| !gone.contains_key(head));
-    frontier.add_heads(bare);
+    frontier.retreat(|head| gone.contains_key(head), bare);
     frontier.save(step, log);
     step.timeline_changed(log);
 }
@@ -143,15 +140,15 @@ fn bare_dependencies(
     stays: Option<TimelineKey>,
 ) -> Vec<TimelineKey> {
     let dependencies = gone.values().flat_map(|content| &content.dependencies);
-    let bare = dependencies.filter_map(|d| Some((*d, entries::find(&step.rows, log, d)?)));
+    let bare = dependencies.filter_map(|d| Some((*d, entries::find(step.rows(), log, d)?)));
     let mut bare: BTreeMap<_, _> = bare.filter(|(_, key)| !gone.contains_key(key)).collect();
     let end = prefix_range(&log.0).1;
     let from = bare.values().min().map_or_else(|| end.clone(), |key| key.row_key(log));
-    entries::scan(&step.rows, log, &from, &end, Direction::Forward, &mut |key, row| {
-        let content = Content::decode(&row.content).unwrap_or_default();
+    entries::scan(step.rows(), log, &from, &end, Direction::Forward, &mut |key, row| {
+        let content = row.content().unwrap_or_default();
         let depends = content.dependencies.iter().any(|d| bare.contains_key(d));
         if stays != Some(key) && !gone.contains_key(&key) && depends {
-            let status = entries::status(&step.rows, log, key);
+            let status = entries::status(step.rows(), log, key);
             let is_refused = status == Some(DeliveryStatus::Refused);
             bare.retain(|reference, _| is_refused || !content.dependencies.contains(reference));
         }
@@ -168,7 +165,7 @@ fn forget_arrivals(
 ) {
     let (start, end) = prefix_range(&log.0);
     let mut arrived = Vec::new();
-    step.rows.scan(ARRIVALS, &start, &end, Direction::Backward, &mut |row_key, value| {
+    step.rows().scan(ARRIVALS, &start, &end, Direction::Backward, &mut |row_key, value| {
         let key = TimelineKey::decode(value);
         if key.is_some_and(|key| stays != Some(key) && gone.contains_key(&key)) {
             arrived.push(row_key.to_vec());
@@ -177,7 +174,7 @@ fn forget_arrivals(
         if found < gone.len() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     for row_key in arrived {
-        step.rows.delete(ARRIVALS, row_key);
+        step.delete(ARRIVALS, row_key);
     }
 }
 
@@ -204,10 +201,8 @@ pub(crate) fn visit_annotations(
     target: &Reference,
     visit: &mut dyn FnMut(TimelineKey),
 ) {
-    rows::each(rows, ANNOTATIONS, &join(log, target), &mut |key, _| {
-        TimelineKey::decode(key).into_iter().for_each(&mut *visit);
-        ControlFlow::Continue(())
-    });
+    let all = rows::all(rows, ANNOTATIONS, &join(log, target));
+    all.iter().filter_map(|(key, _)| TimelineKey::decode(key)).for_each(visit);
 }
 
 /// Finds an own entry and all own ones that depend on it, in their order.
@@ -221,7 +216,7 @@ pub(super) fn dependents(
     let mut names = BTreeSet::new();
     let (from, end) = (first.row_key(log), prefix_range(&log.0).1);
     entries::scan(rows, log, &from, &end, Direction::Forward, &mut |key, row| {
-        let content = Content::decode(&row.content).unwrap_or_default();
+        let content = row.content().unwrap_or_default();
         let depends = content.dependencies.iter().any(|d| names.contains(d));
         if key == first || depends && row.is_by(author) {
             names.insert(key.id.reference());
@@ -265,13 +260,13 @@ fn acknowledge(
 ) {
     let mut ahead = references.to_vec();
     while let Some(reference) = ahead.pop() {
-        let Some(key) = entries::find(&step.rows, log, &reference) else { continue };
+        let Some(key) = entries::find(step.rows(), log, &reference) else { continue };
         match entries::add_receipt(step, log, key, by, status, members) {
             Receipt::Known => continue,
             Receipt::OfSome => {}
             Receipt::OfAll => log::on_acknowledged(step, log, key),
         }
-        let content = entries::content(&step.rows, log, key);
+        let content = entries::content(step.rows(), log, key);
         ahead.extend(content.map(|content| content.dependencies).unwrap_or_default());
     }
 }

@@ -37,6 +37,16 @@ enum Fate {
     Dropped,
 }
 
+impl Fate {
+    fn of(refused: Option<&Content>, again: bool) -> Self {
+        match refused.map(|content| &content.body) {
+            _ if again => Self::SealedAgain,
+            Some(ContentBody::Receipt(_) | ContentBody::Unknown) | None => Self::Dropped,
+            Some(_) => Self::Shown,
+        }
+    }
+}
+
 impl Conversation {
     /// Resolves the first entries of the outbox that their node refused finally, once all answers
     /// are there; returns whether there was one. An entry that is to be sealed again waits until
@@ -70,7 +80,7 @@ impl Conversation {
     ) -> bool {
         if self.log.is_stored(step, TimelineKey::of(envelope)) {
             self.log.take_back(step, *number);
-            if self.frontier.unacknowledged {
+            if self.frontier.owes_receipt() {
                 self.arm(step, Duration::ZERO, ConversationTimer::Receipt);
             }
             return true;
@@ -78,7 +88,7 @@ impl Conversation {
         let is_key_refused = *code == Code::Forbidden;
         let mut other_key = true;
         if is_key_refused {
-            let unpublished = log::announced_keys(&step.rows, self.log.id());
+            let unpublished = log::announced_keys(step.rows(), self.log.id());
             let known = self.group.published(&unpublished).first().map(|key| key.public());
             other_key = known.is_some_and(|known| known != envelope.head.write_key);
             let waits = envelope.head.kind == Kind::Entry && !other_key;
@@ -104,12 +114,8 @@ impl Conversation {
         let log = *self.log.id();
         let root = TimelineKey::of(refused);
         let queued = queued(step, &log);
-        let mut gone = timeline::dependents(&step.rows, &log, root, &own.account);
-        let fate = match gone.get(&root).map(|content| &content.body) {
-            _ if again => Fate::SealedAgain,
-            Some(ContentBody::Receipt(_) | ContentBody::Unknown) | None => Fate::Dropped,
-            Some(_) => Fate::Shown,
-        };
+        let mut gone = timeline::dependents(step.rows(), &log, root, &own.account);
+        let fate = Fate::of(gone.get(&root), again);
         let stays = (fate == Fate::Shown).then_some(root);
         timeline::retreat(step, &log, &mut self.frontier, &gone, stays);
         for id in gone.keys().map(|key| &key.id).chain([&root.id]) {
@@ -122,7 +128,9 @@ impl Conversation {
         // What they acknowledged is acknowledged by what is sent now.
         let is_receipt =
             matches!(gone.get(&root), Some(c) if matches!(c.body, ContentBody::Receipt(_)));
-        self.frontier.unacknowledged |= !is_receipt || again || gone.len() > 1;
+        if !is_receipt || again || gone.len() > 1 {
+            self.frontier.set_owes_receipt(true);
+        }
         if fate == Fate::Shown {
             entries::advance_status(step, &log, root, DeliveryStatus::Refused);
         }
@@ -175,14 +183,14 @@ impl Conversation {
             }
         }
         self.frontier.save(step, &log);
-        if self.frontier.unacknowledged {
+        if self.frontier.owes_receipt() {
             self.arm(step, Duration::ZERO, ConversationTimer::Receipt);
         }
     }
 }
 
 fn queued(step: &Step<'_>, log: &proto::LogId) -> BTreeMap<EnvelopeId, Queued> {
-    let outgoing = log::outgoing(&step.rows, log).into_iter();
+    let outgoing = log::outgoing(step.rows(), log).into_iter();
     let queued = outgoing.map(|(number, envelope)| {
         let announces = envelope.head.extension.announced_key();
         (envelope.id(), Queued { number, announces })

@@ -1,24 +1,37 @@
 //! Channels: logs that are open on a connection.
 
-use crypto::SigningKey;
-use proto::{AccountId, Cursor, LogId, NodeId, PublicKey, Ranking};
+use proto::{AccountId, LogId, NodeId, PublicKey};
 
 /// Why a log is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChannelUse {
-    /// The own inbox: read, and the way to everything an account does at its home.
-    Inbox,
-    /// A conversation: read, and written in the epoch of the channel's key.
-    Read,
-    /// A conversation: written in a later epoch.
-    Write,
-    /// A conversation at the secondary home, which announces what it holds.
-    Have,
+    /// The own inbox.
+    Inbox(InboxUse),
     /// The inbox of someone who gave an invite.
     Invited(AccountId),
-    /// The inbox at a home that the account has left.
-    PreviousInbox,
-    /// A conversation, only to announce its ranking, with the write key so many epochs back.
+    /// The log of a conversation.
+    Log(LogUse),
+}
+
+/// Why the own inbox is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InboxUse {
+    /// Read, and the way to everything an account does at its home.
+    Current,
+    /// At a home that the account has left.
+    Previous,
+}
+
+/// Why the log of a conversation is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogUse {
+    /// Read, and written in the epoch of the channel's key.
+    Read,
+    /// Written in a later epoch.
+    Write,
+    /// At the secondary home, which announces what it holds.
+    Have,
+    /// Only to announce its ranking, with the write key so many epochs back.
     Announce(usize),
 }
 
@@ -32,10 +45,10 @@ pub(crate) struct ChannelAt<'a> {
 /// A log that is open, or is being opened, on a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Channel {
-    pub(crate) log: LogId,
-    pub(crate) key: PublicKey,
-    pub(crate) used_for: ChannelUse,
-    pub(crate) open: bool,
+    log: LogId,
+    key: PublicKey,
+    used_for: ChannelUse,
+    is_open: bool,
     /// The last sequence that the node delivered or announced on it.
     last: u64,
     unacknowledged: Deliveries,
@@ -49,24 +62,57 @@ struct Deliveries {
 }
 
 impl Channel {
-    pub(crate) fn new(log: LogId, key: PublicKey, used_for: ChannelUse) -> Self {
+    pub(super) fn new(log: LogId, key: PublicKey, used_for: ChannelUse) -> Self {
         let unacknowledged = Deliveries::default();
-        Self { log, key, used_for, open: false, last: 0, unacknowledged }
+        Self { log, key, used_for, is_open: false, last: 0, unacknowledged }
     }
 
-    /// Returns whether it was opened for this use.
-    pub(crate) fn serves(&self, log: &LogId, used_for: ChannelUse) -> bool {
-        self.log == *log && self.used_for == used_for
+    pub(crate) fn log(&self) -> &LogId {
+        &self.log
+    }
+
+    pub(crate) fn key(&self) -> PublicKey {
+        self.key
+    }
+
+    pub(crate) fn used_for(&self) -> ChannelUse {
+        self.used_for
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    pub(super) fn on_opened(&mut self) {
+        self.is_open = true;
+    }
+
+    pub(crate) fn is_of(&self, log: &LogId) -> bool {
+        self.log == *log
+    }
+
+    pub(crate) fn is_for(&self, used_for: ChannelUse) -> bool {
+        self.used_for == used_for
+    }
+
+    /// Returns whether entries with this write key can be appended on it.
+    pub(crate) fn writes(&self, log: &LogId, key: &PublicKey) -> bool {
+        self.is_of(log) && self.key == *key
+    }
+
+    /// Returns whether it was opened for this use of a conversation's log.
+    pub(crate) fn serves(&self, log: &LogId, used_for: LogUse) -> bool {
+        self.is_of(log) && self.is_for(ChannelUse::Log(used_for))
     }
 
     /// Returns whether entries of a conversation's log can be fetched on it.
-    pub(crate) fn fetches(&self, log: &LogId) -> bool {
-        self.log == *log && matches!(self.used_for, ChannelUse::Read | ChannelUse::Have)
+    pub(super) fn fetches(&self, log: &LogId) -> bool {
+        self.is_of(log) && matches!(self.used_for, ChannelUse::Log(LogUse::Read | LogUse::Have))
     }
 
     /// Returns whether it was opened to announce a ranking.
     pub(crate) fn announces(&self, log: &LogId) -> bool {
-        self.log == *log && matches!(self.used_for, ChannelUse::Announce(_))
+        self.is_of(log) && matches!(self.used_for, ChannelUse::Log(LogUse::Announce(_)))
     }
 
     /// Notes the sequence of what the node delivers or announces; returns whether it grows, as it
@@ -93,22 +139,5 @@ impl Channel {
     /// Returns whether the node has yet to be told of deliveries.
     pub(super) fn has_unacknowledged(&self) -> bool {
         self.unacknowledged.count > 0
-    }
-}
-
-/// A log to open.
-pub(crate) struct OpenLog<'a> {
-    pub(crate) log: LogId,
-    pub(crate) key: &'a SigningKey,
-    pub(crate) used_for: ChannelUse,
-    pub(crate) genesis: Option<Vec<u8>>,
-    pub(crate) tail: Option<Cursor>,
-    pub(crate) ranking: Option<Ranking>,
-}
-
-impl<'a> OpenLog<'a> {
-    /// A log that exists, to be written only.
-    pub(crate) fn to_write(log: LogId, key: &'a SigningKey, used_for: ChannelUse) -> Self {
-        Self { log, key, used_for, genesis: None, tail: None, ranking: None }
     }
 }

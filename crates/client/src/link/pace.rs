@@ -6,7 +6,7 @@ use proto::Instant;
 
 /// Response times of one node.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pace {
+pub(super) struct Pace {
     /// When the node last sent anything.
     heard: Option<Instant>,
     /// Recent response time: grows at once and shrinks by a tenth with each answer.

@@ -18,7 +18,7 @@ pub(crate) fn is_transient(code: Code) -> bool {
 }
 
 /// Returns how long to wait after so many tries without success.
-pub(crate) fn pause(tries: u32) -> Duration {
+pub(crate) fn back_off_time(tries: u32) -> Duration {
     PAUSE_MIN.saturating_mul(1_u32.checked_shl(tries).unwrap_or(u32::MAX)).min(PAUSE_MAX)
 }
 
@@ -31,12 +31,13 @@ impl Links {
         refused: PendingTask,
         again: PendingTask,
     ) {
-        let pause = pause(self.count_refusal(node, refused)).min(TASK_PAUSE_MAX);
+        let pause = back_off_time(self.count_refusal(node, refused)).min(TASK_PAUSE_MAX);
         // Devices that a node was too busy for don't come back all at once.
-        let jitter_us = u128::from(step.rng.next_u32()).saturating_mul(pause.as_micros() / 4) >> 32;
+        let jitter_us =
+            u128::from(step.rng().next_u32()).saturating_mul(pause.as_micros() / 4) >> 32;
         let jitter = Duration::from_micros(u64::try_from(jitter_us).unwrap_or_default());
         let timer = Timer::Account(AccountTimer::Retry(*node, again));
-        step.timers.arm(step.now.after(pause.saturating_add(jitter)), timer);
+        step.arm(pause.saturating_add(jitter), timer);
     }
 
     /// A task has come to its end.

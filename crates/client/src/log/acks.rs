@@ -6,17 +6,14 @@
 use std::{collections::BTreeSet, ops::ControlFlow};
 
 use crypto::node::verify_ack;
-use proto::{
-    Body, Direction, Entry, LogId, NodeAck, NodeId, PublicKey, Reference, Rows, Table, limits,
-};
+use proto::{Direction, LogId, NodeAck, NodeId, Reference, Rows, Table, limits};
 
-use super::{Log, WriteKeys, cursor, outbox};
+use super::{Log, cursor};
 use crate::{
     DeliveryStatus, entries,
-    link::{Channel, ChannelUse, Links, OpenLog, pause},
+    link::Links,
     rows::{self, TimelineKey, prefix_range},
     step::{Durability, Misbehaviour, Step},
-    topics::{ConversationTimer, LogRequest, Request, Timer},
 };
 
 /// Log ‖ position ‖ id → node ‖ incarnation ‖ signature, each after the other: who has signed that
@@ -27,29 +24,16 @@ const NODE_ACKS: Table = Table(24);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     /// Nodes that have to acknowledge it, as far as there are so many.
-    pub(crate) needed: usize,
+    needed: usize,
     /// Nodes that hold it although the ranking does not name them.
-    pub(crate) extra: Vec<NodeId>,
+    extra: Vec<NodeId>,
     /// Nodes whose acks are worth nothing: they are proven faulty.
-    pub(crate) excluded: BTreeSet<NodeId>,
+    excluded: BTreeSet<NodeId>,
 }
 
-/// What has left the outbox and is not stored.
-#[derive(Debug, Default)]
-pub(crate) struct Awaited {
-    keys: BTreeSet<TimelineKey>,
-    /// How often in a row the secondary home was given something without success.
-    tries: u32,
-}
-
-impl Awaited {
-    pub(crate) fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Something has changed for the better: pauses begin with the shortest one.
-    pub(super) fn restart(&mut self) {
-        self.tries = 0;
+impl Policy {
+    pub(crate) fn new(needed: usize, extra: Vec<NodeId>, excluded: BTreeSet<NodeId>) -> Self {
+        Self { needed, extra, excluded }
     }
 }
 
@@ -67,7 +51,6 @@ pub(crate) fn acks(rows: &dyn Rows, log: &LogId, key: TimelineKey) -> Vec<Acked>
     parse(&rows.get(NODE_ACKS, &key.row_key(log)).unwrap_or_default())
 }
 
-/// Returns a node's ack of an own entry.
 pub(crate) fn ack_of(
     rows: &dyn Rows,
     log: &LogId,
@@ -124,18 +107,18 @@ pub(crate) fn visit_acked(
 
 /// An own entry is gone, and with it what was acknowledged of it.
 pub(super) fn forget(step: &mut Step<'_>, log: &LogId, key: TimelineKey) {
-    step.rows.delete(NODE_ACKS, key.row_key(log));
+    step.delete(NODE_ACKS, key.row_key(log));
 }
 
 /// The contact has an own entry: node acks prove nothing more.
 pub(super) fn forget_if_there(step: &mut Step<'_>, log: &LogId, key: TimelineKey) {
-    if step.rows.get(NODE_ACKS, &key.row_key(log)).is_some() {
+    if step.rows().get(NODE_ACKS, &key.row_key(log)).is_some() {
         forget(step, log, key);
     }
 }
 
 pub(super) fn erase(step: &mut Step<'_>, log: &LogId) {
-    rows::erase(&mut step.rows, NODE_ACKS, &log.0);
+    step.erase(NODE_ACKS, &log.0);
 }
 
 fn parse(row: &[u8]) -> Vec<Acked> {
@@ -156,7 +139,7 @@ fn put(step: &mut Step<'_>, log: &LogId, key: TimelineKey, acks: &[Acked]) {
         row.extend(ack.incarnation.to_be_bytes());
         row.extend(ack.signature);
     }
-    step.rows.put(NODE_ACKS, key.row_key(log), row);
+    step.put(NODE_ACKS, key.row_key(log), row);
 }
 
 impl Log {
@@ -170,7 +153,7 @@ impl Log {
         ack: Acked,
     ) -> Option<TimelineKey> {
         let Acked { node: holder, ack } = ack;
-        let Some(key) = entries::find(&step.rows, &self.id, reference) else {
+        let Some(key) = entries::find(step.rows(), &self.id, reference) else {
             step.count_dropped();
             return None;
         };
@@ -178,8 +161,8 @@ impl Log {
             step.count_dropped();
             return None;
         }
-        let status = entries::status(&step.rows, &self.id, key);
-        let mut known = acks(&step.rows, &self.id, key);
+        let status = entries::status(step.rows(), &self.id, key);
+        let mut known = acks(step.rows(), &self.id, key);
         let is_said =
             |known: &Acked| (known.node, known.ack.incarnation) == (holder, ack.incarnation);
         let awaits = matches!(status, Some(DeliveryStatus::Sent | DeliveryStatus::Stored));
@@ -213,8 +196,8 @@ impl Log {
 
     /// Returns whether a node has acknowledged that an own entry is in the copy that it has now.
     pub(super) fn is_acked_by(&self, step: &Step<'_>, node: &NodeId, key: TimelineKey) -> bool {
-        let incarnation = cursor(&step.rows, node, &self.id).incarnation;
-        let ack = ack_of(&step.rows, &self.id, key, node);
+        let incarnation = cursor(step.rows(), node, &self.id).incarnation;
+        let ack = ack_of(step.rows(), &self.id, key, node);
         ack.is_some_and(|ack| ack.incarnation == incarnation)
     }
 
@@ -228,7 +211,7 @@ impl Log {
         incarnation: u64,
     ) -> bool {
         let has_it_open = links.find_fetching(node, &self.id).is_some();
-        let announced = cursor(&step.rows, node, &self.id).incarnation;
+        let announced = cursor(step.rows(), node, &self.id).incarnation;
         incarnation != 0 && (!has_it_open || incarnation == announced)
     }
 
@@ -243,89 +226,12 @@ impl Log {
         let count = acks.iter().filter(|ack| counts(&ack.node)).count();
         let enough = count >= (*needed).min(all.len().max(1));
         if enough {
-            self.awaited.keys.remove(&key);
+            self.awaited.remove(&key);
             entries::advance_status(step, &self.id, key, DeliveryStatus::Stored);
         }
         enough
-    }
-
-    /// A node has accepted an own entry. If not enough nodes acknowledge it soon, another one is
-    /// given it.
-    pub(super) fn await_acks(
-        &mut self,
-        step: &mut Step<'_>,
-        links: &Links,
-        key: TimelineKey,
-        node: &NodeId,
-    ) {
-        if entries::status(&step.rows, &self.id, key) != Some(DeliveryStatus::Sent) {
-            return;
-        }
-        self.awaited.keys.insert(key);
-        self.awaited.restart();
-        while self.awaited.len() > AWAITED_MAX {
-            // Sent again on the next connection.
-            self.awaited.keys.pop_first();
-        }
-        let timeout = links.response_timeout(node);
-        let timer = Timer::Conversation(ConversationTimer::Hedge, self.id);
-        step.timers.arm_by(step.now.after(timeout), timer);
-    }
-
-    /// Too few nodes hold what the primary has accepted: the secondary home is given it as well.
-    pub(crate) fn hedge(&mut self, step: &mut Step<'_>, links: &mut Links, keys: &impl WriteKeys) {
-        let sent = Some(DeliveryStatus::Sent);
-        self.awaited.keys.retain(|key| entries::status(&step.rows, &self.id, *key) == sent);
-        let Some(node) = self.secondary().filter(|node| links.is_up(node)) else { return };
-        // What it has acknowledged it need not be given: other nodes have to be.
-        let lacks = |key: &&TimelineKey| !self.is_acked_by(step, &node, **key);
-        let lacking: Vec<TimelineKey> = self.awaited.keys.iter().filter(lacks).copied().collect();
-        if lacking.is_empty() {
-            return;
-        }
-        let later = pause(self.awaited.tries);
-        self.awaited.tries = self.awaited.tries.saturating_add(1);
-        for key in lacking.into_iter().take(HEDGED_MAX) {
-            let Some(envelope) = outbox::unacked(&step.rows, &self.id, key) else { continue };
-            let write_key = envelope.head.write_key;
-            let fits = |channel: &Channel| channel.log == self.id && channel.key == write_key;
-            let Some(channel) = links.find(&node, fits) else {
-                self.open_to_hedge(step, links, keys, &node, &write_key);
-                break;
-            };
-            let log = self.id;
-            let is_asked = |request: &Request| matches!(request, Request::Log(at, LogRequest::Hedge(asked)) if *at == log && *asked == key);
-            if links.pending(&node, is_asked) == 0 {
-                let entry = Entry::from_envelope(&envelope, 0, write_key);
-                let body = Body::Append { channel, entry, signature: envelope.signature };
-                links.request(step, &node, Request::Log(log, LogRequest::Hedge(key)), body);
-            }
-        }
-        let timer = Timer::Conversation(ConversationTimer::Hedge, self.id);
-        step.timers.arm(step.now.after(later), timer);
-    }
-
-    /// Opens the log at the secondary home with the write key of an entry that it is to be given.
-    fn open_to_hedge(
-        &self,
-        step: &mut Step<'_>,
-        links: &mut Links,
-        keys: &impl WriteKeys,
-        node: &NodeId,
-        key: &PublicKey,
-    ) {
-        let of_another_key =
-            |channel: &Channel| channel.serves(&self.id, ChannelUse::Write) && channel.key != *key;
-        links.close_at(step, node, of_another_key);
-        if let Some(key) = keys.find(key) {
-            links.open(step, node, OpenLog::to_write(self.id, key, ChannelUse::Write));
-        }
     }
 }
 
 /// Node, incarnation and signature.
 const ACKED_LEN: usize = 32 + 8 + 64;
-/// Entries of a log that wait for acks: as many as may wait for one peer.
-pub(super) const AWAITED_MAX: usize = limits::QUEUE_FRAMES_MAX;
-/// Entries that are given to the secondary home at a time.
-const HEDGED_MAX: usize = 64;

@@ -21,14 +21,14 @@ pub(crate) fn cursor(rows: &dyn Rows, node: &NodeId, log: &LogId) -> Cursor {
 
 /// Everything is here up to this sequence of the copy that is known.
 pub(crate) fn put_cursor(step: &mut Step<'_>, node: &NodeId, log: &LogId, sequence: u64) {
-    let ours = cursor(&step.rows, node, log);
+    let ours = cursor(step.rows(), node, log);
     write(step, node, log, Cursor { sequence, ..ours });
 }
 
 /// A node says where its copy of a log stands. Another copy than the one that was known is read
 /// from its beginning; returns whether there was one.
 pub(crate) fn on_copy(step: &mut Step<'_>, node: &NodeId, log: &LogId, head: Cursor) -> bool {
-    let ours = cursor(&step.rows, node, log);
+    let ours = cursor(step.rows(), node, log);
     if ours.incarnation == head.incarnation {
         return false;
     }
@@ -43,7 +43,7 @@ pub(super) fn advance_cursor(
     log: &LogId,
     sequence: u64,
 ) -> bool {
-    let is_news = cursor(&step.rows, node, log).sequence < sequence;
+    let is_news = cursor(step.rows(), node, log).sequence < sequence;
     if is_news {
         put_cursor(step, node, log, sequence);
     }
@@ -52,7 +52,7 @@ pub(super) fn advance_cursor(
 
 /// A node stored an own entry under this sequence: if it is the next one, it need not be delivered.
 pub(super) fn on_stored(step: &mut Step<'_>, node: &NodeId, log: &LogId, sequence: u64) {
-    if cursor(&step.rows, node, log).sequence.checked_add(1) == Some(sequence) {
+    if cursor(step.rows(), node, log).sequence.checked_add(1) == Some(sequence) {
         put_cursor(step, node, log, sequence);
     }
 }
@@ -60,5 +60,5 @@ pub(super) fn on_stored(step: &mut Step<'_>, node: &NodeId, log: &LogId, sequenc
 fn write(step: &mut Step<'_>, node: &NodeId, log: &LogId, cursor: Cursor) {
     let mut row = cursor.incarnation.to_be_bytes().to_vec();
     row.extend(cursor.sequence.to_be_bytes());
-    step.rows.put(CURSORS, [node.0, log.0].concat(), row);
+    step.put(CURSORS, [node.0, log.0].concat(), row);
 }

@@ -56,18 +56,17 @@ pub(super) fn envelope(rows: &dyn Rows, log: &LogId, id: &EnvelopeId) -> Option<
 }
 
 pub(super) fn put(step: &mut Step<'_>, log: &LogId, id: &EnvelopeId, row: &DeferredRow) {
-    step.rows.put(DEFERRED, join(log, id), row.encode_to_vec());
+    step.put(DEFERRED, join(log, id), row.encode_to_vec());
 }
 
 pub(super) fn delete(step: &mut Step<'_>, log: &LogId, id: &EnvelopeId) {
-    step.rows.delete(DEFERRED, join(log, id));
+    step.delete(DEFERRED, join(log, id));
 }
 
 pub(super) fn erase(step: &mut Step<'_>, log: &LogId) {
-    rows::erase(&mut step.rows, DEFERRED, &log.0);
+    step.erase(DEFERRED, &log.0);
 }
 
-/// Returns whether an entry with this reference waits.
 pub(super) fn has(rows: &dyn Rows, log: &LogId, reference: &Reference) -> bool {
     let mut waits = false;
     rows::each(rows, DEFERRED, &join(log, reference.0), &mut |_, _| {
@@ -211,7 +210,6 @@ impl Deferred {
         self.rounds
     }
 
-    /// Returns how many wait.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -221,7 +219,6 @@ impl Deferred {
         self.missing.len()
     }
 
-    /// Returns whether an entry waits.
     fn has(&self, reference: &Reference) -> bool {
         let mut first = EnvelopeId::default();
         for (byte, of) in first.0.iter_mut().zip(reference.0) {

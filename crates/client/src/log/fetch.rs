@@ -8,9 +8,9 @@ use super::{
     deferred::{self, DeferredRow},
 };
 use crate::{
-    link::{Links, pause},
+    link::{Links, back_off_time},
     step::Step,
-    topics::{ConversationTimer, LogRequest, Request, Timer},
+    topics::{ConversationTimer, LogRequest, Request},
 };
 
 impl Log {
@@ -26,8 +26,8 @@ impl Log {
             return step.count_dropped();
         }
         let id = envelope.id();
-        let before = deferred::row(&step.rows, &self.id, &id);
-        let row = DeferredRow::new(envelope, missing, before.as_ref(), step.now);
+        let before = deferred::row(step.rows(), &self.id, &id);
+        let row = DeferredRow::new(envelope, missing, before.as_ref(), step.now());
         if !self.make_room(step, &id, &row) {
             return step.count_dropped();
         }
@@ -54,7 +54,7 @@ impl Log {
 
     /// An entry waits no longer, whether it was shown or dropped.
     pub(crate) fn forget_deferred(&mut self, step: &mut Step<'_>, id: &EnvelopeId) {
-        if let Some(row) = deferred::row(&step.rows, &self.id, id) {
+        if let Some(row) = deferred::row(step.rows(), &self.id, id) {
             deferred::delete(step, &self.id, id);
             self.deferred.remove(id, row.missing());
         }
@@ -63,7 +63,7 @@ impl Log {
     /// Takes the envelopes that waited for nothing but this reference or write key.
     pub(crate) fn release(&mut self, step: &Step<'_>, arrived: &[u8]) -> Vec<Envelope> {
         let released = self.deferred.released(arrived);
-        let load = |id| deferred::envelope(&step.rows, &self.id, id);
+        let load = |id| deferred::envelope(step.rows(), &self.id, id);
         released.iter().filter_map(load).collect()
     }
 
@@ -92,18 +92,17 @@ impl Log {
         let nodes = [secondary, primary].into_iter().flatten();
         let mut open = nodes.filter_map(|node| Some((node, links.find_fetching(&node, &self.id)?)));
         let Some((node, (channel, key))) = open.next() else { return };
-        let again = step.now.after(pause(self.deferred.rounds()));
-        let timer = Timer::Conversation(ConversationTimer::Refetch, self.id);
+        let again = back_off_time(self.deferred.rounds());
         let log = self.id;
         let fetches = |request: &Request| matches!(request, Request::Log(at, LogRequest::Fetch(_)) if *at == log);
         if links.pending(&node, fetches) > 0 {
-            return step.timers.arm(again, timer);
+            return self.arm(step, again, ConversationTimer::Refetch);
         }
         let references = self.deferred.take_wanted();
         if !self.deferred.has_asked() {
             return;
         }
-        step.timers.arm(again, timer);
+        self.arm(step, again, ConversationTimer::Refetch);
         if !references.is_empty() {
             let request = Request::Log(self.id, LogRequest::Fetch(key));
             links.request(step, &node, request, Body::Fetch { channel, references });

@@ -9,7 +9,7 @@ use std::{
 use prost::Message;
 use proto::{Direction, Envelope, Kind, LogId, PublicKey, Rows, Table};
 
-use super::{acks, deferred, window::Refill};
+use super::{acks, deferred};
 use crate::{
     DeliveryStatus, entries,
     rows::{self, TimelineKey, join, numbered, prefix_range},
@@ -32,6 +32,17 @@ struct Outgoing {
     envelope: Vec<u8>,
 }
 
+/// What goes into the outbox once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refill {
+    /// What the contact has not acknowledged, and all changes of keys, by any member.
+    All,
+    /// Only the changes of keys.
+    Changes,
+    /// Only what is not known to be held by enough nodes.
+    Unsettled,
+}
+
 fn row(envelope: &Envelope) -> Vec<u8> {
     Outgoing { envelope: envelope.encode() }.encode_to_vec()
 }
@@ -52,7 +63,7 @@ pub(super) fn last_number(rows: &dyn Rows, log: &LogId) -> u64 {
 }
 
 pub(super) fn put(step: &mut Step<'_>, log: &LogId, number: u64, envelope: &Envelope) {
-    step.rows.put(OUTBOX, numbered(log, number), row(envelope));
+    step.put(OUTBOX, numbered(log, number), row(envelope));
 }
 
 pub(super) fn get(rows: &dyn Rows, log: &LogId, number: u64) -> Option<Envelope> {
@@ -64,7 +75,7 @@ pub(super) fn has(rows: &dyn Rows, log: &LogId, number: u64) -> bool {
 }
 
 pub(super) fn delete(step: &mut Step<'_>, log: &LogId, number: u64) {
-    step.rows.delete(OUTBOX, numbered(log, number));
+    step.delete(OUTBOX, numbered(log, number));
 }
 
 /// Returns the first envelope in the outbox, and its number.
@@ -77,14 +88,9 @@ pub(super) fn first(rows: &dyn Rows, log: &LogId) -> Option<(u64, Envelope)> {
     first
 }
 
-/// Returns everything in the outbox.
 pub(crate) fn outgoing(rows: &dyn Rows, log: &LogId) -> Vec<(u64, Envelope)> {
-    let mut all = Vec::new();
-    rows::each(rows, OUTBOX, &log.0, &mut |key, row| {
-        all.extend(numbered_envelope(key, row));
-        ControlFlow::Continue(())
-    });
-    all
+    let all = rows::all(rows, OUTBOX, &log.0).into_iter();
+    all.filter_map(|(key, row)| numbered_envelope(&key, &row)).collect()
 }
 
 fn numbered_envelope(key: &[u8], row: &[u8]) -> Option<(u64, Envelope)> {
@@ -92,12 +98,7 @@ fn numbered_envelope(key: &[u8], row: &[u8]) -> Option<(u64, Envelope)> {
 }
 
 fn all(rows: &dyn Rows, table: Table, log: &LogId) -> Vec<Envelope> {
-    let mut all = Vec::new();
-    rows::each(rows, table, &log.0, &mut |_, row| {
-        all.extend(decode(row));
-        ControlFlow::Continue(())
-    });
-    all
+    rows::all(rows, table, &log.0).iter().filter_map(|(_, row)| decode(row)).collect()
 }
 
 /// Counts the envelopes of a log that no node has accepted.
@@ -118,21 +119,17 @@ pub(crate) fn unacked(rows: &dyn Rows, log: &LogId, key: TimelineKey) -> Option<
 /// Keeps an own envelope that its node holds until the contact has acknowledged it.
 pub(super) fn keep(step: &mut Step<'_>, log: &LogId, envelope: &Envelope) {
     let key = TimelineKey::of(envelope);
-    let status = entries::status(&step.rows, log, key);
+    let status = entries::status(step.rows(), log, key);
     if status.is_none_or(|status| status <= DeliveryStatus::Stored) {
-        step.rows.put(UNACKED, key.row_key(log), row(envelope));
+        step.put(UNACKED, key.row_key(log), row(envelope));
     }
 }
 
 /// Drops the oldest of too many envelopes that are kept: most likely they have arrived.
 pub(super) fn sweep(step: &mut Step<'_>, log: &LogId) {
-    let mut kept = Vec::new();
-    rows::each(&step.rows, UNACKED, &log.0, &mut |key, _| {
-        kept.extend(TimelineKey::decode(key));
-        ControlFlow::Continue(())
-    });
+    let kept = rows::all(step.rows(), UNACKED, &log.0);
     let excess = kept.len().saturating_sub(UNACKED_MAX);
-    for key in kept.into_iter().take(excess) {
+    for key in kept.iter().take(excess).filter_map(|(key, _)| TimelineKey::decode(key)) {
         on_acknowledged(step, log, key);
     }
 }
@@ -140,8 +137,8 @@ pub(super) fn sweep(step: &mut Step<'_>, log: &LogId) {
 /// The contact has an own entry: no home needs to be given it again.
 pub(crate) fn on_acknowledged(step: &mut Step<'_>, log: &LogId, key: TimelineKey) {
     let row_key = key.row_key(log);
-    if step.rows.get(UNACKED, &row_key).is_some() {
-        step.rows.delete(UNACKED, row_key);
+    if step.rows().get(UNACKED, &row_key).is_some() {
+        step.delete(UNACKED, row_key);
     }
     acks::forget_if_there(step, log, key);
 }
@@ -153,12 +150,12 @@ pub(crate) fn on_withdrawn(step: &mut Step<'_>, log: &LogId, key: TimelineKey) {
 
 /// Keeps the envelope of the change that led to an epoch.
 pub(crate) fn keep_change(step: &mut Step<'_>, log: &LogId, commit: &[u8; 32], change: &Envelope) {
-    step.rows.put(CHANGES, join(log, commit), row(change));
+    step.put(CHANGES, join(log, commit), row(change));
 }
 
 /// Forgets the change that led to an epoch.
 pub(crate) fn forget_change(step: &mut Step<'_>, log: &LogId, commit: &[u8; 32]) {
-    step.rows.delete(CHANGES, join(log, commit));
+    step.delete(CHANGES, join(log, commit));
 }
 
 /// Takes what is to be sent once more out of its table, in an order in which each key is announced
@@ -174,9 +171,9 @@ pub(super) fn take_refill(
         Refill::Unsettled => &[UNACKED],
     };
     let mut envelopes = BTreeMap::new();
-    for envelope in tables.iter().flat_map(|table| all(&step.rows, *table, log)) {
+    for envelope in tables.iter().flat_map(|table| all(step.rows(), *table, log)) {
         let key = TimelineKey::of(&envelope);
-        let is_sent = || entries::status(&step.rows, log, key) == Some(DeliveryStatus::Sent);
+        let is_sent = || entries::status(step.rows(), log, key) == Some(DeliveryStatus::Sent);
         if which != Refill::Unsettled || is_sent() {
             envelopes.insert(key, envelope);
         }
@@ -184,12 +181,12 @@ pub(super) fn take_refill(
     if envelopes.is_empty() && which != Refill::All {
         return None;
     }
-    for (number, envelope) in outgoing(&step.rows, log) {
+    for (number, envelope) in outgoing(step.rows(), log) {
         delete(step, log, number);
         envelopes.insert(TimelineKey::of(&envelope), envelope);
     }
     for key in envelopes.keys() {
-        step.rows.delete(UNACKED, key.row_key(log));
+        step.delete(UNACKED, key.row_key(log));
     }
     Some(envelopes)
 }
@@ -211,7 +208,7 @@ pub(crate) fn announced_keys(rows: &dyn Rows, log: &LogId) -> BTreeSet<PublicKey
 pub(crate) fn erase(step: &mut Step<'_>, log: &LogId) {
     deferred::erase(step, log);
     for table in [OUTBOX, UNACKED] {
-        rows::erase(&mut step.rows, table, &log.0);
+        step.erase(table, &log.0);
     }
     acks::erase(step, log);
 }

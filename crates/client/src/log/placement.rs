@@ -6,10 +6,13 @@ use std::collections::BTreeSet;
 use crypto::identity::Bundle;
 use proto::{Code, NodeAddress, NodeId, Ranking};
 
-use super::{Log, Refill, WriteKeys, outbox};
+use super::{
+    Log, WriteKeys,
+    outbox::{self, Refill},
+};
 use crate::{
     identity::ActiveHomes,
-    link::{ChannelUse, Links, OpenLog, is_transient},
+    link::{ChannelUse, Links, LogUse, OpenLog, is_transient},
     ranking::ranking,
     step::Step,
     topics::{ConversationTimer, PendingTask},
@@ -67,7 +70,7 @@ impl Log {
         if !is_known {
             self.announce_to_all();
         }
-        links.close(step, |channel| channel.log == self.id);
+        links.close(step, |channel| channel.is_of(&self.id));
         true
     }
 
@@ -87,7 +90,7 @@ impl Log {
         self.rank(ranking);
         if moves || !is_same {
             self.announce_to_all();
-            links.close(step, |channel| channel.log == self.id);
+            links.close(step, |channel| channel.is_of(&self.id));
             self.disarm(step, ConversationTimer::Retry);
             self.refill(step, Refill::All);
         }
@@ -116,7 +119,7 @@ impl Log {
         let others = self.state.ranking.nodes.iter().map(|address| address.node);
         self.state.unannounced = others.filter(|node| !self.homes.contains(node)).collect();
         if self.state.unannounced.is_empty() {
-            self.state.unannounced.extend(self.homes.primary);
+            self.state.unannounced.extend(self.homes.primary());
         }
         self.changed = true;
     }
@@ -145,13 +148,13 @@ impl Log {
         if links.has(node, |channel| channel.announces(&self.id)) {
             return;
         }
-        let keys = keys.published(&outbox::announced_keys(&step.rows, &self.id));
+        let keys = keys.published(&outbox::announced_keys(step.rows(), &self.id));
         let Some(key) = keys.get(back) else {
             return links.back_off(step, node, PendingTask::Announce, PendingTask::Announce);
         };
-        let opening = OpenLog::to_write(self.id, key, ChannelUse::Announce(back));
         let ranking = Some(self.state.ranking.clone());
-        links.open(step, node, OpenLog { ranking, ..opening });
+        let opening = OpenLog::to_write(self.id, key, ChannelUse::Log(LogUse::Announce(back)));
+        links.open(step, node, opening.announcing(ranking));
     }
 
     /// A node knows the ranking now, or finally won't take it.

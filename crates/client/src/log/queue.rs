@@ -3,14 +3,17 @@
 //! Delivery is at least once: an envelope is sent again on every new connection until its node has
 //! accepted it, so the node must drop duplicates. Specified in `spec/delivery.md`, section 3.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use proto::{Body, Code, Cursor, Entry, Envelope, Kind, NodeId};
+use proto::{Body, Code, Cursor, Entry, Envelope, Gauge, Kind, NodeId, PublicKey, limits};
 
-use super::{Log, Refill, Refusal, WINDOW, WriteKeys, cursor, outbox};
+use super::{
+    Log, WriteKeys, cursor,
+    outbox::{self, Refill},
+};
 use crate::{
     DeliveryStatus, entries,
-    link::{Channel, ChannelUse, Links, OpenLog, PAUSE_MIN, is_transient, pause},
+    link::{Channel, ChannelUse, Links, LogUse, OpenLog, PAUSE_MIN, back_off_time, is_transient},
     rows::TimelineKey,
     step::{Misbehaviour, Step},
     topics::{ConversationTimer, LogRequest, Request, Timer},
@@ -27,6 +30,57 @@ pub(crate) enum Appended {
     Blocked,
     /// The entry is refused finally, which its owner has to resolve.
     Refused,
+}
+
+/// An entry that its node will never take.
+pub(crate) struct Refusal {
+    pub(crate) number: u64,
+    pub(crate) code: Code,
+    pub(crate) envelope: Envelope,
+}
+
+/// Entries on their way, and what holds further ones back.
+#[derive(Debug, Default)]
+pub(super) struct SendWindow {
+    /// The last number that was sent.
+    sent: u64,
+    /// The write key of all that is on its way; none if that is a key change, which travels alone:
+    /// no answer to one entry may hang on that to another.
+    together: Option<PublicKey>,
+    /// What the node will never take, and why.
+    refused: BTreeMap<u64, Code>,
+    /// Nothing leaves until what was refused is dealt with, or its time has come.
+    blocked: bool,
+    /// The node took nothing recently, so that entries leave one at a time.
+    probing: bool,
+    /// How often the node was asked without success.
+    tries: u32,
+    /// How often in a row nodes would not take an entry for now.
+    put_off: u32,
+    /// The last sequence that the log had when it was opened.
+    log_end: u64,
+}
+
+impl SendWindow {
+    pub(super) fn gauge(&self) -> Gauge {
+        Gauge::new("refusals of a conversation", self.refused.len(), WINDOW)
+    }
+
+    /// The log is opened again, and what follows the entry `sent` is to be sent.
+    fn restart(&mut self, sent: u64) {
+        *self = Self { sent, tries: self.tries, put_off: self.put_off, ..Self::default() };
+    }
+
+    /// Nothing more leaves for now: what is behind an entry that was refused depends on it.
+    fn block(&mut self) {
+        self.blocked = true;
+        self.probing = true;
+    }
+
+    /// Returns how many entries may be on their way at the same time.
+    fn size(&self) -> usize {
+        if self.probing { 1 } else { WINDOW }
+    }
 }
 
 impl Log {
@@ -58,7 +112,7 @@ impl Log {
         // Which nodes hold what was accepted on an earlier connection is not known any more.
         self.refill(step, Refill::Unsettled);
         self.window.restart(self.before_first(step));
-        let opening = self.opening(step, keys, &node, ChannelUse::Read, self.window.tries);
+        let opening = self.opening(step, keys, &node, LogUse::Read, self.window.tries);
         if let Some(opening) = opening {
             links.open(step, &node, opening);
         }
@@ -75,22 +129,19 @@ impl Log {
         step: &Step<'_>,
         keys: &'a impl WriteKeys,
         node: &NodeId,
-        used_for: ChannelUse,
+        used_for: LogUse,
         tries: u32,
     ) -> Option<OpenLog<'a>> {
-        let tail = cursor(&step.rows, node, &self.id);
+        let tail = cursor(step.rows(), node, &self.id);
         let founds = tail.incarnation == 0 || tries % 2 == 1;
         let first = keys.first().filter(|_| founds);
         let newest =
-            || keys.published(&outbox::announced_keys(&step.rows, &self.id)).first().copied();
-        Some(OpenLog {
-            log: self.id,
-            key: first.or_else(newest)?,
-            used_for,
-            genesis: first.map(|_| self.state.genesis.encode()),
-            tail: Some(tail),
-            ranking: self.ranking_to_announce().cloned(),
-        })
+            || keys.published(&outbox::announced_keys(step.rows(), &self.id)).first().copied();
+        let opening = OpenLog::to_write(self.id, first.or_else(newest)?, ChannelUse::Log(used_for))
+            .founding(first.map(|_| self.state.genesis.encode()))
+            .from(tail)
+            .announcing(self.ranking_to_announce().cloned());
+        Some(opening)
     }
 
     /// The primary has opened the log for reading; its copy stands at `head`. Returns whether
@@ -116,11 +167,11 @@ impl Log {
         &mut self,
         step: &mut Step<'_>,
         node: &NodeId,
-        used_for: ChannelUse,
+        used_for: LogUse,
         head: Cursor,
     ) {
         let is_another = cursor::on_copy(step, node, &self.id, head);
-        if is_another && used_for == ChannelUse::Read {
+        if is_another && used_for == LogUse::Read {
             self.refill(step, Refill::All);
         }
         self.window.log_end = head.sequence;
@@ -143,10 +194,10 @@ impl Log {
         &mut self,
         step: &mut Step<'_>,
         links: &Links,
-        used_for: ChannelUse,
+        used_for: LogUse,
         code: Code,
     ) {
-        let later = pause(self.window.tries);
+        let later = back_off_time(self.window.tries);
         self.window.tries = self.window.tries.saturating_add(1);
         let without_success = self.window.tries >= OPENINGS_REFUSED_MAX;
         self.retry_later(step, later);
@@ -159,7 +210,7 @@ impl Log {
         // A node that does not know the write key of what is to be sent, and still does not a while
         // later, will not hear of the change from another node either: the one that had taken it is
         // gone. The next try begins with all changes.
-        if used_for == ChannelUse::Write && code == Code::Forbidden && without_success {
+        if used_for == LogUse::Write && code == Code::Forbidden && without_success {
             self.refill(step, Refill::Changes);
         }
     }
@@ -176,13 +227,13 @@ impl Log {
                 return self.retry_later(step, PAUSE_MIN);
             }
             let number = self.window.sent.saturating_add(1);
-            if let Some(envelope) = outbox::get(&step.rows, &self.id, number) {
+            if let Some(envelope) = outbox::get(step.rows(), &self.id, number) {
                 let key = envelope.head.write_key;
                 let alone = envelope.head.kind == Kind::KeyChange;
                 if on_the_way > 0 && (alone || self.window.together != Some(key)) {
                     return;
                 }
-                let fits = |channel: &Channel| channel.log == self.id && channel.key == key;
+                let fits = |channel: &Channel| channel.writes(&self.id, &key);
                 let Some(channel) = links.find(&node, fits) else {
                     if on_the_way == 0 {
                         self.open_to_write(step, links, keys, &node, number, &envelope);
@@ -216,11 +267,10 @@ impl Log {
             return self.refuse(step, number, Code::Forbidden);
         };
         let public = key.public();
-        let stale = |channel: &Channel| {
-            channel.serves(&self.id, ChannelUse::Write) && channel.key != public
-        };
+        let stale =
+            |channel: &Channel| channel.serves(&self.id, LogUse::Write) && channel.key() != public;
         links.close(step, stale);
-        links.open(step, node, OpenLog::to_write(self.id, key, ChannelUse::Write));
+        links.open(step, node, OpenLog::to_write(self.id, key, ChannelUse::Log(LogUse::Write)));
     }
 
     /// The primary holds an entry durably.
@@ -231,8 +281,8 @@ impl Log {
         node: &NodeId,
         number: u64,
     ) -> Appended {
-        let envelope = outbox::get(&step.rows, &self.id, number);
-        if envelope.is_none() && !outbox::has(&step.rows, &self.id, number) {
+        let envelope = outbox::get(step.rows(), &self.id, number);
+        if envelope.is_none() && !outbox::has(step.rows(), &self.id, number) {
             // The other home has taken it in the meantime. What is behind it may have waited for
             // this answer.
             return Appended::TakenBefore;
@@ -241,7 +291,7 @@ impl Log {
         // What has no status is a change of keys by another member.
         if let Some(envelope) = envelope {
             let key = TimelineKey::of(&envelope);
-            if entries::status(&step.rows, &self.id, key).is_some() {
+            if entries::status(step.rows(), &self.id, key).is_some() {
                 outbox::keep(step, &self.id, &envelope);
                 self.await_acks(step, links, key, node);
             }
@@ -267,7 +317,7 @@ impl Log {
         number: u64,
         code: Code,
     ) -> Appended {
-        let Some(envelope) = outbox::get(&step.rows, &self.id, number) else {
+        let Some(envelope) = outbox::get(step.rows(), &self.id, number) else {
             return Appended::TakenBefore;
         };
         step.report(node, Misbehaviour::Refused);
@@ -279,7 +329,7 @@ impl Log {
             return self.on_accepted(step, links, node, number);
         }
         if is_transient {
-            let later = pause(self.window.put_off).min(PUT_OFF_MAX);
+            let later = back_off_time(self.window.put_off).min(PUT_OFF_MAX);
             // A full node may stay full for hours. Of all that was on its way together the first
             // counts.
             let is_first = !self.window.blocked;
@@ -300,7 +350,7 @@ impl Log {
     fn refuse(&mut self, step: &mut Step<'_>, number: u64, code: Code) {
         self.window.block();
         self.window.refused.insert(number, code);
-        self.retry_later(step, pause(self.window.tries));
+        self.retry_later(step, back_off_time(self.window.tries));
     }
 
     /// Returns true while a final refusal by one home is not confirmed by the other, and the other
@@ -309,18 +359,18 @@ impl Log {
         if self.secondary().is_none() {
             return false;
         }
-        let (first, since) = *self.doubted.entry(key).or_insert((home, step.now));
+        let (first, since) = *self.doubted.entry(key).or_insert_with(|| (home, step.now()));
         while self.doubted.len() > WINDOW {
             self.doubted.pop_first();
         }
-        first == home && step.now < since.after(DOUBT_MAX)
+        first == home && step.now() < since.after(DOUBT_MAX)
     }
 
     /// Returns the first entry of the outbox if it was refused finally and no answer is awaited any
     /// more; else something before it waits for room or may yet be stored.
     pub(crate) fn next_refusal(&self, step: &Step<'_>, links: &Links) -> Option<Refusal> {
         let (number, code) = self.window.refused.first_key_value()?;
-        let (first, envelope) = outbox::first(&step.rows, &self.id)?;
+        let (first, envelope) = outbox::first(step.rows(), &self.id)?;
         let is_due = first == *number && self.primary().is_some() && self.sending(links) == 0;
         is_due.then_some(Refusal { number: first, code: *code, envelope })
     }
@@ -328,7 +378,7 @@ impl Log {
     /// Returns whether the primary has delivered everything that its copy had when it was opened.
     pub(crate) fn has_caught_up(&self, step: &Step<'_>) -> bool {
         self.primary().is_some_and(|primary| {
-            let cursor = cursor(&step.rows, &primary.node, &self.id);
+            let cursor = cursor(step.rows(), &primary.node, &self.id);
             cursor.sequence >= self.window.log_end
         })
     }
@@ -346,7 +396,6 @@ impl Log {
         self.resend_all(step, links, keys);
     }
 
-    /// Takes an entry out of the outbox.
     pub(crate) fn take_back(&self, step: &mut Step<'_>, number: u64) {
         outbox::delete(step, &self.id, number);
     }
@@ -370,12 +419,15 @@ impl Log {
 
     /// Plans to try again what the primary would not do.
     pub(crate) fn retry_later(&self, step: &mut Step<'_>, pause: Duration) {
-        let timer = Timer::Conversation(ConversationTimer::Retry, self.id);
-        step.timers.arm(step.now.after(pause), timer);
+        self.arm(step, pause, ConversationTimer::Retry);
+    }
+
+    pub(super) fn arm(&self, step: &mut Step<'_>, after: Duration, timer: ConversationTimer) {
+        step.arm(after, Timer::Conversation(timer, self.id));
     }
 
     pub(super) fn disarm(&self, step: &mut Step<'_>, timer: ConversationTimer) {
-        step.timers.disarm(Timer::Conversation(timer, self.id));
+        step.timers().disarm(Timer::Conversation(timer, self.id));
     }
 
     /// Returns how many appends the primary has not answered.
@@ -387,7 +439,7 @@ impl Log {
 
     /// Returns whether anything waits in the outbox.
     pub(crate) fn has_outgoing(&self, step: &Step<'_>) -> bool {
-        outbox::first(&step.rows, &self.id).is_some()
+        outbox::first(step.rows(), &self.id).is_some()
     }
 
     /// Another node is the primary, or it has another copy than before. What the contact has not
@@ -403,18 +455,21 @@ impl Log {
 
     /// The number before that of the first envelope.
     fn before_first(&self, step: &Step<'_>) -> u64 {
-        let first = outbox::first(&step.rows, &self.id);
+        let first = outbox::first(step.rows(), &self.id);
         first.map_or(self.queued, |(number, _)| number.saturating_sub(1))
     }
 
     /// An entry of the outbox is stored already, whatever the node says now, as is what others
     /// made, which has no status.
     pub(crate) fn is_stored(&self, step: &Step<'_>, key: TimelineKey) -> bool {
-        let status = entries::status(&step.rows, &self.id, key);
+        let status = entries::status(step.rows(), &self.id, key);
         status.is_none_or(|status| status > DeliveryStatus::Sent)
     }
 }
 
+/// Entries of one log that are on their way at the same time: enough to fill a second's worth of
+/// disk syncs, half of what may wait for one peer.
+pub(crate) const WINDOW: usize = limits::QUEUE_FRAMES_MAX / 2;
 /// Refusals to open a log that the secondary home has open before that one takes the primary's
 /// place: the first may be for the key.
 const OPENINGS_REFUSED_MAX: u32 = 2;

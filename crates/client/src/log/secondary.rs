@@ -18,9 +18,9 @@ use proto::{Body, NodeId, Reference, limits};
 use super::{Log, WriteKeys, cursor, deferred};
 use crate::{
     entries,
-    link::{Channel, ChannelAt, ChannelUse, Links, pause},
+    link::{Channel, ChannelAt, Links, LogUse, back_off_time},
     step::{Durability, Step},
-    topics::{ConversationTimer, LogRequest, Request, Timer},
+    topics::{ConversationTimer, LogRequest, Request},
 };
 
 /// What the secondary home has announced of one log.
@@ -62,13 +62,13 @@ impl Log {
         }
         let tries = self.have.tries;
         self.have = HaveList { tries, ..HaveList::default() };
-        if let Some(opening) = self.opening(step, keys, &node, ChannelUse::Have, tries) {
+        if let Some(opening) = self.opening(step, keys, &node, LogUse::Have, tries) {
             links.open(step, &node, opening);
         }
     }
 
     fn has_channel(&self, channel: &Channel) -> bool {
-        channel.serves(&self.id, ChannelUse::Have)
+        channel.serves(&self.id, LogUse::Have)
     }
 
     /// Returns whether the secondary home has the log open.
@@ -92,10 +92,9 @@ impl Log {
 
     /// The secondary home would not open the log.
     pub(crate) fn on_secondary_refused(&mut self, step: &mut Step<'_>) {
-        let later = pause(self.have.tries);
+        let later = back_off_time(self.have.tries);
         self.have.tries = self.have.tries.saturating_add(1);
-        let timer = Timer::Conversation(ConversationTimer::OpenSecondary, self.id);
-        step.timers.arm(step.now.after(later), timer);
+        self.arm(step, later, ConversationTimer::OpenSecondary);
     }
 
     /// The secondary home announces an entry, in order.
@@ -118,8 +117,7 @@ impl Log {
             self.have.missing.insert(reference, sequence);
             let primary = self.primary().map(|address| address.node);
             let timeout = primary.map_or(Duration::ZERO, |node| links.response_timeout(&node));
-            let timer = Timer::Conversation(ConversationTimer::FetchAnnounced, self.id);
-            step.timers.arm(step.now.after(timeout), timer);
+            self.arm(step, timeout, ConversationTimer::FetchAnnounced);
         }
         self.advance_at(step, links, at);
     }
@@ -168,8 +166,7 @@ impl Log {
                 links.request(step, &node, request, body);
             }
         }
-        let timer = Timer::Conversation(ConversationTimer::FetchAnnounced, self.id);
-        step.timers.arm(step.now.after(FETCH_AGAIN), timer);
+        self.arm(step, FETCH_AGAIN, ConversationTimer::FetchAnnounced);
     }
 
     /// The secondary home has handed over what it had announced, unless there is `more`. What is
@@ -203,8 +200,8 @@ impl Log {
 
     /// Returns whether an entry is shown, or waits for others.
     fn is_here(&self, step: &Step<'_>, reference: &Reference) -> bool {
-        entries::has(&step.rows, &self.id, reference)
-            || deferred::has(&step.rows, &self.id, reference)
+        entries::has(step.rows(), &self.id, reference)
+            || deferred::has(step.rows(), &self.id, reference)
     }
 }
 

@@ -114,7 +114,7 @@ pub fn homes(rows: &dyn Rows) -> Option<HomesView> {
         convicted: faulty.iter().filter(|node| !is_home(node)).copied().collect(),
         copies: bundle.next_draft().copies,
         receipts: row.acks_needed(),
-        trouble: row.migration_trouble,
+        trouble: row.migration_trouble().to_owned(),
         cost,
     })
 }
@@ -134,7 +134,7 @@ fn cost(rows: &dyn Rows, extra: &[NodeId]) -> (CostView, Vec<NodeAddress>) {
         let (from, to) = prefix_range(&log.0);
         entries::scan(rows, &log, &from, &to, Direction::Forward, &mut |_, row| {
             entries = entries.saturating_add(1);
-            let envelope = sealed_len(row.content.len()).saturating_add(AROUND_CIPHERTEXT);
+            let envelope = sealed_len(row.len()).saturating_add(AROUND_CIPHERTEXT);
             bytes = bytes.saturating_add(u64::try_from(envelope).unwrap_or(u64::MAX));
             ControlFlow::Continue(())
         });
