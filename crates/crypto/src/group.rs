@@ -12,7 +12,10 @@ mod key_tree;
 mod message;
 mod mls;
 
-pub use cgka::{Allowed, Cgka, CgkaError, Committed, Created, EpochOut, Joined, Member, Processed};
+pub use cgka::{
+    Allowed, Cgka, CgkaError, Committed, Created, EpochOut, Intent, Joined, Member, NewEpoch,
+    Processed,
+};
 pub use epoch::{CommitId, Epoch};
 pub use message::{OpenError, Opened, sealed_len};
 pub use mls::Mls;

@@ -190,7 +190,7 @@ fn join(
         .join(device, me, &request.welcome, packages, &allowed, step.rng())
         .map_err(|_| CommandError::BadRequest("its Welcome is not for this device"))?;
     let LogGenesis::Conversation { write_key, .. } = genesis else { return Err(no_conversation) };
-    if joined.out.epoch.write_key().public() != write_key {
+    if !joined.is_first || joined.out.epoch.write_key().public() != write_key {
         return Err(CommandError::BadRequest("its log is of another group"));
     }
     let snapshot = joined.snapshot.to_vec();

@@ -183,7 +183,7 @@ impl Group {
         };
         let parent = self.head;
         let snapshot = Zeroizing::new(step.rows().get(SNAPSHOTS, &join(&self.log, parent.0))?);
-        let committed = Mls.commit(&snapshot, device, &link, allowed, step.rng()).ok()?;
+        let committed = Mls.commit(&snapshot, device, &link, &[], allowed, step.rng()).ok()?;
         let epoch = self.epochs.get(&parent)?;
         let extension = Extension::next_key(committed.out.epoch.write_key().public());
         let head = Head { extension, ..epoch.head(self.log, Kind::KeyChange, position) };
@@ -269,16 +269,18 @@ impl Group {
         }
         let snapshot = Zeroizing::new(step.rows().get(SNAPSHOTS, &join(&self.log, parent.0))?);
         let processed = Mls.process(&snapshot, device, mls, allowed, step.rng()).ok()?;
-        if processed.out.epoch.write_key().public() != announced {
-            return None;
-        }
         let before = self.epochs.get(&parent)?;
         let author = before.member(processed.committer)?;
+        // The members of a pair are the devices with which it began.
+        let next = processed.renewal()?;
+        if next.out.epoch.write_key().public() != announced {
+            return None;
+        }
         // Readers are not given the signature; any member can make it.
         let Envelope { head, ciphertext, .. } = envelope.clone();
         let signed = before.sign(head, ciphertext);
-        log::keep_change(step, &self.log, &processed.out.epoch.commit().0, &signed);
-        self.add_epoch(step, processed.out, parent, &processed.snapshot);
+        log::keep_change(step, &self.log, &next.out.epoch.commit().0, &signed);
+        self.add_epoch(step, next.out, parent, &next.snapshot);
         Some(Committer::Member(author))
     }
 

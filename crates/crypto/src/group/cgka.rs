@@ -12,7 +12,7 @@ use proto::{AccountId, PublicKey, wire::CommitRef};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::epoch::{CommitId, Epoch};
+use super::epoch::Epoch;
 use crate::{identity::Bundle, signing::SigningKey};
 
 /// A continuous group key agreement. [`Mls`](crate::group::Mls) is the one that is used.
@@ -51,8 +51,9 @@ pub trait Cgka {
         rng: &mut impl CryptoRng,
     ) -> Result<Joined, CgkaError>;
 
-    /// Begins an epoch with fresh secrets after the epoch of `parent`, the commit that `link` must
-    /// name as its parent too.
+    /// Begins an epoch with fresh secrets and what `intents` change, all of them or none, after the
+    /// epoch of `parent`, the commit that `link` must name as its parent too. Without intents it
+    /// only renews the keys of this device, which every commit does.
     ///
     /// The snapshot that is returned must be stored in the same transaction as the commit: the own
     /// commit can't be processed later.
@@ -61,6 +62,30 @@ pub trait Cgka {
         parent: &[u8],
         device: &SigningKey,
         link: &CommitRef,
+        intents: &[Intent],
+        allowed: &Allowed,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Committed, CgkaError>;
+
+    /// Publishes the state of a group, with which an allowed device can join it without help from a
+    /// member. It is signed by this device and has no secrets, but shows who the members are.
+    fn group_info(
+        &self,
+        snapshot: &[u8],
+        device: &SigningKey,
+        allowed: &Allowed,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, CgkaError>;
+
+    /// Joins a group by a commit of this device, from the epoch of a
+    /// [`group_info`](Self::group_info) and of the commit that `link` must name as its parent. The
+    /// device's former leaf, if the group has one, is removed; nothing else changes.
+    fn external_join(
+        &self,
+        group_info: &[u8],
+        device: &SigningKey,
+        account: &AccountId,
+        link: &CommitRef,
         allowed: &Allowed,
         rng: &mut impl CryptoRng,
     ) -> Result<Committed, CgkaError>;
@@ -68,7 +93,8 @@ pub trait Cgka {
     /// What a commit says of itself, before anything about it is checked.
     fn link(&self, mls: &[u8]) -> Result<CommitRef, CgkaError>;
 
-    /// Follows another member's commit from the epoch of `parent`.
+    /// Follows another device's commit from the epoch of `parent`. Whether its committer may change
+    /// what it changes is for the caller to judge, before it keeps the result.
     fn process(
         &self,
         parent: &[u8],
@@ -77,6 +103,21 @@ pub trait Cgka {
         allowed: &Allowed,
         rng: &mut impl CryptoRng,
     ) -> Result<Processed, CgkaError>;
+}
+
+/// A change of a group's leaves. MLS calls it a proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Adds a device.
+    Add {
+        /// Of the device, as [`Cgka::key_package`] made it.
+        key_package: Vec<u8>,
+    },
+    /// Removes a device.
+    Remove {
+        /// Where it is in the group's tree.
+        leaf: u32,
+    },
 }
 
 /// The devices that may be members, as the bundles of their accounts say.
@@ -139,8 +180,10 @@ pub struct Created {
 /// A group that this device has come into.
 #[derive(Clone)]
 pub struct Joined {
-    /// The place of the key package that was used.
+    /// The index of the key package that was used.
     pub used: usize,
+    /// Whether the group begins with this epoch.
+    pub is_first: bool,
     /// The group's state.
     pub snapshot: Zeroizing<Vec<u8>>,
     /// Its epoch.
@@ -152,26 +195,42 @@ pub struct Joined {
 pub struct Committed {
     /// To be sealed and published.
     pub mls: Vec<u8>,
-    /// Its name.
-    pub id: CommitId,
+    /// For those that it adds, all of them.
+    pub welcome: Option<Vec<u8>>,
     /// The group's state after it.
     pub snapshot: Zeroizing<Vec<u8>>,
     /// The epoch that it begins.
     pub out: EpochOut,
 }
 
-/// Another member's commit.
-#[derive(Clone)]
+/// Another device's commit.
+#[derive(Clone, Debug)]
 pub struct Processed {
-    /// Its name.
-    pub id: CommitId,
     /// What the committer signed about it.
     pub link: CommitRef,
-    /// The leaf of the committer, in both epochs.
+    /// The leaf of the committer in the epoch that begins; if it is a member, in the parent's too.
     pub committer: u32,
-    /// The group's state after it.
+    /// Whether the committer joins by it.
+    pub is_external: bool,
+    /// What it changes, but for the leaf of a committer that joins.
+    pub intents: Vec<Intent>,
+    /// The epoch that it begins, unless it removes this device.
+    pub next: Option<NewEpoch>,
+}
+
+impl Processed {
+    /// Returns the epoch that the commit begins, if it does nothing but renew its committer's keys.
+    pub fn renewal(self) -> Option<NewEpoch> {
+        self.next.filter(|_| self.intents.is_empty() && !self.is_external)
+    }
+}
+
+/// The state of a group in an epoch that another device began.
+#[derive(Clone)]
+pub struct NewEpoch {
+    /// The group's state.
     pub snapshot: Zeroizing<Vec<u8>>,
-    /// The epoch that it begins.
+    /// Its epoch.
     pub out: EpochOut,
 }
 
@@ -191,9 +250,9 @@ macro_rules! debug_without_snapshot {
 
 debug_without_snapshot! {
     Created { welcome, out }
-    Joined { used, out }
-    Committed { mls, id, out }
-    Processed { id, link, committer, out }
+    Joined { used, is_first, out }
+    Committed { mls, welcome, out }
+    NewEpoch { out }
 }
 
 /// Why there is no new epoch.
@@ -211,9 +270,12 @@ pub enum CgkaError {
     /// The commit follows another epoch.
     #[error("the commit does not follow this epoch")]
     WrongParent,
-    /// The commit changes more than its committer's own keys.
+    /// The commit does something else than to add, remove and join.
     #[error("the commit makes a change that this version does not know")]
     UnknownChange,
+    /// The commit would be larger than others accept; fewer intents may fit.
+    #[error("the commit is too large")]
+    TooLarge,
     /// The state is not one that this device stored.
     #[error("the group's state is not readable")]
     Snapshot,

@@ -17,15 +17,15 @@ use crate::signing::{SigningKey, derive_key};
 pub struct CommitId(pub [u8; 32]);
 
 impl CommitId {
-    /// The name of a commit that is published.
+    /// The name of a published commit that changes no leaf.
     pub(super) fn of(mls: &[u8]) -> Self {
         Self(Sha256::new().chain_update(CONTEXT).chain_update(mls).finalize().into())
     }
 
-    /// The name of the first epoch that creator and invited share. Its commit is never published,
-    /// so that the epoch's tag stands for it.
-    pub(super) fn first(epoch_tag: &[u8; 32]) -> Self {
-        Self::of(epoch_tag)
+    /// The name of any other commit, after the tag of the epoch that it begins: who enters with
+    /// that epoch has not seen the commit.
+    pub(super) fn of_epoch(tag: &[u8; 32]) -> Self {
+        Self::of(tag)
     }
 }
 

@@ -7,28 +7,18 @@
 //! state leaves.
 
 mod identity;
+mod message;
 mod provider;
-
-use std::time::Duration;
+mod stores;
 
 use mls_rs::{
-    Client, ExtensionList, Group, GroupStateStorage, MlsMessage, WireFormat,
-    client_builder::{
-        BaseConfig, ClientBuilder, PaddingMode, WithCryptoProvider, WithIdentityProvider,
-        WithMlsRules,
-    },
-    error::MlsError,
-    group::{CommitEffect, CommitMessageDescription, ReceivedMessage},
-    identity::SigningIdentity,
+    Extension, ExtensionList, MlsMessage, WireFormat,
+    extension::{ExtensionType, built_in::RatchetTreeExt},
+    group::{CommitEffect, ReceivedMessage},
     mls_rs_codec::{MlsDecode, MlsEncode, byte_vec},
-    mls_rules::{CommitOptions, DefaultMlsRules, EncryptionOptions},
-    storage_provider::{
-        KeyPackageData,
-        in_memory::{InMemoryGroupStateStorage, InMemoryKeyPackageStorage},
-    },
+    storage_provider::KeyPackageData,
     time::MlsTime,
 };
-use mls_rs_core::group::GroupState;
 use prost::Message;
 use proto::{AccountId, PublicKey, limits, wire::CommitRef};
 use rand_chacha::ChaCha20Rng;
@@ -36,12 +26,13 @@ use rand_core::{CryptoRng, SeedableRng};
 use zeroize::Zeroizing;
 
 use self::{
-    identity::{Guard, credential, owner},
-    provider::{SUITE, Seeded, signature_keys},
+    identity::{Guard, owner},
+    message::{changes, read, read_commit, read_key_package, read_link},
+    stores::{Stores, new_group},
 };
 use super::{
-    cgka::{Allowed, Cgka, CgkaError, Committed, Created, EpochOut, Joined, Member, Processed},
-    epoch::{CommitId, Epoch},
+    cgka::{Allowed, Cgka, CgkaError, Committed, Created, Intent, Joined, NewEpoch, Processed},
+    epoch::CommitId,
 };
 use crate::signing::SigningKey;
 
@@ -102,7 +93,7 @@ impl Cgka for Mls {
         let (output, secrets) = builder.build_detached()?;
         let welcome = output.welcome_messages().first().ok_or(CgkaError::NotInvited)?.to_bytes()?;
         group.apply_detached_commit(secrets)?;
-        let (snapshot, out) = stores.finish(group, CommitId::first)?;
+        let (snapshot, out) = stores.finish(group, CommitId::of_epoch)?;
         Ok(Created { welcome, snapshot, out })
     }
 
@@ -131,12 +122,9 @@ impl Cgka for Mls {
         stores.packages.insert(reference.to_vec(), package);
         let client = stores.client(device, account, Guard(Some(allowed.clone())), rng);
         let (group, _) = client.join_group(None, &welcome, None)?;
-        // Until commits can add members, a Welcome leads to the first epoch.
-        if group.current_epoch() != FIRST_SHARED_EPOCH {
-            return Err(CgkaError::UnknownChange);
-        }
-        let (snapshot, out) = stores.finish(group, CommitId::first)?;
-        Ok(Joined { used, snapshot, out })
+        let is_first = group.current_epoch() == FIRST_SHARED_EPOCH;
+        let (snapshot, out) = stores.finish(group, CommitId::of_epoch)?;
+        Ok(Joined { used, is_first, snapshot, out })
     }
 
     fn commit(
@@ -144,6 +132,7 @@ impl Cgka for Mls {
         parent: &[u8],
         device: &SigningKey,
         link: &CommitRef,
+        intents: &[Intent],
         allowed: &Allowed,
         rng: &mut impl CryptoRng,
     ) -> Result<Committed, CgkaError> {
@@ -152,23 +141,92 @@ impl Cgka for Mls {
         if link.parent != commit.0 {
             return Err(CgkaError::WrongParent);
         }
-        let builder = group.commit_builder().authenticated_data(link.encode_to_vec());
+        let mut builder = group.commit_builder().authenticated_data(link.encode_to_vec());
+        for intent in intents {
+            builder = match intent {
+                Intent::Add { key_package } => {
+                    builder.add_member(read_key_package(key_package)?)?
+                }
+                Intent::Remove { leaf } => builder.remove_member(*leaf)?,
+            };
+        }
         let (output, secrets) = builder.build_detached()?;
-        let mls = output.commit_message().to_bytes()?;
-        let id = CommitId::of(&mls);
+        let mls = published(output.commit_message())?;
+        let welcome = output.welcome_messages().first().map(MlsMessage::to_bytes).transpose()?;
         group.apply_detached_commit(secrets)?;
-        let (snapshot, out) = stores.finish(group, |_| id)?;
-        Ok(Committed { mls, id, snapshot, out })
+        let (snapshot, out) = stores.finish(group, name(&mls, !intents.is_empty()))?;
+        Ok(Committed { mls, welcome, snapshot, out })
+    }
+
+    fn group_info(
+        &self,
+        snapshot: &[u8],
+        device: &SigningKey,
+        allowed: &Allowed,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, CgkaError> {
+        let (commit, group) = Stores::default().load(snapshot, device, allowed, rng)?;
+        let mut extensions = ExtensionList::new();
+        extensions.set(Extension::new(COMMIT_EXTENSION, commit.0.to_vec()));
+        let info =
+            group.group_info_message_allowing_ext_commit_with_extensions(true, extensions)?;
+        published(&info)
+    }
+
+    fn external_join(
+        &self,
+        group_info: &[u8],
+        device: &SigningKey,
+        account: &AccountId,
+        link: &CommitRef,
+        allowed: &Allowed,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Committed, CgkaError> {
+        // MLS checks all leaves but the own one.
+        if !allowed.contains(*account, device.public()) {
+            return Err(CgkaError::NotAllowed);
+        }
+        let message = read(group_info, WireFormat::GroupInfo)?;
+        let info = message.as_group_info().ok_or(CgkaError::Malformed)?;
+        let commit = info.extensions().get(COMMIT_EXTENSION).ok_or(CgkaError::Malformed)?;
+        if link.parent != commit.extension_data() {
+            return Err(CgkaError::WrongParent);
+        }
+        let tree =
+            info.extensions().get_as::<RatchetTreeExt>().map_err(|_| CgkaError::Malformed)?;
+        let tree = tree.ok_or(CgkaError::Malformed)?.tree_data;
+        let is_own = |member: &mls_rs::group::Member| {
+            owner(&member.signing_identity) == Some((*account, device.public()))
+        };
+        let former = tree.roster().members_iter().find(is_own);
+
+        let stores = Stores::default();
+        let client = stores.client(device, account, Guard(Some(allowed.clone())), rng);
+        let mut builder = client
+            .external_commit_builder()?
+            .with_authenticated_data(link.encode_to_vec())
+            .commit_time(MlsTime::default());
+        if let Some(former) = former {
+            builder = builder.with_removal(former.index);
+        }
+        // Checks the signature and the tree, which were only read so far.
+        let (group, commit) = builder.build(message)?;
+        let mls = published(&commit)?;
+        let (snapshot, out) = stores.finish(group, CommitId::of_epoch)?;
+        Ok(Committed { mls, welcome: None, snapshot, out })
     }
 
     fn link(&self, mut mls: &[u8]) -> Result<CommitRef, CgkaError> {
         let message = &mut mls;
         let (_version, format) = (u16::mls_decode(message)?, u16::mls_decode(message)?);
-        if format != WireFormat::PrivateMessage as u16 {
+        let _group: Vec<u8> = byte_vec::mls_decode(message)?;
+        // The type of a private message's content, of a public one's sender.
+        let (_epoch, kind) = (u64::mls_decode(message)?, u8::mls_decode(message)?);
+        let is_private = format == WireFormat::PrivateMessage as u16;
+        let is_external = format == WireFormat::PublicMessage as u16 && kind == NEW_MEMBER_COMMIT;
+        if !is_private && !is_external {
             return Err(CgkaError::Malformed);
         }
-        let _group: Vec<u8> = byte_vec::mls_decode(message)?;
-        let (_epoch, _type) = (u64::mls_decode(message)?, u8::mls_decode(message)?);
         let link: Vec<u8> = byte_vec::mls_decode(message)?;
         read_link(&link)
     }
@@ -181,191 +239,59 @@ impl Cgka for Mls {
         allowed: &Allowed,
         rng: &mut impl CryptoRng,
     ) -> Result<Processed, CgkaError> {
-        let (id, message) = (CommitId::of(mls), read(mls, WireFormat::PrivateMessage)?);
+        let message = read_commit(mls)?;
+        let is_public = message.wire_format() == WireFormat::PublicMessage;
         let stores = Stores::default();
         let (commit, mut group) = stores.load(parent, device, allowed, rng)?;
         let ReceivedMessage::Commit(described) = group.process_incoming_message(message)? else {
             return Err(CgkaError::Malformed);
         };
-        if changes_members(&described) {
-            return Err(CgkaError::UnknownChange);
+        let is_external = described.is_external;
+        // Only who has no keys of the group yet may commit without encryption.
+        if is_public != is_external {
+            return Err(CgkaError::Refused);
         }
         let link = read_link(&described.authenticated_data)?;
         if link.parent != commit.0 {
             return Err(CgkaError::WrongParent);
         }
-        let (snapshot, out) = stores.finish(group, |_| id)?;
-        Ok(Processed { id, link, committer: described.committer, snapshot, out })
-    }
-}
-
-/// The configuration of all clients.
-type Config = WithMlsRules<
-    DefaultMlsRules,
-    WithCryptoProvider<Seeded, WithIdentityProvider<Guard, BaseConfig>>,
->;
-
-/// What MLS reads and writes during one call.
-#[derive(Clone, Default)]
-struct Stores {
-    packages: InMemoryKeyPackageStorage,
-    states: InMemoryGroupStateStorage,
-}
-
-impl Stores {
-    fn client(
-        &self,
-        device: &SigningKey,
-        account: &AccountId,
-        guard: Guard,
-        rng: &mut impl CryptoRng,
-    ) -> Client<Config> {
-        let (secret, public) = signature_keys(device);
-        let credential = credential(account, &device.public()).into_credential();
-        let identity = SigningIdentity::new(credential, public);
-        self.builder(guard, rng).signing_identity(identity, secret, SUITE).build()
-    }
-
-    fn builder(&self, guard: Guard, rng: &mut impl CryptoRng) -> ClientBuilder<Config> {
-        let rules = DefaultMlsRules::new()
-            .with_commit_options(CommitOptions::new().with_path_required(true))
-            // Not padded: what commits are sealed in is.
-            .with_encryption_options(EncryptionOptions::new(true, PaddingMode::None));
-        ClientBuilder::new()
-            .key_package_repo(self.packages.clone())
-            .group_state_storage(self.states.clone())
-            .identity_provider(guard)
-            .crypto_provider(Seeded::new(rng))
-            .mls_rules(rules)
-            .key_package_lifetime(FOR_EVER)
-    }
-
-    /// Opens a snapshot of this device, and says which commit made it.
-    fn load(
-        &self,
-        snapshot: &[u8],
-        device: &SigningKey,
-        allowed: &Allowed,
-        rng: &mut impl CryptoRng,
-    ) -> Result<(CommitId, Group<Config>), CgkaError> {
-        let (commit, state) = snapshot.split_first_chunk::<32>().ok_or(CgkaError::Snapshot)?;
-        let data = Zeroizing::new(state.to_vec());
-        let state = GroupState { id: Vec::new(), data };
-        GroupStateStorage::write(&mut self.states.clone(), state, Vec::new(), Vec::new())
-            .map_err(|_| CgkaError::Snapshot)?;
-        let client = self.builder(Guard(Some(allowed.clone())), rng).build();
-        let group = client.load_group(&[]).map_err(|_| CgkaError::Snapshot)?;
-        let own = group.current_member_signing_identity()?;
-        if owner(own).is_none_or(|(_, key)| key != device.public()) {
-            return Err(CgkaError::Snapshot);
-        }
-        Ok((CommitId(*commit), group))
-    }
-
-    /// Takes out of a group that has just entered an epoch what is kept of that epoch, and gives
-    /// the epoch the name that `id` makes of its tag.
-    fn finish(
-        &self,
-        mut group: Group<Config>,
-        id: impl FnOnce(&[u8; 32]) -> CommitId,
-    ) -> Result<(Zeroizing<Vec<u8>>, EpochOut), CgkaError> {
-        let (tag, root) = (export(&group, TAG_LABEL)?, export(&group, ROOT_LABEL)?);
-        group.delete_exporter();
-        group.write_to_storage()?;
-        let state = GroupStateStorage::state(&self.states, group.group_id())
-            .map_err(|_| CgkaError::Snapshot)?
-            .ok_or(CgkaError::Snapshot)?;
-
-        let member = |member: mls_rs::group::Member| {
-            let (account, device) = owner(&member.signing_identity)?;
-            Some(Member { account, device, leaf: member.index })
+        let (epoch, is_evicted) = match described.effect {
+            CommitEffect::NewEpoch(epoch) => (epoch, false),
+            CommitEffect::Removed { new_epoch, .. } => (new_epoch, true),
+            CommitEffect::ReInit(_) => return Err(CgkaError::UnknownChange),
         };
-        let members = group.roster().members_iter().map(member).collect::<Option<_>>();
-        let commit = id(&tag);
-        let out = EpochOut {
-            epoch: Epoch::from_root(commit, *tag, &root),
-            members: members.ok_or(CgkaError::NotAllowed)?,
-            own_leaf: group.current_member_index(),
-        };
-        let mut snapshot = Vec::with_capacity(commit.0.len().saturating_add(state.len()));
-        snapshot.extend(commit.0);
-        snapshot.extend_from_slice(&state);
-        Ok((Zeroizing::new(snapshot), out))
-    }
-}
-
-impl From<MlsError> for CgkaError {
-    fn from(error: MlsError) -> Self {
-        if matches!(error, MlsError::IdentityProviderError(_)) {
-            Self::NotAllowed
-        } else if matches!(error, MlsError::SerializationError(_)) {
-            Self::Malformed
+        let intents = changes(&epoch, is_external)?;
+        let next = if is_evicted {
+            None
         } else {
-            Self::Refused
-        }
+            let id = name(mls, is_external || !intents.is_empty());
+            let (snapshot, out) = stores.finish(group, id)?;
+            Some(NewEpoch { snapshot, out })
+        };
+        let committer = described.committer;
+        Ok(Processed { link, committer, is_external, intents, next })
     }
 }
 
-impl From<mls_rs::mls_rs_codec::Error> for CgkaError {
-    fn from(_: mls_rs::mls_rs_codec::Error) -> Self {
-        Self::Malformed
-    }
+/// Returns what makes the name of a commit of the tag of its epoch.
+fn name(mls: &[u8], changes_leaves: bool) -> impl FnOnce(&[u8; 32]) -> CommitId {
+    move |tag| if changes_leaves { CommitId::of_epoch(tag) } else { CommitId::of(mls) }
 }
 
-/// A group without other members, in an epoch that no key is taken from.
-fn new_group(client: &Client<Config>) -> Result<Group<Config>, CgkaError> {
-    let none = ExtensionList::default;
-    Ok(client.create_group(none(), none(), Some(MlsTime::default()))?)
+/// Encodes what others are to read, and refuses what they would not.
+fn published(message: &MlsMessage) -> Result<Vec<u8>, CgkaError> {
+    let bytes = message.to_bytes()?;
+    if bytes.len() > limits::COMMIT_MAX { Err(CgkaError::TooLarge) } else { Ok(bytes) }
 }
 
-fn export(group: &Group<Config>, label: &[u8]) -> Result<Zeroizing<[u8; 32]>, CgkaError> {
-    let secret = group.export_secret(label, b"", 32)?;
-    Ok(Zeroizing::new(secret.as_bytes().try_into().map_err(|_| CgkaError::Refused)?))
-}
-
-/// Reads a message of one kind, of which there is one encoding only.
-fn read(bytes: &[u8], format: WireFormat) -> Result<MlsMessage, CgkaError> {
-    // MLS itself doesn't look at the version around a key package.
-    if bytes.len() > limits::COMMIT_MAX || !bytes.starts_with(&MLS_10) {
-        return Err(CgkaError::Malformed);
-    }
-    let message = MlsMessage::from_bytes(bytes)?;
-    if message.wire_format() != format || message.to_bytes()? != bytes {
-        return Err(CgkaError::Malformed);
-    }
-    Ok(message)
-}
-
-fn read_key_package(bytes: &[u8]) -> Result<MlsMessage, CgkaError> {
-    if bytes.len() > limits::KEY_PACKAGE_BYTES_MAX {
-        return Err(CgkaError::Malformed);
-    }
-    read(bytes, WireFormat::KeyPackage)
-}
-
-fn read_link(bytes: &[u8]) -> Result<CommitRef, CgkaError> {
-    CommitRef::decode(bytes).map_err(|_| CgkaError::Malformed)
-}
-
-/// Whether a commit does more than to renew its committer's own keys.
-fn changes_members(commit: &CommitMessageDescription) -> bool {
-    match &commit.effect {
-        CommitEffect::NewEpoch(epoch) => {
-            commit.is_external || !epoch.applied_proposals().is_empty()
-        }
-        CommitEffect::Removed { .. } | CommitEffect::ReInit(_) => true,
-    }
-}
-
-const ROOT_LABEL: &[u8] = b"siskin1 root";
-const TAG_LABEL: &[u8] = b"siskin1 epoch-id";
 /// Number 0 has the creator only.
 const FIRST_SHARED_EPOCH: u64 = 1;
-const MLS_10: [u8; 2] = [0, 1];
 const REFERENCE_LEN: usize = 32;
-/// Leaves are good from 1970 on and don't expire: which devices are good is for bundles to say, and
-/// there is no clock here.
-const FOR_EVER: Duration = Duration::from_secs(u64::MAX);
+/// The sender type of a public message by which a device joins (RFC 9420, section 6).
+const NEW_MEMBER_COMMIT: u8 = 4;
+/// The commit that began the epoch of a GroupInfo. Of the numbers for private use (RFC 9420,
+/// section 17.3).
+const COMMIT_EXTENSION: ExtensionType = ExtensionType::new(0xF051);
 
 #[cfg(test)]
 mod tests;

@@ -225,7 +225,7 @@ fn agrees_with_the_known_answers() {
     let bytes = |name| <[u8; 32]>::try_from(unhex(vectors[name])).unwrap();
     let commit = CommitId::of(&unhex(vectors["mls"]));
     assert_eq!(hex(commit.0), vectors["commit_id"]);
-    assert_eq!(hex(CommitId::first(&bytes("epoch_tag")).0), vectors["first_commit_id"]);
+    assert_eq!(hex(CommitId::of_epoch(&bytes("epoch_tag")).0), vectors["first_commit_id"]);
     let epoch = Epoch::from_root(commit, bytes("epoch_tag"), &bytes("root"));
     assert_eq!(hex(epoch.envelope_key()), vectors["envelope_key"]);
     assert_eq!(hex(epoch.signal_key()), vectors["signal_key"]);

@@ -1,10 +1,22 @@
 //! Groups of two and three, and what they refuse.
 
-use mls_rs::identity::basic::BasicIdentityProvider;
-use mls_rs_crypto_rustcrypto::RustCryptoProvider;
+mod leaves;
+mod plain_client;
+
+use mls_rs::{
+    client_builder::ClientBuilder,
+    error::MlsError,
+    identity::{SigningIdentity, basic::BasicIdentityProvider},
+};
 use proptest::{collection::vec, prelude::*};
 
-use super::*;
+use super::{
+    identity::credential,
+    provider::{SUITE, Seeded, signature_keys},
+    stores::{ROOT_LABEL, TAG_LABEL},
+    *,
+};
+use crate::group::cgka::Member;
 
 #[derive(Clone)]
 struct Device {
@@ -40,8 +52,16 @@ impl Device {
     }
 
     fn commit(&mut self, parent: &[u8], allowed: &Allowed) -> Committed {
-        let link = link(parent);
-        Mls.commit(parent, &self.key, &link, allowed, &mut self.rng).unwrap()
+        self.change(parent, &[], allowed).unwrap()
+    }
+
+    fn change(
+        &mut self,
+        parent: &[u8],
+        intents: &[Intent],
+        allowed: &Allowed,
+    ) -> Result<Committed, CgkaError> {
+        Mls.commit(parent, &self.key, &link(parent), intents, allowed, &mut self.rng)
     }
 
     fn process(
@@ -51,6 +71,11 @@ impl Device {
         allowed: &Allowed,
     ) -> Result<Processed, CgkaError> {
         Mls.process(parent, &self.key, mls, allowed, &mut self.rng)
+    }
+
+    /// Follows a commit that renews keys.
+    fn follow(&mut self, parent: &[u8], mls: &[u8], allowed: &Allowed) -> NewEpoch {
+        self.process(parent, mls, allowed).unwrap().renewal().unwrap()
     }
 }
 
@@ -91,9 +116,10 @@ fn pair() -> Pair {
 fn creator_and_joiner_share_the_first_epoch() {
     let Pair { alice, bob, created, joined, .. } = pair();
     assert_eq!(created.out.epoch, joined.out.epoch);
-    assert_eq!(created.out.epoch.commit(), CommitId::first(created.out.epoch.tag()));
+    assert_eq!(created.out.epoch.commit(), CommitId::of_epoch(created.out.epoch.tag()));
     assert_eq!(created.out.members, joined.out.members);
     assert_eq!((created.out.own_leaf, joined.out.own_leaf, joined.used), (0, 1, 1));
+    assert!(joined.is_first);
     let member = |leaf, device: &Device| Member {
         account: device.account,
         device: device.key.public(),
@@ -120,20 +146,23 @@ fn several_devices_join_with_one_welcome() {
 fn either_side_rekeys() {
     let Pair { mut alice, mut bob, allowed, created, joined } = pair();
     let first = alice.commit(&created.snapshot, &allowed);
-    assert_eq!(first.id, CommitId::of(&first.mls));
+    assert_eq!(first.out.epoch.commit(), CommitId::of(&first.mls));
+    assert_eq!(first.welcome, None);
     assert_eq!(Mls.link(&first.mls), Ok(link(&created.snapshot)));
-    let followed = bob.process(&joined.snapshot, &first.mls, &allowed).unwrap();
+    let processed = bob.process(&joined.snapshot, &first.mls, &allowed).unwrap();
+    assert_eq!((&processed.intents[..], processed.is_external), (&[][..], false));
+    assert_eq!((processed.committer, &processed.link), (0, &link(&created.snapshot)));
+    let followed = processed.renewal().unwrap();
     assert_eq!(followed.out.epoch, first.out.epoch);
-    assert_eq!((followed.id, followed.committer), (first.id, 0));
-    assert_eq!(followed.link, link(&created.snapshot));
     assert_ne!(first.out.epoch.tag(), created.out.epoch.tag());
     assert_ne!(first.out.epoch.write_key().public(), created.out.epoch.write_key().public());
 
     let second = bob.commit(&followed.snapshot, &allowed);
-    let followed = alice.process(&first.snapshot, &second.mls, &allowed).unwrap();
+    let processed = alice.process(&first.snapshot, &second.mls, &allowed).unwrap();
+    assert_eq!(processed.committer, 1);
+    let followed = processed.renewal().unwrap();
     assert_eq!(followed.out.epoch, second.out.epoch);
     assert_eq!(followed.out.members, created.out.members);
-    assert_eq!(followed.committer, 1);
 }
 
 #[test]
@@ -141,14 +170,14 @@ fn commits_made_at_the_same_time_are_all_followed() {
     let Pair { mut alice, mut bob, allowed, created, joined } = pair();
     let hers = alice.commit(&created.snapshot, &allowed);
     let his = bob.commit(&joined.snapshot, &allowed);
-    assert_ne!(hers.id, his.id);
-    let followed = alice.process(&created.snapshot, &his.mls, &allowed).unwrap();
+    assert_ne!(hers.out.epoch.commit(), his.out.epoch.commit());
+    let followed = alice.follow(&created.snapshot, &his.mls, &allowed);
     assert_eq!(followed.out.epoch, his.out.epoch);
-    let followed = bob.process(&joined.snapshot, &hers.mls, &allowed).unwrap();
+    let followed = bob.follow(&joined.snapshot, &hers.mls, &allowed);
     assert_eq!(followed.out.epoch, hers.out.epoch);
 
     let another = alice.commit(&created.snapshot, &allowed);
-    let followed = bob.process(&joined.snapshot, &another.mls, &allowed).unwrap();
+    let followed = bob.follow(&joined.snapshot, &another.mls, &allowed);
     assert_eq!(followed.out.epoch, another.out.epoch);
 }
 
@@ -161,7 +190,8 @@ fn a_commit_follows_its_parent_only() {
     assert_eq!(early.unwrap_err(), CgkaError::Refused);
 
     let elsewhere = link(&[9; 32]);
-    let misled = Mls.commit(&created.snapshot, &alice.key, &elsewhere, &allowed, &mut alice.rng);
+    let (key, rng) = (&alice.key, &mut alice.rng);
+    let misled = Mls.commit(&created.snapshot, key, &elsewhere, &[], &allowed, rng);
     assert_eq!(misled.unwrap_err(), CgkaError::WrongParent);
 
     // The same MLS state under another name, as a liar would have it who names a wrong parent.
@@ -183,7 +213,7 @@ fn one_s_own_commit_can_not_be_processed() {
 fn no_snapshot_exports_the_root_again() {
     let Pair { mut alice, mut bob, allowed, created, joined } = pair();
     let committed = alice.commit(&created.snapshot, &allowed);
-    let processed = bob.process(&joined.snapshot, &committed.mls, &allowed).unwrap();
+    let processed = bob.follow(&joined.snapshot, &committed.mls, &allowed);
     let snapshots = [
         (&alice, created.snapshot),
         (&alice, committed.snapshot),
@@ -326,42 +356,13 @@ fn commits_are_encrypted_and_renew_keys() {
 }
 
 #[test]
-fn commits_that_change_members_are_not_followed_yet() {
-    let Pair { alice, mut bob, created, joined, allowed: both } = pair();
-    let mut mallory = Device::new(3);
-    let (package, _) = mallory.key_package();
-    let all = allowed(&[&alice, &bob, &mallory]);
-    let load = || {
-        let mut rng = alice.rng.clone();
-        Stores::default().load(&created.snapshot, &alice.key, &all, &mut rng).unwrap().1
-    };
-    let link = link(&created.snapshot).encode_to_vec();
-
-    let mut group = load();
-    let builder = group.commit_builder().authenticated_data(link.clone());
-    let add = builder.add_member(read_key_package(&package).unwrap()).unwrap().build().unwrap();
-    let add = add.commit_message().to_bytes().unwrap();
-    let followed = bob.process(&joined.snapshot, &add, &all);
-    assert_eq!(followed.unwrap_err(), CgkaError::UnknownChange);
-    let followed = bob.process(&joined.snapshot, &add, &both);
-    assert_eq!(followed.unwrap_err(), CgkaError::NotAllowed);
-
-    let mut group = load();
-    let builder = group.commit_builder().authenticated_data(link);
-    let remove = builder.remove_member(1).unwrap().build().unwrap();
-    let remove = remove.commit_message().to_bytes().unwrap();
-    let followed = bob.process(&joined.snapshot, &remove, &all);
-    assert_eq!(followed.unwrap_err(), CgkaError::UnknownChange);
-}
-
-#[test]
 fn a_snapshot_is_of_one_device() {
     let Pair { alice, mut bob, allowed, created, .. } = pair();
     let link = link(&created.snapshot);
-    let others = Mls.commit(&created.snapshot, &bob.key, &link, &allowed, &mut bob.rng);
+    let others = Mls.commit(&created.snapshot, &bob.key, &link, &[], &allowed, &mut bob.rng);
     assert_eq!(others.unwrap_err(), CgkaError::Snapshot);
     let cut = &created.snapshot[..created.snapshot.len() / 2];
-    let broken = Mls.commit(cut, &alice.key, &link, &allowed, &mut bob.rng);
+    let broken = Mls.commit(cut, &alice.key, &link, &[], &allowed, &mut bob.rng);
     assert_eq!(broken.unwrap_err(), CgkaError::Snapshot);
 }
 
@@ -370,7 +371,7 @@ fn the_same_seed_gives_the_same_bytes() {
     let run = || {
         let Pair { mut alice, mut bob, allowed, created, joined } = pair();
         let commit = alice.commit(&created.snapshot, &allowed);
-        let processed = bob.process(&joined.snapshot, &commit.mls, &allowed).unwrap();
+        let processed = bob.follow(&joined.snapshot, &commit.mls, &allowed);
         let bytes = [
             created.welcome,
             created.snapshot.to_vec(),
@@ -384,87 +385,11 @@ fn the_same_seed_gives_the_same_bytes() {
     assert!(run() == run());
 }
 
-/// An MLS client as others would build it: RustCrypto's suite, randomness of the system, handshakes
-/// in the clear.
-macro_rules! plain_client {
-    ($device:expr) => {{
-        let (secret, public) = signature_keys(&$device.key);
-        let credential = credential(&$device.account, &$device.key.public()).into_credential();
-        ClientBuilder::new()
-            .identity_provider(BasicIdentityProvider)
-            .crypto_provider(RustCryptoProvider::new())
-            .mls_rules(
-                DefaultMlsRules::new()
-                    .with_encryption_options(EncryptionOptions::new(true, PaddingMode::None)),
-            )
-            .signing_identity(SigningIdentity::new(credential, public), secret, SUITE)
-            .build()
-    }};
-}
-
-/// The epoch that a plain client is in.
-macro_rules! plain_epoch {
-    ($group:expr, $id:expr) => {{
-        let tag = $group.export_secret(TAG_LABEL, b"", 32).unwrap();
-        let root = $group.export_secret(ROOT_LABEL, b"", 32).unwrap();
-        let tag: [u8; 32] = tag.as_bytes().try_into().unwrap();
-        let id: fn(&[u8; 32]) -> CommitId = $id;
-        Epoch::from_root(id(&tag), tag, root.as_bytes().try_into().unwrap())
-    }};
-}
-
-#[test]
-fn a_plain_client_joins_and_is_followed() {
-    let (mut alice, bob) = (Device::new(1), Device::new(2));
-    let allowed = allowed(&[&alice, &bob]);
-    let client = plain_client!(bob);
-    let none = ExtensionList::default;
-    let package = client.generate_key_package_message(none(), none(), None).unwrap();
-    let created = alice.create(&[package.to_bytes().unwrap()], &allowed).unwrap();
-    let welcome = MlsMessage::from_bytes(&created.welcome).unwrap();
-    let (mut group, _) = client.join_group(None, &welcome, None).unwrap();
-    assert_eq!(plain_epoch!(group, CommitId::first), created.out.epoch);
-
-    let commit = alice.commit(&created.snapshot, &allowed);
-    let message = MlsMessage::from_bytes(&commit.mls).unwrap();
-    group.process_incoming_message(message).unwrap();
-    let followed = plain_epoch!(group, |_| CommitId::default());
-    assert_eq!(followed.write_key().public(), commit.out.epoch.write_key().public());
-
-    let link = link(&commit.snapshot).encode_to_vec();
-    let his = group.commit(link).unwrap();
-    group.apply_pending_commit().unwrap();
-    let his = his.commit_message().to_bytes().unwrap();
-    let followed = alice.process(&commit.snapshot, &his, &allowed).unwrap();
-    let theirs = plain_epoch!(group, |_| CommitId::default());
-    assert_eq!(followed.out.epoch.key_tree(), theirs.key_tree());
-}
-
-#[test]
-fn a_plain_client_s_group_is_joined() {
-    let (alice, mut bob) = (Device::new(1), Device::new(2));
-    let allowed = allowed(&[&alice, &bob]);
-    let (public, secret) = bob.key_package();
-    let none = ExtensionList::default;
-    let mut group = plain_client!(alice).create_group(none(), none(), None).unwrap();
-    let builder = group.commit_builder().add_member(MlsMessage::from_bytes(&public).unwrap());
-    let output = builder.unwrap().build().unwrap();
-    group.apply_pending_commit().unwrap();
-    let welcome = output.welcome_messages()[0].to_bytes().unwrap();
-    let joined = bob.join(&welcome, &[secret], &allowed).unwrap();
-    assert_eq!(plain_epoch!(group, CommitId::first), joined.out.epoch);
-
-    let commit = bob.commit(&joined.snapshot, &allowed);
-    group.process_incoming_message(MlsMessage::from_bytes(&commit.mls).unwrap()).unwrap();
-    let followed = plain_epoch!(group, |_| CommitId::default());
-    assert_eq!(followed.tag(), commit.out.epoch.tag());
-}
-
 #[test]
 fn debug_shows_no_secret() {
     let Pair { mut alice, mut bob, allowed, created, joined } = pair();
     let committed = alice.commit(&created.snapshot, &allowed);
-    let processed = bob.process(&joined.snapshot, &committed.mls, &allowed).unwrap();
+    let processed = bob.follow(&joined.snapshot, &committed.mls, &allowed);
     let shown = [
         (format!("{:?}", Created { welcome: Vec::new(), ..created.clone() }), &created.out),
         (format!("{joined:?}"), &joined.out),
@@ -488,6 +413,12 @@ proptest! {
             prop_assert!(Mls.key_package_owner(bytes).is_err());
             prop_assert!(bob.join(bytes, std::slice::from_ref(&secret), &allowed).is_err());
             prop_assert!(bob.process(&joined.snapshot, bytes, &allowed).is_err());
+            let intents = [Intent::Add { key_package: bytes.to_vec() }];
+            prop_assert!(bob.change(&joined.snapshot, &intents, &allowed).is_err());
+            let Device { account, key, rng } = &mut bob;
+            let link = link(&joined.snapshot);
+            let joined = Mls.external_join(bytes, key, account, &link, &allowed, rng);
+            prop_assert!(joined.is_err());
             let _ = Mls.link(bytes);
         }
     }
