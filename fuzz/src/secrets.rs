@@ -11,9 +11,7 @@ use chacha20poly1305::{
 use crypto::{
     SigningKey, derive_key,
     group::{CommitId, Epoch, Opened},
-    identity::{
-        Authority, Bundle, Device, InboxKey, Phrase, UnsignedRecord, open_request, seal_to_inbox,
-    },
+    identity::{Authority, Bundle, Device, InboxKey, Phrase, UnsignedRecord, open_request},
 };
 use prost::Message;
 use proto::{AccountId, Expiry, Extension, Head, Kind, LogId, NodeAddress, NodeId, wire};
@@ -67,9 +65,7 @@ pub fn inbox_item(bytes: &[u8]) {
     };
     let ciphertext = match plaintext {
         None => bytes.to_vec(),
-        Some(plaintext) => {
-            seal_to_inbox(person.bundle.inbox_key(), &aad, &plaintext, &mut rng).unwrap()
-        }
+        Some(plaintext) => person.bundle.seal_to_inbox(&aad, &plaintext, &mut rng).unwrap(),
     };
     if let Ok(opened) = open_request(&person.inbox, &aad, &ciphertext, &person.account()) {
         assert_eq!(opened.device, BOB.device.public());
@@ -124,7 +120,7 @@ pub fn kept_secrets(bytes: &[u8]) {
     if let Ok(text) = str::from_utf8(bytes)
         && let Ok(phrase) = Phrase::parse(text)
     {
-        assert_eq!(Phrase::parse(&phrase.words()).unwrap().genesis(), phrase.genesis());
+        assert_eq!(Phrase::parse(&phrase.words()).unwrap().account(), phrase.account());
     }
 }
 

@@ -14,7 +14,7 @@ use proto::{Contact, Key, NodeId, PublicKey, limits, pack, unpack, wire};
 use self::work::dht_key;
 use crate::{SigningKey, identity::statement};
 
-pub use ack::{LossProof, NoProof, sign_ack, sign_lost, verify_ack, verify_lost};
+pub use ack::{LossProof, NoProof, sign_ack, sign_lost, verify_ack};
 pub use suspicion::Suspicion;
 pub use verifier::Verifier;
 

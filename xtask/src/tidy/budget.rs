@@ -21,12 +21,10 @@ pub(super) fn check(packages: &[Package], sources: &[Source]) -> Vec<Problem> {
         }
         let density = items.saturating_mul(1000).checked_div(lines).unwrap_or_default();
         println!("{:10} {lines:6} {items:6} {density:9} (aim {AIM})", package.name);
-        if density > DENSITY_MAX
-            && lines >= LINES_MIN
-            && !MOSTLY_INTERFACE.contains(&&*package.name)
-        {
+        let most = if REACHED.contains(&&*package.name) { AIM } else { DENSITY_MAX };
+        if density > most && lines >= LINES_MIN && !MOSTLY_INTERFACE.contains(&&*package.name) {
             let message = format!(
-                "{items} public items in {lines} lines: {density} per 1,000, at most {DENSITY_MAX}"
+                "{items} public items in {lines} lines: {density} per 1,000, at most {most}"
             );
             problems.push(Problem::new(package.directory.join("Cargo.toml"), 1, message));
         }
@@ -45,6 +43,8 @@ const QUALIFIERS: [&str; 3] = ["const", "async", "unsafe"];
 const ITEMS: [&str; 7] = ["fn", "struct", "enum", "trait", "type", "static", "mod"];
 const AIM: usize = 15;
 const DENSITY_MAX: usize = 25;
+/// Crates that have come down to the aim and stay there.
+const REACHED: [&str; 1] = ["crypto"];
 /// The words of the protocol, and what tests hold a network by.
 const MOSTLY_INTERFACE: [&str; 2] = ["proto", "testnet"];
 /// In less than this a figure per 1,000 lines says nothing.

@@ -55,7 +55,7 @@ impl Recovery {
     }
 
     fn account(&self) -> AccountId {
-        self.phrase.genesis().account()
+        self.phrase.account()
     }
 
     /// A node does not hand out the bundle. Returns whether it is asked again.

@@ -3,20 +3,20 @@
 use std::fmt;
 
 use prost::Message;
-use proto::{AccountId, DecodeError, PublicKey, limits, wire};
+use proto::{AccountId, DecodeError, limits, wire};
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    Bundle, BundleError, Genesis, Phrase, UnsignedRecord, chain::Chain, delegation, record,
-    rotation,
+    Bundle, BundleError, Phrase, UnsignedRecord, chain::Chain, delegation, genesis::Genesis,
+    record, rotation,
 };
 use crate::SigningKey;
 
 /// What a full device holds: the authority's key with its delegation.
 #[derive(Clone)]
 pub struct Authority {
-    chain: Chain,
+    pub(super) chain: Chain,
     key: SigningKey,
 }
 
@@ -50,16 +50,6 @@ impl Authority {
     /// Whose authority it is.
     pub fn account(&self) -> AccountId {
         self.chain.account
-    }
-
-    /// The key that others verify records with.
-    pub fn public(&self) -> PublicKey {
-        self.chain.authority
-    }
-
-    /// The delegation's serial.
-    pub fn serial(&self) -> u64 {
-        self.chain.serial
     }
 
     /// The bytes to keep, secret: 1 ‖ seed of the key (32) ‖ bundle without a record.

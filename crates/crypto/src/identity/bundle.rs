@@ -4,11 +4,13 @@ use std::{cmp::Ordering, fmt};
 
 use prost::Message;
 use proto::{AccountId, NodeAddress, PublicKey, limits, wire};
+use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 
 use super::{
     bundle_error::BundleError,
     chain::Chain,
+    inbox,
     record::{self, Device, UnsignedRecord},
 };
 
@@ -84,14 +86,15 @@ impl Bundle {
         (self.record.copies as usize).min(self.record.homes.len())
     }
 
-    /// The X-Wing public key that contact requests are sealed to.
-    pub fn inbox_key(&self) -> &[u8] {
-        &self.record.inbox_key
-    }
-
-    /// The key that signs the account's records.
-    pub fn authority(&self) -> PublicKey {
-        self.chain.authority
+    /// Seals `plaintext` so that only this account opens it, and only with the same `aad`. Nothing
+    /// if it is too large.
+    pub fn seal_to_inbox(
+        &self,
+        aad: &[u8],
+        plaintext: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Option<Vec<u8>> {
+        inbox::seal(&self.record.inbox_key, aad, plaintext, rng).ok()
     }
 
     /// A draft of the next record, to be changed and signed.

@@ -2,7 +2,7 @@
 
 use proto::{AccountId, PublicKey, limits, wire};
 
-use super::{BundleError, Genesis, delegation, rotation};
+use super::{BundleError, delegation, genesis::Genesis, rotation};
 
 /// A verified genesis with its rotations and one delegation.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 /// The first recovery key of an account and a salt, kept as the bytes that are hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Genesis {
+pub(super) struct Genesis {
     bytes: Vec<u8>,
     recovery_key: PublicKey,
 }
@@ -23,22 +23,22 @@ impl Genesis {
     }
 
     /// The account's id: SHA-256 of the bytes.
-    pub fn account(&self) -> AccountId {
+    pub(super) fn account(&self) -> AccountId {
         AccountId(Sha256::digest(&self.bytes).into())
     }
 
     /// The recovery key that the account starts with.
-    pub fn recovery_key(&self) -> PublicKey {
+    pub(super) fn recovery_key(&self) -> PublicKey {
         self.recovery_key
     }
 
     /// The bytes that are hashed.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         self.bytes.clone()
     }
 
     /// Reads a genesis; fields of later versions survive.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let wire = wire::Genesis::decode(bytes)?;
         if wire.version != VERSION {
             return Err(DecodeError::Version);

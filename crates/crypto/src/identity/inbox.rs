@@ -20,18 +20,17 @@ impl InboxKey {
         Self(Zeroizing::new(seed))
     }
 
-    /// The secret bytes.
-    pub fn to_seed(&self) -> Zeroizing<[u8; 32]> {
-        self.0.clone()
-    }
-
     /// The key that others seal to, 1,216 bytes.
     pub fn public(&self) -> Vec<u8> {
         XWing::sk_to_pk(&self.private()).to_bytes().to_vec()
     }
 
-    /// Opens what [`seal_to_inbox`] made for this key and with this `aad`.
-    pub fn open(&self, aad: &[u8], ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    /// Opens what [`seal`] made for this key and with this `aad`.
+    pub(super) fn open(
+        &self,
+        aad: &[u8],
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (key, sealed) = ciphertext.split_at_checked(ENCAPSULATED_LEN).ok_or(SealError::Open)?;
         let key = <XWing as Kem>::EncappedKey::from_bytes(key).map_err(|_| SealError::Open)?;
         hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
@@ -61,7 +60,7 @@ impl fmt::Debug for InboxKey {
 
 /// Seals `plaintext` so that only the holder of the inbox key opens it, and only with the same
 /// `aad`: encapsulated key (1,120 bytes) ‖ ciphertext, 16 bytes longer than the plaintext.
-pub fn seal_to_inbox(
+pub(super) fn seal(
     public: &[u8],
     aad: &[u8],
     plaintext: &[u8],
@@ -80,15 +79,15 @@ pub fn seal_to_inbox(
     Ok([key.to_bytes().as_slice(), &sealed].concat())
 }
 
-/// Returns whether bytes are a key that [`seal_to_inbox`] takes: of the right length, and each
+/// Returns whether bytes are a key that [`seal`] takes: of the right length, and each
 /// coefficient of the ML-KEM part reduced (FIPS 203, section 7.2).
-pub(crate) fn is_public_key(bytes: &[u8]) -> bool {
+pub(super) fn is_public_key(bytes: &[u8]) -> bool {
     <XWing as Kem>::PublicKey::from_bytes(bytes).is_ok()
 }
 
 /// Sealing or opening failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SealError {
+pub(super) enum SealError {
     /// There is no sealing to this key.
     #[error("not a valid inbox key")]
     Key,
@@ -120,7 +119,7 @@ mod tests {
     fn only_the_right_key_and_head_open() {
         let (key, other) = (InboxKey::from_seed([1; 32]), InboxKey::from_seed([2; 32]));
         let mut rng = ChaCha20Rng::from_seed([3; 32]);
-        let sealed = seal_to_inbox(&key.public(), b"head", b"text", &mut rng).unwrap();
+        let sealed = seal(&key.public(), b"head", b"text", &mut rng).unwrap();
 
         assert_eq!(key.open(b"head", &sealed).as_deref().map(Vec::as_slice), Ok(&b"text"[..]));
         assert_eq!(key.open(b"heap", &sealed), Err(SealError::Open));
@@ -139,7 +138,7 @@ mod tests {
     fn each_sealing_is_another_one() {
         let public = InboxKey::from_seed([1; 32]).public();
         let mut rng = ChaCha20Rng::from_seed([3; 32]);
-        let mut seal = || seal_to_inbox(&public, b"", b"text", &mut rng).unwrap();
+        let mut seal = || seal(&public, b"", b"text", &mut rng).unwrap();
         assert_ne!(seal()[..1120], seal()[..1120]);
     }
 
@@ -150,7 +149,7 @@ mod tests {
         let mut unreduced = public.clone();
         unreduced[..1152].fill(0xff);
         for key in [&[][..], &public[1..], &unreduced] {
-            assert_eq!(seal_to_inbox(key, b"", b"text", &mut rng), Err(SealError::Key));
+            assert_eq!(seal(key, b"", b"text", &mut rng), Err(SealError::Key));
         }
     }
 

@@ -4,11 +4,12 @@ use std::fmt;
 
 use bip39::{Language, Mnemonic};
 use hkdf::Hkdf;
+use proto::AccountId;
 use rand_core::CryptoRng;
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::Genesis;
+use super::genesis::Genesis;
 use crate::{SigningKey, derive_key};
 
 /// Twenty-four English words of BIP 39, the last of which holds a checksum. Stays on a device only
@@ -63,9 +64,14 @@ impl Phrase {
         SigningKey::from_seed(*derive_key(&self.root, "recovery-key", b""))
     }
 
-    /// The genesis of the account that starts from this phrase. Its salt comes from the phrase
-    /// too, so that the words alone lead to the account's id.
-    pub fn genesis(&self) -> Genesis {
+    /// Returns the account that starts from this phrase.
+    pub fn account(&self) -> AccountId {
+        self.genesis().account()
+    }
+
+    /// The genesis of that account. Its salt comes from the phrase too, so that the words alone
+    /// lead to the account's id.
+    pub(super) fn genesis(&self) -> Genesis {
         let salt = derive_key(&self.root, "genesis-salt", b"");
         let (salt, _) = salt.split_first_chunk().unwrap_or((&[0; 16], &[]));
         Genesis::new(self.recovery_key().public(), *salt)

@@ -7,11 +7,7 @@ use proto::{AccountId, LogGenesis, NodeAddress, PublicKey, limits, wire};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{
-    bundle::Bundle,
-    bundle_error::BundleError,
-    inbox::{InboxKey, SealError, seal_to_inbox},
-};
+use super::{bundle::Bundle, bundle_error::BundleError, inbox::InboxKey};
 use crate::signing::{SigningKey, verify};
 
 /// Signs a request with the sender's device key and seals it to an account's inbox. `aad` is the
@@ -32,7 +28,7 @@ pub fn seal_request(
     let signature = device.sign(CONTEXT, &[aad, &body].concat()).to_vec();
     let item = wire::InboxItem { body, device: device.public().0.to_vec(), signature };
     let plaintext = Zeroizing::new(item.encode_to_vec());
-    Ok(seal_to_inbox(to.inbox_key(), aad, &plaintext, rng)?)
+    to.seal_to_inbox(aad, &plaintext, rng).ok_or(RequestError::Seal)
 }
 
 /// Opens and checks what [`seal_request`] made for the account `me`. The caller still compares the
@@ -43,7 +39,7 @@ pub fn open_request(
     ciphertext: &[u8],
     me: &AccountId,
 ) -> Result<OpenedRequest, RequestError> {
-    let plaintext = inbox.open(aad, ciphertext)?;
+    let plaintext = inbox.open(aad, ciphertext).map_err(|_| RequestError::Seal)?;
     let item =
         wire::InboxItem::decode(plaintext.as_slice()).map_err(|_| RequestError::Malformed)?;
     let device = PublicKey::try_from(item.device.as_slice());
@@ -113,9 +109,9 @@ fn check(
 /// Why a contact request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// Not sealed to this inbox, or the inbox key is none.
-    #[error(transparent)]
-    Seal(#[from] SealError),
+    /// Not sealed to this inbox, or damaged, or too large to be sealed.
+    #[error("not sealed to this inbox, or damaged")]
+    Seal,
     /// Not a request, or a field of the wrong length.
     #[error("not a contact request of this version")]
     Malformed,

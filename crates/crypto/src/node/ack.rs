@@ -36,7 +36,7 @@ pub fn sign_lost(key: &SigningKey, log: &LogId, id: &EnvelopeId, ack: &NodeAck) 
 }
 
 /// Checks what a node has signed that has lost an entry.
-pub fn verify_lost(
+fn verify_lost(
     node: &NodeId,
     log: &LogId,
     id: &EnvelopeId,

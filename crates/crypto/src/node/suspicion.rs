@@ -45,7 +45,7 @@ impl Suspicion {
     }
 
     /// Checks signature, work and limits.
-    pub fn verify(bytes: &[u8], work_bits: u32) -> Result<Self, RecordError> {
+    pub(super) fn verify(bytes: &[u8], work_bits: u32) -> Result<Self, RecordError> {
         if bytes.len() > limits::SUSPICION_MAX {
             return Err(RecordError::Malformed);
         }

@@ -27,15 +27,15 @@ fn a_request_arrives_whole() {
 fn a_request_can_not_be_passed_on() {
     let (alice, bob, carol) = (Person::new(1), Person::new(2), Person::new(3));
     let to_bob = alice.ask(&bob, &alice.request()).unwrap();
-    assert_eq!(carol.open(&to_bob).err(), Some(RequestError::Seal(SealError::Open)));
+    assert_eq!(carol.open(&to_bob).err(), Some(RequestError::Seal));
 
     // Bob seals what he got, with Alice's signature, to Carol.
     let item = bob.inbox.open(AAD, &to_bob).unwrap();
-    let passed_on = seal_to_inbox(carol.bundle.inbox_key(), AAD, &item, &mut rng(9)).unwrap();
+    let passed_on = carol.bundle.seal_to_inbox(AAD, &item, &mut rng(9)).unwrap();
     assert_eq!(carol.open(&passed_on).err(), Some(RequestError::Recipient));
 
     // Nor can he put it into another envelope of his own inbox.
-    let moved = seal_to_inbox(bob.bundle.inbox_key(), b"other", &item, &mut rng(9)).unwrap();
+    let moved = bob.bundle.seal_to_inbox(b"other", &item, &mut rng(9)).unwrap();
     let opened = open_request(&bob.inbox, b"other", &moved, &bob.bundle.account());
     assert_eq!(opened.err(), Some(RequestError::Signature));
 }
@@ -95,7 +95,7 @@ fn what_is_not_a_request_is_refused() {
     assert_eq!(bob.receive_item(&no_item).err(), Some(RequestError::Malformed));
     let unsigned = wire::InboxItem { signature: Vec::new(), ..item(&alice.device, &right()) };
     assert_eq!(bob.receive_item(&unsigned).err(), Some(RequestError::Signature));
-    let noise = seal_to_inbox(bob.bundle.inbox_key(), AAD, &[0xff; 40], &mut rng(9)).unwrap();
+    let noise = bob.bundle.seal_to_inbox(AAD, &[0xff; 40], &mut rng(9)).unwrap();
     assert_eq!(bob.open(&noise).err(), Some(RequestError::Malformed));
 }
 
@@ -154,7 +154,7 @@ impl Person {
 
     fn receive_item(&self, item: &wire::InboxItem) -> Result<OpenedRequest, RequestError> {
         let item = item.encode_to_vec();
-        self.open(&seal_to_inbox(self.bundle.inbox_key(), AAD, &item, &mut rng(9)).unwrap())
+        self.open(&self.bundle.seal_to_inbox(AAD, &item, &mut rng(9)).unwrap())
     }
 }
 

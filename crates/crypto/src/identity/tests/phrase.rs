@@ -51,11 +51,11 @@ fn notices_nearly_every_other_word() {
     let accepted: Vec<_> = list
         .iter()
         .filter_map(|word| Phrase::parse(&WORDS.replacen("abandon", word, 1)).ok())
-        .map(|phrase| phrase.genesis().account())
+        .map(|phrase| phrase.account())
         .collect();
     // Eight bits of checksum: one in 256 passes. Each of those leads to another account, which is
     // why the client shows the id before it goes on.
     assert!(accepted.len() <= 20, "{} of 2,048 pass", accepted.len());
-    let right = Phrase::parse(WORDS).unwrap().genesis().account();
+    let right = Phrase::parse(WORDS).unwrap().account();
     assert_eq!(accepted.iter().filter(|account| **account == right).count(), 1);
 }

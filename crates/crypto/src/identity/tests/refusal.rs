@@ -4,7 +4,7 @@ use prost::Message;
 use proto::{AccountId, PublicKey, limits, wire};
 
 use super::*;
-use crate::identity::{delegation, record, rotation};
+use crate::identity::{delegation, genesis::Genesis, record, rotation};
 
 #[test]
 fn any_changed_byte_is_noticed() {

@@ -24,7 +24,7 @@ fn identities_agree_with_the_vectors() {
         ("account", hex(genesis.account())),
         ("account_text", genesis.account().to_string()),
         ("authority_seed", hex(&authority.encode()[1..33])),
-        ("authority_key", hex(authority.public())),
+        ("authority_key", hex(authority.chain.authority)),
         ("bundle", hex(bundle.as_bytes())),
         ("bundle_hash", hex(bundle.hash())),
         ("next_authority_seed", hex(&rotated.encode()[1..33])),
