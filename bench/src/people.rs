@@ -1,6 +1,6 @@
 //! Two people with real devices: client machines over encrypted SQLite, and their conversation.
 
-mod marks;
+mod delivery;
 
 use std::{
     cell::RefCell,

@@ -20,7 +20,7 @@ use testnet::{Keys, Net};
 
 use crate::{
     measure::millis,
-    signed::{Account, Greeted, Opening, head},
+    signed::{Account, Greeted, OpenLog, head},
 };
 
 pub(crate) fn run() -> Result<()> {
@@ -150,7 +150,7 @@ fn welcome(
     let inbox = (1, account.inbox(), &account.device, None);
     let [inbox, conversation] =
         [inbox, (2, genesis, key, Some(ranking))].map(|(channel, genesis, key, ranking)| {
-            greeted.open(Opening { channel, genesis, key, ranking, follow: false })
+            greeted.open(OpenLog { channel, genesis, key, ranking, follow: false })
         });
     let bundle = Body::PutBundle(account.bundle.as_bytes().to_vec());
     let hello = Body::Hello(Hello { versions: VERSIONS, nonce });

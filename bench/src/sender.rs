@@ -21,7 +21,7 @@ use proto::{
 
 use crate::{
     people::MESSAGE_BYTES,
-    signed::{Account, Greeted, Opening, head},
+    signed::{Account, Greeted, OpenLog, head},
 };
 
 /// One account with one conversation, all from one number.
@@ -262,7 +262,7 @@ impl Sender {
             device: SigningKey::from_seed(self.config.author.transport).public(),
             nonce: self.nonce,
         };
-        greeted.open(Opening { channel, genesis, key, ranking, follow: self.config.follow })
+        greeted.open(OpenLog { channel, genesis, key, ranking, follow: self.config.follow })
     }
 
     fn say(&mut self, request: u32, body: Body) {

@@ -65,7 +65,7 @@ pub(crate) struct Greeted {
 
 /// A log to be opened as a channel.
 #[derive(Debug)]
-pub(crate) struct Opening<'a> {
+pub(crate) struct OpenLog<'a> {
     pub(crate) channel: u32,
     pub(crate) genesis: LogGenesis,
     pub(crate) key: &'a SigningKey,
@@ -74,9 +74,9 @@ pub(crate) struct Opening<'a> {
 }
 
 impl Greeted {
-    pub(crate) fn open(&self, opening: Opening<'_>) -> Body {
+    pub(crate) fn open(&self, opening: OpenLog<'_>) -> Body {
         let Self { node, node_nonce, device, nonce } = self;
-        let Opening { channel, genesis, key, ranking, follow } = opening;
+        let OpenLog { channel, genesis, key, ranking, follow } = opening;
         let log = genesis.id();
         let message = open_proof_message(node_nonce, nonce, device, node, &log, channel);
         Body::Open(Open {

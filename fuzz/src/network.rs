@@ -147,7 +147,7 @@ impl World {
             }
             Body::PutBundle(bytes) => {
                 let person: &Person = if bytes.len() % 2 == 0 { &ALICE } else { &BOB };
-                let mut record = person.bundle.next_draft();
+                let mut record = person.bundle.next_record();
                 record.version = bytes.first().copied().unwrap_or_default().into();
                 let bundle = person.authority.sign_record(record);
                 Body::PutBundle(bundle.map_or(bytes, |bundle| bundle.as_bytes().to_vec()))

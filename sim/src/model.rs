@@ -66,7 +66,7 @@ struct Record {
     /// The author's device has shown at some time that the other's has it.
     acknowledged: bool,
     /// What the author's device shows beside it.
-    mark: Option<DeliveryStatus>,
+    status: Option<DeliveryStatus>,
 }
 
 /// A message is shown on the other's device for the first time.
@@ -154,7 +154,7 @@ impl Model {
             there: false,
             arrived: false,
             acknowledged: false,
-            mark: None,
+            status: None,
         });
         (operation, text)
     }
@@ -349,7 +349,7 @@ impl Record {
 
     /// Its author's device says that the home will never take it, so nothing depends on it.
     fn is_refused(&self) -> bool {
-        self.mark == Some(DeliveryStatus::Refused)
+        self.status == Some(DeliveryStatus::Refused)
     }
 
     fn is_bound(&self) -> bool {

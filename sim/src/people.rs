@@ -129,8 +129,8 @@ impl World<'_> {
         self.ask(number, Asked::Account, create);
         let copies = self.scenario.copies;
         if copies > limits::COPIES_MIN {
-            let receipts = copies.min(RECEIPTS_WANTED_MAX);
-            self.ask(number, Asked::Other, Action::WantCopies { copies, receipts });
+            let acks = copies.min(ACKS_WANTED_MAX);
+            self.ask(number, Asked::Other, Action::WantCopies { copies, acks });
         }
     }
 
@@ -312,7 +312,7 @@ impl World<'_> {
         let last = view::last_arrival(device.rows(), &conversation);
         if last <= thread.arrivals {
             // A refusal is a mark: what the person says next does not depend on what was refused.
-            return self.look_at_marks_closely(number, thread.with, conversation);
+            return self.check_statuses_closely(number, thread.with, conversation);
         }
         let new = view::arrivals(device.rows(), &conversation, thread.arrivals, usize::MAX);
         let new: Vec<_> = new.into_iter().map(|(_, message)| message).collect();
@@ -324,7 +324,7 @@ impl World<'_> {
         self.follow_moves(number, thread.with, conversation, &new);
         let found = self.model.shows(number, thread.with, &new, self.env.now);
         self.accuse(found);
-        self.look_at_marks_closely(number, thread.with, conversation);
+        self.check_statuses_closely(number, thread.with, conversation);
         if resealed {
             self.look_for_refused(number, thread.with, conversation);
         }
@@ -354,21 +354,21 @@ impl World<'_> {
         }
     }
 
-    /// The same as `look_at_marks`, in a world that is small enough to do so each time.
-    fn look_at_marks_closely(&mut self, number: u32, with: u32, conversation: ConversationId) {
+    /// The same as `check_statuses`, in a world that is small enough to do so each time.
+    fn check_statuses_closely(&mut self, number: u32, with: u32, conversation: ConversationId) {
         if self.scenario.people <= CLOSE_LOOK_MAX {
-            self.look_at_marks(number, with, conversation);
+            self.check_statuses(number, with, conversation);
         }
     }
 
     /// A person looks at what has become of the last own messages.
-    fn look_at_marks(&mut self, number: u32, with: u32, conversation: ConversationId) {
+    fn check_statuses(&mut self, number: u32, with: u32, conversation: ConversationId) {
         let Some(device) = self.devices.get(number as usize) else { return };
         let now = device.local(self.env.now);
         let latest =
-            view::timeline(device.rows(), &conversation, view::Range::Latest, MARKS_SEEN, now);
+            view::timeline(device.rows(), &conversation, view::Range::Latest, STATUSES_SEEN, now);
         let latest: Vec<_> = latest.into_iter().filter_map(message).collect();
-        let found = self.model.marks(number, with, &latest, self.env.now);
+        let found = self.model.statuses(number, with, &latest, self.env.now);
         self.accuse(found);
     }
 
@@ -382,7 +382,7 @@ impl World<'_> {
             .filter_map(|(_, name)| view::message(device.rows(), &conversation, name))
             .filter(|message| message.status == Some(DeliveryStatus::Refused))
             .collect();
-        let found = self.model.marks(number, with, &marked, self.env.now);
+        let found = self.model.statuses(number, with, &marked, self.env.now);
         self.accuse(found);
     }
 
@@ -473,8 +473,8 @@ fn name_given(person: u32) -> String {
     format!("{} {person}", crate::model::MARKER)
 }
 
-/// The most receipts that an account with more than two copies waits for.
-const RECEIPTS_WANTED_MAX: u32 = 3;
+/// The most node acks that an account with more than two copies waits for.
+const ACKS_WANTED_MAX: u32 = 3;
 /// How often a person without all contacts yet looks at the device.
 const MOMENT: Duration = Duration::from_secs(1);
 const MOMENT_MIN: Duration = Duration::from_millis(250);
@@ -482,4 +482,4 @@ const INVITE_VALID_S: u64 = 3600 * 24 * 60;
 /// People in a world that is small enough to look at marks all the time.
 const CLOSE_LOOK_MAX: u32 = 20;
 /// Messages whose marks are on the screen.
-const MARKS_SEEN: usize = 16;
+const STATUSES_SEEN: usize = 16;

@@ -31,7 +31,7 @@ pub enum Action {
     Move { homes: Vec<NodeAddress>, pinned: Vec<NodeId> },
     /// Has so many of the homes hold all that the account has, and calls a message stored when so
     /// many nodes have signed for it: each 2 to 4.
-    WantCopies { copies: u32, receipts: u32 },
+    WantCopies { copies: u32, acks: u32 },
     /// Makes a link that lets `uses` strangers ask to become contacts.
     Invite { uses: u32, valid_s: u64 },
     /// Asks the account behind a link to become a contact.
@@ -78,9 +78,9 @@ pub enum Event {
     Timeline(ConversationId),
     /// A member is typing.
     Typing {
-        /// Where.
+        /// The conversation.
         conversation: ConversationId,
-        /// Who.
+        /// The member who is typing.
         account: AccountId,
     },
     /// A node was reached or lost.

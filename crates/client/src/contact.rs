@@ -53,7 +53,7 @@ pub(crate) struct ContactRow {
     #[prost(bytes = "vec", tag = "3")]
     bundle: Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
-    conversation: Vec<u8>,
+    log: Vec<u8>,
     #[prost(bool, tag = "5")]
     verified: bool,
     #[prost(uint64, tag = "6")]
@@ -85,7 +85,7 @@ pub(crate) struct ContactRow {
     answered: Vec<Vec<u8>>,
 }
 
-/// All contacts. What they are is in rows; here is what would else have to be searched for.
+/// Indexes over the rows of contacts, so that no lookup scans the table.
 #[derive(Debug, Default)]
 pub(crate) struct Contacts {
     /// Those that are being added, or have been asked at some of their homes.
@@ -247,7 +247,7 @@ impl ContactRow {
 
 impl ContactRow {
     pub(crate) fn log(&self) -> Option<LogId> {
-        LogId::try_from(self.conversation.as_slice()).ok()
+        LogId::try_from(self.log.as_slice()).ok()
     }
 
     fn bundle(&self) -> Option<Bundle> {
@@ -273,7 +273,7 @@ impl ContactRow {
     /// Both may write in this conversation from now on.
     fn establish(&mut self, log: LogId) {
         self.set_state(ContactState::Established);
-        self.conversation = log.0.to_vec();
+        self.log = log.0.to_vec();
         self.request = None;
         self.link = String::new();
         self.trouble = String::new();

@@ -192,15 +192,15 @@ fn put_delivery(step: &mut Step<'_>, log: &LogId, key: TimelineKey, delivery: &D
     step.put(DELIVERY, key.row_key(log), delivery.encode());
 }
 
-/// What a receipt has changed.
+/// What a receipt changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Receipt {
+pub(crate) enum ReceiptEffect {
     /// Nothing: the member was known to have the entry.
-    Known,
+    AlreadyKnown,
     /// The member has it, others don't yet.
-    OfSome,
+    SomeMembers,
     /// All members have it.
-    OfAll,
+    AllMembers,
 }
 
 /// Notes that a member has an entry, or has read it.
@@ -211,15 +211,15 @@ pub(crate) fn add_receipt(
     by: AccountId,
     status: DeliveryStatus,
     members: &[AccountId],
-) -> Receipt {
+) -> ReceiptEffect {
     let mut delivery = delivery(step.rows(), log, key);
     let is_refused = delivery.status == Some(DeliveryStatus::Refused);
     if is_refused || !delivery.add_receipt(by, status) {
-        return Receipt::Known;
+        return ReceiptEffect::AlreadyKnown;
     }
     let is_of_all = delivery.fold(members);
     put_delivery(step, log, key, &delivery);
-    if is_of_all { Receipt::OfAll } else { Receipt::OfSome }
+    if is_of_all { ReceiptEffect::AllMembers } else { ReceiptEffect::SomeMembers }
 }
 
 /// Sets how far an own entry has come, unless it has come further.

@@ -125,14 +125,22 @@ impl Links {
             packages.max().unwrap_or(0)
         };
         [
-            Gauge::new("unaccepted handles of a link", most(&unacknowledged), limits::CHANNELS_MAX),
+            Gauge::new(
+                "unaccepted channels of a link",
+                most(&unacknowledged),
+                limits::CHANNELS_MAX,
+            ),
             Gauge::new("links", self.links.len(), self.limits.links),
             Gauge::new(
-                "handles of a link",
+                "channels of a link",
                 most(&|link| link.channels.len()),
                 limits::CHANNELS_MAX,
             ),
-            Gauge::new("asks of a link", most(&|link| link.requests.len()), self.limits.requests),
+            Gauge::new(
+                "requests of a link",
+                most(&|link| link.requests.len()),
+                self.limits.requests,
+            ),
             Gauge::new("key packages of an ask", most(&packages), limits::KEY_PACKAGES_MAX),
         ]
     }

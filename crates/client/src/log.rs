@@ -5,7 +5,7 @@
 //!  append ─▶ queue ─▶ Append to the primary ─▶ acks: stored once enough nodes have signed
 //!                       └ too few sign ─▶ hedge: Append to the secondary
 //!  Deliver ─▶ cursor ─▶ the owner takes the entry in ─ can't yet ─▶ deferred ─▶ fetch
-//!  Brief (secondary) ─▶ have-list ─ not delivered in time ─▶ fetch
+//!  Announce (secondary) ─▶ have-list ─ not delivered in time ─▶ fetch
 //! ```
 //!
 //! Specified in `spec/delivery.md`.
@@ -169,7 +169,7 @@ impl Log {
         [
             Gauge::new("deferred of a conversation", self.deferred.len(), limits::DEFERRED_MAX),
             Gauge::new("missing of a conversation", self.deferred.missing(), MISSING_MAX),
-            Gauge::new("briefs of a conversation", self.have.missing(), HAVE_MAX),
+            Gauge::new("announced entries of a conversation", self.have.missing(), HAVE_MAX),
             Gauge::new("doubted entries of a conversation", self.doubted.len(), WINDOW),
             self.awaited.gauge(),
             self.window.gauge(),

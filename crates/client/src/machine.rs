@@ -837,9 +837,9 @@ impl Client {
                 let (account, links) = self.active_mut()?;
                 account.migrate(step, links, homes, &pinned).map(|()| Reply::Nothing)
             }
-            Action::WantCopies { copies, receipts } => {
+            Action::WantCopies { copies, acks } => {
                 let (account, links) = self.active_mut()?;
-                account.want_copies(step, links, copies, receipts).map(|()| Reply::Nothing)
+                account.want_copies(step, links, copies, acks).map(|()| Reply::Nothing)
             }
             Action::Invite { uses, valid_s } => {
                 let (account, links) = self.active_mut()?;

@@ -27,7 +27,7 @@ pub(crate) struct Step<'a> {
     demands: Demands,
     misbehaved: Vec<(NodeId, Misbehaviour)>,
     has_idle_links: bool,
-    said: Vec<Said>,
+    emitted: Vec<Emitted>,
     hinted: BTreeSet<Hint>,
 }
 
@@ -48,8 +48,8 @@ enum Hint {
     Timeline(LogId),
 }
 
-/// What a step says, in order. Logs don't know of which conversation they are.
-enum Said {
+/// What a step emits, in order. Events of logs carry no conversation; `finish` adds it.
+enum Emitted {
     Output(Output<Event>),
     Timeline(LogId),
     Sent(LogId),
@@ -96,7 +96,7 @@ impl Demands {
     }
 }
 
-fn is_said_to_a_node(output: &Output<Event>) -> bool {
+fn is_transmission(output: &Output<Event>) -> bool {
     matches!(output, Output::Transmit(..))
 }
 
@@ -117,7 +117,7 @@ impl<'a> Step<'a> {
             demands: Demands::default(),
             misbehaved: Vec::new(),
             has_idle_links: false,
-            said: Vec::new(),
+            emitted: Vec::new(),
             hinted: BTreeSet::new(),
         }
     }
@@ -239,17 +239,17 @@ impl<'a> Step<'a> {
     /// Tells the application that the timeline over a log has changed.
     pub(crate) fn timeline_changed(&mut self, log: &LogId) {
         if self.hinted.insert(Hint::Timeline(*log)) {
-            self.said.push(Said::Timeline(*log));
+            self.emitted.push(Emitted::Timeline(*log));
         }
     }
 
     /// Tells the application that everything in the outbox of a log is at its node.
     pub(crate) fn outbox_emptied(&mut self, log: &LogId) {
-        self.said.push(Said::Sent(*log));
+        self.emitted.push(Emitted::Sent(*log));
     }
 
     fn push(&mut self, output: Output<Event>) {
-        self.said.push(Said::Output(output));
+        self.emitted.push(Emitted::Output(output));
     }
 
     pub(crate) fn done(&mut self, ticket: u64, result: Result<Reply, CommandError>) {
@@ -262,22 +262,22 @@ impl<'a> Step<'a> {
         self,
         conversation: impl Fn(&LogId) -> Option<ConversationId>,
     ) -> (Vec<Output<Event>>, Timers<Timer>, Counters) {
-        let said = self.said.into_iter().filter_map(|said| match said {
-            Said::Output(output) => Some(output),
-            Said::Timeline(log) => conversation(&log).map(Event::Timeline).map(Output::Event),
-            Said::Sent(log) => conversation(&log).map(Event::Sent).map(Output::Event),
+        let emitted = self.emitted.into_iter().filter_map(|emitted| match emitted {
+            Emitted::Output(output) => Some(output),
+            Emitted::Timeline(log) => conversation(&log).map(Event::Timeline).map(Output::Event),
+            Emitted::Sent(log) => conversation(&log).map(Event::Sent).map(Output::Event),
         });
         let durability = self.demands.join();
         let batch = self.rows.into_batch();
         let (ahead, after): (Vec<_>, Vec<_>) = match durability {
-            Durability::Later | Durability::First => (Vec::new(), said.collect()),
-            Durability::Meanwhile => said.partition(is_said_to_a_node),
+            Durability::Later | Durability::First => (Vec::new(), emitted.collect()),
+            Durability::Meanwhile => emitted.partition(is_transmission),
         };
         let change = match durability {
             Durability::Later => (!batch.is_empty()).then_some(Output::Note(batch)),
             Durability::Meanwhile => Some(Output::Commit(batch)),
             // Even without changes: what was noted before must last before a node hears of it.
-            Durability::First if after.iter().any(is_said_to_a_node) || !batch.is_empty() => {
+            Durability::First if after.iter().any(is_transmission) || !batch.is_empty() => {
                 Some(Output::Commit(batch))
             }
             Durability::First => None,

@@ -47,14 +47,14 @@ pub(crate) const GENESES: Table = Table(23);
 /// Number → nothing; this copy is dropped, and its rows are deleted bit by bit.
 pub(crate) const DROPS: Table = Table(24);
 /// Number → nothing; this node is in the reserve of that log.
-pub(crate) const IN_RESERVE: Table = Table(25);
+pub(crate) const RESERVE_COPIES: Table = Table(25);
 /// Number → the sum of the ids of the entries that don't expire; absent until they are counted.
 pub(crate) const FINGERPRINTS: Table = Table(26);
 /// Number of the inbox → nothing; its account wants more copies than two.
 pub(crate) const MORE_COPIES: Table = Table(27);
 /// Other node ‖ number of the inbox → SHA-256 of the account's record that the other node has yet
 /// to get.
-pub(crate) const UNTOLD: Table = Table(28);
+pub(crate) const UNANNOUNCED_RECORDS: Table = Table(28);
 
 /// What a log is; written when its keys change.
 #[derive(Clone, Debug, PartialEq, Eq)]

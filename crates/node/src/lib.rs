@@ -11,7 +11,7 @@
 //!             │    └─▶ quota what may be stored
 //!             ├─▶ tail       which readers follow   ─▶ Deliver
 //!             ├─▶ replica    which nodes lack what  ─▶ Append to them
-//!             ├─▶ acks       which devices await acks ─▶ Held
+//!             ├─▶ acks       which devices await acks ─▶ NodeAck
 //!             ├─▶ anti_entropy  what either node lacks ─▶ Compare
 //!             ├─▶ placement  which nodes should hold a log ─▶ Recruit
 //!             └─▶ routes     the router: other nodes, records, look-ups

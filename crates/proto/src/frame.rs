@@ -38,7 +38,7 @@ pub enum Body {
     /// From a home of an account to another one: makes a copy of a log, because a third home is
     /// gone.
     Recruit(Box<Recruit>),
-    /// Closes a handle.
+    /// Closes a channel.
     Close { channel: u32 },
     /// Stores an envelope in the log open as `channel`, whose log and write key it has. From a node
     /// the entry names its key, and its sequence in that node's copy.
@@ -195,8 +195,8 @@ pub struct PutKeyPackages {
     pub last_resort: Vec<u8>,
 }
 
-/// An envelope without its log and signature, which follow from the handle; `write_key` only if it
-/// differs from the key of the handle.
+/// An envelope without its log and signature, which follow from the channel; `write_key` only if it
+/// differs from the channel's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its sequence in the node's copy; 0 from a device.
@@ -211,12 +211,12 @@ pub struct Entry {
     pub extension: Extension,
     /// As in [`Envelope`].
     pub ciphertext: Vec<u8>,
-    /// As in [`Head`], if it isn't the handle's.
+    /// As in [`Head`], if it isn't the channel's.
     pub write_key: Option<PublicKey>,
 }
 
 impl Entry {
-    /// Returns the entry for `envelope` on a handle of `key`.
+    /// Returns the entry for `envelope` on a channel of `key`.
     pub fn from_envelope(envelope: &Envelope, sequence: u64, key: PublicKey) -> Self {
         let Head { kind, expiry, position, log: _, write_key, extension } = &envelope.head;
         Self {
@@ -230,8 +230,8 @@ impl Entry {
         }
     }
 
-    /// Returns the envelope in `log` for this entry on a handle of `key`. Readers get no signature:
-    /// what members verify is inside the ciphertext.
+    /// Returns the envelope in `log` for this entry on a channel of `key`. Readers get no
+    /// signature: what members verify is inside the ciphertext.
     pub fn into_envelope(self, log: LogId, key: PublicKey, signature: [u8; 64]) -> Envelope {
         let head = Head {
             kind: self.kind,
@@ -319,7 +319,7 @@ pub enum Code {
     Malformed = 2,
     /// No protocol version in common.
     Version = 3,
-    /// A frame out of turn: before Hello, on a handle that isn't open.
+    /// A frame out of turn: before Hello, on a channel that isn't open.
     Unexpected = 4,
     /// The key is not one of the log's, or the proof does not match.
     Forbidden = 5,

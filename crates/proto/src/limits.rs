@@ -47,7 +47,7 @@ pub const INVITES_MAX: usize = 256;
 pub const CHANNELS_MAX: usize = 4096;
 /// Handles that read one log: all devices of 64 accounts. Each gets a copy of what is appended.
 pub const READERS_MAX: usize = 64 * DEVICES_MAX;
-/// Entries delivered on one handle and not accepted yet.
+/// Entries delivered on one channel and not accepted yet.
 pub const DELIVER_WINDOW: u64 = 256;
 /// Entries whose dependencies are missing, per conversation.
 pub const DEFERRED_MAX: usize = 10_000;

@@ -6,7 +6,7 @@ use crate::{Frame, Instant, Peer, Reach, Reached, Rows, WriteBatch};
 
 /// A protocol part. It has no clock, socket, disk, thread or randomness of its own.
 ///
-/// The contract: after each [`channel`](Self::channel), drain [`poll_output`](Self::poll_output) to
+/// The contract: after each [`handle`](Self::handle), drain [`poll_output`](Self::poll_output) to
 /// `None` and carry the outputs out in order. **A `Commit` is durable before any later output
 /// leaves**; the driver may merge the commits of many inputs into one disk sync as long as it
 /// holds back what follows them. Rows show a commit as soon as it was carried out, durable or not.

@@ -576,8 +576,8 @@ pub struct Goodbye {
     #[prost(uint32, tag = "1")]
     pub code: u32,
 }
-/// Opens a log as the channel `channel`, a number of the opener's choice, and proves possession of
-/// one of its keys.
+/// Opens a log as channel `channel`, a number that the opener chooses, and proves possession of one
+/// of its keys.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Open {
     #[prost(uint32, tag = "1")]
@@ -601,7 +601,7 @@ pub struct Open {
     /// The nodes that hold the log, as its members know; for conversations with several home nodes.
     #[prost(message, optional, tag = "9")]
     pub ranking: ::core::option::Option<Ranking>,
-    /// With `tail`: only announce entries, in Announces.
+    /// With `tail`: sends `Announce` instead of `Deliver`.
     #[prost(bool, tag = "10")]
     pub announce: bool,
 }

@@ -23,7 +23,7 @@ fn an_honest_server_is_its_node() {
     let mut world = World::acquainted(1, None);
     world.chat(10);
     assert_eq!([world.texts(0), world.texts(1)], [said(10), said(10)]);
-    assert!(world.marks(0).iter().all(|mark| *mark >= DeliveryStatus::Delivered));
+    assert!(world.statuses(0).iter().all(|mark| *mark >= DeliveryStatus::Delivered));
     assert_eq!(world.server().counters().duplicates, 0);
 }
 
@@ -79,7 +79,7 @@ fn dropped_entries_were_accepted() {
     let stored = entries(&world);
     (0..20).for_each(|_| world.say(0, "hello"));
     world.pass(Duration::from_secs(1));
-    assert!(world.marks(0).iter().all(|mark| *mark >= DeliveryStatus::Stored));
+    assert!(world.statuses(0).iter().all(|mark| *mark >= DeliveryStatus::Stored));
     let stored = entries(&world) - stored;
     assert!((4..=16).contains(&stored), "{stored}");
 }

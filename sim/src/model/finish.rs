@@ -35,8 +35,8 @@ impl Model {
                 record.arrived |= record.by != person;
             }
         }
-        self.observe_marks(of_a, &mut at_a);
-        self.observe_marks(of_b, &mut at_b);
+        self.observe_statuses(of_a, &mut at_a);
+        self.observe_statuses(of_b, &mut at_b);
         if !self.is_excused(a, b) {
             self.count_acknowledged(a, b, [&listed_a, &listed_b]);
             for (timeline, listed, found) in
@@ -57,7 +57,7 @@ impl Model {
         for operation in self.said(a, b) {
             let Some(record) = self.record(operation) else { continue };
             if matches!(
-                record.mark,
+                record.status,
                 Some(DeliveryStatus::Stored | DeliveryStatus::Delivered | DeliveryStatus::Read)
             ) {
                 let there = if record.by == a { at_b } else { at_a };
@@ -78,11 +78,11 @@ impl Model {
                     found.add(Rule::Lost, format_args!("{operation:?} was shown and is gone"));
                 }
             } else if record.by == found.person
-                && !matches!(record.mark, Some(DeliveryStatus::Delivered | DeliveryStatus::Read))
+                && !matches!(record.status, Some(DeliveryStatus::Delivered | DeliveryStatus::Read))
             {
                 found.add(
                     Rule::DeliveryStatus,
-                    format_args!("{operation:?} is still {:?}", record.mark),
+                    format_args!("{operation:?} is still {:?}", record.status),
                 );
             }
         }

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Operation(pub(crate) u32);
 
-/// What it is.
+/// What an operation does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Say,

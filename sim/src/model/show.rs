@@ -87,7 +87,7 @@ impl Model {
                 self.show(*operation, person, now);
             }
         }
-        self.observe_marks(timeline, &mut found);
+        self.observe_statuses(timeline, &mut found);
         let saw = self.heads(&listed);
         let since = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
         let side = self.sides.entry((person, with)).or_default();
@@ -96,7 +96,7 @@ impl Model {
     }
 
     /// A device shows these marks beside its own messages.
-    pub(crate) fn marks(
+    pub(crate) fn statuses(
         &mut self,
         person: u32,
         with: u32,
@@ -104,11 +104,11 @@ impl Model {
         now: Instant,
     ) -> Vec<Violation> {
         let mut found = Found::new(person, with, now);
-        self.observe_marks(timeline, &mut found);
+        self.observe_statuses(timeline, &mut found);
         found.into_violations()
     }
 
-    pub(super) fn observe_marks(&mut self, timeline: &[MessageView], found: &mut Found) {
+    pub(super) fn observe_statuses(&mut self, timeline: &[MessageView], found: &mut Found) {
         for view in timeline.iter().filter(|view| view.own) {
             if let Some(operation) = self.named.get(&view.key.id.reference()) {
                 self.observe_status(*operation, view, found);
@@ -190,7 +190,7 @@ impl Model {
             *record.shown_on(person) = false;
         }
         if record.by == person {
-            record.mark = None;
+            record.status = None;
             // It will be sealed again once the contact has accepted.
             if !listed && !record.arrived && record.answer == Answer::Waits {
                 record.place = None;
@@ -277,7 +277,7 @@ impl Model {
             // No other device has seen it at its old place.
             Some(place) if place.id != view.key.id && !record.arrived => {
                 record.place = Some(view.key);
-                record.mark = None;
+                record.status = None;
             }
             Some(place) if place.id != view.key.id => {
                 found.add(
@@ -300,7 +300,7 @@ impl Model {
         self.named.entry(place.id.reference()).or_insert(operation);
         if let Some(record) = self.record_mut(operation).filter(|record| !record.arrived) {
             record.place = Some(place);
-            record.mark = None;
+            record.status = None;
             // It is about to be shown there.
             record.here = false;
         }
@@ -326,36 +326,36 @@ impl Model {
     }
 
     fn observe_status(&mut self, operation: Operation, view: &MessageView, found: &mut Found) {
-        let mark = view.status;
+        let status = view.status;
         if !is_folded(view) {
             found.add(
                 Rule::DeliveryStatus,
-                format_args!("{operation:?} is {mark:?}, its receipts are {:?}", view.receipts),
+                format_args!("{operation:?} is {status:?}, its receipts are {:?}", view.receipts),
             );
         }
         let Some(record) = self.record_mut(operation) else { return };
         if record.by != found.person {
-            if mark.is_some() {
+            if status.is_some() {
                 found.add(
                     Rule::DeliveryStatus,
-                    format_args!("{operation:?} is not one's own, yet {mark:?}"),
+                    format_args!("{operation:?} is not one's own, yet {status:?}"),
                 );
             }
             return;
         }
-        if record.mark > mark {
+        if record.status > status {
             found.add(
                 Rule::DeliveryStatus,
-                format_args!("{operation:?} went from {:?} to {mark:?}", record.mark),
+                format_args!("{operation:?} went from {:?} to {status:?}", record.status),
             );
         }
-        record.mark = mark;
-        if matches!(mark, Some(DeliveryStatus::Delivered | DeliveryStatus::Read)) {
+        record.status = status;
+        if matches!(status, Some(DeliveryStatus::Delivered | DeliveryStatus::Read)) {
             record.acknowledged = true;
             if !record.arrived {
                 found.add(
                     Rule::DeliveryStatus,
-                    format_args!("{operation:?} is {mark:?}, but was never shown"),
+                    format_args!("{operation:?} is {status:?}, but was never shown"),
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! What is tried, how much of it, and what was seen.
+//! Trials of routing: which one, its size, and its outcome.
 
 /// What happens in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Trial {
     Soak,
 }
 
-/// How much of it.
+/// The size of a trial.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     /// Everything is drawn from this.
@@ -43,13 +43,13 @@ impl Size {
     }
 }
 
-/// What was seen.
+/// The outcome of a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// A table.
     pub text: String,
-    /// What was not as it must be.
+    /// Demands that were not met.
     pub failures: Vec<String>,
-    /// The same seed gives the same one.
+    /// The hash of the trace; equal for equal seeds.
     pub hash: Vec<u8>,
 }

@@ -85,7 +85,7 @@ impl Recovery {
             .ok_or(CommandError::UnknownAccount)?;
         let authority = Authority::delegate(&self.phrase, Some(&old), step.rng())
             .map_err(|_| CommandError::UnknownAccount)?;
-        let next = old.next_draft();
+        let next = old.next_record();
         let (version, copies) = (next.version, next.copies);
         let new = NewDevice { version, copies, name: self.name, homes: self.homes };
         let account = Account::create_device(step, &authority, new)?;

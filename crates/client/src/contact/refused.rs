@@ -1,5 +1,5 @@
-//! What a node refuses while a contact is being added: the user is told why, what may pass is tried
-//! again, and a contact that has moved is looked up.
+//! Refusals while a contact is being added: reports the reason to the user, retries transient
+//! refusals, and locates a contact that has moved.
 
 use proto::{AccountId, Code, LogGenesis, NodeAddress, NodeId};
 
@@ -11,7 +11,7 @@ use crate::{
     topics::{ContactRequest, PendingTask},
 };
 
-/// What asking a node for something led to, if it did not give it.
+/// A node's refusal of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refused<'a> {
     pub(crate) code: Code,

@@ -266,7 +266,7 @@ impl Contacts {
             invite: link.key().public().0.to_vec(),
             name: local.own.name.to_owned(),
         });
-        contact.conversation = genesis.id().0.to_vec();
+        contact.log = genesis.id().0.to_vec();
         contact.sealed = Vec::new();
         self.save(step, account, &contact);
         self.events.push(ContactEvent::Create(Box::new(NewConversation {

@@ -174,7 +174,7 @@ impl Group {
         position: u64,
         dependencies: Vec<Reference>,
     ) -> Option<SealedEntry> {
-        let link = CommitRef {
+        let commit_ref = CommitRef {
             parent: self.head.0.to_vec(),
             intents: Vec::new(),
             dependencies: dependencies.iter().map(|reference| reference.0.to_vec()).collect(),
@@ -183,7 +183,8 @@ impl Group {
         };
         let parent = self.head;
         let snapshot = Zeroizing::new(step.rows().get(SNAPSHOTS, &join(&self.log, parent.0))?);
-        let committed = Mls.commit(&snapshot, device, &link, &[], allowed, step.rng()).ok()?;
+        let committed =
+            Mls.commit(&snapshot, device, &commit_ref, &[], allowed, step.rng()).ok()?;
         let epoch = self.epochs.get(&parent)?;
         let extension = Extension::next_key(committed.out.epoch.write_key().public());
         let head = Head { extension, ..epoch.head(self.log, Kind::KeyChange, position) };
@@ -213,12 +214,12 @@ impl Group {
                 Ok(OpenedEntry::Said { author, content, bytes, counted })
             }
             Opened::Commit { mls } => {
-                let link = Mls.link(&mls).map_err(|_| Unopened::Bad)?;
-                let fits = link.parent == commit.0
-                    && link.position == head.position
-                    && link.expiry == head.expiry as u32
+                let commit_ref = Mls.commit_ref(&mls).map_err(|_| Unopened::Bad)?;
+                let fits = commit_ref.parent == commit.0
+                    && commit_ref.position == head.position
+                    && commit_ref.expiry == head.expiry as u32
                     && head.kind == Kind::KeyChange;
-                let dependencies = link.dependencies.iter();
+                let dependencies = commit_ref.dependencies.iter();
                 let dependencies = dependencies.map(|bytes| Reference::try_from(bytes.as_slice()));
                 match dependencies.collect::<Result<Vec<_>, _>>() {
                     Ok(dependencies) if fits => Ok(OpenedEntry::Changed { mls, dependencies }),

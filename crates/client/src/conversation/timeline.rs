@@ -8,12 +8,12 @@ use std::{
     ops::ControlFlow,
 };
 
-use proto::{AccountId, Content, ContentBody, Direction, LogId, Reference, Rows, Table};
+use proto::{AccountId, Content, ContentBody, Direction, LogId, Receipt, Reference, Rows, Table};
 
 use super::frontier::Frontier;
 use crate::{
     DeliveryStatus,
-    entries::{self, EntryRow, Receipt},
+    entries::{self, EntryRow, ReceiptEffect},
     log,
     rows::{self, TimelineKey, join, numbered, prefix_range},
     step::Step,
@@ -262,9 +262,9 @@ fn acknowledge(
     while let Some(reference) = ahead.pop() {
         let Some(key) = entries::find(step.rows(), log, &reference) else { continue };
         match entries::add_receipt(step, log, key, by, status, members) {
-            Receipt::Known => continue,
-            Receipt::OfSome => {}
-            Receipt::OfAll => log::on_acknowledged(step, log, key),
+            ReceiptEffect::AlreadyKnown => continue,
+            ReceiptEffect::SomeMembers => {}
+            ReceiptEffect::AllMembers => log::on_acknowledged(step, log, key),
         }
         let content = entries::content(step.rows(), log, key);
         ahead.extend(content.map(|content| content.dependencies).unwrap_or_default());
@@ -295,12 +295,10 @@ pub(super) fn renamed(body: ContentBody, name: impl Fn(&Reference) -> Reference)
         ContentBody::Reaction { target, emoji } => {
             ContentBody::Reaction { target: name(&target), emoji }
         }
-        ContentBody::Receipt(proto::Receipt { delivered, read }) => {
-            ContentBody::Receipt(proto::Receipt {
-                delivered: delivered.iter().map(&name).collect(),
-                read: read.iter().map(&name).collect(),
-            })
-        }
+        ContentBody::Receipt(Receipt { delivered, read }) => ContentBody::Receipt(Receipt {
+            delivered: delivered.iter().map(&name).collect(),
+            read: read.iter().map(&name).collect(),
+        }),
         ContentBody::Accept { .. } | ContentBody::Unknown => body,
     }
 }

@@ -1,5 +1,5 @@
-//! Hedging: if too few nodes acknowledge soon what the primary has accepted, the secondary home is
-//! given it as well. Specified in `spec/delivery.md`, section 6.
+//! Hedging: an entry that the primary accepted but too few nodes acknowledged within the response
+//! timeout is also sent to the secondary home. Specified in `spec/delivery.md`, section 6.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ pub(super) struct Awaited {
 
 impl Awaited {
     pub(super) fn gauge(&self) -> Gauge {
-        let name = "entries of a conversation that await receipts";
+        let name = "entries of a conversation that await acks";
         Gauge::new(name, self.keys.len(), AWAITED_MAX)
     }
 

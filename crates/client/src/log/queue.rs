@@ -56,7 +56,7 @@ pub(super) struct SendWindow {
     /// How often the node was asked without success.
     tries: u32,
     /// How often in a row nodes would not take an entry for now.
-    put_off: u32,
+    transient_refusals: u32,
     /// The last sequence that the log had when it was opened.
     log_end: u64,
 }
@@ -68,7 +68,12 @@ impl SendWindow {
 
     /// The log is opened again, and what follows the entry `sent` is to be sent.
     fn restart(&mut self, sent: u64) {
-        *self = Self { sent, tries: self.tries, put_off: self.put_off, ..Self::default() };
+        *self = Self {
+            sent,
+            tries: self.tries,
+            transient_refusals: self.transient_refusals,
+            ..Self::default()
+        };
     }
 
     /// Nothing more leaves for now: what is behind an entry that was refused depends on it.
@@ -181,7 +186,7 @@ impl Log {
     /// The node is up again, and refusals from before say nothing any more.
     pub(crate) fn forget_refusals(&mut self) {
         self.window.tries = 0;
-        self.window.put_off = 0;
+        self.window.transient_refusals = 0;
     }
 
     /// Another node is the primary: tries at the one before say nothing any more.
@@ -301,7 +306,7 @@ impl Log {
         }
         self.window.probing = false;
         self.window.tries = 0;
-        self.window.put_off = 0;
+        self.window.transient_refusals = 0;
         if number == self.queued {
             step.outbox_emptied(&self.id);
         }
@@ -329,11 +334,12 @@ impl Log {
             return self.on_accepted(step, links, node, number);
         }
         if is_transient {
-            let later = back_off_time(self.window.put_off).min(PUT_OFF_MAX);
+            let later = back_off_time(self.window.transient_refusals).min(BACK_OFF_MAX);
             // A full node may stay full for hours. Of all that was on its way together the first
             // counts.
             let is_first = !self.window.blocked;
-            self.window.put_off = self.window.put_off.saturating_add(u32::from(is_first));
+            self.window.transient_refusals =
+                self.window.transient_refusals.saturating_add(u32::from(is_first));
             self.window.block();
             self.retry_later(step, later);
         } else if self.probe_refusal(step, key, *node) {
@@ -478,6 +484,6 @@ const OPENINGS_REFUSED_MAX: u32 = 2;
 const DOUBT_MAX: Duration = Duration::from_secs(600);
 /// How long to wait at most for a node that has no room: its operator may be about to make
 /// some.
-const PUT_OFF_MAX: Duration = Duration::from_secs(60);
+const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 /// Own entries that are kept are counted once in so many.
 const SWEEP_EVERY: u64 = 64;

@@ -3,7 +3,7 @@
 //! primary withholds. Specified in `spec/delivery.md`, section 8.
 //!
 //! ```text
-//!  primary ──── Deliver ───▶ device ◀──── Brief (ids) ──── secondary
+//!  primary ──── Deliver ───▶ device ◀── Announce (ids) ── secondary
 //!    times out, or gone ──▶ failover: logs are opened again from the cursor up to which everything
 //!    announced is here, and what the primary has not answered goes to the secondary
 //! ```

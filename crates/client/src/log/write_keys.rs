@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crypto::SigningKey;
 use proto::PublicKey;
 
-/// Finds them; the log's owner has them.
+/// The write keys of a log; its owner keeps them.
 pub(crate) trait WriteKeys {
     /// The key whose public half is `public`.
     fn find(&self, public: &PublicKey) -> Option<&SigningKey>;

@@ -20,18 +20,18 @@ pub struct HomesView {
     /// While the account moves: its homes after that.
     pub next: Vec<NodeAddress>,
     /// Homes that were left and that have yet to be told, or to hand over what came there.
-    pub former: Vec<NodeAddress>,
+    pub previous: Vec<NodeAddress>,
     /// Nodes that have yet to be told who holds a conversation.
-    pub untold: Vec<NodeAddress>,
+    pub unannounced: Vec<NodeAddress>,
     /// Nodes that are homes no more and are proved to have lost what they signed for.
-    pub convicted: Vec<NodeId>,
+    pub proven_faulty: Vec<NodeId>,
     /// Why the next home does not take the account; empty if it does.
     pub trouble: String,
     /// How many of the homes are to hold all that the account has.
     pub copies: u32,
     /// How many nodes have to sign for a message before it is called stored, as far as there are so
     /// many.
-    pub receipts: u32,
+    pub acks: u32,
     /// What they cost.
     pub cost: CostView,
 }
@@ -44,7 +44,7 @@ pub struct HomeView {
     /// The user has pinned it.
     pub pinned: bool,
     /// It holds the inbox and the conversations, and devices talk with it.
-    pub serves: bool,
+    pub active: bool,
     /// It holds them. Those that don't are named for when others are gone.
     pub has_copies: bool,
     /// It has taken all that it is to hold: the record, key packages and every open invite.
@@ -52,7 +52,7 @@ pub struct HomeView {
     /// Why it does not serve the account; empty if it does, or has not answered yet.
     pub trouble: String,
     /// It is proved to have lost what it signed for.
-    pub convicted: bool,
+    pub proven_faulty: bool,
 }
 
 /// A node that is proved to have lost what it signed for.
@@ -96,24 +96,24 @@ pub fn homes(rows: &dyn Rows) -> Option<HomesView> {
     let home = |(at, address): (usize, &NodeAddress)| HomeView {
         address: address.clone(),
         pinned: pinned.contains(&address.node),
-        serves: at < ACTIVE_HOMES,
+        active: at < ACTIVE_HOMES,
         has_copies: at < bundle.copies(),
         settled: key_packages::is_last_resort_at(rows, &address.node)
             && invites::are_all_at(rows, &address.node),
         trouble: row.refusal_of(&address.node).unwrap_or_default().to_owned(),
-        convicted: faulty.contains(&address.node),
+        proven_faulty: faulty.contains(&address.node),
     };
     let extra = bundle.homes().iter().take(bundle.copies()).skip(ACTIVE_HOMES);
     let is_home = |node: &NodeId| bundle.homes().iter().any(|home| home.node == *node);
-    let (cost, untold) = cost(rows, &extra.map(|home| home.node).collect::<Vec<_>>());
+    let (cost, unannounced) = cost(rows, &extra.map(|home| home.node).collect::<Vec<_>>());
     Some(HomesView {
         homes: bundle.homes().iter().enumerate().map(home).collect(),
         next: row.next().map(|next| next.homes().to_vec()).unwrap_or_default(),
-        former: row.previous_homes(),
-        untold,
-        convicted: faulty.iter().filter(|node| !is_home(node)).copied().collect(),
-        copies: bundle.next_draft().copies,
-        receipts: row.acks_needed(),
+        previous: row.previous_homes(),
+        unannounced,
+        proven_faulty: faulty.iter().filter(|node| !is_home(node)).copied().collect(),
+        copies: bundle.next_record().copies,
+        acks: row.acks_needed(),
         trouble: row.migration_trouble().to_owned(),
         cost,
     })
@@ -128,7 +128,7 @@ pub(super) fn trouble(row: &AccountRow, bundle: &Bundle) -> String {
 
 /// `extra` are homes that have copies without being named by rankings.
 fn cost(rows: &dyn Rows, extra: &[NodeId]) -> (CostView, Vec<NodeAddress>) {
-    let (mut cost, mut untold, mut named) = (CostView::default(), Vec::new(), BTreeSet::new());
+    let (mut cost, mut unannounced, mut named) = (CostView::default(), Vec::new(), BTreeSet::new());
     for (log, placement) in conversation::placements(rows) {
         let (mut entries, mut bytes) = (0_u64, 0_u64);
         let (from, to) = prefix_range(&log.0);
@@ -153,9 +153,9 @@ fn cost(rows: &dyn Rows, extra: &[NodeId]) -> (CostView, Vec<NodeAddress>) {
         };
         let is_untold = |address: &&NodeAddress| placement.unannounced.contains(&address.node);
         let news = nodes.iter().filter(is_untold).filter(|address| named.insert(address.node));
-        untold.extend(news.cloned());
+        unannounced.extend(news.cloned());
     }
-    (cost, untold)
+    (cost, unannounced)
 }
 
 /// Of an envelope: its head and its signature.

@@ -31,7 +31,7 @@ fn lose_until_audited(world: &mut World, node: usize) {
 }
 
 /// The nodes that Ada's device can prove to have lost something.
-fn convicted(world: &World) -> Vec<NodeId> {
+fn proven_faulty(world: &World) -> Vec<NodeId> {
     let convictions = view::convictions(world.rows(0));
     for conviction in &convictions {
         let bytes = conviction.proof.encode();
@@ -58,15 +58,15 @@ fn a_home_that_has_lost_what_it_signed_for_is_convicted_and_replaced() {
     for (loser, left) in [(0, [1, 2]), (1, [0, 2])] {
         let mut world = speaker(1, vec![0, 1, 2]);
         lose_until_audited(&mut world, loser);
-        assert_eq!(convicted(&world), names(&world, &[loser]));
+        assert_eq!(proven_faulty(&world), names(&world, &[loser]));
         assert_eq!(homes(&world), names(&world, &left));
         let view = view::homes(world.rows(0)).into_iter();
-        let replaced: Vec<_> = view.flat_map(|view| view.convicted).collect();
+        let replaced: Vec<_> = view.flat_map(|view| view.proven_faulty).collect();
         assert_eq!(replaced, names(&world, &[loser]));
         // A crash does not undo that.
         world.crash(Who::Person(0));
         world.start(Who::Person(0));
-        assert_eq!(convicted(&world), names(&world, &[loser]));
+        assert_eq!(proven_faulty(&world), names(&world, &[loser]));
         // Nothing is lost when another home goes as well.
         world.pass(MINUTE);
         world.crash(Who::Node(left[0]));
@@ -90,10 +90,10 @@ fn one_that_can_t_be_replaced_is_the_last_that_is_called_upon() {
             assert!(world.ask(0, Action::Move { homes, pinned }).is_ok());
         }
         lose_until_audited(&mut world, 0);
-        assert_eq!(convicted(&world), names(&world, &[0]));
+        assert_eq!(proven_faulty(&world), names(&world, &[0]));
         assert_eq!(homes(&world), names(&world, &at));
         let view = view::homes(world.rows(0)).into_iter().flat_map(|view| view.homes);
-        let first: Vec<_> = view.take(2).map(|home| home.convicted).collect();
+        let first: Vec<_> = view.take(2).map(|home| home.proven_faulty).collect();
         assert_eq!(first, [true, false]);
         for _ in 0..2 {
             let since = world.net.sent.len();
@@ -119,10 +119,10 @@ fn one_that_can_t_be_replaced_is_the_last_that_is_called_upon() {
 fn a_home_that_has_all_or_another_copy_is_not_convicted() {
     let mut world = speaker(3, vec![0, 1, 2]);
     world.pass(3 * 24 * 60 * MINUTE);
-    assert_eq!((challenges(&world), convicted(&world)), (0, Vec::new()));
+    assert_eq!((challenges(&world), proven_faulty(&world)), (0, Vec::new()));
     world.wipe(0);
     world.pass(3 * 24 * 60 * MINUTE);
-    assert_eq!(convicted(&world), []);
+    assert_eq!(proven_faulty(&world), []);
     assert_eq!(homes(&world), names(&world, &[0, 1, 2]));
     world.start(Who::Person(1));
     world.pass(MINUTE);
@@ -156,7 +156,7 @@ fn one_that_hides_an_entry_hands_it_over_when_challenged_or_is_caught() {
         world.lie(0, answers, hides);
         world.pass(12 * MINUTE);
         assert!(challenges(&world) > 0);
-        assert_eq!(convicted(&world), [], "nothing is proved");
+        assert_eq!(proven_faulty(&world), [], "nothing is proved");
         let since = world.net.sent.len();
         world.queue(0, "hello?");
         world.pass(10 * SECOND);

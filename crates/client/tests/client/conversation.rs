@@ -53,7 +53,7 @@ fn what_is_unread_is_counted_once_and_outlasts_a_crash() {
 }
 
 #[test]
-fn marks_tell_the_truth() {
+fn the_delivery_status_is_true() {
     let mut world = World::acquainted(2);
     let ada = world.friend(1);
     world.set_offline(1, true);
@@ -102,7 +102,7 @@ fn messages_wait_for_a_contact_that_is_offline() {
     world.set_offline(1, false);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.texts(1), sent);
-    assert!(world.statuses(0).iter().all(|mark| *mark == DeliveryStatus::Delivered));
+    assert!(world.statuses(0).iter().all(|status| *status == DeliveryStatus::Delivered));
     assert_eq!(view::contacts(world.rows(0))[0].outgoing, 0);
 }
 

@@ -1,4 +1,4 @@
-//! More copies and more receipts than there are by default, and how many nodes have signed.
+//! More copies and more acks than there are by default, and how many nodes have signed.
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
@@ -21,12 +21,12 @@ fn world(seed: u8) -> World {
 /// The nodes that have signed for what Ada said last.
 fn stored_on(world: &World) -> Vec<NodeId> {
     let messages = world.messages(0);
-    let receipts = messages.last().map(|message| message.acks.clone()).unwrap_or_default();
-    receipts.into_iter().map(|receipt| receipt.node).collect()
+    let acks = messages.last().map(|message| message.acks.clone()).unwrap_or_default();
+    acks.into_iter().map(|ack| ack.node).collect()
 }
 
-fn want(world: &mut World, copies: u32, receipts: u32) {
-    let asked = world.ask(0, Action::WantCopies { copies, receipts });
+fn want(world: &mut World, copies: u32, acks: u32) {
+    let asked = world.ask(0, Action::WantCopies { copies, acks });
     assert!(asked.is_ok(), "{asked:?}");
     world.pass(2 * MINUTE);
 }
@@ -66,7 +66,7 @@ fn a_third_home_has_a_copy_and_signs() {
     world.pass(5 * SECOND);
     want(&mut world, 3, 3);
     let homes = view::homes(world.rows(0)).unwrap();
-    assert_eq!((homes.copies, homes.receipts), (3, 3));
+    assert_eq!((homes.copies, homes.acks), (3, 3));
     assert!(homes.homes.iter().all(|home| home.has_copies));
     world.crash(Who::Person(1));
     world.queue(0, "after");
@@ -148,12 +148,12 @@ fn each_text_is_given_to_the_secondary_home_in_time() {
 #[test]
 fn numbers_that_make_no_sense_are_refused() {
     let mut world = world(5);
-    for (copies, receipts) in [(1, 2), (5, 2), (2, 1), (3, 5)] {
-        let asked = world.ask(0, Action::WantCopies { copies, receipts });
-        assert!(matches!(asked, Err(CommandError::BadRequest(_))), "{copies}, {receipts}");
+    for (copies, acks) in [(1, 2), (5, 2), (2, 1), (3, 5)] {
+        let asked = world.ask(0, Action::WantCopies { copies, acks });
+        assert!(matches!(asked, Err(CommandError::BadRequest(_))), "{copies}, {acks}");
     }
     let homes = view::homes(world.rows(0)).unwrap();
-    assert_eq!((homes.copies, homes.receipts), (2, 2));
+    assert_eq!((homes.copies, homes.acks), (2, 2));
 }
 
 #[test]

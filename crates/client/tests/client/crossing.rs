@@ -18,7 +18,7 @@ fn each_device_talks_about_the_conversation_with_its_own_node_only() {
     for number in [0, 1] {
         let texts: BTreeSet<_> = world.texts(number).into_iter().collect();
         assert_eq!(texts, BTreeSet::from(["from Ada".to_owned(), "from Ben".to_owned()]));
-        assert!(world.statuses(number).iter().all(|mark| *mark >= DeliveryStatus::Delivered));
+        assert!(world.statuses(number).iter().all(|status| *status >= DeliveryStatus::Delivered));
     }
     let log = world.log(0);
     let opened = world.said().filter_map(|(from, to, frame)| match &frame.body {
@@ -111,14 +111,14 @@ fn who_has_no_node_of_the_other_in_reach_hears_all_later() {
     }
     assert_eq!((world.texts(0).len(), world.texts(1).len()), (10, 10));
     assert!(
-        world.statuses(0).iter().all(|mark| *mark == DeliveryStatus::Sent),
+        world.statuses(0).iter().all(|status| *status == DeliveryStatus::Sent),
         "one node is not enough"
     );
     world.set_cut(Who::Node(0), Who::Node(1), false);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.texts(0).len(), 20);
     assert_eq!(world.texts(0), world.texts(1));
-    assert!(world.statuses(0).iter().all(|mark| *mark >= DeliveryStatus::Delivered));
+    assert!(world.statuses(0).iter().all(|status| *status >= DeliveryStatus::Delivered));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_home_that_has_lost_its_disk_gets_everything_from_the_other() {
     world.pass(Duration::from_secs(60));
     assert_eq!(world.texts(0).len(), 8);
     assert_eq!(world.texts(0), world.texts(1));
-    assert!(world.statuses(0).iter().all(|mark| *mark >= DeliveryStatus::Delivered));
+    assert!(world.statuses(0).iter().all(|status| *status >= DeliveryStatus::Delivered));
 }
 
 #[test]
@@ -273,7 +273,7 @@ proptest! {
         prop_assert_eq!(texts.into_iter().collect::<BTreeSet<_>>(), said);
         for number in [0, 1] {
             let marks = world.statuses(number);
-            prop_assert!(marks.iter().all(|mark| *mark >= DeliveryStatus::Delivered), "{:?}", marks);
+            prop_assert!(marks.iter().all(|status| *status >= DeliveryStatus::Delivered), "{:?}", marks);
             prop_assert_eq!(view::contacts(world.rows(number))[0].outgoing, 0);
         }
         world.net.sent.clear();

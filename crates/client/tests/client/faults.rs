@@ -128,7 +128,7 @@ proptest! {
             let view = &view::contacts(world.rows(number))[0];
             prop_assert_eq!(view.outgoing, 0, "the outbox is empty");
             let marks = world.statuses(number);
-            prop_assert!(marks.iter().all(|mark| *mark >= DeliveryStatus::Delivered), "{:?}", marks);
+            prop_assert!(marks.iter().all(|status| *status >= DeliveryStatus::Delivered), "{:?}", marks);
             let by_author = |own: &String| own.starts_with(&number.to_string());
             let own: Vec<_> = world.texts(number).into_iter().filter(by_author).collect();
             let mut order = said[number].iter().map(|(text, _)| text);

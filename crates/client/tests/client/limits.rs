@@ -33,14 +33,14 @@ fn count(world: &World, number: usize, table: Table) -> usize {
 fn questions_are_forgotten_with_their_answers() {
     let mut world = World::acquainted(1);
     let ben = world.friend(0);
-    assert_eq!(world.gauge(0, "asks of a link"), 0);
+    assert_eq!(world.gauge(0, "requests of a link"), 0);
     for i in 0..200 {
         let text = format!("{i}").into();
         world.command(0, Action::Send { conversation: ben.into(), text, reply_to: None });
     }
-    assert_eq!(world.gauge(0, "asks of a link"), 128, "a window, the rest waits in the outbox");
+    assert_eq!(world.gauge(0, "requests of a link"), 128, "a window, the rest waits in the outbox");
     world.run();
-    assert_eq!(world.gauge(0, "asks of a link"), 0);
+    assert_eq!(world.gauge(0, "requests of a link"), 0);
     assert_eq!(count(&world, 0, OUTBOX), 0);
 }
 
@@ -55,7 +55,7 @@ fn a_contact_that_changes_keys_all_the_time_costs_a_fixed_number_of_epochs() {
             said.push(format!("{by} in epoch {i}"));
             world.send(by, said.last().unwrap());
         }
-        assert!(world.gauge(0, "handles of a link") <= 4);
+        assert!(world.gauge(0, "channels of a link") <= 4);
     }
     for number in 0..2 {
         assert_eq!(world.gauge(number, "epochs of a conversation"), 64);
@@ -91,7 +91,7 @@ fn a_node_that_never_accepts_does_not_fill_the_outbox_with_receipts() {
         world.set_offline(number, false);
     }
     world.pass(Duration::from_secs(10));
-    assert!(world.statuses(0).iter().all(|mark| *mark == client::DeliveryStatus::Delivered));
+    assert!(world.statuses(0).iter().all(|status| *status == client::DeliveryStatus::Delivered));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn what_waits_for_keys_that_no_device_has_is_limited() {
     world.ask(1, Action::RemoveContact { contact: ada }).unwrap();
     assert_eq!(world.gauge(1, "conversations"), 0);
     assert_eq!(world.gauge(1, "timers"), 0);
-    assert_eq!(world.gauge(1, "handles of a link"), 1, "the own inbox");
+    assert_eq!(world.gauge(1, "channels of a link"), 1, "the own inbox");
 }
 
 #[test]

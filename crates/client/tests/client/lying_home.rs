@@ -50,7 +50,7 @@ fn a_home_that_does_not_let_its_account_in_is_left_once_the_other_is_there() {
 }
 
 #[test]
-fn a_home_that_forgets_a_handle_does_not_close_the_inbox_at_the_other() {
+fn a_home_that_forgets_a_channel_does_not_close_the_inbox_at_the_other() {
     let mut world = strangers(2);
     world.refuse(0, |body| matches!(body, Body::PutInvite { .. }).then_some(Code::Unexpected));
     let link = world.invite(0);

@@ -35,7 +35,7 @@ fn talk(world: &mut World, before: usize) {
     }
     world.pass(5 * SECOND);
     agree(world, before + 6);
-    assert!(world.statuses(0).iter().all(|mark| *mark >= DeliveryStatus::Stored));
+    assert!(world.statuses(0).iter().all(|status| *status >= DeliveryStatus::Stored));
 }
 
 #[test]

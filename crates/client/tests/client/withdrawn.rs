@@ -107,7 +107,7 @@ fn a_day_offline_loses_nothing() {
         assert!(messages[3].edited);
         assert_eq!(messages[2].sent_at_s, written_at, "it was written then");
     }
-    assert!(world.statuses(0).iter().all(|mark| *mark == DeliveryStatus::Delivered));
+    assert!(world.statuses(0).iter().all(|status| *status == DeliveryStatus::Delivered));
     assert_eq!(view::contacts(world.rows(0))[0].outgoing, 0);
     // The names that the user was given still stand for the same messages.
     let Reply::Envelope(old) = old else { panic!() };

@@ -52,8 +52,8 @@ pub trait Cgka {
     ) -> Result<Joined, CgkaError>;
 
     /// Begins an epoch with fresh secrets and what `intents` change, all of them or none, after the
-    /// epoch of `parent`, the commit that `link` must name as its parent too. Without intents it
-    /// only renews the keys of this device, which every commit does.
+    /// epoch of `parent`, the commit that `commit_ref` must name as its parent too. Without intents
+    /// it only renews the keys of this device, which every commit does.
     ///
     /// The snapshot that is returned must be stored in the same transaction as the commit: the own
     /// commit can't be processed later.
@@ -61,7 +61,7 @@ pub trait Cgka {
         &self,
         parent: &[u8],
         device: &SigningKey,
-        link: &CommitRef,
+        commit_ref: &CommitRef,
         intents: &[Intent],
         allowed: &Allowed,
         rng: &mut impl CryptoRng,
@@ -78,20 +78,20 @@ pub trait Cgka {
     ) -> Result<Vec<u8>, CgkaError>;
 
     /// Joins a group by a commit of this device, from the epoch of a
-    /// [`group_info`](Self::group_info) and of the commit that `link` must name as its parent. The
-    /// device's former leaf, if the group has one, is removed; nothing else changes.
+    /// [`group_info`](Self::group_info) and of the commit that `commit_ref` must name as its parent.
+    /// The device's former leaf, if the group has one, is removed; nothing else changes.
     fn external_join(
         &self,
         group_info: &[u8],
         device: &SigningKey,
         account: &AccountId,
-        link: &CommitRef,
+        commit_ref: &CommitRef,
         allowed: &Allowed,
         rng: &mut impl CryptoRng,
     ) -> Result<Committed, CgkaError>;
 
     /// What a commit says of itself, before anything about it is checked.
-    fn link(&self, mls: &[u8]) -> Result<CommitRef, CgkaError>;
+    fn commit_ref(&self, mls: &[u8]) -> Result<CommitRef, CgkaError>;
 
     /// Follows another device's commit from the epoch of `parent`. Whether its committer may change
     /// what it changes is for the caller to judge, before it keeps the result.
@@ -207,7 +207,7 @@ pub struct Committed {
 #[derive(Clone, Debug)]
 pub struct Processed {
     /// What the committer signed about it.
-    pub link: CommitRef,
+    pub commit_ref: CommitRef,
     /// The leaf of the committer in the epoch that begins; if it is a member, in the parent's too.
     pub committer: u32,
     /// Whether the committer joins by it.

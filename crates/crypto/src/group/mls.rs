@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use self::{
     identity::{Guard, owner},
-    message::{changes, read, read_commit, read_key_package, read_link},
+    message::{changes, read, read_commit, read_commit_ref, read_key_package},
     stores::{Stores, new_group},
 };
 use super::{
@@ -131,17 +131,17 @@ impl Cgka for Mls {
         &self,
         parent: &[u8],
         device: &SigningKey,
-        link: &CommitRef,
+        commit_ref: &CommitRef,
         intents: &[Intent],
         allowed: &Allowed,
         rng: &mut impl CryptoRng,
     ) -> Result<Committed, CgkaError> {
         let stores = Stores::default();
         let (commit, mut group) = stores.load(parent, device, allowed, rng)?;
-        if link.parent != commit.0 {
+        if commit_ref.parent != commit.0 {
             return Err(CgkaError::WrongParent);
         }
-        let mut builder = group.commit_builder().authenticated_data(link.encode_to_vec());
+        let mut builder = group.commit_builder().authenticated_data(commit_ref.encode_to_vec());
         for intent in intents {
             builder = match intent {
                 Intent::Add { key_package } => {
@@ -178,7 +178,7 @@ impl Cgka for Mls {
         group_info: &[u8],
         device: &SigningKey,
         account: &AccountId,
-        link: &CommitRef,
+        commit_ref: &CommitRef,
         allowed: &Allowed,
         rng: &mut impl CryptoRng,
     ) -> Result<Committed, CgkaError> {
@@ -189,7 +189,7 @@ impl Cgka for Mls {
         let message = read(group_info, WireFormat::GroupInfo)?;
         let info = message.as_group_info().ok_or(CgkaError::Malformed)?;
         let commit = info.extensions().get(COMMIT_EXTENSION).ok_or(CgkaError::Malformed)?;
-        if link.parent != commit.extension_data() {
+        if commit_ref.parent != commit.extension_data() {
             return Err(CgkaError::WrongParent);
         }
         let tree =
@@ -204,7 +204,7 @@ impl Cgka for Mls {
         let client = stores.client(device, account, Guard(Some(allowed.clone())), rng);
         let mut builder = client
             .external_commit_builder()?
-            .with_authenticated_data(link.encode_to_vec())
+            .with_authenticated_data(commit_ref.encode_to_vec())
             .commit_time(MlsTime::default());
         if let Some(former) = former {
             builder = builder.with_removal(former.index);
@@ -216,7 +216,7 @@ impl Cgka for Mls {
         Ok(Committed { mls, welcome: None, snapshot, out })
     }
 
-    fn link(&self, mut mls: &[u8]) -> Result<CommitRef, CgkaError> {
+    fn commit_ref(&self, mut mls: &[u8]) -> Result<CommitRef, CgkaError> {
         let message = &mut mls;
         let (_version, format) = (u16::mls_decode(message)?, u16::mls_decode(message)?);
         let _group: Vec<u8> = byte_vec::mls_decode(message)?;
@@ -227,8 +227,8 @@ impl Cgka for Mls {
         if !is_private && !is_external {
             return Err(CgkaError::Malformed);
         }
-        let link: Vec<u8> = byte_vec::mls_decode(message)?;
-        read_link(&link)
+        let commit_ref: Vec<u8> = byte_vec::mls_decode(message)?;
+        read_commit_ref(&commit_ref)
     }
 
     fn process(
@@ -251,8 +251,8 @@ impl Cgka for Mls {
         if is_public != is_external {
             return Err(CgkaError::Refused);
         }
-        let link = read_link(&described.authenticated_data)?;
-        if link.parent != commit.0 {
+        let commit_ref = read_commit_ref(&described.authenticated_data)?;
+        if commit_ref.parent != commit.0 {
             return Err(CgkaError::WrongParent);
         }
         let (epoch, is_evicted) = match described.effect {
@@ -269,7 +269,7 @@ impl Cgka for Mls {
             Some(NewEpoch { snapshot, out })
         };
         let committer = described.committer;
-        Ok(Processed { link, committer, is_external, intents, next })
+        Ok(Processed { commit_ref, committer, is_external, intents, next })
     }
 }
 

@@ -98,7 +98,7 @@ impl Bundle {
     }
 
     /// A draft of the next record, to be changed and signed.
-    pub fn next_draft(&self) -> UnsignedRecord {
+    pub fn next_record(&self) -> UnsignedRecord {
         let version = self.record.version.saturating_add(1);
         UnsignedRecord { version, ..self.record.clone() }
     }

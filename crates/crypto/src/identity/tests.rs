@@ -50,7 +50,7 @@ fn a_bundle_says_what_was_signed() {
     assert_eq!(bundle.chain.authority, authority.chain.authority);
     assert!(bundle.has_device(&device(3).public()));
     assert!(!bundle.has_device(&device(4).public()));
-    assert_eq!(bundle.next_draft(), draft(6, &device(3)));
+    assert_eq!(bundle.next_record(), draft(6, &device(3)));
     assert_eq!(Bundle::verify(bundle.as_bytes()), Ok(bundle.clone()));
     assert!(bundle.as_bytes().len() < 1700, "{}", bundle.as_bytes().len());
 }

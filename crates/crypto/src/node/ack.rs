@@ -1,8 +1,8 @@
-//! Receipts: a node's word that an entry is on its disk, its word that it is not any more, and both
-//! together, which prove to anybody that the node has lost what it signed for. Specified in
-//! `spec/frames.md`, section 5.
+//! Node acks: a node's signed statement that an entry is on its disk, its later statement that the
+//! entry is lost, and the two together as proof for third parties. Specified in `spec/frames.md`,
+//! section 5.
 //!
-//! A ack is for one copy of a log, named by its incarnation. A node that drops its copy, or
+//! An ack is for one copy of a log, named by its incarnation. A node that drops its copy, or
 //! restores an older one, has another incarnation from then on, and is not held to what it signed
 //! before.
 

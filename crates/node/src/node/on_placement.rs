@@ -11,7 +11,7 @@ use crate::{
     Drained,
     account::{self, Home},
     command::NodeEvent,
-    layout::{self, GENESES, IN_RESERVE},
+    layout::{self, GENESES, RESERVE_COPIES},
     placement::{
         self, names,
         policy::{Copies, Wish},
@@ -248,10 +248,10 @@ impl Node {
     ) {
         let key = layout::number_key(number);
         if names(&ranking.reserve, &self.own()) {
-            tx.put(IN_RESERVE, key, []);
+            tx.put(RESERVE_COPIES, key, []);
             self.reserve_timer.plan(self.config.reserve_kept, now);
-        } else if tx.get(IN_RESERVE, &key).is_some() {
-            tx.delete(IN_RESERVE, key);
+        } else if tx.get(RESERVE_COPIES, &key).is_some() {
+            tx.delete(RESERVE_COPIES, key);
         }
     }
 }

@@ -9,7 +9,7 @@ use proto::{Direction, Instant, NodeAddress, Peer, Rows, Transaction};
 use super::Node;
 use crate::{
     account::{self, Home},
-    layout::{self, UNTOLD},
+    layout::{self, UNANNOUNCED_RECORDS},
     placement::{self, peer_of},
     replica::{RecordHash, RecordOf},
 };
@@ -36,7 +36,7 @@ impl Node {
         };
         for node in before.iter().chain(&after).filter(|node| !is_told(node)) {
             let peer = peer_of(node);
-            tx.put(UNTOLD, layout::peer_key(&peer, home.inbox), home.record);
+            tx.put(UNANNOUNCED_RECORDS, layout::peer_key(&peer, home.inbox), home.record);
             self.pass_next_record_on(&peer, tx);
         }
     }
@@ -45,7 +45,7 @@ impl Node {
     pub(super) fn pass_next_record_on(&mut self, peer: &Peer, tx: &mut Transaction<'_>) {
         let (from, to) = (layout::peer_key(peer, 0), layout::peer_key(peer, u64::MAX));
         let mut next = None;
-        tx.scan(UNTOLD, &from, &to, Direction::Forward, &mut |key, hash| {
+        tx.scan(UNANNOUNCED_RECORDS, &from, &to, Direction::Forward, &mut |key, hash| {
             let hash = RecordHash::try_from(hash).ok();
             next = layout::last_u64(key).zip(hash).map(|(inbox, hash)| RecordOf { inbox, hash });
             ControlFlow::Break(())
@@ -54,7 +54,7 @@ impl Node {
         let account = self.logs.get(tx, inbox).and_then(|log| log.row.inbox_of);
         match account.and_then(|account| account::bundle(tx, account).ok()) {
             Some(bytes) => self.replicas.pass_record_on(peer, RecordOf { inbox, hash }, bytes),
-            None => tx.delete(UNTOLD, layout::peer_key(peer, inbox)),
+            None => tx.delete(UNANNOUNCED_RECORDS, layout::peer_key(peer, inbox)),
         }
     }
 
@@ -69,8 +69,8 @@ impl Node {
     ) {
         let key = layout::peer_key(&peer, inbox);
         // Unless there is yet another record since.
-        if tx.get(UNTOLD, &key).is_some_and(|untold| untold == hash) {
-            tx.delete(UNTOLD, key);
+        if tx.get(UNANNOUNCED_RECORDS, &key).is_some_and(|untold| untold == hash) {
+            tx.delete(UNANNOUNCED_RECORDS, key);
         }
         if !newer.is_empty() {
             let _ = self.put_bundle(tx, newer, now);

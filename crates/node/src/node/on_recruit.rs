@@ -17,7 +17,7 @@ use proto::{Body, Code, Instant, LogGenesis, Peer, PublicKey, Ranking, Recruit, 
 use super::Node;
 use crate::{
     account::{self, Refusal},
-    layout::{self, IN_RESERVE},
+    layout::{self, RESERVE_COPIES},
     log::LOG_CHARGE,
     placement::{self, Holders, HoldersChange, names},
     quota::RANKING_CHARGE,
@@ -162,7 +162,7 @@ impl Node {
         self.replicas.ranked(tx, number, change, now);
         // The entries of an inbox stay: they are few, and its account may come here.
         placement::delete_ranking(tx, number);
-        tx.delete(IN_RESERVE, layout::number_key(number));
+        tx.delete(RESERVE_COPIES, layout::number_key(number));
         self.logs.ranked(tx, number);
         if is_inbox {
             return;

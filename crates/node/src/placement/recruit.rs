@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 use proto::{Direction, Gauge, Instant, Rows, Table, Transaction, limits};
 
 use crate::{
-    layout::{self, IN_RESERVE, LOGS, MORE_COPIES},
+    layout::{self, LOGS, MORE_COPIES, RESERVE_COPIES},
     status::Drained,
 };
 
@@ -60,7 +60,7 @@ pub(crate) struct ReserveTimer(Round);
 impl ReserveTimer {
     pub(crate) fn open(rows: &dyn Rows, kept: Duration, now: Instant) -> Self {
         let mut timer = Self::default();
-        rows.scan(IN_RESERVE, &[], &[0xFF; 9], Direction::Forward, &mut |_, _| {
+        rows.scan(RESERVE_COPIES, &[], &[0xFF; 9], Direction::Forward, &mut |_, _| {
             timer.plan(kept, now);
             ControlFlow::Break(())
         });
@@ -82,7 +82,7 @@ impl ReserveTimer {
 
     /// Returns the logs to check in a step that is due.
     pub(crate) fn take_due(&self, rows: &dyn Rows, now: Instant) -> Vec<u64> {
-        self.0.take_due(rows, IN_RESERVE, CHECKS, now)
+        self.0.take_due(rows, RESERVE_COPIES, CHECKS, now)
     }
 
     pub(crate) fn end_step(

@@ -97,7 +97,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn what_was_foreseen_changes_nothing(
+    fn what_was_prefetched_changes_nothing(
         steps in prop::collection::vec(any_step(), 1..40),
         told in prop::collection::vec(prop::collection::vec((any::<Index>(), any::<bool>()), 0..12), 1..8),
     ) {

@@ -84,7 +84,7 @@ fn a_reader_that_accepts_nothing_holds_up_no_other() {
 }
 
 #[test]
-fn closing_a_handle_gives_its_window_to_others() {
+fn closing_a_channel_gives_its_window_to_others() {
     let (mut world, owner, talk) = start();
     for n in 0..300u64 {
         world.ask(&owner, append(2, &talk.envelope(1 + n, b"x")));

@@ -4,7 +4,7 @@ use crypto::SigningKey;
 use proto::{Body, Code, Cursor, Frame, Hello, Input, LogGenesis, Peer, Replicate, VERSIONS};
 
 use crate::{
-    city::{config, name, peer},
+    neighbours::{config, name, peer},
     restore::renew,
     town::{Town, is_append},
     world::{Account, Client, World, append, envelope, record_at, refused},
@@ -12,7 +12,7 @@ use crate::{
 
 /// An account at the first two of three nodes, whose device is connected to both, and an invite.
 struct Home {
-    city: Town,
+    town: Town,
     account: Account,
     invite: SigningKey,
 }
@@ -27,38 +27,38 @@ fn is_accepted(answer: &Body) -> bool {
 
 impl Home {
     fn new(uses: u32) -> Self {
-        let mut city = Town::of(3);
+        let mut town = Town::of(3);
         let account = Account::at_all(1, &[name(0), name(1), name(2)]);
         let invite = SigningKey::from_seed([77; 32]);
         for n in [0, 1] {
-            let device = city.devices[n];
-            city.worlds[n].register(&device, &account);
-            assert!(is_accepted(&city.worlds[n].ask(&device, put_invite(&invite, uses))));
+            let device = town.devices[n];
+            town.worlds[n].register(&device, &account);
+            assert!(is_accepted(&town.worlds[n].ask(&device, put_invite(&invite, uses))));
         }
-        city.pass(10);
-        Self { city, account, invite }
+        town.pass(10);
+        Self { town, account, invite }
     }
 
     fn guest(&mut self, n: usize) -> Client {
-        let guest = self.city.worlds[n].connect(9);
+        let guest = self.town.worlds[n].connect(9);
         let inbox = self.account.inbox();
-        let opened = self.city.worlds[n].open(&guest, 7, inbox, &self.invite, None, None);
+        let opened = self.town.worlds[n].open(&guest, 7, inbox, &self.invite, None, None);
         assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
         guest
     }
 
     fn ask_for(&mut self, n: usize, guest: &Client, text: &str) -> Body {
         let request = envelope(&self.invite, self.account.inbox(), 1, text.as_bytes());
-        self.city.worlds[n].ask(guest, append(7, &request))
+        self.town.worlds[n].ask(guest, append(7, &request))
     }
 
     /// What the owner finds at a node.
     fn texts(&mut self, n: usize) -> Vec<String> {
-        let owner = self.city.worlds[n].connect(8);
+        let owner = self.town.worlds[n].connect(8);
         let (inbox, tail) = (self.account.inbox(), Some(Cursor::default()));
-        let opened = self.city.worlds[n].open(&owner, 1, inbox, &self.account.device, None, tail);
+        let opened = self.town.worlds[n].open(&owner, 1, inbox, &self.account.device, None, tail);
         assert!(matches!(opened, Body::Opened { .. }), "{opened:?}");
-        let entries = self.city.worlds[n].delivered(&owner).into_iter();
+        let entries = self.town.worlds[n].delivered(&owner).into_iter();
         entries.map(|(_, entry)| String::from_utf8(entry.ciphertext).unwrap()).collect()
     }
 
@@ -66,8 +66,8 @@ impl Home {
         let homes: Vec<_> = homes.iter().map(|n| name(*n)).collect();
         let record = record_at(version, &[self.account.device.public()], &homes);
         let bundle = self.account.authority.sign_record(record).unwrap();
-        let (device, put) = (self.city.devices[n], Body::PutBundle(bundle.as_bytes().to_vec()));
-        assert!(is_accepted(&self.city.worlds[n].ask(&device, put)));
+        let (device, put) = (self.town.devices[n], Body::PutBundle(bundle.as_bytes().to_vec()));
+        assert!(is_accepted(&self.town.worlds[n].ask(&device, put)));
     }
 }
 
@@ -83,17 +83,17 @@ fn what_one_home_takes_is_at_both_and_takes_one_use_at_each() {
     let guests = [home.guest(0), home.guest(1)];
     for n in [0, 1] {
         assert!(is_accepted(&home.ask_for(n, &guests[n], &format!("at {n}"))));
-        home.city.carry();
+        home.town.carry();
     }
     for n in [0, 1] {
         assert_eq!(home.texts(n), ["at 0", "at 1"]);
         assert_eq!(home.ask_for(n, &guests[n], "one more"), refused(Code::Forbidden), "{n}");
         assert!(is_accepted(&home.ask_for(n, &guests[n], "at 0")), "{n}: what is there already");
     }
-    assert_eq!(home.city.count_all(is_append), 2, "each went once");
-    assert!(home.city.worlds[2].wanted.is_empty(), "in reserve");
-    home.city.pass(60);
-    assert_eq!(home.city.dirty(), 0);
+    assert_eq!(home.town.count_all(is_append), 2, "each went once");
+    assert!(home.town.worlds[2].wanted.is_empty(), "in reserve");
+    home.town.pass(60);
+    assert_eq!(home.town.dirty(), 0);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn an_invite_for_one_that_is_used_at_both_at_once_brings_both_requests() {
     for n in [0, 1] {
         assert!(is_accepted(&home.ask_for(n, &guests[n], &format!("at {n}"))));
     }
-    home.city.carry();
+    home.town.carry();
     assert_eq!(home.texts(0), ["at 0", "at 1"]);
     assert_eq!(home.texts(1), ["at 1", "at 0"], "each in the order in which it came");
     assert_eq!(home.ask_for(0, &guests[0], "one more"), refused(Code::Forbidden));
@@ -112,31 +112,31 @@ fn an_invite_for_one_that_is_used_at_both_at_once_brings_both_requests() {
 #[test]
 fn an_invite_that_the_second_home_has_not_heard_of_counts_there_too() {
     let mut home = Home::new(9);
-    let device = home.city.devices[1];
-    home.city.worlds[1].ask(&device, put_invite(&home.invite, 0));
+    let device = home.town.devices[1];
+    home.town.worlds[1].ask(&device, put_invite(&home.invite, 0));
     let guest = home.guest(0);
     assert!(is_accepted(&home.ask_for(0, &guest, "request")));
     // And what a device writes to its own inbox.
-    let device = home.city.devices[0];
+    let device = home.town.devices[0];
     let note = envelope(&home.account.device, home.account.inbox(), 1, b"note");
-    assert!(is_accepted(&home.city.worlds[0].ask(&device, append(1, &note))));
-    home.city.carry();
+    assert!(is_accepted(&home.town.worlds[0].ask(&device, append(1, &note))));
+    home.town.carry();
     assert_eq!(home.texts(1), ["request", "note"]);
 }
 
 #[test]
 fn a_home_that_was_away_catches_up() {
     let mut home = Home::new(9);
-    home.city.kill(1);
+    home.town.kill(1);
     let guest = home.guest(0);
     for text in ["one", "two"] {
         assert!(is_accepted(&home.ask_for(0, &guest, text)));
     }
-    home.city.pass(3600);
-    home.city.revive(1);
-    home.city.pass(700);
+    home.town.pass(3600);
+    home.town.revive(1);
+    home.town.pass(700);
     assert_eq!(home.texts(1), ["one", "two"]);
-    assert_eq!(home.city.dirty(), 0);
+    assert_eq!(home.town.dirty(), 0);
     let guest = home.guest(1);
     for n in 0..7 {
         assert!(is_accepted(&home.ask_for(1, &guest, &format!("later {n}"))));
@@ -148,7 +148,7 @@ fn a_home_that_was_away_catches_up() {
 fn who_is_none_of_the_two_is_refused() {
     let mut home = Home::new(9);
     let inbox = home.account.inbox();
-    let world = &mut home.city.worlds[0];
+    let world = &mut home.town.worlds[0];
     let head = Cursor { incarnation: 5, sequence: 1 };
     let mut ask = |peer: Peer, body: Body| {
         greet(world, peer);
@@ -169,9 +169,9 @@ fn who_is_none_of_the_two_is_refused() {
 #[test]
 fn what_the_other_home_brings_is_checked() {
     let mut home = Home::new(9);
-    home.city.kill(1);
+    home.town.kill(1);
     let (inbox, other) = (home.account.inbox(), peer(1));
-    let world = &mut home.city.worlds[0];
+    let world = &mut home.town.worlds[0];
     greet(world, other);
     let head = Cursor { incarnation: 5, sequence: 9 };
     let mut ask = |body: Body| {
@@ -203,37 +203,37 @@ fn a_newer_record_with_another_second_home_moves_the_copy() {
     let mut home = Home::new(9);
     let guest = home.guest(0);
     assert!(is_accepted(&home.ask_for(0, &guest, "before")));
-    home.city.carry();
+    home.town.carry();
     home.tell(0, 2, &[0, 2]);
     assert!(is_accepted(&home.ask_for(0, &guest, "between")));
-    home.city.pass(700);
+    home.town.pass(700);
     assert_eq!(home.texts(1), ["before"], "no longer named");
     home.tell(2, 2, &[0, 2]);
-    home.city.pass(1);
+    home.town.pass(1);
     assert_eq!(home.texts(2), ["before", "between"]);
     // What the one that was left still has is not taken any more.
-    let device = home.city.devices[1];
+    let device = home.town.devices[1];
     let note = envelope(&home.account.device, home.account.inbox(), 1, b"unheard");
-    home.city.worlds[1].ask(&device, append(1, &note));
-    home.city.pass(60);
+    home.town.worlds[1].ask(&device, append(1, &note));
+    home.town.pass(60);
     assert_eq!(home.texts(0), ["before", "between"]);
     home.tell(1, 2, &[0, 2]);
-    home.city.pass(120);
-    assert_eq!(home.city.dirty(), 0, "it owes no node an entry");
-    assert!(home.city.worlds[1].wanted.is_empty());
+    home.town.pass(120);
+    assert_eq!(home.town.dirty(), 0, "it owes no node an entry");
+    assert!(home.town.worlds[1].wanted.is_empty());
 
     // Both change places: nothing has to be copied.
-    let before = home.city.count_all(is_append);
+    let before = home.town.count_all(is_append);
     home.tell(0, 3, &[2, 0]);
     home.tell(2, 3, &[2, 0]);
-    home.city.pass(60);
-    assert_eq!(home.city.count_all(is_append), before);
+    home.town.pass(60);
+    assert_eq!(home.town.count_all(is_append), before);
     // And a single home shares with no node.
     home.tell(0, 4, &[0]);
     assert!(is_accepted(&home.ask_for(0, &guest, "alone")));
-    home.city.pass(120);
+    home.town.pass(120);
     assert_eq!(home.texts(2), ["before", "between"]);
-    assert!(home.city.worlds[0].wanted.is_empty());
+    assert!(home.town.worlds[0].wanted.is_empty());
 }
 
 #[test]
@@ -241,18 +241,18 @@ fn a_home_that_was_restored_gets_back_what_the_other_has() {
     let mut home = Home::new(9);
     let guests = [home.guest(0), home.guest(1)];
     assert!(is_accepted(&home.ask_for(0, &guests[0], "before")));
-    home.city.carry();
-    let backup = home.city.worlds[1].store.clone();
+    home.town.carry();
+    let backup = home.town.worlds[1].store.clone();
     assert!(is_accepted(&home.ask_for(1, &guests[1], "after")));
-    home.city.carry();
-    home.city.kill(1);
-    home.city.worlds[1].store = backup;
-    renew(&mut home.city.worlds[1]);
-    home.city.revive(1);
-    home.city.pass(700);
+    home.town.carry();
+    home.town.kill(1);
+    home.town.worlds[1].store = backup;
+    renew(&mut home.town.worlds[1]);
+    home.town.revive(1);
+    home.town.pass(700);
     for n in [0, 1] {
         assert_eq!(home.texts(n), ["before", "after"], "{n}");
-        let verified = node::verify(&home.city.worlds[n].store, proto::Seed([1; 32]));
+        let verified = node::verify(&home.town.worlds[n].store, proto::Seed([1; 32]));
         assert_eq!((verified.envelopes, verified.faults), (2, 0), "{n}");
     }
 }

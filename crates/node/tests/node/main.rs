@@ -16,13 +16,13 @@ mod announcements;
 mod anti_entropy;
 mod batch_verifier;
 
-mod city;
 mod copies;
 mod delivery;
 mod durability;
 mod gauges;
 mod inboxes;
 mod logs;
+mod neighbours;
 mod network;
 mod quotas;
 mod refusals;

@@ -230,7 +230,7 @@ fn challenge_to_wire(channel: u32, id: &EnvelopeId, ack: &NodeAck) -> wire::Chal
 
 fn challenge_from_wire(wire: wire::Challenge) -> Result<Body, DecodeError> {
     let id = EnvelopeId::try_from(wire.id.as_slice())?;
-    let ack = receipt_from_wire(wire.incarnation, wire.signature)?;
+    let ack = ack_from_wire(wire.incarnation, wire.signature)?;
     Ok(Body::Challenge { channel: wire.channel, id, ack })
 }
 
@@ -244,12 +244,12 @@ fn node_ack_from_wire(wire: wire::NodeAck) -> Result<Body, DecodeError> {
         [] => None,
         node => Some(NodeId::try_from(node)?),
     };
-    let ack = receipt_from_wire(wire.incarnation, wire.signature)?;
+    let ack = ack_from_wire(wire.incarnation, wire.signature)?;
     let reference = Reference::try_from(wire.reference.as_slice())?;
     Ok(Body::NodeAck { channel: wire.channel, reference, node, ack })
 }
 
-fn receipt_from_wire(incarnation: u64, signature: Vec<u8>) -> Result<NodeAck, DecodeError> {
+fn ack_from_wire(incarnation: u64, signature: Vec<u8>) -> Result<NodeAck, DecodeError> {
     Ok(NodeAck { incarnation, signature: signature_from_wire(signature)? })
 }
 

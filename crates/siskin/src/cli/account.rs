@@ -75,8 +75,13 @@ pub(crate) enum HomeCommand {
         copies: u32,
         /// Show a message as stored once this many nodes have signed for it (default: as many as
         /// copies, at most 3)
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=4))]
-        receipts: Option<u32>,
+        #[arg(
+            long,
+            alias = "receipts",
+            value_name = "N",
+            value_parser = clap::value_parser!(u32).range(2..=4)
+        )]
+        acks: Option<u32>,
         #[command(flatten)]
         wait: WaitArgs,
     },

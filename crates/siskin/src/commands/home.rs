@@ -45,10 +45,10 @@ pub(super) async fn run(command: HomeCommand, dir: &DataDir, out: Output) -> Res
             let pinned = before.pinned.iter().copied().filter(|node| !is_named(node));
             wait_until_applied(dir, &before.homes, &pinned.collect::<Vec<_>>(), wait, out).await
         }
-        HomeCommand::Copies { copies, receipts, wait } => {
-            let receipts = receipts.unwrap_or_else(|| copies.min(RECEIPTS_WANTED_MAX));
+        HomeCommand::Copies { copies, acks, wait } => {
+            let acks = acks.unwrap_or_else(|| copies.min(ACKS_WANTED_MAX));
             let wait_s = wait.seconds();
-            let homes = call(dir, HomeCopies { copies, receipts, wait_s }).await?;
+            let homes = call(dir, HomeCopies { copies, acks, wait_s }).await?;
             out.result(&homes, show::copies);
             Ok(())
         }
@@ -159,13 +159,13 @@ async fn wait_until_applied(
         )
         .hint("run `siskin up` to finish"));
     }
-    for node in &answer.former {
+    for node in &answer.previous {
         out.say(&format!(
             "Not finished: {node} is not reachable. It can't redirect contacts, and requests may \
              wait in its inbox. Run `siskin up` to finish."
         ));
     }
-    for node in &answer.untold {
+    for node in &answer.unannounced {
         out.say(&format!(
             "Not finished: {node} has yet to learn where conversations are now. Run `siskin up` to \
              finish."
@@ -180,7 +180,7 @@ struct Before {
     homes: Vec<NodeAddress>,
     pinned: Vec<NodeId>,
     /// Nodes that are proven faulty; they are neither chosen at random nor kept.
-    convicted: Vec<NodeId>,
+    proven_faulty: Vec<NodeId>,
 }
 
 impl Before {
@@ -197,22 +197,22 @@ impl Before {
             list.homes.iter().map(|home| parse(&home.address)).collect::<Result<Vec<_>, _>>()?;
         let pinned = list.homes.iter().zip(&homes).filter(|(home, _)| home.pinned);
         let pinned = pinned.map(|(_, address)| address.node).collect();
-        let convicted = list.homes.iter().zip(&homes).filter(|(home, _)| home.convicted);
-        let convicted = convicted.map(|(_, address)| address.node);
-        let former = list.convicted.iter().filter_map(|node| node.parse().ok());
-        let convicted = convicted.chain(former).collect();
-        Ok(Self { list, homes, pinned, convicted })
+        let proven_faulty = list.homes.iter().zip(&homes).filter(|(home, _)| home.proven_faulty);
+        let proven_faulty = proven_faulty.map(|(_, address)| address.node);
+        let former = list.proven_faulty.iter().filter_map(|node| node.parse().ok());
+        let proven_faulty = proven_faulty.chain(former).collect();
+        Ok(Self { list, homes, pinned, proven_faulty })
     }
 
     /// Returns whether a home node is kept when home nodes are chosen at random.
     fn is_kept(&self, node: &NodeId) -> bool {
-        self.pinned.contains(node) && !self.convicted.contains(node)
+        self.pinned.contains(node) && !self.proven_faulty.contains(node)
     }
 
     /// Returns whether a node may be chosen at random.
     fn may_become_home(&self, node: &NodeId) -> bool {
         let serves = self.homes.first().is_some_and(|home| home.node == *node);
-        !serves && !self.convicted.contains(node)
+        !serves && !self.proven_faulty.contains(node)
     }
 
     /// Chooses home nodes at random, after those that are pinned.
@@ -295,7 +295,7 @@ fn names(text: &str, node: &NodeId) -> bool {
 
 /// Default number of signatures for a stored message: any two nodes may be lost, and one of four
 /// may be slow.
-const RECEIPTS_WANTED_MAX: u32 = 3;
+const ACKS_WANTED_MAX: u32 = 3;
 /// Default number of home nodes: primary, secondary, and one in reserve.
 pub(crate) const HOMES_WANTED: usize = 3;
 

@@ -32,7 +32,7 @@ pub(crate) struct HomeSet {
 pub(crate) struct HomeCopies {
     pub(crate) copies: u32,
     /// How many nodes have to sign for a message until its status is stored.
-    pub(crate) receipts: u32,
+    pub(crate) acks: u32,
     #[serde(default)]
     pub(crate) wait_s: u32,
 }
@@ -62,16 +62,16 @@ pub(crate) struct Homes {
     /// How many of them are to hold the account's data.
     pub(crate) copies: u32,
     /// How many nodes have to sign for a message until its status is stored.
-    pub(crate) receipts: u32,
+    pub(crate) acks: u32,
     /// The next home nodes, during a migration.
     pub(crate) next: Vec<String>,
     /// Previous home nodes that have yet to be notified or to hand over their inbox.
-    pub(crate) former: Vec<String>,
+    pub(crate) previous: Vec<String>,
     /// Nodes that have yet to learn which nodes hold a conversation.
     #[serde(default)]
-    pub(crate) untold: Vec<String>,
+    pub(crate) unannounced: Vec<String>,
     /// Previous home nodes that are proven faulty.
-    pub(crate) convicted: Vec<String>,
+    pub(crate) proven_faulty: Vec<String>,
     /// Whether the home node has all that contacts need to reach the account.
     pub(crate) published: bool,
     /// Why the next home node refuses the account.
@@ -86,13 +86,13 @@ pub(crate) struct Home {
     pub(crate) network: Option<String>,
     pub(crate) pinned: bool,
     /// Whether it is active: primary or secondary.
-    pub(crate) serves: bool,
+    pub(crate) active: bool,
     /// Whether it is to hold inbox and conversations; the others are in reserve.
     pub(crate) has_copies: bool,
     /// Why it refuses to.
     pub(crate) trouble: Option<String>,
     /// Whether it is proven to have lost an entry for which it had signed.
-    pub(crate) convicted: bool,
+    pub(crate) proven_faulty: bool,
     /// Whether the account is connected to it.
     pub(crate) up: bool,
     /// Round-trip time; this and the next three are only known if the node was asked and answered.
@@ -151,8 +151,8 @@ impl Call for HomeCopies {
     type Returns = Homes;
 
     async fn run(self, engine: &Engine) -> Result<Homes, Failure> {
-        let Self { copies, receipts, wait_s } = self;
-        engine.ask(Action::WantCopies { copies, receipts }).await?;
+        let Self { copies, acks, wait_s } = self;
+        engine.ask(Action::WantCopies { copies, acks }).await?;
         engine.until(wait_s, settled).await?;
         list(engine).await
     }
@@ -186,7 +186,7 @@ impl From<ConvictionView> for Proof {
 fn settled(rows: &dyn Rows) -> Option<()> {
     let homes = view::homes(rows)?;
     let published = view::account(rows)?.published;
-    let told = homes.next.is_empty() && homes.former.is_empty() && homes.untold.is_empty();
+    let told = homes.next.is_empty() && homes.previous.is_empty() && homes.unannounced.is_empty();
     (told && published || !homes.trouble.is_empty()).then_some(())
 }
 
@@ -195,7 +195,7 @@ fn settled(rows: &dyn Rows) -> Option<()> {
 pub(super) async fn refusing(engine: &Engine, wait_s: u32) -> Result<Vec<String>, Failure> {
     let all_have_answered = |rows: &dyn Rows| {
         let homes = view::homes(rows)?.homes;
-        let mut served = homes.iter().filter(|home| home.serves);
+        let mut served = homes.iter().filter(|home| home.active);
         served.all(|home| home.settled || !home.trouble.is_empty()).then_some(())
     };
     engine.until(wait_s.min(OTHERS_WAIT_S), all_have_answered).await?;
@@ -220,10 +220,10 @@ fn answer(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> 
         up: is_up(&home.address.node),
         address: home.address.to_string(),
         pinned: home.pinned,
-        serves: home.serves,
+        active: home.active,
         has_copies: home.has_copies,
         trouble: Some(home.trouble).filter(|trouble| !trouble.is_empty()),
-        convicted: home.convicted,
+        proven_faulty: home.proven_faulty,
         round_trip_ms: None,
         operator: None,
         capacity_bytes: None,
@@ -233,11 +233,11 @@ fn answer(view: HomesView, published: bool, is_up: impl Fn(&NodeId) -> bool) -> 
     Homes {
         homes: view.homes.into_iter().map(home).collect(),
         copies: view.copies,
-        receipts: view.receipts,
+        acks: view.acks,
         next: text(view.next),
-        former: text(view.former),
-        untold: text(view.untold),
-        convicted: view.convicted.iter().map(ToString::to_string).collect(),
+        previous: text(view.previous),
+        unannounced: text(view.unannounced),
+        proven_faulty: view.proven_faulty.iter().map(ToString::to_string).collect(),
         published,
         trouble: Some(view.trouble).filter(|trouble| !trouble.is_empty()),
         cost: Cost {

@@ -33,7 +33,7 @@ fn a_third_home_holds_all_and_a_node_is_drained_before_it_ends() {
     ada.json(&["contact", "accept", "Ben"]);
 
     let homes = ada.json(&["home", "copies", "3"]);
-    assert_eq!((&homes["copies"], &homes["receipts"]), (&3.into(), &3.into()));
+    assert_eq!((&homes["copies"], &homes["acks"]), (&3.into(), &3.into()));
     // Ada's inbox and the conversation.
     status_until(&at(2), |status| status["logs"] == 2 && status["accounts"] == 1);
     for home in [0, 1] {

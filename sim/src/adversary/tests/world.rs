@@ -238,7 +238,7 @@ impl World {
         self.messages(number).filter_map(|message| message.text).collect()
     }
 
-    pub(super) fn marks(&self, number: usize) -> Vec<DeliveryStatus> {
+    pub(super) fn statuses(&self, number: usize) -> Vec<DeliveryStatus> {
         self.messages(number).filter_map(|message| message.status).collect()
     }
 }

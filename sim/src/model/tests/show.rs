@@ -120,7 +120,7 @@ fn nothing_depends_on_what_its_node_will_never_take() {
 
     let last = says(&mut model, ADA, BEN);
     let view = with_status(view(&model, answer, ADA), Some(DeliveryStatus::Refused));
-    assert_eq!(rules(&model.marks(ADA, BEN, &[view], at(5))), []);
+    assert_eq!(rules(&model.statuses(ADA, BEN, &[view], at(5))), []);
     shows(&mut model, BEN, ADA, &[question]);
     assert_eq!(shows(&mut model, BEN, ADA, &[last]), []);
 }
@@ -246,7 +246,7 @@ fn delivered_messages_last() {
     let second = says(&mut model, ADA, BEN);
     shows(&mut model, BEN, ADA, &[hello, second]);
     let delivered = [view(&model, hello, ADA), sent(view(&model, second, ADA))];
-    assert_eq!(model.marks(ADA, BEN, &delivered, at(3)), []);
+    assert_eq!(model.statuses(ADA, BEN, &delivered, at(3)), []);
     assert_eq!(restarted(&mut model, BEN, ADA, &[hello]), [], "the second may be gone");
     assert_eq!(restarted(&mut model, BEN, ADA, &[]), [Rule::DeliveryStatus], "the first may not");
 
@@ -262,7 +262,7 @@ fn marks_rise_and_say_what_is_so() {
     let marked = |model: &Model, status| with_status(view(model, hello, ADA), status);
     let marks = |model: &mut Model, mark| {
         let view = marked(model, mark);
-        rules(&model.marks(ADA, BEN, &[view], at(1)))
+        rules(&model.statuses(ADA, BEN, &[view], at(1)))
     };
     assert_eq!(marks(&mut model, Some(DeliveryStatus::Stored)), []);
     assert_eq!(
@@ -280,7 +280,7 @@ fn marks_rise_and_say_what_is_so() {
     assert_eq!(marks(&mut model, None), [Rule::DeliveryStatus]);
     let receipts = BTreeMap::new();
     let unfounded = MessageView { receipts, ..marked(&model, Some(DeliveryStatus::Read)) };
-    let found = rules(&model.marks(ADA, BEN, &[unfounded], at(1)));
+    let found = rules(&model.statuses(ADA, BEN, &[unfounded], at(1)));
     assert_eq!(found, [Rule::DeliveryStatus], "no member has said so");
     assert_eq!(marks(&mut model, Some(DeliveryStatus::Read)), []);
     assert_eq!(restarted(&mut model, ADA, BEN, &[hello]), [], "a crash may take marks back");

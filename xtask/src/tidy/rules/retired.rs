@@ -33,15 +33,18 @@ const RETIRED: [(&str, Names); 8] = [
             ("look", "say what is looked up or checked"),
             ("take_up", "`retry`"),
             ("go_on", "say what continues"),
+            ("foresee", "`prefetch`"),
+            ("next_draft", "`next_record`"),
+            ("receipt_from_wire", "`ack_from_wire`"),
         ],
     ),
     ("crates/client", CLIENT),
-    ("crates/node", &[("foresee", "`prefetch`"), ("recount", "`scrub`"), ("upkeep", "`maintain`")]),
+    ("crates/node", &[("recount", "`scrub`"), ("upkeep", "`maintain`")]),
     ("crates/routing", &[("upkeep", "`maintain`"), ("place", "`key`")]),
     ("crates/crypto", &[("place", "`dht_key`")]),
     ("crates/net", &[("is_there", "`keepalive`")]),
     ("crates/siskin", &[("hand_out", "`dispatch`"), ("who", "`resolve`")]),
-    ("sim", &[("mend", "`heal`")]),
+    ("sim", &[("mend", "`heal`"), ("marks", "`statuses`")]),
 ];
 
 const CLIENT: Names = &[

@@ -42,7 +42,7 @@ pub(super) fn read_key_package(bytes: &[u8]) -> Result<MlsMessage, CgkaError> {
     read(bytes, WireFormat::KeyPackage)
 }
 
-pub(super) fn read_link(bytes: &[u8]) -> Result<CommitRef, CgkaError> {
+pub(super) fn read_commit_ref(bytes: &[u8]) -> Result<CommitRef, CgkaError> {
     CommitRef::decode(bytes).map_err(|_| CgkaError::Malformed)
 }
 

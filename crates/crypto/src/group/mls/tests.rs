@@ -61,7 +61,7 @@ impl Device {
         intents: &[Intent],
         allowed: &Allowed,
     ) -> Result<Committed, CgkaError> {
-        Mls.commit(parent, &self.key, &link(parent), intents, allowed, &mut self.rng)
+        Mls.commit(parent, &self.key, &commit_ref(parent), intents, allowed, &mut self.rng)
     }
 
     fn process(
@@ -83,7 +83,7 @@ fn allowed(devices: &[&Device]) -> Allowed {
     devices.iter().map(|device| (device.account, device.key.public())).collect()
 }
 
-fn link(parent: &[u8]) -> CommitRef {
+fn commit_ref(parent: &[u8]) -> CommitRef {
     CommitRef {
         parent: parent[..32].to_vec(),
         intents: Vec::new(),
@@ -148,10 +148,10 @@ fn either_side_rekeys() {
     let first = alice.commit(&created.snapshot, &allowed);
     assert_eq!(first.out.epoch.commit(), CommitId::of(&first.mls));
     assert_eq!(first.welcome, None);
-    assert_eq!(Mls.link(&first.mls), Ok(link(&created.snapshot)));
+    assert_eq!(Mls.commit_ref(&first.mls), Ok(commit_ref(&created.snapshot)));
     let processed = bob.process(&joined.snapshot, &first.mls, &allowed).unwrap();
     assert_eq!((&processed.intents[..], processed.is_external), (&[][..], false));
-    assert_eq!((processed.committer, &processed.link), (0, &link(&created.snapshot)));
+    assert_eq!((processed.committer, &processed.commit_ref), (0, &commit_ref(&created.snapshot)));
     let followed = processed.renewal().unwrap();
     assert_eq!(followed.out.epoch, first.out.epoch);
     assert_ne!(first.out.epoch.tag(), created.out.epoch.tag());
@@ -189,7 +189,7 @@ fn a_commit_follows_its_parent_only() {
     let early = bob.process(&joined.snapshot, &second.mls, &allowed);
     assert_eq!(early.unwrap_err(), CgkaError::Refused);
 
-    let elsewhere = link(&[9; 32]);
+    let elsewhere = commit_ref(&[9; 32]);
     let (key, rng) = (&alice.key, &mut alice.rng);
     let misled = Mls.commit(&created.snapshot, key, &elsewhere, &[], &allowed, rng);
     assert_eq!(misled.unwrap_err(), CgkaError::WrongParent);
@@ -358,11 +358,11 @@ fn commits_are_encrypted_and_renew_keys() {
 #[test]
 fn a_snapshot_is_of_one_device() {
     let Pair { alice, mut bob, allowed, created, .. } = pair();
-    let link = link(&created.snapshot);
-    let others = Mls.commit(&created.snapshot, &bob.key, &link, &[], &allowed, &mut bob.rng);
+    let commit_ref = commit_ref(&created.snapshot);
+    let others = Mls.commit(&created.snapshot, &bob.key, &commit_ref, &[], &allowed, &mut bob.rng);
     assert_eq!(others.unwrap_err(), CgkaError::Snapshot);
     let cut = &created.snapshot[..created.snapshot.len() / 2];
-    let broken = Mls.commit(cut, &alice.key, &link, &[], &allowed, &mut bob.rng);
+    let broken = Mls.commit(cut, &alice.key, &commit_ref, &[], &allowed, &mut bob.rng);
     assert_eq!(broken.unwrap_err(), CgkaError::Snapshot);
 }
 
@@ -416,10 +416,10 @@ proptest! {
             let intents = [Intent::Add { key_package: bytes.to_vec() }];
             prop_assert!(bob.change(&joined.snapshot, &intents, &allowed).is_err());
             let Device { account, key, rng } = &mut bob;
-            let link = link(&joined.snapshot);
-            let joined = Mls.external_join(bytes, key, account, &link, &allowed, rng);
+            let commit_ref = commit_ref(&joined.snapshot);
+            let joined = Mls.external_join(bytes, key, account, &commit_ref, &allowed, rng);
             prop_assert!(joined.is_err());
-            let _ = Mls.link(bytes);
+            let _ = Mls.commit_ref(bytes);
         }
     }
 

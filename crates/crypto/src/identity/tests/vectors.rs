@@ -15,7 +15,7 @@ fn identities_agree_with_the_vectors() {
     let authority = Authority::create(&phrase, &mut rng(1));
     let bundle = authority.sign_record(sample()).unwrap();
     let rotated = rotate(&phrase, &next, &bundle, &mut rng(2)).unwrap();
-    let rotated_bundle = rotated.sign_record(bundle.next_draft()).unwrap();
+    let rotated_bundle = rotated.sign_record(bundle.next_record()).unwrap();
 
     for (name, value) in [
         ("recovery_seed", hex(phrase.recovery_key().to_seed())),

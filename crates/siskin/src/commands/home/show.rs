@@ -60,11 +60,12 @@ pub(super) fn show(homes: &Homes, out: Output) -> String {
             .map(|trouble| out.styled(Style::Yellow, &format!("Not migrated: {}.", safe(trouble)))),
     );
     lines.extend(
-        homes.former.iter().map(|node| format!("previous home node, not notified yet: {node}")),
+        homes.previous.iter().map(|node| format!("previous home node, not notified yet: {node}")),
     );
-    lines
-        .extend(homes.untold.iter().map(|node| format!("to be notified of the migration: {node}")));
-    lines.extend(homes.convicted.iter().map(|node| {
+    lines.extend(
+        homes.unannounced.iter().map(|node| format!("to be notified of the migration: {node}")),
+    );
+    lines.extend(homes.proven_faulty.iter().map(|node| {
         let lost = "removed, because it has lost messages for which it had signed";
         out.styled(Style::Yellow, &format!("{lost}: {node} (`siskin home proofs`)"))
     }));
@@ -74,7 +75,7 @@ pub(super) fn show(homes: &Homes, out: Output) -> String {
 }
 
 fn describe(home: &Home, out: Output) -> String {
-    let role = match (home.serves, home.has_copies) {
+    let role = match (home.active, home.has_copies) {
         (true, _) => "active",
         (false, true) => "holds copies",
         (false, false) => "in reserve",
@@ -82,7 +83,7 @@ fn describe(home: &Home, out: Output) -> String {
     let mut notes = vec![role.to_owned()];
     notes.push(if home.pinned { "pinned" } else { "not pinned" }.to_owned());
     notes.extend(
-        home.serves.then(
+        home.active.then(
             || {
                 if home.up { "connected".to_owned() } else { "not connected".to_owned() }
             },
@@ -93,7 +94,7 @@ fn describe(home: &Home, out: Output) -> String {
         None => "no answer".to_owned(),
     });
     notes.extend(home.trouble.as_ref().map(|trouble| safe(trouble)));
-    if home.convicted {
+    if home.proven_faulty {
         let lost = "has lost messages for which it had signed (`siskin home proofs`); replace it \
                     with `siskin home move`";
         notes.push(out.styled(Style::Yellow, lost));
@@ -113,14 +114,14 @@ fn describe(home: &Home, out: Output) -> String {
 
 /// Shows how many home nodes hold the data, and when a message counts as stored.
 pub(super) fn copies(homes: &Homes) -> String {
-    let Homes { copies, receipts, .. } = homes;
+    let Homes { copies, acks, .. } = homes;
     let there = homes.homes.iter().filter(|home| home.has_copies).count();
     let lacking = match usize::try_from(*copies).unwrap_or(usize::MAX).saturating_sub(there) {
         0 => String::new(),
         lacking => format!(" ({lacking} more home nodes are needed: `siskin home pin`)"),
     };
     format!(
-        "copies: at {there} home nodes{lacking}; a message is stored when {receipts} nodes, or all \
+        "copies: at {there} home nodes{lacking}; a message is stored when {acks} nodes, or all \
          that hold the conversation, have signed for it"
     )
 }

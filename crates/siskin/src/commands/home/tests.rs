@@ -8,13 +8,13 @@ fn node(number: u8) -> NodeId {
     NodeId([number; 32])
 }
 
-fn home(number: u8, pinned: bool, convicted: bool) -> Value {
+fn home(number: u8, pinned: bool, proven_faulty: bool) -> Value {
     json!({
         "address": format!("{}@192.0.2.{number}:4433", node(number)),
         "pinned": pinned,
-        "serves": true,
+        "active": true,
         "has_copies": true,
-        "convicted": convicted,
+        "proven_faulty": proven_faulty,
         "up": true,
     })
 }
@@ -24,10 +24,10 @@ fn no_node_that_is_proved_to_have_lost_something_is_kept_or_chosen_at_random() {
     let list = json!({
         "homes": [home(1, true, true), home(2, true, false), home(3, false, false)],
         "copies": 2,
-        "receipts": 2,
+        "acks": 2,
         "next": [],
-        "former": [],
-        "convicted": [node(4).to_string()],
+        "previous": [],
+        "proven_faulty": [node(4).to_string()],
         "published": true,
         "cost": {
             "conversations": 0, "entries": 0, "bytes": 0, "bytes_stored": 0, "copies_min": 0,

@@ -60,7 +60,7 @@ impl Crowd {
         let mut all = Vec::new();
         for at in (0..self.devices.len()).filter(|at| Some(*at) != committer) {
             let processed = self.process(at, &mls).unwrap();
-            assert_eq!(processed.link, link(&self.snapshots[at]));
+            assert_eq!(processed.commit_ref, commit_ref(&self.snapshots[at]));
             if let Some(next) = &processed.next {
                 assert_eq!((&next.out.epoch, &next.out.members), (&out.epoch, &out.members));
             }
@@ -93,7 +93,7 @@ fn external_join(
     allowed: &Allowed,
 ) -> Result<Committed, CgkaError> {
     let Device { account, key, rng } = device;
-    Mls.external_join(group_info, key, account, &link(parent), allowed, rng)
+    Mls.external_join(group_info, key, account, &commit_ref(parent), allowed, rng)
 }
 
 #[test]
@@ -234,8 +234,10 @@ fn changes_made_at_the_same_time_can_all_be_followed() {
         assert_eq!(next.out.members, committed.out.members);
         // And each branch goes on.
         let Device { key, mut rng, .. } = crowd.devices[3].clone();
-        let link = link(&next.snapshot);
-        assert!(Mls.commit(&next.snapshot, &key, &link, &[], &crowd.allowed, &mut rng).is_ok());
+        let commit_ref = commit_ref(&next.snapshot);
+        assert!(
+            Mls.commit(&next.snapshot, &key, &commit_ref, &[], &crowd.allowed, &mut rng).is_ok()
+        );
     }
 }
 
@@ -249,7 +251,7 @@ fn a_device_joins_by_itself() {
         external_join(&mut newcomer, &group_info, &crowd.snapshots[1], &crowd.allowed).unwrap();
     assert_eq!(joined.out.own_leaf, 3);
     assert_eq!(joined.welcome, None);
-    assert_eq!(Mls.link(&joined.mls), Ok(link(&crowd.snapshots[0])));
+    assert_eq!(Mls.commit_ref(&joined.mls), Ok(commit_ref(&crowd.snapshots[0])));
     let snapshot = joined.snapshot.clone();
     for processed in crowd.follow(None, joined) {
         assert_eq!((processed.committer, processed.is_external), (3, true));

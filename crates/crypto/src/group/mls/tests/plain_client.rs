@@ -59,8 +59,8 @@ fn a_plain_client_joins_and_is_followed() {
     let followed = plain_epoch!(group, |_| CommitId::default());
     assert_eq!(followed.write_key().public(), commit.out.epoch.write_key().public());
 
-    let link = link(&commit.snapshot).encode_to_vec();
-    let his = group.commit(link).unwrap();
+    let commit_ref = commit_ref(&commit.snapshot).encode_to_vec();
+    let his = group.commit(commit_ref).unwrap();
     group.apply_pending_commit().unwrap();
     let his = his.commit_message().to_bytes().unwrap();
     let followed = alice.follow(&commit.snapshot, &his, &allowed);
@@ -102,10 +102,10 @@ fn a_member_s_commit_in_the_clear_is_refused() {
     let welcome = output.welcome_messages()[0].to_bytes().unwrap();
     let joined = bob.join(&welcome, &[secret], &allowed).unwrap();
 
-    let commit = group.commit(link(&joined.snapshot).encode_to_vec()).unwrap();
+    let commit = group.commit(commit_ref(&joined.snapshot).encode_to_vec()).unwrap();
     let commit = commit.commit_message().to_bytes().unwrap();
     assert_eq!(commit[..4], [0, 1, 0, 1], "MLS 1.0, a public message");
     let processed = bob.process(&joined.snapshot, &commit, &allowed);
     assert_eq!(processed.unwrap_err(), CgkaError::Refused);
-    assert_eq!(Mls.link(&commit), Err(CgkaError::Malformed));
+    assert_eq!(Mls.commit_ref(&commit), Err(CgkaError::Malformed));
 }

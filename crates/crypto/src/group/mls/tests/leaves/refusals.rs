@@ -68,7 +68,7 @@ fn the_state_of_another_group_or_epoch_is_not_joined() {
         let named = named.unwrap_or(&parent);
         let client = unchecked_client(&mut newcomer, &crowd.allowed);
         let builder = client.external_commit_builder().unwrap();
-        let builder = builder.with_authenticated_data(link(named).encode_to_vec());
+        let builder = builder.with_authenticated_data(commit_ref(named).encode_to_vec());
         let (_, commit) = builder.commit_time(MlsTime::default()).build(from).unwrap();
         let processed = crowd.process(1, &commit.to_bytes().unwrap());
         assert_eq!(processed.unwrap_err(), CgkaError::Refused);
@@ -138,7 +138,7 @@ fn a_commit_that_changes_more_than_leaves_is_not_followed() {
     let snapshot = crowd.snapshots[0].clone();
     let Device { key, mut rng, .. } = crowd.devices[0].clone();
     let (_, mut group) = Stores::default().load(&snapshot, &key, &crowd.allowed, &mut rng).unwrap();
-    let builder = group.commit_builder().authenticated_data(link(&snapshot).encode_to_vec());
+    let builder = group.commit_builder().authenticated_data(commit_ref(&snapshot).encode_to_vec());
     let commit = builder.set_group_context_ext(ExtensionList::new()).unwrap().build().unwrap();
     let processed = crowd.process(1, &commit.commit_message().to_bytes().unwrap());
     assert_eq!(processed.unwrap_err(), CgkaError::UnknownChange);

@@ -45,10 +45,10 @@ impl Town {
     /// A conversation that each of the nodes holds for an account of its own, as channel 2 of its
     /// device, all of it at rest.
     pub(crate) fn sharing(count: usize) -> (Self, Conversation) {
-        let (mut city, talk) = (Self::of(count), Conversation::new(60));
-        (0..count).for_each(|n| city.join(n, &talk));
-        city.pass(10);
-        (city, talk)
+        let (mut town, talk) = (Self::of(count), Conversation::new(60));
+        (0..count).for_each(|n| town.join(n, &talk));
+        town.pass(10);
+        (town, talk)
     }
 
     /// The device of a node registers there, unless it has, and opens a conversation of all nodes.

@@ -46,7 +46,10 @@ fn agree(world: &World, count: usize) {
     assert_eq!(texts.len(), count, "once each");
     for person in [0, 1] {
         let marks = world.statuses(person);
-        assert!(marks.iter().all(|mark| *mark >= DeliveryStatus::Delivered), "{person}: {marks:?}");
+        assert!(
+            marks.iter().all(|status| *status >= DeliveryStatus::Delivered),
+            "{person}: {marks:?}"
+        );
         assert_eq!(view::contacts(world.rows(person))[0].outgoing, 0);
     }
 }
@@ -74,7 +77,7 @@ fn messages_go_on_while_ada_moves() {
     }
     world.pass(2 * SECOND);
     agree(&world, 33);
-    assert!(view::homes(world.rows(0)).unwrap().former.is_empty());
+    assert!(view::homes(world.rows(0)).unwrap().previous.is_empty());
 }
 
 #[test]
@@ -275,7 +278,7 @@ fn homes_in_another_order_and_pins_last() {
     world.start(Who::Person(0));
     world.pass(2 * SECOND);
     let homes = view::homes(world.rows(0)).unwrap();
-    let shown: Vec<_> = homes.homes.iter().map(|home| (home.pinned, home.serves)).collect();
+    let shown: Vec<_> = homes.homes.iter().map(|home| (home.pinned, home.active)).collect();
     assert_eq!(shown, [(false, true), (true, true)], "the first two serve");
     agree(&world, 2);
 }
@@ -350,9 +353,9 @@ proptest! {
         prop_assert_eq!(texts.len(), said, "nothing lost");
         for number in [0, 1] {
             let marks = world.statuses(number);
-            prop_assert!(marks.iter().all(|mark| *mark >= DeliveryStatus::Delivered), "{:?}", marks);
+            prop_assert!(marks.iter().all(|status| *status >= DeliveryStatus::Delivered), "{:?}", marks);
             prop_assert_eq!(view::contacts(world.rows(number))[0].outgoing, 0);
-            prop_assert!(view::homes(world.rows(number)).unwrap().former.is_empty());
+            prop_assert!(view::homes(world.rows(number)).unwrap().previous.is_empty());
         }
         world.net.sent.clear();
         world.pass(Duration::from_secs(1300));

@@ -28,7 +28,7 @@ fn agree(world: &World, messages: usize) {
 #[test]
 fn two_homes_hold_all_and_one_of_them_only_names_it() {
     let mut world = world(1);
-    assert!(world.statuses(0).iter().all(|mark| *mark == DeliveryStatus::Delivered));
+    assert!(world.statuses(0).iter().all(|status| *status == DeliveryStatus::Delivered));
     world.net.sent.clear();
     for number in 0..10 {
         world.queue(0, &format!("{number}"));
