@@ -5,9 +5,9 @@
 //!  machine        inputs down, events up; all flow between modules on one page       view: rows
 //!  conversation   account        what people say; the own record, homes, keys
 //!  log            contact        one replicated log; another account
-//!  link                          connections, channels, requests, back-off
-//!  step, entries, identity       one input's changes; what is shown; who we are
-//!  rows, timers, topics          keys of rows, timers, names of what is awaited
+//!  link, entries                 connections, channels, back-off; what is shown
+//!  step                          one input's changes
+//!  rows, timers, topics          keys of rows, timers, what is awaited; with identity, ranking
 //! ```
 //!
 //! Every input leads to one commit, and what is said to nodes leaves after it: a message is in the
@@ -43,4 +43,4 @@ pub use rows::TimelineKey;
 pub use step::Counters;
 
 /// The layout of a device's rows, for the code that opens the store.
-pub const LAYOUT: (&str, u32) = ("client", 2);
+pub const LAYOUT: (&str, u32) = ("client", 3);

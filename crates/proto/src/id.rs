@@ -153,28 +153,6 @@ pub enum ConversationId {
     Own,
 }
 
-/// What a conversation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ConversationKind {
-    /// Two accounts.
-    Direct,
-    /// Any number of accounts.
-    Group,
-    /// The account alone, with its devices.
-    Own,
-}
-
-impl ConversationId {
-    /// Returns what kind of conversation it names.
-    pub fn kind(&self) -> ConversationKind {
-        match self {
-            Self::Direct(_) => ConversationKind::Direct,
-            Self::Group(_) => ConversationKind::Group,
-            Self::Own => ConversationKind::Own,
-        }
-    }
-}
-
 impl From<AccountId> for ConversationId {
     fn from(account: AccountId) -> Self {
         Self::Direct(account)
@@ -349,7 +327,14 @@ fn read_bech32(prefix: &str, text: &str) -> Result<[u8; 32], ParseError> {
         return Err(ParseError::Kind);
     }
     let bytes: Vec<u8> = checked.byte_iter().collect();
-    bytes.try_into().map_err(|_| ParseError::Length)
+    let bytes: [u8; 32] = bytes.try_into().map_err(|_| ParseError::Length)?;
+    // The last character has four bits to spare. An id has one text only.
+    let text_of_it = bech32::encode::<Bech32m>(checked.hrp(), &bytes);
+    if text_of_it.is_ok_and(|one| one.eq_ignore_ascii_case(text)) {
+        Ok(bytes)
+    } else {
+        Err(ParseError::Text)
+    }
 }
 
 fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -402,6 +387,24 @@ mod tests {
         assert_eq!(key(&[0x80, 1]).shared_bits(&key(&[0, 1])), 0);
         assert_eq!(key(&[5, 6]).shared_bits(&key(&[5, 7])), 15);
         assert_eq!(key(&[5]).shared_bits(&key(&[5])), 256);
+    }
+
+    #[test]
+    fn an_id_has_one_text() {
+        use bech32::{
+            Fe32,
+            primitives::iter::{ByteIterExt, Fe32IterExt},
+        };
+        let account = AccountId([7; 32]);
+        let text = account.to_string();
+        assert_eq!(text.to_uppercase().parse(), Ok(account), "but for its case, as in QR codes");
+        let mut letters: Vec<Fe32> = account.0.iter().copied().bytes_to_fes().collect();
+        let last = letters.last_mut().unwrap();
+        *last = Fe32::try_from(last.to_u8() | 1).unwrap();
+        let prefix = Hrp::parse(ACCOUNT_PREFIX).unwrap();
+        let other: String = letters.into_iter().with_checksum::<Bech32m>(&prefix).chars().collect();
+        assert_ne!(other, text);
+        assert_eq!(other.parse::<AccountId>(), Err(ParseError::Text));
     }
 
     #[test]

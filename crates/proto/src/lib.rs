@@ -42,8 +42,8 @@ pub use frame::{
 };
 pub use gauge::Gauge;
 pub use id::{
-    AccountId, ConversationId, ConversationKind, EnvelopeId, Key, LogId, NodeAddress, NodeId,
-    ParseError, Peer, PublicKey, Reference,
+    AccountId, ConversationId, EnvelopeId, Key, LogId, NodeAddress, NodeId, ParseError, Peer,
+    PublicKey, Reference,
 };
 pub use machine::{Input, Machine, OpenError, Output, Seed};
 pub use network::{Network, is_public, networks};

@@ -167,8 +167,14 @@ fn visible(c: char) -> char {
         // C1 controls, marks that change the text direction, line separators.
         '\u{80}'..='\u{9f}'
         | '\u{61c}'
+        // Those without width, with which one name passes for another. The joiner of emojis stays.
+        | '\u{ad}'
+        | '\u{180e}'
+        | '\u{200b}'
+        | '\u{200c}'
         | '\u{200e}'
         | '\u{200f}'
+        | '\u{2060}'..='\u{2064}'
         | '\u{2028}'..='\u{202e}'
         | '\u{2066}'..='\u{2069}'
         | '\u{feff}' => REPLACEMENT,
@@ -187,7 +193,8 @@ mod tests {
         let evil = "a\x1b]0;title\x07\u{9b}31mb\u{202e}c\r\n";
         assert_eq!(safe(evil), "a␛]0;title␇\u{fffd}31mb\u{fffd}c␍␊");
         assert_eq!(safe_lines("one\ntwo\x1b", 2), "one\n  two␛");
-        assert_eq!(safe("grüße 👋🏽 漢字"), "grüße 👋🏽 漢字");
+        assert_eq!(safe("Ben\u{200b}"), "Ben\u{fffd}", "another name is not shown as this one");
+        assert_eq!(safe("grüße 👋🏽 👩‍🚀 漢字"), "grüße 👋🏽 👩‍🚀 漢字");
     }
 
     #[test]

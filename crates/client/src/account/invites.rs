@@ -80,6 +80,9 @@ impl Account {
         uses: u32,
         valid_s: u64,
     ) -> Result<Reply, CommandError> {
+        if uses == 0 || valid_s == 0 {
+            return Err(CommandError::BadRequest("an invite that no one can use"));
+        }
         let now_s = step.now().as_secs();
         let mut open = 0_usize;
         for (key, invite) in all(step.rows()) {

@@ -57,10 +57,10 @@ impl Account {
     ) -> Result<(), CommandError> {
         let allowed = limits::COPIES_MIN..=limits::COPIES_MAX;
         if !allowed.contains(&copies) || !allowed.contains(&acks) {
-            return Err(CommandError::BadRequest("copies and receipts are two to four"));
+            return Err(CommandError::BadRequest("copies and acks are two to four"));
         }
         let newest = self.next.as_ref().unwrap_or(&self.bundle);
-        if newest.next_draft().copies != copies {
+        if newest.next_record().copies != copies {
             self.sign_next(step, |unsigned| unsigned.copies = copies)?;
         }
         self.row.set_acks_needed(acks);
@@ -102,7 +102,7 @@ impl Account {
     ) -> Result<(), CommandError> {
         let authority = self.row.authority();
         let authority = authority.ok_or(CommandError::BadRequest("its authority can't be read"))?;
-        let mut unsigned = self.next.as_ref().unwrap_or(&self.bundle).next_draft();
+        let mut unsigned = self.next.as_ref().unwrap_or(&self.bundle).next_record();
         change(&mut unsigned);
         let next = authority
             .sign_record(unsigned)
@@ -231,6 +231,10 @@ pub(super) fn put(step: &mut Step<'_>, links: &mut Links, node: &NodeId, record:
 pub(super) fn check_new(name: &str, homes: &[NodeAddress]) -> Result<(), CommandError> {
     if name.len() > limits::NAME_MAX {
         return Err(CommandError::TooLong(limits::NAME_MAX));
+    }
+    // Others refuse a request under such a name.
+    if name.chars().any(char::is_control) {
+        return Err(CommandError::BadRequest("a name has no control characters"));
     }
     if homes.is_empty() || homes.len() > limits::RANKING_MAX {
         return Err(CommandError::NoHome);

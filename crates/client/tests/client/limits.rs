@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use client::{
-    Action,
+    Action, CommandError,
     view::{self, Range},
 };
 use crypto::{
@@ -228,5 +228,14 @@ fn request(to: &Bundle, recipient: AccountId, home: &proto::NodeAddress, number:
         extension: Extension::default(),
         ciphertext: sealed.unwrap(),
         write_key: Some(head.write_key),
+    }
+}
+
+#[test]
+fn an_invite_that_no_one_can_use_is_refused() {
+    let mut world = World::acquainted(4);
+    for (uses, valid_s) in [(0, 60), (1, 0)] {
+        let refused = world.ask(0, Action::Invite { uses, valid_s });
+        assert!(matches!(refused, Err(CommandError::BadRequest(_))), "{uses}, {valid_s}");
     }
 }

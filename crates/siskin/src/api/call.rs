@@ -51,5 +51,9 @@ pub(crate) async fn call<C: Call>(target: &C::Target, params: Value) -> Result<V
 /// Reads parameters; `null` stands for none.
 pub(crate) fn parse<T: DeserializeOwned>(params: Value) -> Result<T, Refusal> {
     let params = if params.is_null() { Value::Object(serde_json::Map::new()) } else { params };
+    // Serde would read a list by the order of fields.
+    if !params.is_object() {
+        return Err(Refusal::Params("parameters are by name".to_owned()));
+    }
     serde_json::from_value(params).map_err(|error| Refusal::Params(error.to_string()))
 }

@@ -58,6 +58,9 @@ impl Request {
     pub(super) fn parse(text: &[u8]) -> Result<Self, RpcError> {
         let value: Value = serde_json::from_slice(text)
             .map_err(|error| RpcError::new(PARSE_ERROR, error.to_string()))?;
+        if !value.is_object() {
+            return Err(RpcError::new(INVALID_REQUEST, "a request is an object"));
+        }
         serde_json::from_value(value)
             .map_err(|error| RpcError::new(INVALID_REQUEST, error.to_string()))
     }

@@ -79,7 +79,7 @@ async fn accept(dir: &DataDir, who: &str, wait_s: u32) -> Result<Contact, Failur
     let mut session = Session::open(dir).await?;
     let result = async {
         session.catch_up().await?;
-        let contact = names::account(&mut session, who).await?;
+        let contact = names::request(&mut session, who).await?.account;
         session.call(ContactAccept { contact, wait_s }).await
     };
     let result = result.await;

@@ -84,7 +84,8 @@ pub(super) async fn message(
 
 fn find_message(rows: &dyn Rows, conversation: &ConversationId, id: &str) -> Vec<MessageView> {
     if let Some(reference) = reference(id) {
-        return view::message(rows, conversation, &reference).into_iter().collect();
+        let found = view::message(rows, conversation, &reference).into_iter();
+        return found.filter(|message| message.key.id.to_string().starts_with(id)).collect();
     }
     let items = view::timeline(rows, conversation, Range::Latest, SEARCHED_MAX, Instant::default());
     let messages = items.into_iter().filter_map(|item| match item {

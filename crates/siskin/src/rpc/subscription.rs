@@ -1,6 +1,6 @@
 //! Events for one subscriber: changes of rows, and each message once.
 //!
-//! Messages are read from rows after a cursor for each conversation, which is an arrival number. A
+//! Messages are read from rows after a cursor for each conversation: its log and an arrival number. A
 //! subscriber that returns with its cursors misses nothing, however long it was away.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use client::view;
-use proto::{ConversationId, Rows};
+use proto::{ConversationId, LogId, Rows};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{
     Receiver,
@@ -27,23 +27,32 @@ use crate::{
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Subscribe {
-    /// The last arrival that was seen, by conversation; other conversations start from now.
+    /// The last message that was seen, by conversation; other conversations start from now.
     #[serde(default)]
-    pub(crate) after: BTreeMap<String, u64>,
+    pub(crate) after: BTreeMap<String, Cursor>,
+}
+
+/// How far a subscriber has read a conversation. Arrivals are numbered per log: a conversation that
+/// begins again, after a recovery or a removal, has another log and counts from one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cursor {
+    pub(crate) log: String,
+    pub(crate) arrival: u64,
 }
 
 /// What `events.subscribe` returns.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Subscribed {
     /// The cursor at which each conversation starts.
-    pub(crate) after: BTreeMap<String, u64>,
+    pub(crate) after: BTreeMap<String, Cursor>,
 }
 
 /// What one subscriber has yet to receive.
 pub(crate) struct Subscription {
     engine: Arc<Engine>,
     notices: Receiver<Notice>,
-    seen: BTreeMap<ConversationId, u64>,
+    seen: BTreeMap<ConversationId, (LogId, u64)>,
     changed: BTreeSet<ConversationId>,
     ready: VecDeque<Event>,
 }
@@ -54,18 +63,20 @@ impl Subscription {
         params: Subscribe,
     ) -> Result<(Self, Subscribed), Failure> {
         let mut after = BTreeMap::new();
-        for (conversation, arrival) in params.after {
-            after.insert(resolve::conversation(&conversation)?, arrival);
+        for (conversation, cursor) in params.after {
+            if after.insert(resolve::conversation(&conversation)?, cursor).is_some() {
+                return Err(Failure::usage(format!("`{conversation}` is named twice")));
+            }
         }
         // Subscribes before it reads, so that it misses no change in between.
         let notices = engine.notices();
         let last = engine.read(last_arrivals).await?;
         let (mut seen, mut subscribed) = (BTreeMap::new(), BTreeMap::new());
-        for (conversation, last) in last {
-            // A cursor from before the conversation was created again means nothing.
-            let start = after.get(&conversation).map_or(last, |after| *after.min(&last));
-            seen.insert(conversation, start);
-            subscribed.insert(conversation.to_string(), start);
+        for (conversation, log, last) in last {
+            let arrival = after.get(&conversation).map_or(last, |cursor| cursor.arrival_in(&log));
+            let arrival = arrival.min(last);
+            seen.insert(conversation, (log, arrival));
+            subscribed.insert(conversation.to_string(), Cursor { log: log.to_string(), arrival });
         }
         let changed = seen.keys().copied().collect();
         let subscription = Self { engine, notices, seen, changed, ready: VecDeque::new() };
@@ -99,18 +110,25 @@ impl Subscription {
 
     /// Emits the new messages of a conversation, and that it may have changed.
     async fn read(&mut self, id: ConversationId) -> Result<(), Failure> {
-        let seen = self.seen.get(&id).copied().unwrap_or_default();
+        let seen = self.seen.get(&id).copied();
         let read = self.engine.read(move |rows| {
+            let log = view::log(rows, &id)?;
+            let seen = seen.filter(|(before, _)| *before == log).map_or(0, |(_, arrival)| arrival);
             let arrivals = view::arrivals(rows, &id, seen, PAGE);
-            (name(rows, &id), arrivals, view::last_arrival(rows, &id))
+            Some((log, seen, name(rows, &id)?, arrivals, view::last_arrival(rows, &id)))
         });
-        let (Some(name), arrivals, last) = read.await? else { return Ok(()) };
+        let Some((log, seen, name, arrivals, last)) = read.await? else { return Ok(()) };
         let whole = arrivals.len() < PAGE;
         let next = if whole { Some(last) } else { arrivals.last().map(|(arrival, _)| *arrival) };
-        self.seen.insert(id, next.unwrap_or(seen).max(seen));
+        self.seen.insert(id, (log, next.unwrap_or(seen).max(seen)));
         for (arrival, message) in arrivals {
-            let (conversation, name, message) = (id.to_string(), name.clone(), message.into());
-            self.ready.push_back(Event::Message { conversation, name, arrival, message });
+            self.ready.push_back(Event::Message {
+                conversation: id.to_string(),
+                name: name.clone(),
+                log: log.to_string(),
+                arrival,
+                message: message.into(),
+            });
         }
         if whole {
             self.ready.push_back(Event::Timeline { conversation: id.to_string() });
@@ -150,9 +168,20 @@ impl Events for Subscription {
     }
 }
 
-fn last_arrivals(rows: &dyn Rows) -> Vec<(ConversationId, u64)> {
+impl Cursor {
+    /// Returns the last arrival that was seen in `log`: none, if the cursor is of another one.
+    fn arrival_in(&self, log: &LogId) -> u64 {
+        if self.log == log.to_string() { self.arrival } else { 0 }
+    }
+}
+
+fn last_arrivals(rows: &dyn Rows) -> Vec<(ConversationId, LogId, u64)> {
     let all = conversations(rows).into_iter();
-    all.map(|conversation| (conversation, view::last_arrival(rows, &conversation))).collect()
+    all.filter_map(|conversation| {
+        let log = view::log(rows, &conversation)?;
+        Some((conversation, log, view::last_arrival(rows, &conversation)))
+    })
+    .collect()
 }
 
 fn conversations(rows: &dyn Rows) -> Vec<ConversationId> {

@@ -51,7 +51,9 @@ fn the_api_speaks_json_rpc() {
             r#"{"jsonrpc":"2.0","id":1,"method":"message.send","params":{"conversation":"x"}}"#,
             -32602,
         ),
+        (r#"["2.0",1,"status",{}]"#, -32600),
         (r#"{"jsonrpc":"2.0","id":1,"method":"contact.list","params":{"x":1}}"#, -32602),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"contact.rename","params":["x","y"]}"#, -32602),
         (r#"{"jsonrpc":"2.0","id":1,"method":"account.show"}"#, 1),
     ] {
         assert_eq!(code(socket.say(line)), Some(wanted), "{line}");

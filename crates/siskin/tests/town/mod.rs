@@ -227,6 +227,12 @@ impl Line {
         std::iter::from_fn(move || Some(self.next()?["params"].take()))
     }
 
+    /// Events after these cursors, until none comes for a while.
+    pub fn events_after(mut self, cursors: Value) -> Box<dyn Iterator<Item = Value>> {
+        self.call("events.subscribe", json!({ "after": cursors }));
+        Box::new(std::iter::from_fn(move || Some(self.next()?["params"].take())))
+    }
+
     fn next(&mut self) -> Option<Value> {
         let mut line = String::new();
         self.0.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
