@@ -50,7 +50,7 @@ fn ann_moves_while_ben_writes_and_who_has_an_old_invite_finds_her() {
         });
         let moved = command(&at("ann"), &["home", "move", &new.address, "--yes", "--json"]);
         assert_eq!(moved["homes"][0]["address"], new.address.as_str(), "{moved}");
-        assert_eq!(moved["former"], json!([]), "{moved}");
+        assert_eq!(moved["previous"], json!([]), "{moved}");
         for i in 0..50 {
             ann.say("Ben", &format!("ann meanwhile {i}"));
         }
@@ -80,7 +80,7 @@ fn shown(home: &Path, address: &str) {
     let homes = command(home, &["home", "list", "--json"]);
     let serving = &homes["homes"][0];
     assert_eq!(serving["address"], address);
-    assert_eq!((&serving["up"], &serving["serves"]), (&json!(true), &json!(true)));
+    assert_eq!((&serving["up"], &serving["active"]), (&json!(true), &json!(true)));
     assert!(serving["round_trip_ms"].as_f64().unwrap() > 0.0);
     assert!(serving["capacity_bytes"].as_u64().unwrap() > 0);
     let cost = &homes["cost"];

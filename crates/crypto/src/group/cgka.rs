@@ -78,7 +78,7 @@ pub trait Cgka {
     ) -> Result<Vec<u8>, CgkaError>;
 
     /// Joins a group by a commit of this device, from the epoch of a
-    /// [`group_info`](Self::group_info) and of the commit that `commit_ref` must name as its parent.
+    /// [`group_info`](Self::group_info) and of the commit that `commit_ref` must name as parent.
     /// The device's former leaf, if the group has one, is removed; nothing else changes.
     fn external_join(
         &self,

@@ -8,7 +8,7 @@ use crate::{
     engine::Engine,
     failure::Failure,
     paths::DataDir,
-    rpc::{Contact, ContactList, ContactState, Session},
+    rpc::{AccountShow, Contact, ContactList, ContactState, Session},
 };
 
 /// Calls a method about a conversation that the user has named.
@@ -78,7 +78,12 @@ enum Among {
 }
 
 async fn find(session: &mut Session, who: &str, among: Among) -> Result<Contact, Failure> {
-    pick(session.call(ContactList {}).await?, who, among)
+    let contacts = session.call(ContactList {}).await?;
+    if contacts.is_empty() {
+        // Fails with a better reason if there is no account either.
+        session.call(AccountShow {}).await?;
+    }
+    pick(contacts, who, among)
 }
 
 fn pick(contacts: Vec<Contact>, who: &str, among: Among) -> Result<Contact, Failure> {

@@ -17,7 +17,10 @@ pub(super) fn nodes(texts: &[String]) -> Result<Vec<NodeAddress>, Failure> {
 
 /// Parses the id of a conversation.
 pub(super) fn conversation(id: &str) -> Result<ConversationId, Failure> {
-    id.parse().map_err(|error| Failure::usage(format!("`{id}` is no conversation: {error}")))
+    id.parse().map_err(|error| {
+        Failure::usage(format!("`{id}` is not the id of a conversation: {error}"))
+            .hint("`contact.list` has the accounts of contacts")
+    })
 }
 
 /// Finds a contact by its account.

@@ -1,7 +1,7 @@
 //! Events for one subscriber: changes of rows, and each message once.
 //!
-//! Messages are read from rows after a cursor for each conversation: its log and an arrival number. A
-//! subscriber that returns with its cursors misses nothing, however long it was away.
+//! Messages are read from rows after a cursor for each conversation, its log and an arrival number.
+//! A subscriber that returns with its cursors misses nothing, however long it was away.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -127,7 +127,7 @@ impl Subscription {
                 name: name.clone(),
                 log: log.to_string(),
                 arrival,
-                message: message.into(),
+                message: Box::new(message.into()),
             });
         }
         if whole {

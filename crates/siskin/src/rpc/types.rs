@@ -195,7 +195,7 @@ impl From<client::DeliveryStatus> for DeliveryStatus {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Event {
     /// A message entered a timeline, sent or received.
-    Message { conversation: String, name: String, log: String, arrival: u64, message: Message },
+    Message { conversation: String, name: String, log: String, arrival: u64, message: Box<Message> },
     /// Statuses, edits, deletions or reactions of a timeline changed.
     Timeline { conversation: String },
     /// Contacts or requests changed.

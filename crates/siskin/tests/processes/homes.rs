@@ -95,5 +95,5 @@ fn a_proof_that_a_node_has_lost_an_entry_can_be_checked_by_others() {
     assert_eq!(ada.json(&["home", "proofs"]), serde_json::json!([]));
     let said = ada.run(&["home", "proofs"]);
     assert!(stdout(&said).contains("no proofs"), "{}", stdout(&said));
-    assert_eq!(ada.json(&["home", "list"])["homes"][0]["convicted"], false);
+    assert_eq!(ada.json(&["home", "list"])["homes"][0]["proven_faulty"], false);
 }
